@@ -1,0 +1,117 @@
+// Package content is the library of a distribution point: contents that people
+// name and configure, and the immutable objects they are made of.
+//
+// Terms:
+//
+//   - an object is one file, stored once, named by the SHA-256 of its bytes,
+//     never changed after it has appeared;
+//   - a manifest lists an object's size and the hash of each of its blocks, so
+//     that a receiver can check every block before it trusts it;
+//   - a content is a named thing an admin works with (an OS image, a boot image)
+//     and refers to one or more objects.
+package content
+
+import (
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// Digest is the SHA-256 of an object's bytes, and so the object's name.
+type Digest [32]byte
+
+// String is the digest in lower-case hexadecimal.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText writes the digest in hexadecimal.
+func (d Digest) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (d *Digest) UnmarshalText(b []byte) error {
+	if hex.DecodedLen(len(b)) != len(d) {
+		return fmt.Errorf("digest %q: want %d hexadecimal digits, have %d", b, 2*len(d), len(b))
+	}
+	_, err := hex.Decode(d[:], b)
+	return err
+}
+
+// Kind says what a content is for.
+type Kind string
+
+// The kinds of content.
+const (
+	KindOSImage   Kind = "os-image"
+	KindBootImage Kind = "boot-image"
+)
+
+// Role says what an object is within its content.
+type Role string
+
+// Roles of objects.
+const (
+	RoleImage  Role = "image"  // the WIM of an OS image or of a WinPE boot image
+	RoleKernel Role = "kernel" // Linux kernel of a boot image
+	RoleInitrd Role = "initrd" // initramfs of a boot image
+)
+
+// File is one object of a content, with the name it had when it was added.
+type File struct {
+	Role   Role   `json:"role"`
+	Name   string `json:"name"` // base name, no path
+	Size   int64  `json:"size"` // bytes
+	Digest Digest `json:"sha256"`
+}
+
+// Distribution holds the settings that say how a content may travel.
+type Distribution struct {
+	Multicast     bool `json:"multicast"`      // may be sent in a multicast session
+	Encrypt       bool `json:"encrypt"`        // multicast sessions of it are encrypted
+	MulticastOnly bool `json:"multicast_only"` // unicast fall-back is refused
+}
+
+// Content is one entry of the library.
+type Content struct {
+	ID           string       `json:"id"` // short, unique, stable; made when the content is added
+	Kind         Kind         `json:"kind"`
+	Name         string       `json:"name"`
+	Version      string       `json:"version,omitempty"`
+	Comment      string       `json:"comment,omitempty"`
+	Arch         string       `json:"arch,omitempty"`  // amd64, arm64, 386, arm; "" when unknown
+	Index        int          `json:"index,omitempty"` // image index inside the WIM that is meant; 0 when not a WIM
+	Files        []File       `json:"files"`
+	Distribution Distribution `json:"distribution"`
+	Created      time.Time    `json:"created"`
+	Updated      time.Time    `json:"updated"`
+	Revision     int          `json:"revision"` // counts from 1
+}
+
+// File returns the content's object with the given role.
+func (c *Content) File(r Role) (File, bool) {
+	for _, f := range c.Files {
+		if f.Role == r {
+			return f, true
+		}
+	}
+	return File{}, false
+}
+
+// BlockSize is the size of every block but an object's last, in bytes. It is
+// 128 symbols of 1408 bytes (the payload of one datagram on a 1500-byte link),
+// and also 22 symbols of 8192 bytes (jumbo frames) and 176 of 1024 bytes (the
+// smallest IPv6 link), so one manifest serves every link.
+const BlockSize = 180224
+
+// HashSize is the size of a block hash (BLAKE3-256) in bytes.
+const HashSize = 32
+
+// Manifest describes one object block by block.
+type Manifest struct {
+	Digest    Digest
+	Size      int64
+	BlockSize int
+	// Hashes is the BLAKE3-256 hash of every block, one after the other.
+	Hashes []byte
+}
+
+// Blocks is the number of blocks.
+func (m *Manifest) Blocks() int { return len(m.Hashes) / HashSize }
