@@ -1,0 +1,88 @@
+# castpoint: `make demo` shows it, `make test` checks it, `make help` lists the rest.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
+# The end-to-end tests, the demo and the benchmark make network namespaces.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+FUZZTIME  ?= 10s
+GOLANGCI  := v2.15.0
+
+AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
+UNIT    = $$(go list ./... | grep -v '^castpoint/test/')
+
+.PHONY: build test unit e2e race lint fuzz bench demo tools clean help go
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: go ## bin/castpoint with the agents inside, and bin/castagent-*
+	@mkdir -p bin
+	[ -d cmd/castpoint ] || exit 0; \
+	for target in $(AGENTS); do \
+	  platform=$${target%.exe}; \
+	  GOOS=$${platform%-*} GOARCH=$${platform#*-} $(GOBUILD) -o bin/castagent-$$target ./cmd/castagent; \
+	  cp bin/castagent-$$target cmd/castpoint/agents/; \
+	done; \
+	$(GOBUILD) -o bin/castpoint ./cmd/castpoint
+
+test: tools build ## everything: vet, unit tests, end-to-end tests (installs what it needs)
+	go vet ./...
+	$(MAKE) --no-print-directory unit e2e
+
+unit: go ## unit tests, fuzz seeds and the simulated network; no root needed
+	go test $(UNIT)
+
+e2e: tools build ## end-to-end tests in namespaces and with QEMU firmware; root
+	[ -d test/e2e ] || exit 0; \
+	go test -c -o bin/test/ ./test/lab ./test/e2e; \
+	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m; \
+	cd ../e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
+
+race: go ## unit tests under the race detector, shuffled; needs a C compiler
+	CGO_ENABLED=1 go test -race -shuffle=on $(UNIT)
+
+lint: go ## gofmt, and golangci-lint with the import directions
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w:" $$unformatted; exit 1; fi
+	@linter=$$(command -v golangci-lint || true); \
+	if ! { [ -n "$$linter" ] && "$$linter" version --short | grep -qx '$(GOLANGCI:v%=%)'; }; then \
+	  linter=bin/tools/golangci-lint; \
+	  [ -x $$linter ] || GOBIN=$$PWD/bin/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI); \
+	fi; \
+	"$$linter" config verify && "$$linter" run ./...
+
+fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
+	@for package in $(UNIT); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "== $$package $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+bench: build ## castpoint beside udpcast and uftp in the lab; root
+	test/install-tools test bench
+	go build -o bin/test/bench ./test/bench
+	$(SUDO) bin/test/bench -castpoint bin/castpoint
+
+demo: tools build ## two PXE VMs and four clients receive one encrypted session; root
+	go build -o bin/test/demo ./test/demo
+	$(SUDO) bin/test/demo -castpoint bin/castpoint
+
+tools: ## install the Debian or Ubuntu packages that test and demo need
+	test/install-tools test
+
+clean: ## remove what was built
+	rm -rf bin cmd/castpoint/agents/castagent-*
+
+go:
+	@command -v go >/dev/null || { echo >&2 "castpoint is built with Go 1.26 or newer, and there is no go command here." \
+	  "Install it from https://go.dev/dl/ (Debian 13, Ubuntu 24.04 and newer: apt-get install golang-go" \
+	  "is enough, it fetches the right toolchain by itself)."; exit 1; }
+	@go version >/dev/null 2>&1 || { echo >&2 "the go command here is too old for this module (Go 1.26): install one from https://go.dev/dl/"; go version; }
