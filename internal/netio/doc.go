@@ -1,0 +1,90 @@
+// Package netio holds the sockets that move many datagrams: multicast sending
+// and receiving in batches, with UDP segmentation offload (GSO) on the way out
+// and receive offload (GRO) on the way in where the kernel has them, and plain
+// datagrams everywhere else.
+//
+// Offload is the largest single saving on this path: one call hands the kernel
+// up to 64 KiB that it cuts into datagrams just above the device, and one call
+// returns as much. Both are probed when the socket is opened, and sending falls
+// back for good when the kernel refuses at run time.
+package netio
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Tuning.
+const (
+	// sendBuffer bounds what waits below a sender, in bytes as the kernel counts
+	// them. It is small on purpose: what is queued here is late for the pacer,
+	// and more than a network card's queue holds would be dropped silently.
+	sendBuffer = 512 << 10
+	// receiveBuffer holds about 40 ms of a gigabit link while the reader is busy.
+	receiveBuffer = 8 << 20
+	// maxDatagram is the largest UDP payload over IPv4, in bytes; also the most
+	// that one segmented send may carry.
+	maxDatagram = 65507
+	// maxSegments is the kernel's UDP_MAX_SEGMENTS before Linux 6.9; the segments
+	// of one send also have to fit into maxDatagram.
+	maxSegments = 64
+)
+
+// ErrNoAddress is returned when an interface has no address of the family that
+// is needed.
+var ErrNoAddress = errors.New("interface has no usable address")
+
+// InterfaceFor finds the interface whose address a datagram to remote would
+// carry, and that address.
+func InterfaceFor(remote netip.Addr) (*net.Interface, netip.Addr, error) {
+	// Connecting a UDP socket sends nothing; it only asks for the route.
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, 9)))
+	if err != nil {
+		return nil, netip.Addr{}, fmt.Errorf("find the route to %s: %w", remote, err)
+	}
+	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+	_ = c.Close()
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, netip.Addr{}, fmt.Errorf("list interfaces: %w", err)
+	}
+	for i := range all {
+		for _, a := range addrsOf(&all[i]) {
+			if a == local.WithZone("") {
+				return &all[i], local, nil
+			}
+		}
+	}
+	return nil, netip.Addr{}, fmt.Errorf("no interface has the address %s that leads to %s", local, remote)
+}
+
+// AddressOn returns the interface's first address of the same family as like.
+func AddressOn(ifi *net.Interface, like netip.Addr) (netip.Addr, error) {
+	for _, a := range addrsOf(ifi) {
+		if a.Is4() == like.Is4() {
+			if a.Is6() && a.IsLinkLocalUnicast() {
+				a = a.WithZone(ifi.Name)
+			}
+			return a, nil
+		}
+	}
+	return netip.Addr{}, fmt.Errorf("interface %s: %w", ifi.Name, ErrNoAddress)
+}
+
+func addrsOf(ifi *net.Interface) []netip.Addr {
+	list, err := ifi.Addrs()
+	if err != nil {
+		return nil
+	}
+	var out []netip.Addr
+	for _, a := range list {
+		if p, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(p.IP); ok {
+				out = append(out, ip.Unmap())
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,168 @@
+package netio
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
+)
+
+// probeSegmentation asks whether the kernel knows UDP_SEGMENT (Linux 4.18).
+func probeSegmentation(c *net.UDPConn) bool {
+	ok := false
+	control(c, func(fd int) {
+		_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+		ok = err == nil
+	})
+	return ok
+}
+
+func control(c *net.UDPConn, f func(fd int)) {
+	if rc, err := c.SyscallConn(); err == nil {
+		_ = rc.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// writeSegmented sends b in one call; the kernel cuts it into datagrams of size
+// bytes.
+func writeSegmented(c *net.UDPConn, b []byte, size int, to netip.AddrPort) error {
+	var oob [64]byte // room for one control message with a 16-bit value
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	h.Level = unix.IPPROTO_UDP
+	h.Type = unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], uint16(size))
+	_, _, err := c.WriteMsgUDPAddrPort(b, oob[:unix.CmsgSpace(2)], to)
+	return err
+}
+
+// segmentationRefused tells errors of the offload from errors of the network.
+// EIO is what udp_send_skb returns when the device has no transmit checksum
+// offload, which UDP_SEGMENT needs; EINVAL comes from tunnels and from segments
+// larger than the path MTU.
+func segmentationRefused(err error) bool {
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL)
+}
+
+// ipv6MulticastAll is IPV6_MULTICAST_ALL (Linux 4.20, include/uapi/linux/in6.h).
+const ipv6MulticastAll = 29
+
+// listenGroup listens on the group's port. Several receivers on one host share
+// the port. The socket gets only groups it joined itself: by default Linux
+// delivers whatever any program on the host has joined.
+func listenGroup(group netip.AddrPort) (*net.UDPConn, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
+		var opErr error
+		err := rc.Control(func(fd uintptr) {
+			opErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			if group.Addr().Is4() {
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)
+			} else {
+				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, ipv6MulticastAll, 0)
+			}
+		})
+		return firstError(err, opErr)
+	}}
+	c, err := lc.ListenPacket(context.Background(), "udp", group.String())
+	if err != nil {
+		return nil, err
+	}
+	return c.(*net.UDPConn), nil
+}
+
+// growReceiveBuffer asks for size bytes, first within the system's limit, then
+// past it, which root may.
+func growReceiveBuffer(c *net.UDPConn, size int) {
+	_ = c.SetReadBuffer(size)
+	control(c, func(fd int) {
+		// The kernel doubles what is asked for to account for its own overhead.
+		if have, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF); err == nil && have < 2*size {
+			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
+		}
+	})
+}
+
+// batchReader reads with recvmmsg and UDP_GRO: one call returns several
+// buffers, each holding datagrams of one size back to back.
+type batchReader struct {
+	v4   *ipv4.PacketConn
+	v6   *ipv6.PacketConn
+	msgs []ipv4.Message
+}
+
+// readBatch buffers of 64 KiB each are read per call.
+const readBatch = 8
+
+func (r *batchReader) open(c *net.UDPConn, is4 bool) {
+	control(c, func(fd int) {
+		// Refused before Linux 5.0: then every buffer holds one datagram.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+	})
+	if is4 {
+		r.v4 = ipv4.NewPacketConn(c)
+	} else {
+		r.v6 = ipv6.NewPacketConn(c)
+	}
+	r.msgs = make([]ipv4.Message, readBatch)
+	for i := range r.msgs {
+		r.msgs[i].Buffers = [][]byte{make([]byte, 1<<16)}
+		r.msgs[i].OOB = make([]byte, 64)
+	}
+}
+
+func (r *batchReader) read(handle func([]byte)) error {
+	var n int
+	var err error
+	if r.v4 != nil {
+		n, err = r.v4.ReadBatch(r.msgs, 0)
+	} else {
+		n, err = r.v6.ReadBatch(r.msgs, 0)
+	}
+	if err != nil {
+		return err
+	}
+	for i := range r.msgs[:n] {
+		m := &r.msgs[i]
+		b := m.Buffers[0][:m.N]
+		size := groSize(m.OOB[:m.NN])
+		if size <= 0 {
+			size = len(b)
+		}
+		for len(b) > size {
+			handle(b[:size])
+			b = b[size:]
+		}
+		if len(b) > 0 {
+			handle(b)
+		}
+	}
+	return nil
+}
+
+// groSize finds the datagram size in a UDP_GRO control message (an int; Linux
+// net/ipv4/udp.c), 0 when there is none.
+func groSize(oob []byte) int {
+	for len(oob) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+		l := int(h.Len)
+		if l < unix.SizeofCmsghdr || l > len(oob) {
+			return 0
+		}
+		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && l >= unix.CmsgLen(2) {
+			return int(binary.NativeEndian.Uint16(oob[unix.CmsgLen(0):]))
+		}
+		next := unix.CmsgSpace(l - unix.CmsgLen(0))
+		if next > len(oob) {
+			return 0
+		}
+		oob = oob[next:]
+	}
+	return 0
+}

@@ -1,0 +1,93 @@
+package netio
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
+)
+
+// GroupReceiverConfig says which group to join and where reports go.
+type GroupReceiverConfig struct {
+	// Interface is the name of the interface to join on; "" takes the one that
+	// leads to Feedback.
+	Interface string
+	Group     netip.AddrPort
+	Feedback  netip.AddrPort
+}
+
+// GroupReceiver is a member's end of a session: datagrams of the group in,
+// reports out. ReadGroup may run at the same time as WriteReport.
+type GroupReceiver struct {
+	group    *net.UDPConn
+	feedback *net.UDPConn
+	ifi      *net.Interface
+	reader   batchReader
+}
+
+// OpenGroupReceiver joins the group.
+func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
+	var ifi *net.Interface
+	var err error
+	if cfg.Interface != "" {
+		ifi, err = net.InterfaceByName(cfg.Interface)
+		if err != nil {
+			err = fmt.Errorf("interface %s: %w", cfg.Interface, err)
+		}
+	} else {
+		ifi, _, err = InterfaceFor(cfg.Feedback.Addr())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
+	}
+	group, err := listenGroup(cfg.Group)
+	if err != nil {
+		return nil, fmt.Errorf("join group %s: listen on UDP port %d: %w", cfg.Group.Addr(), cfg.Group.Port(), err)
+	}
+	at := &net.UDPAddr{IP: cfg.Group.Addr().AsSlice()}
+	if cfg.Group.Addr().Is4() {
+		err = ipv4.NewPacketConn(group).JoinGroup(ifi, at)
+	} else {
+		err = ipv6.NewPacketConn(group).JoinGroup(ifi, at)
+	}
+	if err != nil {
+		_ = group.Close()
+		return nil, fmt.Errorf("join group %s on interface %s: %w", cfg.Group.Addr(), ifi.Name, err)
+	}
+	growReceiveBuffer(group, receiveBuffer)
+	feedback, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(cfg.Feedback))
+	if err != nil {
+		_ = group.Close()
+		return nil, fmt.Errorf("open feedback to %s: %w", cfg.Feedback, err)
+	}
+	r := &GroupReceiver{group: group, feedback: feedback, ifi: ifi}
+	r.reader.open(group, cfg.Group.Addr().Is4())
+	return r, nil
+}
+
+// Interface is the interface the group was joined on.
+func (r *GroupReceiver) Interface() *net.Interface { return r.ifi }
+
+// ReadGroup waits for datagrams and hands each of them to handle, which must
+// not keep it. It returns after at least one, or with an error that satisfies
+// os.ErrDeadlineExceeded or net.ErrClosed.
+func (r *GroupReceiver) ReadGroup(handle func(datagram []byte)) error {
+	return r.reader.read(handle)
+}
+
+// SetReadDeadline bounds ReadGroup.
+func (r *GroupReceiver) SetReadDeadline(t time.Time) error { return r.group.SetReadDeadline(t) }
+
+// WriteReport sends one datagram to the session's feedback address.
+func (r *GroupReceiver) WriteReport(b []byte) error {
+	_, err := r.feedback.Write(b)
+	return err
+}
+
+// Close leaves the group.
+func (r *GroupReceiver) Close() error {
+	return firstError(r.group.Close(), r.feedback.Close())
+}
