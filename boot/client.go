@@ -1,4 +1,3 @@
-// Package boot decides what a machine boots and holds the files it boots from.
 package boot
 
 import (

@@ -1,0 +1,122 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// DefaultLoaderDir is where Debian's ipxe package puts its files.
+const DefaultLoaderDir = "/usr/lib/ipxe"
+
+const (
+	loaderDepth  = 3               // folders below a loader folder that are looked into
+	loaderFiles  = 4096            // files indexed in all; a loader folder has dozens
+	loaderRescan = 2 * time.Second // least time between two scans caused by unknown names
+)
+
+// Loaders finds loader files by name in one or more folders on disk. Letter
+// case does not matter; the first folder that has a name wins. A file that
+// appears later is found without a restart. Safe for concurrent use.
+type Loaders struct {
+	dirs []string
+	now  func() time.Time
+
+	mu      sync.Mutex
+	index   map[string]string // lower-case name with slashes -> path on disk
+	scanned time.Time
+}
+
+// NewLoaders indexes the folders; with none it takes [DefaultLoaderDir]. A
+// folder that is missing is no error (the package may be installed later), a
+// path that is not a folder or cannot be read is.
+func NewLoaders(dirs ...string) (*Loaders, error) {
+	if len(dirs) == 0 {
+		dirs = []string{DefaultLoaderDir}
+	}
+	l := &Loaders{now: time.Now}
+	for _, d := range dirs {
+		abs, err := filepath.Abs(d)
+		if err != nil {
+			return nil, fmt.Errorf("loader folder %q: %w", d, err)
+		}
+		switch st, err := os.Stat(abs); {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return nil, fmt.Errorf("loader folder: %w", err)
+		case !st.IsDir():
+			return nil, fmt.Errorf("loader folder %s: not a folder", abs)
+		}
+		l.dirs = append(l.dirs, abs)
+	}
+	l.scan()
+	return l, nil
+}
+
+// Dirs are the folders searched, in order.
+func (l *Loaders) Dirs() []string { return append([]string(nil), l.dirs...) }
+
+// Find returns the path on disk of the loader file with that name below a
+// loader folder, and whether it is there now.
+func (l *Loaders) Find(name string) (string, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if p, ok := l.lookup(name); ok {
+		return p, true
+	}
+	if now := l.now(); now.Sub(l.scanned) >= loaderRescan {
+		l.scan()
+		return l.lookup(name)
+	}
+	return "", false
+}
+
+func (l *Loaders) lookup(name string) (string, bool) {
+	p, ok := l.index[strings.ToLower(name)]
+	if !ok {
+		return "", false
+	}
+	st, err := os.Stat(p)
+	return p, err == nil && st.Mode().IsRegular()
+}
+
+// scan reads the folders. Links are followed: Debian's ipxe.efi is one, to
+// /boot. Whoever can place links in a loader folder decides what is served.
+func (l *Loaders) scan() {
+	index := make(map[string]string)
+	for _, dir := range l.dirs {
+		scanDir(index, dir, "", loaderDepth)
+	}
+	l.index, l.scanned = index, l.now()
+}
+
+func scanDir(index map[string]string, dir, prefix string, depth int) {
+	entries, err := os.ReadDir(dir) // sorted by name, so the winner of a clash of case is stable
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if len(index) >= loaderFiles {
+			return
+		}
+		path := filepath.Join(dir, e.Name())
+		st, err := os.Stat(path)
+		if err != nil {
+			continue // a link to nowhere
+		}
+		name := prefix + strings.ToLower(e.Name())
+		switch {
+		case st.IsDir() && depth > 0:
+			scanDir(index, path, name+"/", depth-1)
+		case st.Mode().IsRegular():
+			if _, taken := index[name]; !taken {
+				index[name] = path
+			}
+		}
+	}
+}

@@ -1,0 +1,132 @@
+package boot
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// DefaultHTTPPort is the TCP port of the boot HTTP server.
+const DefaultHTTPPort = 8080
+
+// PlannerConfig is what [NewPlanner] needs.
+type PlannerConfig struct {
+	// Loaders finds first stages. Required.
+	Loaders *Loaders
+	// HTTPPort is the TCP port of the boot HTTP server; 0 means
+	// [DefaultHTTPPort].
+	HTTPPort int
+	// Firmware replaces or adds entries of [DefaultFirmware].
+	Firmware map[Arch]Firmware
+	// Device, when set, is asked first: ok true means that its plan is used as
+	// it is (a refusal, a Windows boot manager, a one-time assignment). It runs
+	// once for each DHCP packet and must be fast and safe for concurrent use.
+	Device func(Client) (plan Plan, ok bool)
+}
+
+// Policy is the Planner of a distribution point: a table of firmware, the
+// loader files that exist, and one rule that ends the chain at iPXE.
+type Policy struct {
+	loaders  *Loaders
+	port     uint16
+	firmware map[Arch]Firmware
+	device   func(Client) (Plan, bool)
+}
+
+var _ Planner = (*Policy)(nil)
+
+// NewPlanner checks the configuration. It does not need the loader files to
+// exist: [Policy.Plan] looks for them each time and says what is missing.
+func NewPlanner(cfg PlannerConfig) (*Policy, error) {
+	if cfg.Loaders == nil {
+		return nil, errors.New("boot planner: no loader folders given")
+	}
+	if cfg.HTTPPort == 0 {
+		cfg.HTTPPort = DefaultHTTPPort
+	}
+	if cfg.HTTPPort < 1 || cfg.HTTPPort > 65535 {
+		return nil, fmt.Errorf("boot planner: HTTP port %d: want 1 to 65535", cfg.HTTPPort)
+	}
+	for arch, fw := range cfg.Firmware {
+		for _, name := range fw.Loaders {
+			if clean, err := CleanName(name); err != nil || clean == "" {
+				return nil, fmt.Errorf("boot planner: loader %q for %s: want a file name below a loader folder", name, arch)
+			}
+		}
+	}
+	return &Policy{
+		loaders:  cfg.Loaders,
+		port:     uint16(cfg.HTTPPort),
+		firmware: mergeFirmware(cfg.Firmware),
+		device:   cfg.Device,
+	}, nil
+}
+
+// Plan says what the client boots. It depends on nothing but the client and
+// the loader folders: the same question has the same answer.
+func (p *Policy) Plan(c Client) Plan {
+	if p.device != nil {
+		if plan, ok := p.device(c); ok {
+			return plan
+		}
+	}
+	if !c.IPXE && !c.HTTPBoot && !c.PXE && !c.HasArch {
+		return silent("this is not a network boot request: no PXEClient or HTTPClient vendor class, no option 93, not iPXE.")
+	}
+	if !c.Server.IsValid() || c.Server.IsUnspecified() {
+		return silent("interface %q has no address of this server's own that the machine could fetch from: give it one.", c.Interface)
+	}
+	arch := clientArch(c)
+	fw, known := p.firmware[arch]
+
+	// iPXE comes first: whatever else it says about itself, it must never be
+	// given the first stage again, or it would load itself for ever.
+	if c.IPXE {
+		if DeviceName(c) == "" {
+			return silent("iPXE sent neither a hardware address nor a UUID, so there is no script for it.")
+		}
+		return Plan{
+			Serve:      true,
+			Reason:     fmt.Sprintf("iPXE is running, so it gets the script of device %s by HTTP.", DeviceName(c)),
+			File:       p.url(c.Server, scriptName(fw.Machine, c)),
+			NextServer: c.Server,
+		}
+	}
+	if !known {
+		return silent("castpoint has no first stage for %s: add this architecture to the loader table of the configuration.", arch)
+	}
+	if len(fw.Loaders) == 0 {
+		return silent("the loader table lists no file for %s, so it is not served.", arch)
+	}
+	for _, name := range fw.Loaders {
+		if _, ok := p.loaders.Find(name); !ok {
+			continue
+		}
+		plan := Plan{Serve: true, NextServer: c.Server}
+		if c.HTTPBoot || fw.HTTP {
+			plan.File = p.url(c.Server, name)
+			plan.HTTPClient = true
+			plan.Reason = fmt.Sprintf("%s firmware boots by HTTP, so it gets the URL of its first stage %s.", arch, name)
+		} else {
+			plan.File = name
+			plan.Reason = fmt.Sprintf("%s firmware boots by TFTP, so it gets its first stage %s.", arch, name)
+		}
+		return plan
+	}
+	advice := "set --loaders to the folder that has it"
+	if fw.Package != "" {
+		advice = "install the " + fw.Package + " package or set --loaders DIR"
+	}
+	return silent("no first stage for %s: %s not found in %s; %s.",
+		arch, strings.Join(fw.Loaders, " or "), strings.Join(p.loaders.dirs, ", "), advice)
+}
+
+func silent(format string, args ...any) Plan {
+	s := fmt.Sprintf(format, args...)
+	return Plan{Reason: strings.ToUpper(s[:1]) + s[1:]}
+}
+
+func (p *Policy) url(server netip.Addr, path string) string {
+	return "http://" + netip.AddrPortFrom(server.Unmap(), p.port).String() + "/" + path
+}
