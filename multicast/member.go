@@ -1,0 +1,56 @@
+package multicast
+
+import (
+	"time"
+
+	"castpoint/multicast/wire"
+)
+
+// MemberState is where a member stands.
+type MemberState string
+
+// States of a member.
+const (
+	MemberJoined    MemberState = "joined"    // admitted, not heard of yet
+	MemberReceiving MemberState = "receiving" // reports
+	MemberSilent    MemberState = "silent"    // has stopped reporting; nobody waits for it
+	MemberReceived  MemberState = "received"  // lacks nothing, has not said that it is done
+	MemberDone      MemberState = "done"      // verified everything
+	MemberFailed    MemberState = "failed"    // left without everything
+	MemberKicked    MemberState = "kicked"
+)
+
+// member is the sender's view of one receiver. The session's lock guards it.
+type member struct {
+	id     uint32
+	name   string
+	key    *sealer
+	state  MemberState
+	joined time.Time
+	ended  time.Time
+	reason string
+
+	heard    time.Time         // last report, or admission
+	number   uint64            // highest report number: older ones are dropped
+	highest  wire.PacketNumber // highest packet number it has seen
+	complete uint32            // blocks
+	loss     lossMeter
+	delay    time.Duration
+	backlog  int64 // bytes
+	swept    time.Time
+	left     LeaveRequest
+}
+
+// active reports whether the session waits for what this member says.
+func (m *member) active() bool {
+	return m.state == MemberReceiving || m.state == MemberReceived
+}
+
+// gone reports whether the member has ended for good.
+func (m *member) gone() bool {
+	switch m.state {
+	case MemberDone, MemberFailed, MemberKicked:
+		return true
+	}
+	return false
+}

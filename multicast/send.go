@@ -1,0 +1,166 @@
+package multicast
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"castpoint/multicast/wire"
+)
+
+func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }
+
+// routineSend takes work from the schedule until ctx is done.
+func (s *Session) routineSend(ctx context.Context) error {
+	e := &emitter{
+		s:      s,
+		source: make([]byte, s.g.k*s.g.symbolSize),
+		repair: make([]byte, s.g.m*s.g.symbolSize),
+		shards: make([][]byte, 0, s.g.k+s.g.m),
+		out:    make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
+		order:  make([]uint16, 0, s.g.k+s.g.m),
+	}
+	idle := time.NewTimer(time.Hour)
+	defer idle.Stop()
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		var w work
+		ok, wait := false, time.Duration(0)
+		if s.state == wire.StateSending || s.state == wire.StateIdle {
+			w, ok, wait = s.schedule.pick(s.heard, now, 2*s.interval)
+			if ok {
+				e.order = s.schedule.symbols(e.order[:0], w)
+			}
+		}
+		s.mu.Unlock()
+		if ok {
+			if err := e.emit(ctx, w); err != nil {
+				if ctx.Err() != nil || isClosed(err) {
+					return nil
+				}
+				return err
+			}
+			continue
+		}
+		if wait == 0 {
+			wait = time.Hour
+		}
+		idle.Reset(wait)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.wake:
+		case <-idle.C:
+		}
+	}
+}
+
+// emitter turns work into datagrams. Its buffers are reused for every block.
+type emitter struct {
+	s      *Session
+	source []byte   // the block, padded with zeros
+	repair []byte   // its repair symbols
+	shards [][]byte // scratch of the code
+	order  []uint16 // symbols to send
+	out    []byte   // a burst, datagram by datagram
+	pace   pacer
+}
+
+// emit sends the symbols in e.order of one block.
+func (e *emitter) emit(ctx context.Context, w work) error {
+	s := e.s
+	n := s.g.length(w.block)
+	if got, err := s.cfg.Source.ReadAt(e.source[:n], int64(w.block)*int64(s.g.blockSize)); got < n {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("read block %d of the object: %w", w.block, err)
+	}
+	clear(e.source[n:])
+	for _, i := range e.order {
+		if int(i) >= s.g.k {
+			var err error
+			if e.shards, err = s.code.encode(e.shards, e.source, e.repair); err != nil {
+				return fmt.Errorf("compute repair symbols of block %d: %w", w.block, err)
+			}
+			break
+		}
+	}
+	var last wire.PacketNumber
+	var repaired uint64
+	for rest := e.order; len(rest) > 0; {
+		part := rest[:min(burst, len(rest))]
+		rest = rest[len(part):]
+		if err := e.wait(ctx, len(part)); err != nil {
+			return err
+		}
+		last = e.seal(w.block, part)
+		if err := s.cfg.Conn.WriteGroup(e.out, wire.HeaderSize+s.g.symbolSize+wire.TagSize); err != nil {
+			return err
+		}
+	}
+	bytes := uint64(len(e.order)) * uint64(s.g.symbolSize)
+	if !w.whole {
+		repaired = bytes
+	}
+	s.mu.Lock()
+	s.schedule.done(w.block, last)
+	s.sentBytes += bytes
+	s.repairBytes += repaired
+	s.mu.Unlock()
+	return nil
+}
+
+// wait holds a burst of n symbols back until the pacer lets it go.
+func (e *emitter) wait(ctx context.Context, n int) error {
+	s := e.s
+	s.mu.Lock()
+	rate := s.rate.rate
+	s.mu.Unlock()
+	// The rate is that of datagrams with their IP and UDP headers.
+	size := n * (wire.HeaderSize + s.g.symbolSize + wire.TagSize + 28)
+	d := e.pace.reserve(time.Now(), size, rate)
+	if d <= 0 {
+		return ctx.Err()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// seal fills e.out with the given symbols of a block and returns the last
+// packet number.
+func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
+	s := e.s
+	now := time.Now()
+	s.mu.Lock()
+	seal, epoch := s.sealer, s.epoch
+	s.mu.Unlock()
+	size := wire.HeaderSize + s.g.symbolSize + wire.TagSize
+	e.out = e.out[:len(symbols)*size]
+	var number uint64
+	for i, sym := range symbols {
+		number = s.number.Add(1)
+		h := wire.Header{Type: wire.TypeSymbol, Epoch: epoch, Symbol: sym, Session: s.cfg.ID,
+			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.cfg.Object.tag(), Sent: s.clock(now)}
+		var payload []byte
+		if j := int(sym); j < s.g.k {
+			payload = e.source[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
+		} else {
+			j -= s.g.k
+			payload = e.repair[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
+		}
+		at := e.out[i*size : i*size : (i+1)*size]
+		seal.seal(h.Append(at), payload, number)
+	}
+	return wire.PacketNumber(number)
+}

@@ -1,0 +1,567 @@
+package multicast
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/multicast/wire"
+)
+
+// Tuning of sessions.
+const (
+	// burst is the number of symbols that go out in one send.
+	burst = 44
+	// beaconInterval bounds how long a member must listen to know that it hears
+	// the session.
+	beaconInterval = 100 * time.Millisecond
+	// reportInterval of a few members; reportsPerSecond bounds what many of them
+	// send together.
+	reportInterval   = 20 * time.Millisecond
+	reportsPerSecond = 500
+	// silence is after how long without reports a member is not waited for, at
+	// least; it is never less than ten report intervals.
+	silence = 2 * time.Second
+	// forget is after how long a silent member ends.
+	forget = 60 * time.Second
+	// sweep is how often the whole blocks that a member lacks are looked
+	// through; what it lacks in part is looked at in every report.
+	sweep = 200 * time.Millisecond
+
+	defaultLinger = 10 * time.Second
+)
+
+// Config describes a session to be.
+type Config struct {
+	ID       uint32 // random, unique among the sessions of a server
+	Object   Object
+	Source   io.ReaderAt // the object's bytes; must stay readable until Run has returned
+	Conn     GroupConn   // closed by Run
+	Group    netip.AddrPort
+	Feedback netip.AddrPort
+
+	MaxRate    int64         // bits per second; 0 for no cap
+	MinMembers int           // start when so many have joined ...
+	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
+	Linger     time.Duration // how long to stay open when no member is left; 0 means 10 s
+
+	Log    *zap.Logger
+	Events func(Event) // may be nil; called without locks held, must not block for long
+}
+
+// EventKind says what an Event tells.
+type EventKind string
+
+// Events of a session.
+const (
+	EventStarted EventKind = "started"
+	EventJoined  EventKind = "joined"
+	EventSilent  EventKind = "silent"
+	EventBack    EventKind = "back"
+	EventLeft    EventKind = "left"
+	EventEnded   EventKind = "ended"
+)
+
+// Event is something that happened in a session.
+type Event struct {
+	Kind    EventKind
+	Session uint32
+	Member  uint32 // 0 when it is about the session
+	Name    string // of the member
+	Reason  string
+}
+
+// Session sends one object to its members. Create it with NewSession, start it
+// with Run; the other methods may be called from any goroutine.
+type Session struct {
+	cfg   Config
+	log   *zap.Logger
+	g     geometry
+	code  *code
+	start time.Time
+
+	number atomic.Uint64 // packets sent to the group
+	wake   chan struct{} // something to send may have appeared
+	ended  chan struct{}
+
+	mu       sync.Mutex
+	state    wire.State
+	keys     []Key // all epochs that members may still use, the last is current
+	sealer   *sealer
+	epoch    uint8
+	members  map[uint32]*member
+	order    []*member // in order of joining, for people
+	heard    wire.PacketNumber
+	schedule *schedule
+	rate     *controller
+	first    time.Time // first admission
+	began    time.Time // first symbol
+	lastGone time.Time // when the last member ended
+	now      bool      // start rule overridden
+	interval time.Duration
+
+	sentBytes   uint64 // symbols' payload
+	repairBytes uint64
+	meterAt     time.Time
+	meterBytes  uint64
+	throughput  float64 // bits per second over the last round
+}
+
+// NewSession checks the configuration and makes the first group key.
+func NewSession(cfg Config) (*Session, error) {
+	g, err := newGeometry(&cfg.Object, DefaultSymbolSize, DefaultRepairSymbols)
+	if err != nil {
+		return nil, fmt.Errorf("session of object %s: %w", cfg.Object.SHA256, err)
+	}
+	if cfg.Source == nil || cfg.Conn == nil {
+		return nil, errors.New("session needs a source and a connection")
+	}
+	if !cfg.Group.Addr().IsMulticast() {
+		return nil, fmt.Errorf("session group %s is not a multicast address", cfg.Group)
+	}
+	key, err := newGroupKey(0)
+	if err != nil {
+		return nil, err
+	}
+	seal, err := newSealer(key.Key, key.Salt)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Linger == 0 {
+		cfg.Linger = defaultLinger
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	s := &Session{
+		cfg: cfg, log: cfg.Log, g: g,
+		start: time.Now(), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		state: wire.StateWaiting, keys: []Key{key}, sealer: seal,
+		members: make(map[uint32]*member), interval: reportInterval,
+		rate: newController(float64(cfg.MaxRate)),
+	}
+	s.schedule = newSchedule(&s.g)
+	if s.code, err = newCode(&s.g); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ID is the session's id.
+func (s *Session) ID() uint32 { return s.cfg.ID }
+
+// Done is closed when the session has ended.
+func (s *Session) Done() <-chan struct{} { return s.ended }
+
+// ErrEnded is returned to those who come after the end.
+var ErrEnded = errors.New("session has ended")
+
+// Run transmits until no member is left and Linger is over, or until ctx is
+// done; both are the normal end. It closes the connection.
+func (s *Session) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var routines sync.WaitGroup
+	var sendErr, reportErr error
+	routines.Go(func() { defer stop(); sendErr = s.routineSend(ctx) })
+	routines.Go(func() { defer stop(); s.routineBeacon(ctx) })
+	routines.Go(func() { defer stop(); reportErr = s.routineReports() })
+	<-ctx.Done()
+	s.mu.Lock()
+	s.state = wire.StateEnded
+	s.mu.Unlock()
+	// Members that still listen learn of the end at once, even if one is lost.
+	for range 3 {
+		_ = s.sendBeacon(time.Now())
+	}
+	err := s.cfg.Conn.Close()
+	stop()
+	routines.Wait()
+	close(s.ended)
+	s.event(Event{Kind: EventEnded})
+	if err = errors.Join(sendErr, reportErr, err); err != nil {
+		return fmt.Errorf("session %08x: %w", s.cfg.ID, err)
+	}
+	return nil
+}
+
+func (s *Session) event(e Event) {
+	e.Session = s.cfg.ID
+	s.log.Info("session "+string(e.Kind), zap.String("session", fmt.Sprintf("%08x", e.Session)),
+		zap.Uint32("member", e.Member), zap.String("name", e.Name), zap.String("reason", e.Reason))
+	if s.cfg.Events != nil {
+		s.cfg.Events(e)
+	}
+}
+
+func (s *Session) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Params are the parameters that members get.
+func (s *Session) params() Params {
+	return Params{
+		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback,
+		Cipher: CipherAES256GCM, Code: CodeLeopard8,
+		SourceSymbols: s.g.k, RepairSymbols: s.g.m, SymbolSize: s.g.symbolSize,
+		ReportInterval: s.interval,
+	}
+}
+
+// Admit makes a new member. name is what people know it by. Errors: ErrEnded.
+func (s *Session) Admit(name string) (Params, Member, []Key, error) {
+	key := make([]byte, wire.KeySize)
+	var id [4]byte
+	_, err := rand.Read(key)
+	if err == nil {
+		_, err = rand.Read(id[:])
+	}
+	if err != nil {
+		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
+	}
+	seal, err := newSealer(key, memberSalt[:])
+	if err != nil {
+		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
+	}
+	now := time.Now()
+	s.mu.Lock()
+	if s.state == wire.StateEnded {
+		s.mu.Unlock()
+		return Params{}, Member{}, nil, ErrEnded
+	}
+	m := &member{id: uint32(id[0])<<24 | uint32(id[1])<<16 | uint32(id[2])<<8 | uint32(id[3]),
+		name: name, key: seal, state: MemberJoined, joined: now, heard: now}
+	for m.id == 0 || s.members[m.id] != nil {
+		m.id++
+	}
+	s.members[m.id] = m
+	s.order = append(s.order, m)
+	if s.first.IsZero() {
+		s.first = now
+	}
+	s.setInterval()
+	p, keys := s.params(), s.keys[len(s.keys)-1:]
+	s.mu.Unlock()
+	s.event(Event{Kind: EventJoined, Member: m.id, Name: name})
+	s.nudge()
+	return p, Member{ID: m.id, Key: key}, keys, nil
+}
+
+// setInterval keeps the reports of all members together under reportsPerSecond.
+func (s *Session) setInterval() {
+	n := 0
+	for _, m := range s.members {
+		if !m.gone() {
+			n++
+		}
+	}
+	s.interval = max(reportInterval, time.Duration(n)*time.Second/reportsPerSecond)
+}
+
+// Leave ends a member, as it asked.
+func (s *Session) Leave(id uint32, req LeaveRequest) {
+	state := MemberFailed
+	if req.Complete {
+		state = MemberDone
+	}
+	s.end(id, state, req)
+}
+
+// Kick ends a member against its will. The group key changes, so what is sent
+// from now on stays closed to it; the others fetch the new key by joining again
+// with their tickets.
+func (s *Session) Kick(id uint32) error {
+	if !s.end(id, MemberKicked, LeaveRequest{Reason: "kicked"}) {
+		return fmt.Errorf("session has no member %d to kick", id)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, err := newGroupKey(s.epoch + 1)
+	if err != nil {
+		return err
+	}
+	seal, err := newSealer(key.Key, key.Salt)
+	if err != nil {
+		return err
+	}
+	s.epoch++
+	s.sealer = seal
+	s.keys = append(s.keys, key)
+	return nil
+}
+
+func (s *Session) end(id uint32, state MemberState, req LeaveRequest) bool {
+	now := time.Now()
+	s.mu.Lock()
+	m := s.members[id]
+	if m == nil || m.gone() {
+		s.mu.Unlock()
+		return false
+	}
+	m.state, m.reason, m.left, m.ended = state, req.Reason, req, now
+	if state == MemberDone {
+		m.complete = uint32(s.g.blocks)
+	}
+	s.lastGone = now
+	s.setInterval()
+	s.setHeard()
+	s.mu.Unlock()
+	s.event(Event{Kind: EventLeft, Member: id, Name: m.name, Reason: string(state)})
+	s.nudge()
+	return true
+}
+
+// StartNow overrides the start rule.
+func (s *Session) StartNow() {
+	s.mu.Lock()
+	s.now = true
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// setHeard finds the lowest packet number that every active member has seen.
+func (s *Session) setHeard() {
+	low := wire.PacketNumber(s.number.Load())
+	for _, m := range s.members {
+		if m.active() {
+			low = min(low, m.highest)
+		}
+	}
+	s.heard = low
+}
+
+// startsIn tells whether the start rule is fulfilled, and if not, in how many
+// milliseconds it will be and how many members it waits for.
+func (s *Session) startsIn(now time.Time) (ok bool, wait time.Duration) {
+	if s.first.IsZero() {
+		return false, 0
+	}
+	if s.now || s.cfg.MinMembers <= 1 && s.cfg.MaxWait == 0 {
+		return true, 0
+	}
+	n := 0
+	for _, m := range s.members {
+		if !m.gone() && m.state != MemberSilent {
+			n++
+		}
+	}
+	if s.cfg.MinMembers > 1 && n >= s.cfg.MinMembers {
+		return true, 0
+	}
+	if s.cfg.MaxWait > 0 {
+		wait = s.first.Add(s.cfg.MaxWait).Sub(now)
+		return wait <= 0, max(wait, 0)
+	}
+	return false, 0
+}
+
+// tick looks after members and the session's state. It reports whether the
+// session is over.
+func (s *Session) tick(now time.Time) (over bool) {
+	var events []Event
+	s.mu.Lock()
+	quiet := max(silence, 10*s.interval)
+	live, lacking := 0, 0
+	for _, m := range s.order {
+		if m.gone() {
+			continue
+		}
+		age := now.Sub(m.heard)
+		switch {
+		case age > forget:
+			m.state, m.reason, m.ended, s.lastGone = MemberFailed, "no report for a minute", now, now
+			events = append(events, Event{Kind: EventLeft, Member: m.id, Name: m.name, Reason: m.reason})
+			continue
+		case age > quiet && m.active():
+			m.state = MemberSilent
+			s.setHeard()
+			events = append(events, Event{Kind: EventSilent, Member: m.id, Name: m.name, Reason: "no report for " + age.Round(100*time.Millisecond).String()})
+		}
+		live++
+		if m.state == MemberReceiving {
+			lacking++
+		}
+	}
+	switch {
+	case s.state == wire.StateWaiting:
+		if ok, _ := s.startsIn(now); ok {
+			s.state = wire.StateSending
+			s.began = now
+			events = append(events, Event{Kind: EventStarted})
+			s.nudge()
+		}
+	case lacking == 0 && s.schedule.idle():
+		s.state = wire.StateIdle
+	default:
+		s.state = wire.StateSending
+	}
+	if live == 0 {
+		since := s.lastGone
+		if since.IsZero() {
+			since = s.start
+		}
+		over = now.Sub(since) >= s.cfg.Linger
+	}
+	s.measure(now)
+	s.mu.Unlock()
+	for _, e := range events {
+		s.event(e)
+	}
+	return over
+}
+
+func (s *Session) measure(now time.Time) {
+	if d := now.Sub(s.meterAt); d > 0 && !s.meterAt.IsZero() {
+		s.throughput = float64(s.sentBytes-s.meterBytes) * 8 / d.Seconds()
+	}
+	s.meterAt, s.meterBytes = now, s.sentBytes
+}
+
+// routineBeacon sends beacons and ends the session.
+func (s *Session) routineBeacon(ctx context.Context) {
+	t := time.NewTicker(beaconInterval)
+	defer t.Stop()
+	for {
+		now := time.Now()
+		if s.tick(now) {
+			return
+		}
+		// A full local queue only delays a beacon; other errors show when symbols
+		// are sent.
+		_ = s.sendBeacon(now)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+func (s *Session) sendBeacon(now time.Time) error {
+	s.mu.Lock()
+	b := wire.Beacon{
+		State: s.state, Epoch: s.epoch, Members: uint16(min(len(s.members), 1<<16-1)),
+		ReportInterval: uint32(s.interval.Microseconds()), Rate: uint64(s.throughput),
+	}
+	if s.state == wire.StateWaiting {
+		_, wait := s.startsIn(now)
+		b.WaitMembers = uint32(s.cfg.MinMembers)
+		b.WaitMillis = uint32(wait.Milliseconds())
+	}
+	seal, epoch := s.sealer, s.epoch
+	number := s.number.Add(1)
+	s.mu.Unlock()
+	h := wire.Header{Type: wire.TypeBeacon, Epoch: epoch, Session: s.cfg.ID,
+		Number: wire.PacketNumber(number), Object: s.cfg.Object.tag(), Sent: s.clock(now)}
+	buf := h.Append(make([]byte, 0, 128))
+	d := seal.seal(buf, b.Append(nil), number)
+	return s.cfg.Conn.WriteGroup(d, len(d))
+}
+
+// clock is the sender's time in datagrams.
+func (s *Session) clock(now time.Time) uint32 { return uint32(now.Sub(s.start).Microseconds()) }
+
+// routineReports reads what members report.
+func (s *Session) routineReports() error {
+	buf := make([]byte, 2*wire.MaxReport)
+	plain := make([]byte, 0, 2*wire.MaxReport)
+	for failures := 0; ; {
+		n, _, err := s.cfg.Conn.ReadReport(buf)
+		if err != nil {
+			if isClosed(err) {
+				return nil
+			}
+			// ICMP errors of members that have gone surface here.
+			if failures++; failures > 100 {
+				return fmt.Errorf("read reports: %w", err)
+			}
+			continue
+		}
+		failures = 0
+		s.report(buf[:n], plain)
+	}
+}
+
+// report applies one report. Foreign, forged and old ones are dropped.
+func (s *Session) report(datagram, plain []byte) {
+	h, err := wire.ParseReportHeader(datagram)
+	if err != nil || h.Session != s.cfg.ID {
+		return
+	}
+	s.mu.Lock()
+	m := s.members[h.Member]
+	s.mu.Unlock()
+	if m == nil {
+		return
+	}
+	plain, err = m.key.open(plain, datagram[:wire.ReportHeaderSize], datagram[wire.ReportHeaderSize:], h.Number)
+	if err != nil {
+		return
+	}
+	r, err := wire.ParseReport(plain, uint32(s.g.blocks))
+	if err != nil {
+		return
+	}
+	now := time.Now()
+	back := false
+	s.mu.Lock()
+	if m.gone() || h.Number <= m.number || uint64(r.Highest) > s.number.Load() {
+		s.mu.Unlock()
+		return
+	}
+	m.number, m.heard = h.Number, now
+	m.highest, m.complete = r.Highest, r.Complete
+	m.delay = time.Duration(r.QueueDelay) * time.Microsecond
+	m.backlog = int64(r.Backlog) << 10
+	m.loss.report(uint64(r.Highest), r.Received)
+	back = m.state == MemberSilent
+	m.state = MemberReceiving
+	if int(r.Complete) == s.g.blocks {
+		m.state = MemberReceived
+	}
+	s.lacking(m, &r, now)
+	if s.state == wire.StateSending {
+		s.rate.observe(&m.loss, m.delay)
+		s.rate.round(now, s.interval, s.throughput/s.rate.rate)
+	}
+	s.setHeard()
+	s.mu.Unlock()
+	if back {
+		s.event(Event{Kind: EventBack, Member: m.id, Name: m.name})
+	}
+	s.nudge()
+}
+
+// lacking gives a report's runs to the schedule.
+func (s *Session) lacking(m *member, r *wire.Report, now time.Time) {
+	whole := now.Sub(m.swept) >= sweep
+	if whole {
+		m.swept = now
+	}
+	at := int(r.From)
+	for rest := r.Runs; len(rest) > 0; {
+		run, tail, err := wire.NextRun(rest)
+		if err != nil {
+			return
+		}
+		rest = tail
+		at += int(run.Gap)
+		end := at + int(run.Count)
+		if int(run.Deficit) < s.g.k || whole || run.Count == 1 {
+			for b := at; b < end; b++ {
+				s.schedule.lack(b, min(int(run.Deficit), s.g.source(b)), r.Highest, now)
+			}
+		}
+		at = end
+	}
+}
