@@ -1,0 +1,194 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+)
+
+// Firmware is what a virtual machine starts with.
+type Firmware string
+
+// The firmwares.
+const (
+	BIOS       Firmware = "BIOS"             // SeaBIOS; PXE by an iPXE option ROM
+	UEFI       Firmware = "UEFI"             // OVMF with its own PXE driver
+	UEFISecure Firmware = "UEFI Secure Boot" // the same with Microsoft's keys enforced
+)
+
+// Files of Debian's and Ubuntu's package ovmf.
+const (
+	ovmfCode       = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+	ovmfVars       = "/usr/share/OVMF/OVMF_VARS_4M.fd"
+	ovmfSecureCode = "/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"
+	ovmfSecureVars = "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"
+)
+
+// A Machine describes a virtual machine that boots from the network.
+type Machine struct {
+	Name     string
+	Firmware Firmware
+	Memory   int // MiB; 512 when zero
+	CPUs     int // 1 when zero
+	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
+	Disk string
+	// Accel is what Accelerator returned; software emulation when empty.
+	Accel string
+	// CPU is QEMU's name of the processor; "max" when empty.
+	CPU string
+	// Display adds a graphics card, for Screenshot. Firmware and Linux talk to
+	// the serial console, so most tests need none.
+	Display bool
+	// Echo, when set, is called for every line on the serial console.
+	Echo func(line string)
+}
+
+// A VM is a running virtual machine. Its transcript is its serial console,
+// where firmware, loaders and Linux write.
+type VM struct {
+	*Process
+	Name string
+	MAC  string
+	UUID string
+
+	monitor string
+}
+
+// Boot starts a machine at a new port of the switch.
+func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
+	n.mu.Lock()
+	n.machines++
+	number := n.machines
+	n.mu.Unlock()
+
+	vm := &VM{Name: m.Name, MAC: fmt.Sprintf("52:54:00:77:00:%02x", number)}
+	// The same in every run; version and variant as RFC 9562 has them.
+	id := sha256.Sum256([]byte(m.Name + vm.MAC))
+	vm.UUID = fmt.Sprintf("%x-%x-%04x-%04x-%x", id[:4], id[4:6],
+		uint16(id[6])<<8&0x0f00|uint16(id[7])|0x4000, uint16(id[8])<<8&0x3f00|uint16(id[9])|0x8000, id[10:16])
+
+	tap := "tap" + strconv.Itoa(number)
+	sw := n.Switch.Namespace
+	for _, step := range [][]string{
+		{"-n", sw, "tuntap", "add", "dev", tap, "mode", "tap"},
+		{"-n", sw, "link", "set", tap, "master", "br0"},
+		{"-n", sw, "link", "set", tap, "txqueuelen", "4000", "up"},
+	} {
+		if err := ip(ctx, step...); err != nil {
+			return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+		}
+	}
+	dir := filepath.Join(n.Dir, "vm"+strconv.Itoa(number))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+	}
+	vm.monitor = filepath.Join(dir, "monitor")
+	args, err := m.arguments(dir)
+	if err != nil {
+		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+	}
+	// The BIOS boots by the option ROM that QEMU has for the card by itself (from
+	// the package ipxe-qemu; QEMU puts the card's PCI ids into it, which it does
+	// not for a ROM named here). OVMF gets none and uses the PXE driver that
+	// UEFI machines have.
+	nic := "virtio-net-pci,netdev=n0,bootindex=1,mac=" + vm.MAC
+	if m.Firmware != BIOS {
+		nic += ",romfile="
+	}
+	args = append(args,
+		"-name", m.Name, "-uuid", vm.UUID,
+		"-netdev", "tap,id=n0,script=no,downscript=no,ifname="+tap, "-device", nic,
+		"-qmp", "unix:"+vm.monitor+",server=on,wait=off",
+	)
+	vm.Process, err = n.Switch.Start(Command{Args: args, Dir: dir, Echo: m.Echo})
+	if err != nil {
+		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+	}
+	return vm, nil
+}
+
+// arguments is QEMU's command line but for what belongs to the network.
+func (m *Machine) arguments(dir string) ([]string, error) {
+	memory, cpus, accel, cpu := m.Memory, m.CPUs, m.Accel, m.CPU
+	if memory == 0 {
+		memory = 512
+	}
+	if cpus == 0 {
+		cpus = 1
+	}
+	if accel == "" {
+		accel = softwareAccel
+	}
+	if cpu == "" {
+		cpu = "max"
+	}
+	args := []string{"qemu-system-x86_64",
+		"-nodefaults", "-display", "none", "-no-user-config",
+		"-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory),
+		"-rtc", "base=utc", "-no-reboot",
+		"-device", "virtio-rng-pci,max-bytes=1024,period=1000",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+	}
+	machine := "q35"
+	switch m.Firmware {
+	case BIOS:
+		// Without graphics SeaBIOS, and iPXE through it, use the serial console.
+		if !m.Display {
+			machine += ",graphics=off"
+		}
+	case UEFI, UEFISecure:
+		code, vars := ovmfCode, ovmfVars
+		if m.Firmware == UEFISecure {
+			code, vars = ovmfSecureCode, ovmfSecureVars
+			machine += ",smm=on"
+			args = append(args, "-global", "driver=cfi.pflash01,property=secure,value=on")
+		}
+		own := filepath.Join(dir, "vars.fd")
+		if err := copyFile(own, vars); err != nil {
+			return nil, fmt.Errorf("copy the firmware's variables: %w", err)
+		}
+		args = append(args,
+			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+code,
+			"-drive", "if=pflash,unit=1,format=raw,file="+own,
+			// Nothing answers these in the lab; each would cost a time-out.
+			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no",
+			"-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=no",
+		)
+	default:
+		return nil, fmt.Errorf("unknown firmware %q", m.Firmware)
+	}
+	args = append(args, "-machine", machine)
+	if m.Display {
+		args = append(args, "-device", "VGA")
+	}
+	if m.Disk != "" {
+		// What the machine wrote is read back when it has ended, on a host that
+		// does not crash in between: no flush needs to reach the disk.
+		args = append(args,
+			"-drive", "if=none,id=d0,format=raw,cache=unsafe,discard=unmap,file="+m.Disk,
+			"-device", "virtio-blk-pci,drive=d0")
+	}
+	return args, nil
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: run test/install-tools", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}

@@ -1,0 +1,271 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// ServerAddr is the server's address in every lab; the prefix is 24 bits.
+var ServerAddr = netip.MustParseAddr("10.77.0.1")
+
+// MaxClients is the largest number of clients of a network.
+const MaxClients = 64
+
+// Config says what a network looks like.
+type Config struct {
+	// Clients is the number of client namespaces, 0 to MaxClients.
+	Clients int
+	// Rate limits every link in both directions, as tc writes it ("1gbit");
+	// empty for no limit. 24 bytes are counted on top of every frame (preamble,
+	// check sum, gap), so that 1gbit carries what Gigabit Ethernet carries.
+	Rate string
+	// Loss is the share of IPv4 packets, 0 to 1, that each client loses on
+	// arrival, at random and independently.
+	Loss float64
+	// Offload lets 64 KiB super-packets cross the links whole. No wire does
+	// that: use it where speed matters more than likeness.
+	Offload bool
+	// Snooping makes the switch forward multicast only where it was asked for
+	// (IGMP snooping with a querier); otherwise it floods.
+	Snooping bool
+}
+
+// A Network is a running lab.
+type Network struct {
+	Server  *Host
+	Switch  *Host
+	Clients []*Host
+
+	// Dir is a scratch directory that goes with the network.
+	Dir string
+
+	config  Config
+	janitor *janitor
+	stopCtx func() bool // detaches the network from its context
+
+	mu       sync.Mutex
+	machines int
+	closed   bool
+	closeErr error
+}
+
+// A Host is a namespace with one interface, eth0, at the switch.
+type Host struct {
+	Name      string
+	Namespace string
+	Addr      netip.Addr
+	MAC       net.HardwareAddr
+
+	port string // the switch's end of the cable
+}
+
+// New makes a network. It is removed by Close, and when ctx ends.
+func New(ctx context.Context, c Config) (*Network, error) {
+	if os.Geteuid() != 0 {
+		return nil, errors.New("the lab makes network namespaces and needs root: use make test, make demo or make bench, which ask for it")
+	}
+	if c.Clients < 0 || c.Clients > MaxClients {
+		return nil, fmt.Errorf("lab with %d clients: 0 to %d are possible", c.Clients, MaxClients)
+	}
+	if c.Loss < 0 || c.Loss > 1 {
+		return nil, fmt.Errorf("lab with loss %g: a share between 0 and 1 is wanted", c.Loss)
+	}
+	if err := sweep(); err != nil {
+		return nil, err
+	}
+	name, err := reserveName()
+	if err != nil {
+		return nil, err
+	}
+	n := &Network{config: c, Dir: filepath.Join(scratchRoot, name+"dir")}
+	if n.janitor, err = startJanitor(name); err != nil {
+		return nil, err
+	}
+	if err := n.build(ctx, name); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the lab: %w", err), n.Close())
+	}
+	n.stopCtx = context.AfterFunc(ctx, func() { _ = n.Close() })
+	return n, nil
+}
+
+// reserveName finds a name for a lab and takes it by making its directory.
+func reserveName() (string, error) {
+	for i := range 1000 {
+		name := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), i)
+		err := os.Mkdir(filepath.Join(scratchRoot, name+"dir"), 0o755)
+		if err == nil {
+			return name, nil
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return "", fmt.Errorf("make the lab's scratch directory: %w", err)
+		}
+	}
+	return "", errors.New("a thousand labs at the same time")
+}
+
+// Close ends all programs in the network and removes it. It may be called more
+// than once.
+func (n *Network) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return n.closeErr
+	}
+	n.closed = true
+	if n.stopCtx != nil {
+		n.stopCtx()
+	}
+	n.closeErr = n.janitor.clean()
+	return n.closeErr
+}
+
+func (n *Network) build(ctx context.Context, name string) error {
+	n.Switch = &Host{Name: "switch", Namespace: name + "switch"}
+	if err := addNamespace(ctx, n.Switch.Namespace); err != nil {
+		return err
+	}
+	snooping := "0"
+	if n.config.Snooping {
+		snooping = "1"
+	}
+	if err := ip(ctx, "-n", n.Switch.Namespace, "link", "add", "br0", "type", "bridge",
+		"stp_state", "0", "forward_delay", "0", "mcast_snooping", snooping, "mcast_querier", snooping); err != nil {
+		return err
+	}
+	if err := ip(ctx, "-n", n.Switch.Namespace, "link", "set", "br0", "up"); err != nil {
+		return err
+	}
+
+	n.Server = &Host{Name: "server", Namespace: name + "server", Addr: ServerAddr,
+		MAC: net.HardwareAddr{0x02, 0x77, 0, 0, 0, 1}}
+	if err := n.attach(ctx, n.Server, "p0", 0); err != nil {
+		return err
+	}
+	base := ServerAddr.As4()
+	for i := 1; i <= n.config.Clients; i++ {
+		addr := base
+		addr[3] = byte(10 + i)
+		h := &Host{Name: fmt.Sprintf("client%d", i), Namespace: fmt.Sprintf("%sclient%d", name, i),
+			Addr: netip.AddrFrom4(addr), MAC: net.HardwareAddr{0x02, 0x77, 0, 0, 0, addr[3]}}
+		if err := n.attach(ctx, h, fmt.Sprintf("p%d", i), n.config.Loss); err != nil {
+			return err
+		}
+		n.Clients = append(n.Clients, h)
+	}
+	return nil
+}
+
+// attach makes the host's namespace and its cable to the given switch port.
+func (n *Network) attach(ctx context.Context, h *Host, port string, loss float64) error {
+	if err := addNamespace(ctx, h.Namespace); err != nil {
+		return err
+	}
+	h.port = port
+	sw := n.Switch.Namespace
+	steps := [][]string{
+		{"-n", sw, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", h.Namespace},
+		{"-n", sw, "link", "set", port, "master", "br0"},
+		{"-n", h.Namespace, "link", "set", "eth0", "address", h.MAC.String()},
+		{"-n", h.Namespace, "addr", "add", h.Addr.String() + "/24", "brd", "+", "dev", "eth0"},
+		{"-n", h.Namespace, "link", "set", "eth0", "up"},
+		{"-n", sw, "link", "set", port, "up"},
+		// There is no default route; multicast needs to know its way.
+		{"-n", h.Namespace, "route", "add", "224.0.0.0/4", "dev", "eth0"},
+	}
+	for _, step := range steps {
+		if err := ip(ctx, step...); err != nil {
+			return err
+		}
+	}
+	if !n.config.Offload {
+		for _, end := range [][2]string{{h.Namespace, "eth0"}, {sw, port}} {
+			if err := command(ctx, "ip", "netns", "exec", end[0], "ethtool", "-K", end[1],
+				"tso", "off", "gso", "off", "gro", "off", "tx-udp-segmentation", "off"); err != nil {
+				return err
+			}
+		}
+	}
+	if n.config.Rate != "" {
+		// The queue of a host is what its stack holds back; that of a switch
+		// port is what a plain gigabit switch has for one.
+		if err := setRate(ctx, h.Namespace, "eth0", n.config.Rate, "1500kb"); err != nil {
+			return err
+		}
+		if err := setRate(ctx, sw, port, n.config.Rate, "512kb"); err != nil {
+			return err
+		}
+	}
+	return n.SetLoss(ctx, h, loss)
+}
+
+// addNamespace makes a namespace with its loopback up and without IPv6, whose
+// address detection would delay and disturb what is measured.
+func addNamespace(ctx context.Context, name string) error {
+	if err := ip(ctx, "netns", "add", name); err != nil {
+		return err
+	}
+	if err := command(ctx, "ip", "netns", "exec", name, "/bin/sh", "-c",
+		"for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $f ] || echo 1 >$f; done"); err != nil {
+		return err
+	}
+	return ip(ctx, "-n", name, "link", "set", "lo", "up")
+}
+
+func setRate(ctx context.Context, namespace, device, rate, queue string) error {
+	return command(ctx, "tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "handle", "1:",
+		"tbf", "rate", rate, "burst", "64kb", "limit", queue, "overhead", "24")
+}
+
+// SetLoss changes the share, 0 to 1, of IPv4 packets that the host loses on
+// arrival.
+func (n *Network) SetLoss(ctx context.Context, h *Host, share float64) error {
+	if err := command(ctx, "tc", "-n", h.Namespace, "qdisc", "replace", "dev", "eth0", "clsact"); err != nil {
+		return err
+	}
+	if err := command(ctx, "tc", "-n", h.Namespace, "filter", "del", "dev", "eth0", "ingress"); err != nil {
+		return err
+	}
+	if share == 0 {
+		return nil
+	}
+	program, err := lossProgram(share)
+	if err != nil {
+		return err
+	}
+	return command(ctx, "tc", "-n", h.Namespace, "filter", "add", "dev", "eth0", "ingress",
+		"bpf", "da", "bytecode", program)
+}
+
+// Unplug takes the host's cable out of the switch; Plug puts it back.
+func (n *Network) Unplug(ctx context.Context, h *Host) error {
+	return ip(ctx, "-n", n.Switch.Namespace, "link", "set", h.port, "down")
+}
+
+// Plug puts the host's cable back after Unplug.
+func (n *Network) Plug(ctx context.Context, h *Host) error {
+	return ip(ctx, "-n", n.Switch.Namespace, "link", "set", h.port, "up")
+}
+
+func ip(ctx context.Context, args ...string) error {
+	return command(ctx, "ip", args...)
+}
+
+// command runs a program that is quiet when all is well.
+func command(ctx context.Context, name string, args ...string) error {
+	out, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%s is not here: run test/install-tools", name)
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// stopGrace is how long a program may take to end after SIGTERM.
+const stopGrace = 10 * time.Second
+
+// A Command is a program to run in a host's namespace.
+type Command struct {
+	Args []string // program and arguments
+	Dir  string   // working directory; empty for the caller's
+	Env  []string // added to the caller's environment
+	// Echo, when set, is called for every line the program writes.
+	Echo func(line string)
+}
+
+// A Process is a program running in a namespace. Output holds both standard
+// output and standard error; Stdout is the former alone.
+type Process struct {
+	Output Transcript
+	Stdout Transcript
+
+	cmd     *exec.Cmd
+	started time.Time
+	done    chan struct{}
+	err     error         // of Wait; readable when done is closed
+	took    time.Duration // readable when done is closed
+}
+
+// Start runs the command in the host's namespace. The caller stops it, or the
+// end of the network does.
+func (h *Host) Start(c Command) (*Process, error) {
+	if len(c.Args) == 0 {
+		return nil, errors.New("no program to start")
+	}
+	path, err := exec.LookPath(c.Args[0])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: run test/install-tools or make build", c.Args[0], err)
+	}
+	p := &Process{done: make(chan struct{})}
+	p.Output.echo = c.Echo
+	// ip executes the program in its own place: the process id stays.
+	args := append([]string{"netns", "exec", h.Namespace, path}, c.Args[1:]...)
+	p.cmd = exec.Command("ip", args...)
+	p.cmd.Dir = c.Dir
+	p.cmd.Env = append(os.Environ(), c.Env...)
+	p.cmd.Stdout = &both{&p.Output, &p.Stdout}
+	p.cmd.Stderr = &p.Output
+	// Away from the terminal: Ctrl-C goes to the lab's user, who stops it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	p.started = time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, err)
+	}
+	go func() {
+		defer close(p.done)
+		p.err = p.cmd.Wait()
+		p.took = time.Since(p.started)
+		p.Output.end()
+		p.Stdout.end()
+	}()
+	return p, nil
+}
+
+// both writes to two transcripts.
+type both struct{ a, b *Transcript }
+
+func (w *both) Write(p []byte) (int, error) {
+	_, _ = w.a.Write(p)
+	return w.b.Write(p)
+}
+
+// Pid is the program's process id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Wait waits for the program's end and returns its exit code: -1 when a signal
+// ended it. When ctx ends first the program is killed.
+func (p *Process) Wait(ctx context.Context) (int, error) {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.Kill()
+		return -1, fmt.Errorf("%s: %w; the last lines were:\n%s", strings.Join(p.cmd.Args[4:], " "), ctx.Err(), p.Output.Tail(30))
+	}
+	var exit *exec.ExitError
+	if p.err != nil && !errors.As(p.err, &exit) {
+		return -1, p.err
+	}
+	return p.cmd.ProcessState.ExitCode(), nil
+}
+
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Took is how long the program ran; valid when it has ended.
+func (p *Process) Took() time.Duration { return p.took }
+
+// CPU is the processor time that the program used; valid when it has ended.
+func (p *Process) CPU() time.Duration {
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// Signal sends a signal to the program.
+func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
+
+// Stop asks the program to end by SIGTERM and returns its exit code; one that
+// does not listen is killed after ten seconds and reported.
+func (p *Process) Stop() (int, error) {
+	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return -1, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopGrace)
+	defer cancel()
+	return p.Wait(ctx)
+}
+
+// Kill ends the program at once and waits until it is gone.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// Run runs a program in the host's namespace to its end and returns what it
+// wrote to standard output and its exit code. The error covers failures to run
+// it, not its exit code.
+func (h *Host) Run(ctx context.Context, args ...string) (output string, code int, err error) {
+	p, err := h.Start(Command{Args: args})
+	if err != nil {
+		return "", -1, err
+	}
+	code, err = p.Wait(ctx)
+	return p.Output.String(), code, err
+}
+
+// Do calls f on a thread inside the host's namespace. Sockets that f makes
+// belong to the namespace for good; goroutines that it starts do not.
+func (h *Host) Do(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		// Never unlocked: the thread ends with the goroutine, and nothing else
+		// can run in the namespace by accident.
+		runtime.LockOSThread()
+		result <- func() error {
+			ns, err := os.Open("/run/netns/" + h.Namespace)
+			if err != nil {
+				return fmt.Errorf("enter %s: %w", h.Name, err)
+			}
+			defer ns.Close()
+			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+				return fmt.Errorf("enter %s: %w", h.Name, err)
+			}
+			return f()
+		}()
+	}()
+	return <-result
+}
