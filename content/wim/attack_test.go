@@ -440,3 +440,36 @@ func FuzzXML(f *testing.F) {
 		}
 	})
 }
+
+// TestCheckerPieces writes a file in pieces of many sizes.
+func TestCheckerPieces(t *testing.T) {
+	good := newFile(goodXML, 1).bytes(nil)
+	bad := bytes.Clone(good)
+	bad[9000] ^= 1
+	for _, piece := range []int{1, 7, 207, 208, 209, 4096, 5000, len(good)} {
+		for _, b := range [][]byte{good, bad} {
+			c, err := NewChecker(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := 0; i < len(b); i += piece {
+				if _, err := c.Write(b[i:min(i+piece, len(b))]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := c.Close(); errors.Is(err, ErrCorrupt) != (&b[0] == &bad[0]) {
+				t.Errorf("pieces of %d: %v", piece, err)
+			}
+		}
+	}
+	c, err := NewChecker(bytes.NewReader(good), int64(len(good)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write(good[:5000]); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); !errors.Is(err, ErrTruncated) {
+		t.Errorf("closed early: %v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 )
 
@@ -52,52 +53,110 @@ func (e *DamageError) Unwrap() error { return ErrCorrupt }
 // Errors: those of Describe; ErrNoIntegrity when there is no table and so
 // nothing was checked; ErrCorrupt (a *DamageError) when chunks do not match.
 func Verify(ctx context.Context, r io.ReaderAt, size int64, progress func(done, total int64)) error {
-	h, err := readHeader(r, size)
-	if err != nil {
-		return err
-	}
-	if h.integrity.size == 0 {
-		return ErrNoIntegrity
-	}
-	t, err := openIntegrity(r, h)
+	c, err := NewChecker(r, size)
 	if err != nil {
 		return err
 	}
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
-	damage := DamageError{Chunks: t.chunks}
-	sum := sha1.New() //nolint:gosec // see the import
 	buf := make([]byte, verifyBuffer)
-	progress(0, t.end-headerSize)
-	for start := int64(headerSize); start < t.end; start += t.chunkSize {
-		end := min(start+t.chunkSize, t.end)
-		sum.Reset()
-		for off := start; off < end; {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			b := buf[:min(int64(len(buf)), end-off)]
-			if err := readFull(r, b, off, "image data"); err != nil {
-				return err
-			}
-			sum.Write(b)
-			off += int64(len(b))
-			progress(off-headerSize, t.end-headerSize)
-		}
-		want, err := t.next()
-		if err != nil {
+	progress(0, c.table.end)
+	for c.offset < c.table.end {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if [sha1.Size]byte(sum.Sum(nil)) != want {
-			damage.Damaged++
-			if len(damage.Ranges) < maxDamage {
-				damage.Ranges = append(damage.Ranges, ByteRange{start, end})
+		b := buf[:min(int64(len(buf)), c.table.end-c.offset)]
+		if err := readFull(r, b, c.offset, "image data"); err != nil {
+			return err
+		}
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		progress(c.offset, c.table.end)
+	}
+	return c.Close()
+}
+
+// Checker checks a WIM that passes by: the whole file is written to it from its
+// first byte on, in pieces of any size, and Close gives the verdict. It lets a
+// copy be checked without reading the file a second time.
+type Checker struct {
+	table  *integrityTable
+	offset int64 // in the file, of the next byte written
+	sum    hash.Hash
+	damage DamageError
+}
+
+// NewChecker reads the tables of the file that is going to be written to the
+// Checker. Errors: those of Describe, and ErrNoIntegrity when the file has no
+// integrity table.
+func NewChecker(r io.ReaderAt, size int64) (*Checker, error) {
+	h, err := readHeader(r, size)
+	if err != nil {
+		return nil, err
+	}
+	if h.integrity.size == 0 {
+		return nil, ErrNoIntegrity
+	}
+	t, err := openIntegrity(r, h)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{table: t, sum: sha1.New(), damage: DamageError{Chunks: t.chunks}}, nil //nolint:gosec // see the import
+}
+
+// Write takes the next bytes of the file. It fails when the integrity table
+// cannot be read; damage is reported by Close.
+func (c *Checker) Write(b []byte) (int, error) {
+	n := len(b)
+	if c.offset < headerSize { // the header is not covered: writers change it
+		skip := min(int64(len(b)), headerSize-c.offset)
+		b = b[skip:]
+		c.offset += skip
+	}
+	for len(b) > 0 && c.offset < c.table.end {
+		start, end := c.table.chunk(c.offset)
+		part := b[:min(int64(len(b)), end-c.offset)]
+		c.sum.Write(part)
+		b = b[len(part):]
+		c.offset += int64(len(part))
+		if c.offset == end {
+			if err := c.endChunk(start, end); err != nil {
+				return n - len(b), err
 			}
 		}
 	}
-	if damage.Damaged > 0 {
-		return &damage
+	c.offset += int64(len(b)) // tables behind the hashed part
+	return n, nil
+}
+
+// endChunk compares the sum of a chunk with the table.
+func (c *Checker) endChunk(start, end int64) error {
+	want, err := c.table.next()
+	if err != nil {
+		return err
+	}
+	have := [sha1.Size]byte(c.sum.Sum(nil))
+	c.sum.Reset()
+	if have == want {
+		return nil
+	}
+	c.damage.Damaged++
+	if len(c.damage.Ranges) < maxDamage {
+		c.damage.Ranges = append(c.damage.Ranges, ByteRange{start, end})
+	}
+	return nil
+}
+
+// Close returns nil when all that the integrity table covers was written and
+// matches. Errors: ErrCorrupt (a *DamageError) or ErrTruncated.
+func (c *Checker) Close() error {
+	if c.offset < c.table.end {
+		return fmt.Errorf("%w: %d of the %d bytes that the integrity table covers were read", ErrTruncated, c.offset, c.table.end)
+	}
+	if c.damage.Damaged > 0 {
+		return &c.damage
 	}
 	return nil
 }
@@ -108,6 +167,12 @@ type integrityTable struct {
 	chunkSize int64
 	chunks    int64
 	hashes    *bufio.Reader
+}
+
+// chunk gives the bounds of the chunk that holds the byte at offset.
+func (t *integrityTable) chunk(offset int64) (start, end int64) {
+	start = headerSize + (offset-headerSize)/t.chunkSize*t.chunkSize
+	return start, min(start+t.chunkSize, t.end)
 }
 
 // openIntegrity checks the table's own header against the WIM's.
