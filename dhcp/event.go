@@ -1,0 +1,81 @@
+package dhcp
+
+import (
+	"net/netip"
+	"time"
+
+	"castpoint/boot"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Event is one decision: what was asked, and what was answered or why nothing
+// was.
+type Event struct {
+	Time   time.Time
+	Client boot.Client
+	Port   uint16 // PortServer or PortProxy
+	Asked  string // DISCOVER, REQUEST, ...
+	// Answer is OFFER, ACK or NAK; "" when castpoint stayed silent.
+	Answer string
+	// Reason says why: the plan's reason when the answer carries boot data, the
+	// reason for silence, or the reason of a NAK.
+	Reason  string
+	File    string     // boot file answered, "" for none
+	Address netip.Addr // address given, invalid for none
+	To      string     // where the answer went
+	Quirk   string     // row of the quirk table that chose the style
+}
+
+// Stats counts what a Server has seen since it was made.
+type Stats struct {
+	Received  uint64 // packets read
+	Malformed uint64 // not DHCP, or no request
+	Limited   uint64 // over the client's rate
+	Dropped   uint64 // queue full
+	Silent    uint64 // understood and not answered
+	Answered  uint64
+	Failed    uint64 // answer could not be sent
+	Unprobed  uint64 // addresses offered without the probe, too many being under way
+}
+
+// Sighting is another server that was seen on a segment.
+type Sighting struct {
+	Interface string
+	Server    netip.Addr
+	What      string // "DHCP server" or "PXE server"
+}
+
+func (s *Server) report(e Event) {
+	level := zapcore.InfoLevel
+	if e.Answer == "" && !Netboots(e.Client) {
+		level = zapcore.DebugLevel
+	}
+	if checked := s.log.Check(level, logMessage(e.Answer)); checked != nil {
+		checked.Write(
+			zap.Stringer("client", e.Client), zap.String("uuid", e.Client.UUID), zap.String("interface", e.Client.Interface),
+			zap.Uint16("port", e.Port), zap.String("asked", e.Asked), zap.String("answer", e.Answer),
+			zap.String("file", e.File), zap.Stringer("address", e.Address), zap.String("to", e.To),
+			zap.String("reason", e.Reason), zap.String("quirk", e.Quirk),
+		)
+	}
+	if s.config.Observer != nil {
+		s.config.Observer(e)
+	}
+}
+
+func logMessage(answer string) string {
+	if answer == "" {
+		return "dhcp request not answered"
+	}
+	return "dhcp request answered"
+}
+
+func typeName(t dhcpv4.MessageType) string {
+	if t == dhcpv4.MessageTypeNone {
+		return ""
+	}
+	return t.String()
+}

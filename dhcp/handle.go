@@ -1,0 +1,206 @@
+package dhcp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"castpoint/boot"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"go.uber.org/zap"
+	"golang.org/x/net/ipv4"
+)
+
+// arrival completes what the socket knows about a packet.
+func (s *Server) arrival(j job, p *dhcpv4.DHCPv4) Arrival {
+	state := j.from.link.state.Load()
+	own := state.own(j.sentTo, addrOf(p.ClientIPAddr), addrOf(p.GatewayIPAddr))
+	port := uint16(PortServer)
+	if j.from.port == s.config.ports[1] {
+		port = PortProxy
+	}
+	return Arrival{
+		Interface: j.from.link.name, Index: state.index, Server: own.Addr(), Network: own.Masked(),
+		Port: port, Source: j.source, Local: j.sentTo,
+	}
+}
+
+// handle answers one request. It blocks on nothing but the planner and the
+// lease store.
+func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
+	a := s.arrival(j, request)
+	client, err := Identify(request, a)
+	if err != nil {
+		s.malformed.Add(1)
+		return
+	}
+	e := Event{Time: time.Now(), Client: client, Port: a.Port, Asked: typeName(request.MessageType())}
+	if ok, first := s.limits.allow(limitKey(request, client), e.Time); !ok {
+		s.limited.Add(1)
+		if first {
+			e.Reason = fmt.Sprintf("more than %d requests at once: ignored until it sends fewer than %d a second", limitBurst, limitRate)
+			s.report(e)
+		}
+		return
+	}
+	if reason := s.listed(client); reason != "" {
+		e.Reason = reason
+		s.silent.Add(1)
+		s.report(e)
+		return
+	}
+	quirk := QuirkOf(s.quirks, client)
+	if quirk.As != nil {
+		client.Arch, client.HasArch = *quirk.As, true
+		e.Client = client
+	}
+	e.Quirk = quirk.Name
+	t := Terms{Mode: s.config.Mode, Arrival: a, Client: client, Style: quirk.Style}
+	if Netboots(client) {
+		t.Plan = s.config.Planner.Plan(client)
+		if s.config.Menu != nil && t.Plan.Serve {
+			t.Menu = s.menu(client, t.Plan)
+		}
+	}
+	answer := func() {
+		if s.leases != nil && a.Port == PortServer {
+			t.Grant = s.leases.Answer(request, client, a, time.Now())
+		}
+		s.answer(j.from, request, t, e)
+	}
+	if s.config.Delay > 0 && request.MessageType() == dhcpv4.MessageTypeDiscover {
+		if !s.after(ctx, s.config.Delay, answer) {
+			s.dropped.Add(1)
+		}
+		return
+	}
+	answer()
+}
+
+func limitKey(request *dhcpv4.DHCPv4, c boot.Client) string {
+	switch {
+	case len(c.MAC) > 0:
+		return string(c.MAC)
+	case c.UUID != "":
+		return c.UUID
+	}
+	return string(request.Options.Get(dhcpv4.OptionClientIdentifier))
+}
+
+func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
+	m := s.config.Menu(c, p)
+	if m == nil {
+		return nil
+	}
+	if err := m.validate(); err != nil {
+		s.log.Warn("boot menu left out", zap.Stringer("client", c), zap.Error(err))
+		return nil
+	}
+	return m
+}
+
+// listed is the reason why the lists keep the client from being answered, ""
+// when they do not.
+func (s *Server) listed(c boot.Client) string {
+	in := func(list []string) string {
+		for _, entry := range list {
+			if c.UUID != "" && strings.EqualFold(entry, c.UUID) || entry != "" && hasMACPrefix(c.MAC, entry) {
+				return entry
+			}
+		}
+		return ""
+	}
+	if entry := in(s.config.Deny); entry != "" {
+		return "denied by list entry " + entry
+	}
+	if len(s.config.Allow) > 0 && in(s.config.Allow) == "" {
+		return "not on the list of allowed clients"
+	}
+	return ""
+}
+
+// after runs f after a time unless the server stops first. It is false when too
+// many wait already.
+func (s *Server) after(ctx context.Context, d time.Duration, f func()) bool {
+	select {
+	case s.later <- struct{}{}:
+	default:
+		return false
+	}
+	s.waiting.Go(func() {
+		defer func() { <-s.later }()
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			f()
+		case <-ctx.Done():
+		}
+	})
+	return true
+}
+
+// answer sends the reply, or tells why there is none.
+func (s *Server) answer(from *listener, request *dhcpv4.DHCPv4, t Terms, e Event) {
+	reply, reason := Reply(request, t)
+	if reply == nil {
+		s.silent.Add(1)
+		e.Reason = reason
+		s.report(e)
+		return
+	}
+	route := Destination(request, reply, t.Arrival)
+	to, err := s.send(from, Encode(reply), route, t.Arrival)
+	e.To = to
+	e.Answer = typeName(reply.MessageType())
+	e.Address = addrOf(reply.YourIPAddr)
+	e.File = reply.BootFileName
+	e.Reason = t.Plan.Reason
+	if reply.MessageType() == dhcpv4.MessageTypeNak {
+		e.Reason = t.Grant.Reason
+	}
+	if err != nil {
+		s.failed.Add(1)
+		e.Answer, e.Reason = "", "answer not sent: "+err.Error()
+	} else {
+		s.answered.Add(1)
+	}
+	s.report(e)
+}
+
+// send writes the packet out of the interface the request came by.
+func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (string, error) {
+	state := from.link.state.Load()
+	if route.Hardware != nil && s.frames != nil && len(state.mac) == 6 {
+		source := netip.AddrPortFrom(a.Server, a.Port)
+		err := s.frames.send(state.index, udpFrame(state.mac, route.Hardware, source, route.To, packet))
+		if err == nil {
+			return route.To.String() + " at " + route.Hardware.String(), nil
+		}
+		s.log.Debug("raw frame not sent, broadcasting", zap.Error(err))
+	}
+	to := route.To
+	if route.Hardware != nil {
+		to = netip.AddrPortFrom(limitedBroadcast, PortClient)
+	}
+	conn := from.current()
+	if conn == nil {
+		return to.String(), net.ErrClosed
+	}
+	control := &ipv4.ControlMessage{Src: a.Server.AsSlice(), IfIndex: state.index}
+	_, err := conn.WriteTo(packet, control, net.UDPAddrFromAddrPort(to))
+	return to.String(), err
+}
+
+func sourceOf(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := u.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}

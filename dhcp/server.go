@@ -1,0 +1,399 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"castpoint/boot"
+
+	"go.uber.org/zap"
+	"golang.org/x/net/ipv4"
+)
+
+// Config is what a Server needs. The zero value of a field is its default
+// unless said otherwise.
+type Config struct {
+	Mode Mode // "" is ModeProxy
+	// Interfaces names the interfaces to answer on; none means all that are up
+	// with an IPv4 address.
+	Interfaces []string
+	Planner    boot.Planner // required unless the mode is off
+	Log        *zap.Logger
+	// Observer is told of every decision. It is called from several goroutines
+	// and must return soon.
+	Observer func(Event)
+
+	// Server mode.
+	Pools         []Pool // at least one
+	Reservations  []Reservation
+	Store         LeaseStore // nil keeps leases in memory only
+	MatchClientID bool       // see LeasesConfig
+
+	// Quirks go in front of the table that comes with castpoint. A row whose
+	// MACs holds a whole MAC decides for one device.
+	Quirks []Quirk
+	// Menu says whether a client is shown a boot menu by its firmware; nil, or
+	// a nil result, is no menu.
+	Menu func(boot.Client, boot.Plan) *Menu
+
+	// Allow, when not empty, names the only clients that are answered; Deny
+	// names clients that never are. Entries are UUIDs, MACs or beginnings of
+	// MACs ("b8:27:eb").
+	Allow, Deny []string
+	// Delay before a DISCOVER is answered, so that another server on the segment
+	// comes first. At most 30 s.
+	Delay time.Duration
+
+	ports [2]uint16 // of the server and of the boot server; tests
+}
+
+// Tuning of the server.
+const (
+	queueLength = 256  // packets waiting for each worker
+	bufferSize  = 2048 // bytes; the largest request that is read
+	batchSize   = 32   // packets per system call
+	maxLater    = 1024 // answers that wait for a delay or a probe
+	watchEvery  = 2 * time.Second
+	maxDelay    = 30 * time.Second
+)
+
+// Server answers on its interfaces from Listen to the end of Serve.
+type Server struct {
+	config Config
+	log    *zap.Logger
+	quirks []Quirk
+	leases *Leases
+	limits *limiter
+
+	links     []*link
+	listeners []*listener
+	frames    *frames // nil when the host does not allow them
+
+	queues  []chan job
+	buffers chan []byte
+	later   chan struct{} // tokens of answers that wait
+	waiting sync.WaitGroup
+	seed    maphash.Seed
+
+	received, malformed, limited, dropped, silent, answered, failed, unprobed atomic.Uint64
+}
+
+// job is a packet on its way from a reader to a worker.
+type job struct {
+	from   *listener
+	buffer []byte // bufferSize long, given back to the pool
+	length int
+	source netip.AddrPort
+	sentTo netip.Addr
+}
+
+// New checks the settings. It opens nothing.
+func New(c Config) (*Server, error) {
+	if c.Mode == "" {
+		c.Mode = ModeProxy
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.ports == [2]uint16{} {
+		c.ports = [2]uint16{PortServer, PortProxy}
+	}
+	switch c.Mode {
+	case ModeProxy, ModeServer, ModeOff:
+	default:
+		return nil, fmt.Errorf("dhcp mode %q is not one of %s, %s, %s", c.Mode, ModeProxy, ModeServer, ModeOff)
+	}
+	if c.Planner == nil && c.Mode != ModeOff {
+		return nil, errors.New("dhcp: no planner")
+	}
+	if c.Mode == ModeServer && len(c.Pools) == 0 {
+		return nil, errors.New("dhcp mode server needs a pool of addresses")
+	}
+	if c.Mode != ModeServer && len(c.Pools) > 0 {
+		return nil, fmt.Errorf("dhcp mode %s gives no addresses, but a pool is set", c.Mode)
+	}
+	for _, p := range c.Pools {
+		if err := p.validate(); err != nil {
+			return nil, err
+		}
+	}
+	if c.Delay < 0 || c.Delay > maxDelay {
+		return nil, fmt.Errorf("dhcp response delay %s is not between 0 and %s", c.Delay, maxDelay)
+	}
+	for _, q := range c.Quirks {
+		if err := q.Style.validate(); err != nil {
+			return nil, fmt.Errorf("quirk %q: %w", q.Name, err)
+		}
+	}
+	return &Server{
+		config: c,
+		log:    c.Log,
+		quirks: append(slices.Clone(c.Quirks), Quirks()...),
+		limits: newLimiter(),
+		later:  make(chan struct{}, maxLater),
+		seed:   maphash.MakeSeed(),
+	}, nil
+}
+
+// Listen opens the sockets: ports 67 and 4011 on every interface. When one
+// fails, none stays open, and the error names port and interface. In mode off
+// it does nothing.
+func (s *Server) Listen() error {
+	if s.config.Mode == ModeOff {
+		return nil
+	}
+	if err := s.listen(); err != nil {
+		_ = s.Close()
+		return err
+	}
+	return nil
+}
+
+func (s *Server) listen() error {
+	names := s.config.Interfaces
+	if len(names) == 0 {
+		var err error
+		if names, err = broadcastLinks(); err != nil {
+			return err
+		}
+	}
+	for _, name := range names {
+		l := &link{name: name}
+		if err := l.refresh(); err != nil {
+			return err
+		}
+		if len(l.state.Load().networks) == 0 {
+			return fmt.Errorf("interface %s has no IPv4 address", name)
+		}
+		s.links = append(s.links, l)
+		for _, port := range s.config.ports {
+			sock := &listener{link: l, port: port}
+			if err := sock.open(context.Background()); err != nil {
+				return err
+			}
+			s.listeners = append(s.listeners, sock)
+		}
+	}
+	var err error
+	if s.frames, err = openFrames(); err != nil {
+		s.frames = nil
+		s.log.Info("no raw frames: clients without an address are answered by broadcast", zap.Error(err))
+	}
+	if s.config.Mode == ModeServer {
+		return s.openLeases()
+	}
+	return nil
+}
+
+// openLeases completes pools that leave their network to the interface.
+func (s *Server) openLeases() error {
+	pools := slices.Clone(s.config.Pools)
+	for i := range pools {
+		p := &pools[i]
+		for _, l := range s.links {
+			for _, n := range l.state.Load().networks {
+				if !p.Network.IsValid() && n.Contains(p.From) && n.Contains(p.To) {
+					p.Network = n.Masked()
+				}
+			}
+		}
+		if !p.Network.IsValid() {
+			return fmt.Errorf("pool %s-%s lies in no network of the interfaces; set its network", p.From, p.To)
+		}
+	}
+	var err error
+	s.leases, err = NewLeases(LeasesConfig{
+		Pools: pools, Reservations: s.config.Reservations, Store: s.config.Store, MatchClientID: s.config.MatchClientID,
+	})
+	return err
+}
+
+// Serve answers until ctx ends, then closes the sockets and returns nil. Listen
+// comes first. An interface that goes away is waited for, not an error.
+func (s *Server) Serve(ctx context.Context) error {
+	if s.config.Mode == ModeOff {
+		<-ctx.Done()
+		return nil
+	}
+	if len(s.listeners) == 0 {
+		return errors.New("dhcp: Serve without Listen")
+	}
+	workers := max(2, runtime.GOMAXPROCS(0))
+	s.queues = make([]chan job, workers)
+	s.buffers = make(chan []byte, workers*queueLength)
+	for range cap(s.buffers) {
+		s.buffers <- make([]byte, bufferSize)
+	}
+
+	var working, reading sync.WaitGroup
+	for i := range s.queues {
+		s.queues[i] = make(chan job, queueLength)
+		working.Go(func() { s.serveQueue(ctx, s.queues[i]) })
+	}
+	for _, l := range s.listeners {
+		reading.Go(func() { s.serveSocket(ctx, l) })
+	}
+	reading.Go(func() { s.serveWatch(ctx) })
+
+	<-ctx.Done()
+	for _, l := range s.listeners {
+		l.close()
+	}
+	reading.Wait()
+	for _, q := range s.queues {
+		close(q)
+	}
+	working.Wait()
+	s.waiting.Wait()
+	return s.Close()
+}
+
+// Close releases the sockets. Serve does it when it ends; calling it twice does
+// no harm.
+func (s *Server) Close() error {
+	for _, l := range s.listeners {
+		l.close()
+	}
+	var err error
+	if s.frames != nil {
+		err = s.frames.close()
+		s.frames = nil
+	}
+	return err
+}
+
+// Stats is what has happened so far.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Received: s.received.Load(), Malformed: s.malformed.Load(), Limited: s.limited.Load(), Dropped: s.dropped.Load(),
+		Silent: s.silent.Load(), Answered: s.answered.Load(), Failed: s.failed.Load(), Unprobed: s.unprobed.Load(),
+	}
+}
+
+// Leases is the state of server mode; nil in other modes and before Listen.
+func (s *Server) Leases() *Leases { return s.leases }
+
+// serveWatch follows the interfaces: addresses may change, and an interface
+// that was deleted and made again needs new sockets.
+func (s *Server) serveWatch(ctx context.Context) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, l := range s.links {
+			if err := l.refresh(); err != nil {
+				s.log.Debug("interface not readable", zap.String("interface", l.name), zap.Error(err))
+			}
+		}
+		for _, l := range s.listeners {
+			if l.stale() {
+				s.log.Info("interface came back, opening its socket again",
+					zap.String("interface", l.link.name), zap.Uint16("port", l.port))
+				l.drop()
+			}
+		}
+	}
+}
+
+// serveSocket reads one socket and opens it again when it fails.
+func (s *Server) serveSocket(ctx context.Context, l *listener) {
+	for told := false; ctx.Err() == nil; {
+		if conn := l.current(); conn != nil {
+			told = false
+			err := s.read(ctx, l, conn)
+			if ctx.Err() != nil {
+				return
+			}
+			s.log.Warn("dhcp socket failed", zap.String("interface", l.link.name), zap.Uint16("port", l.port), zap.Error(err))
+			l.drop()
+		}
+		if err := l.open(ctx); err != nil {
+			if !told {
+				s.log.Warn("dhcp socket not opened, trying again", zap.Error(err))
+				told = true
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+}
+
+// read takes packets off a socket until it fails.
+func (s *Server) read(ctx context.Context, l *listener, conn *ipv4.PacketConn) error {
+	batch := make([]ipv4.Message, batchSize)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
+		batch[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
+	}
+	for failures := 0; ; {
+		n, err := conn.ReadBatch(batch, 0)
+		if err != nil {
+			// The link may be down for a moment (ENETDOWN is reported once).
+			if failures++; failures > 10 || ctx.Err() != nil {
+				return err
+			}
+			continue
+		}
+		failures = 0
+		for i := range batch[:n] {
+			s.enqueue(l, &batch[i])
+		}
+	}
+}
+
+// enqueue hands a packet to the worker of its client, so that one client's
+// packets stay in order. A full queue drops it: the client will ask again.
+func (s *Server) enqueue(l *listener, m *ipv4.Message) {
+	s.received.Add(1)
+	var control ipv4.ControlMessage
+	if control.Parse(m.OOB[:m.NN]) != nil {
+		control = ipv4.ControlMessage{}
+	}
+	j := job{from: l, buffer: m.Buffers[0], length: m.N}
+	j.sentTo, _ = netip.AddrFromSlice(control.Dst.To4())
+	j.source = sourceOf(m.Addr)
+	const chaddr = 28
+	if j.length < offsetOptions {
+		s.malformed.Add(1)
+		return
+	}
+	h := maphash.Bytes(s.seed, j.buffer[chaddr:chaddr+16])
+	select {
+	case spare := <-s.buffers:
+		select {
+		case s.queues[h%uint64(len(s.queues))] <- j:
+			m.Buffers[0] = spare
+		default:
+			s.buffers <- spare
+			s.dropped.Add(1)
+		}
+	default:
+		s.dropped.Add(1)
+	}
+}
+
+func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
+	for j := range queue {
+		packet, err := Parse(j.buffer[:j.length])
+		s.buffers <- j.buffer
+		if err != nil {
+			s.malformed.Add(1)
+			continue
+		}
+		s.handle(ctx, j, packet)
+	}
+}
