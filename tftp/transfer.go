@@ -1,0 +1,228 @@
+package tftp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+)
+
+// repeatTime is how long a request from the same port, byte for byte the same, is
+// taken for a repetition of one that is being served: clients repeat after 1 to 4
+// seconds, and networks double packets.
+const repeatTime = 5 * time.Second
+
+// transfer is one accepted request from its start to its event.
+type transfer struct {
+	s       *Server
+	l       *listener
+	key     tid
+	id      uint64
+	mode    Mode
+	raw     string // the request datagram
+	req     Request
+	client  *client
+	started time.Time
+
+	heard  atomic.Int64 // unix nanoseconds of the client's last datagram
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	inbox  atomic.Pointer[portLink] // single-port mode: where its datagrams go
+
+	terms Terms
+	stats Stats
+}
+
+// repeats tells whether a request datagram is the one of this transfer again.
+func (t *transfer) repeats(raw []byte, now time.Time) bool {
+	return t.raw == string(raw) &&
+		(now.Sub(t.started) < repeatTime || now.UnixNano()-t.heard.Load() < int64(repeatTime))
+}
+
+// serve carries the transfer out and reports it.
+func (t *transfer) serve() {
+	defer t.s.release(t)
+	path, err := cleanName(t.req.Name)
+	if err != nil {
+		t.s.refuse(t.l, t.req, err)
+		return
+	}
+	t.req.Path = path
+	if t.req.Write {
+		t.s.refuse(t.l, t.req, errNoUploads)
+		return
+	}
+	t.serveRead(t.ctx)
+}
+
+var errNoUploads = fmt.Errorf("%w: this server does not take uploads", ErrForbidden)
+
+func (t *transfer) serveRead(ctx context.Context) {
+	file, err := t.s.cfg.Open(ctx, t.req)
+	if err != nil {
+		t.s.refuse(t.l, t.req, err)
+		return
+	}
+	defer func() {
+		if err := file.Close(); err != nil {
+			t.s.log.Warn("close after transfer", zap.String("path", t.req.Path), zap.Error(err))
+		}
+	}()
+	lnk, err := t.l.link(ctx, t)
+	if err != nil {
+		t.s.refuse(t.l, t.req, fmt.Errorf("make a socket from %s to %s: %w", t.req.Local.Addr(), t.req.Peer, err))
+		return
+	}
+	defer func() { _ = lnk.close() }()
+	defer context.AfterFunc(ctx, lnk.interrupt)()
+
+	size := file.Size()
+	told := size
+	if t.mode == Netascii {
+		told = -1 // the converted size is not known before all is converted
+	}
+	var answer []Option
+	t.terms, answer = negotiate(t.req.Options, false, bounds{
+		blockSize: t.s.blockLimit(t.req.Peer.Addr(), lnk.pathMTU()), window: t.s.cfg.MaxWindow, size: told,
+	})
+	window := t.terms.Window
+	if t.terms.VarWindow {
+		window = 255
+	}
+	t.stats = Stats{Size: size}
+	r := &reader{
+		link:     lnk,
+		terms:    t.terms,
+		idle:     t.s.cfg.IdleTimeout,
+		limiters: limiters(t.s.rate, t.client.rate),
+		heard:    t.hear,
+		stats:    &t.stats,
+	}
+	if t.mode == Netascii {
+		r.src = newNetascii(file, size, t.terms.BlockSize, window)
+	} else {
+		r.src = newOctets(file, size, t.terms.BlockSize, t.terms.Window)
+	}
+	if len(answer) > 0 {
+		r.oack = appendOACK(nil, answer)
+	}
+	t.report(Started, nil)
+	err = r.run(ctx)
+	t.end(lnk, err)
+}
+
+// hear notes that the client is there.
+func (t *transfer) hear() { t.heard.Store(time.Now().UnixNano()) }
+
+// end tells the client how the transfer ended, when it does not know, and
+// reports it.
+func (t *transfer) end(lnk link, err error) {
+	t.stats.Duration = time.Since(t.started)
+	if err == nil {
+		t.report(Finished, nil)
+		return
+	}
+	var peer *PeerError
+	byPeer := errors.As(err, &peer)
+	// Firmware asks for the size, learns it, and says "aborted": EDK2 and the
+	// Windows boot manager by error 8, others by error 0, some by closing the port.
+	if !t.req.Write && t.terms.Size && t.stats.Sent == 0 &&
+		(byPeer && (peer.Code == CodeOptions || peer.Code == CodeUndefined) || errors.Is(err, ErrPeerClosed)) {
+		t.report(Probe, nil)
+		return
+	}
+	// A client that went away is not told, nor one that has begun anew: it would
+	// take the error for an answer to its new request.
+	if !byPeer && !errors.Is(err, ErrPeerClosed) && !errors.Is(err, ErrReplaced) {
+		code, text := describe(err, t.req.Path)
+		_ = lnk.send(appendError(nil, code, text))
+	}
+	t.report(Aborted, err)
+}
+
+// report logs and publishes an event of the transfer.
+func (t *transfer) report(kind Kind, err error) {
+	e := Event{
+		Kind: kind, Time: time.Now(), Transfer: t.id, Request: t.req, Terms: t.terms, Err: err,
+	}
+	if kind != Started {
+		e.Stats = t.stats
+	}
+	t.s.publish(e)
+}
+
+// publish logs an event and hands it to the observer.
+func (s *Server) publish(e Event) {
+	fields := []zap.Field{
+		zap.String("path", e.Request.Path), zap.Stringer("client", e.Request.Peer),
+	}
+	switch e.Kind {
+	case Started:
+		s.log.Debug("transfer started", append(fields,
+			zap.Int("blksize", e.Terms.BlockSize), zap.Int("windowsize", e.Terms.Window))...)
+	case Finished:
+		s.log.Info("transfer finished", append(fields,
+			zap.Int64("bytes", e.Stats.Bytes), zap.Duration("duration", e.Stats.Duration),
+			zap.Float64("bytes_per_second", e.Stats.Rate()), zap.Int64("retransmitted", e.Stats.Retransmitted),
+			zap.Int("blksize", e.Terms.BlockSize), zap.Int("windowsize", e.Terms.Window),
+			zap.Bool("confirmed", e.Stats.Confirmed))...)
+	case Probe:
+		s.log.Debug("size probe", append(fields, zap.Int64("size", e.Stats.Size))...)
+	case Aborted:
+		s.log.Warn("transfer aborted", append(fields,
+			zap.Int64("bytes", e.Stats.Bytes), zap.Int64("size", e.Stats.Size),
+			zap.Duration("duration", e.Stats.Duration), zap.Int("timeouts", e.Stats.Timeouts), zap.Error(e.Err))...)
+	case Refused:
+		fields = append(fields, zap.String("name", printable(e.Request.Name, maxName)), zap.Error(e.Err))
+		if e.Ordinary {
+			s.log.Debug("request refused, as in every boot", fields...)
+		} else {
+			s.log.Warn("request refused", fields...)
+		}
+	}
+	s.cfg.Observer(e)
+}
+
+// refuse answers a request with an ERROR and reports it.
+func (s *Server) refuse(l *listener, req Request, err error) {
+	name := req.Path
+	if name == "" {
+		name = req.Name
+	}
+	code, text := describe(err, name)
+	l.answer(req, appendError(nil, code, text))
+	s.publish(Event{
+		Kind: Refused, Time: time.Now(), Request: req, Err: err,
+		Ordinary: code == CodeNotFound && !req.Write && ordinaryMiss(req.Path),
+	})
+}
+
+// blockLimit is the largest block size for a client: what one IP packet of the
+// path carries behind the IP, UDP and TFTP headers, unless fragments are allowed.
+func (s *Server) blockLimit(peer netip.Addr, mtu int) int {
+	limit := s.cfg.MaxBlockSize
+	if !s.cfg.Fragment {
+		headers := 20 + 8 + headerSize
+		if peer.Is6() {
+			headers += 20
+		}
+		limit = min(limit, max(mtu-headers, defaultBlockSize))
+	}
+	return limit
+}
+
+// limiters are the limiters that exist.
+func limiters(ls ...*rate.Limiter) []*rate.Limiter {
+	var have []*rate.Limiter
+	for _, l := range ls {
+		if l != nil {
+			have = append(have, l)
+		}
+	}
+	return have
+}
