@@ -1,0 +1,131 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+)
+
+// Life of a ticket.
+const (
+	ticketLife  = 7 * 24 * time.Hour // since it was last seen: a machine may come back after a weekend
+	ticketAfter = 15 * time.Minute   // after its member has everything: for its last events
+	maxTickets  = 65536
+)
+
+// Ticket is what the server remembers of an admitted member; the secret itself
+// is not kept.
+type Ticket struct {
+	Hash    string         `json:"hash"` // SHA-256 of the secret, hexadecimal
+	Name    string         `json:"name"` // of the member
+	MAC     string         `json:"mac,omitempty"`
+	Content string         `json:"content"` // id
+	Object  content.Digest `json:"object"`
+	Created time.Time      `json:"created"`
+	Expires time.Time      `json:"expires"`
+}
+
+// Tickets are the tickets of a server. They survive a restart, so that members
+// come back after one.
+type Tickets struct {
+	path string
+	now  func() time.Time
+
+	mu     sync.Mutex
+	byHash map[string]*Ticket
+}
+
+// OpenTickets reads the store's file; a missing one is an empty store.
+func OpenTickets(path string) (*Tickets, error) {
+	t := &Tickets{path: path, now: time.Now, byHash: make(map[string]*Ticket)}
+	var list []*Ticket
+	if err := readStore(path, &list); err != nil {
+		return nil, fmt.Errorf("open tickets: %w", err)
+	}
+	for _, k := range list {
+		t.byHash[k.Hash] = k
+	}
+	return t, nil
+}
+
+// Create makes a ticket and returns its secret. Of want, Name, MAC, Content and
+// Object count.
+func (t *Tickets) Create(want Ticket) (secret string, err error) {
+	secret, hash := newSecret()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now().UTC().Truncate(time.Second)
+	for h, k := range t.byHash {
+		if now.After(k.Expires) {
+			delete(t.byHash, h)
+		}
+	}
+	if len(t.byHash) >= maxTickets {
+		return "", problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "", "%d machines are admitted already", len(t.byHash))
+	}
+	want.Hash, want.Created, want.Expires = hash, now, now.Add(ticketLife)
+	t.byHash[hash] = &want
+	if err := t.save(); err != nil {
+		delete(t.byHash, hash)
+		return "", err
+	}
+	return secret, nil
+}
+
+func (t *Tickets) save() error {
+	list := make([]*Ticket, 0, len(t.byHash))
+	for _, k := range t.byHash {
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b *Ticket) int { return strings.Compare(a.Hash, b.Hash) })
+	data, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("save tickets: %w", err)
+	}
+	if err := writeFile(t.path, data); err != nil {
+		return fmt.Errorf("save tickets: %w", err)
+	}
+	return nil
+}
+
+// Look says whose ticket it is, and keeps it alive.
+func (t *Tickets) Look(secret string) (Ticket, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, ok := t.byHash[hashSecret(secret)]
+	now := t.now().UTC().Truncate(time.Second)
+	if !ok || now.After(k.Expires) {
+		return Ticket{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",
+			"the ticket is not known to this server, or has ended")
+	}
+	// In memory only: after a restart it has at least what is left of its life
+	// since it was last saved.
+	if k.Expires.Sub(now) > ticketAfter {
+		k.Expires = now.Add(ticketLife)
+	}
+	return *k, nil
+}
+
+// End lets the ticket live a little longer and no more; now, when revoked is
+// true.
+func (t *Tickets) End(hash string, revoked bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, ok := t.byHash[hash]
+	if !ok {
+		return nil
+	}
+	if revoked {
+		delete(t.byHash, hash)
+	} else {
+		k.Expires = t.now().UTC().Truncate(time.Second).Add(ticketAfter)
+	}
+	return t.save()
+}

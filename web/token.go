@@ -1,0 +1,239 @@
+package web
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"castpoint/agent/protocol"
+)
+
+// Limits of the token store.
+const (
+	// maxTokens bounds memory and file; anybody on the boot network can have
+	// boot tokens made by asking for scripts.
+	maxTokens = 8192
+	// maxTokensPerMAC is how many unused boot tokens a machine has at once:
+	// firmware and people repeat requests, and the last one counts.
+	maxTokensPerMAC = 8
+	// keepUsed is how long a used token is remembered after its end, so that
+	// using it again is answered with who used it.
+	keepUsed = 24 * time.Hour
+)
+
+// Token is what the server remembers of a token; the secret itself is not kept.
+type Token struct {
+	Hash    string    `json:"hash"`              // SHA-256 of the secret, hexadecimal
+	Content string    `json:"content,omitempty"` // id of the content it is for; "" with Boot: what is assigned when it is used
+	Boot    bool      `json:"boot,omitempty"`    // made for a boot script
+	MAC     string    `json:"mac,omitempty"`     // the only machine that may use it; "" is any
+	Name    string    `json:"name,omitempty"`    // what the member is called
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires"`
+	UsedAt  time.Time `json:"used_at,omitzero"`
+	UsedBy  string    `json:"used_by,omitempty"`
+}
+
+// Tokens are the one-time tokens of a server. They survive a restart: every
+// change is in the file before it is acted on.
+type Tokens struct {
+	path string
+	now  func() time.Time
+
+	mu     sync.Mutex
+	byHash map[string]*Token
+}
+
+// OpenTokens reads the store's file; a missing one is an empty store.
+func OpenTokens(path string) (*Tokens, error) {
+	t := &Tokens{path: path, now: time.Now, byHash: make(map[string]*Token)}
+	var list []*Token
+	if err := readStore(path, &list); err != nil {
+		return nil, fmt.Errorf("open tokens: %w", err)
+	}
+	for _, k := range list {
+		t.byHash[k.Hash] = k
+	}
+	return t, nil
+}
+
+// readStore reads a JSON file into v; a missing file leaves v as it is.
+func readStore(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: %w; remove the file to start with none", path, err)
+	}
+	return nil
+}
+
+// newSecret is 128 random bits in hexadecimal, and the hash it is known by.
+func newSecret() (secret, hash string) {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	secret = hex.EncodeToString(b[:])
+	return secret, hashSecret(secret)
+}
+
+// hashSecret needs no salt and no slow hash: what it hashes is random.
+func hashSecret(secret string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(secret))))
+	return hex.EncodeToString(sum[:])
+}
+
+// Create makes a token that is good for ttl and returns its secret. Of want,
+// Content, Boot, MAC and Name count.
+func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, err error) {
+	secret, hash := newSecret()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now().UTC()
+	k := &Token{
+		Hash: hash, Content: want.Content, Boot: want.Boot, MAC: strings.ToLower(want.MAC), Name: want.Name,
+		Created: now.Truncate(time.Second), Expires: now.Add(ttl).Truncate(time.Second),
+	}
+	t.prune(now)
+	if k.Boot {
+		t.forget(maxTokensPerMAC-1, func(o *Token) bool { return o.Boot && o.MAC == k.MAC && o.UsedAt.IsZero() })
+		t.forget(maxTokens-1, func(o *Token) bool { return o.Boot })
+	}
+	if len(t.byHash) >= maxTokens {
+		return "", Token{}, problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
+	}
+	t.byHash[hash] = k
+	if err := t.save(); err != nil {
+		delete(t.byHash, hash)
+		return "", Token{}, err
+	}
+	return secret, *k, nil
+}
+
+// prune drops what nobody asks about any more.
+func (t *Tokens) prune(now time.Time) {
+	for hash, k := range t.byHash {
+		end := k.Expires
+		if !k.UsedAt.IsZero() {
+			end = end.Add(keepUsed)
+		}
+		if now.After(end.Add(time.Minute)) { // a minute, to be told "expired" and not "unknown"
+			delete(t.byHash, hash)
+		}
+	}
+}
+
+// forget drops the oldest tokens that match until at most keep are left.
+func (t *Tokens) forget(keep int, match func(*Token) bool) {
+	var list []*Token
+	for _, k := range t.byHash {
+		if match(k) {
+			list = append(list, k)
+		}
+	}
+	if len(list) <= keep {
+		return
+	}
+	slices.SortFunc(list, func(a, b *Token) int { return a.Created.Compare(b.Created) })
+	for _, k := range list[:len(list)-keep] {
+		delete(t.byHash, k.Hash)
+	}
+}
+
+func (t *Tokens) save() error {
+	list := make([]*Token, 0, len(t.byHash))
+	for _, k := range t.byHash {
+		list = append(list, k)
+	}
+	slices.SortFunc(list, func(a, b *Token) int { return strings.Compare(a.Hash, b.Hash) })
+	data, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("save tokens: %w", err)
+	}
+	if err := writeFile(t.path, data); err != nil {
+		return fmt.Errorf("save tokens: %w", err)
+	}
+	return nil
+}
+
+// Look says what a token is for without using it up: it may be used already,
+// but not expired.
+func (t *Tokens) Look(secret string) (Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, err := t.find(secret)
+	if err != nil {
+		return Token{}, err
+	}
+	return *k, nil
+}
+
+func (t *Tokens) find(secret string) (*Token, error) {
+	k, ok := t.byHash[hashSecret(secret)]
+	if !ok {
+		return nil, problem(http.StatusForbidden, protocol.CodeTokenUnknown, "make one with castpoint token create", "the token is not known to this server")
+	}
+	if now := t.now(); now.After(k.Expires) {
+		return nil, problem(http.StatusForbidden, protocol.CodeTokenExpired, "make another with castpoint token create",
+			"the token expired at %s", k.Expires.Format(time.RFC3339))
+	}
+	return k, nil
+}
+
+// Check is Look for somebody who is going to use the token: it must be unused,
+// and macs must have the machine it is bound to.
+func (t *Tokens) Check(secret string, macs []string) (Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, err := t.check(secret, macs)
+	if err != nil {
+		return Token{}, err
+	}
+	return *k, nil
+}
+
+func (t *Tokens) check(secret string, macs []string) (*Token, error) {
+	k, err := t.find(secret)
+	if err != nil {
+		return nil, err
+	}
+	if !k.UsedAt.IsZero() {
+		return nil, problem(http.StatusForbidden, protocol.CodeTokenUsed, "make another with castpoint token create",
+			"token was already used at %s by %s", k.UsedAt.Format(time.RFC3339), k.UsedBy)
+	}
+	if k.MAC != "" && !slices.Contains(macs, k.MAC) {
+		return nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for this machine with castpoint token create --mac",
+			"the token is for the machine %s", k.MAC)
+	}
+	return k, nil
+}
+
+// Use uses the token up for the member called by. Of any number of callers with
+// the same token one succeeds.
+func (t *Tokens) Use(secret, by string, macs []string) (Token, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k, err := t.check(secret, macs)
+	if err != nil {
+		return Token{}, err
+	}
+	k.UsedAt, k.UsedBy = t.now().UTC().Truncate(time.Second), by
+	if err := t.save(); err != nil {
+		k.UsedAt, k.UsedBy = time.Time{}, ""
+		return Token{}, err
+	}
+	return *k, nil
+}
