@@ -20,7 +20,7 @@ func (n *Network) Accelerator(ctx context.Context) string {
 		return softwareAccel
 	}
 	f.Close()
-	vm, err := n.Boot(ctx, Machine{Name: "probe", Firmware: UEFI, Memory: 256, Accel: "kvm", CPU: "host"})
+	vm, err := n.Boot(ctx, Machine{Name: "probe", Firmware: UEFI, Memory: 256, Accel: "kvm"})
 	if err != nil {
 		return softwareAccel
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -268,4 +269,24 @@ func command(ctx context.Context, name string, args ...string) error {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// SentBytes is what has left the host by its cable since it was made, in bytes
+// with all headers.
+func (h *Host) SentBytes() (int64, error) {
+	var text []byte
+	err := h.Do(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/dev")
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read counters of %s: %w", h.Name, err)
+	}
+	for line := range strings.Lines(string(text)) {
+		// Eight numbers of reception come before those of transmission.
+		if fields := strings.Fields(line); len(fields) > 9 && fields[0] == "eth0:" {
+			return strconv.ParseInt(fields[9], 10, 64)
+		}
+	}
+	return 0, fmt.Errorf("read counters of %s: no eth0", h.Name)
 }

@@ -166,3 +166,37 @@ func (h *Host) Do(f func() error) error {
 	}()
 	return <-result
 }
+
+// WaitUDP waits until something in the program's namespace is bound to the UDP
+// port.
+func (p *Process) WaitUDP(ctx context.Context, port int) error {
+	return p.waitSocket(ctx, "udp", fmt.Sprintf(":%04X ", port))
+}
+
+// WaitTCP waits until something in the program's namespace listens on the TCP
+// port.
+func (p *Process) WaitTCP(ctx context.Context, port int) error {
+	return p.waitSocket(ctx, "tcp", fmt.Sprintf(":%04X 00000000:0000 0A", port))
+}
+
+// waitSocket waits for a line with the given text in the namespace's socket
+// table (proc(5): local address and port in hexadecimal, remote ones, state).
+func (p *Process) waitSocket(ctx context.Context, protocol, text string) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, family := range []string{"", "6"} {
+			table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s%s", p.Pid(), protocol, family))
+			if err == nil && strings.Contains(string(table), text) {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s socket%s: %w: %s", protocol, text, ctx.Err(), p.Output.Tail(10))
+		case <-p.done:
+			return fmt.Errorf("ended before it opened %s socket%s: %s", protocol, text, p.Output.Tail(10))
+		case <-tick.C:
+		}
+	}
+}
