@@ -41,13 +41,6 @@ type Stats struct {
 	Unprobed  uint64 // addresses offered without the probe, too many being under way
 }
 
-// Sighting is another server that was seen on a segment.
-type Sighting struct {
-	Interface string
-	Server    netip.Addr
-	What      string // "DHCP server" or "PXE server"
-}
-
 func (s *Server) report(e Event) {
 	level := zapcore.InfoLevel
 	if e.Answer == "" && !Netboots(e.Client) {

@@ -12,7 +12,6 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/zap"
-	"golang.org/x/net/ipv4"
 )
 
 // arrival completes what the socket knows about a packet.
@@ -53,6 +52,7 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		s.report(e)
 		return
 	}
+	s.noteServer(request, a)
 	quirk := QuirkOf(s.quirks, client)
 	if quirk.As != nil {
 		client.Arch, client.HasArch = *quirk.As, true
@@ -67,13 +67,14 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		}
 	}
 	answer := func() {
-		if s.leases != nil && a.Port == PortServer {
-			t.Grant = s.leases.Answer(request, client, a, time.Now())
+		if s.leases == nil || a.Port != PortServer {
+			s.answer(j.from, request, t, e)
+			return
 		}
-		s.answer(j.from, request, t, e)
+		s.lease(ctx, j.from, request, t, e)
 	}
 	if s.config.Delay > 0 && request.MessageType() == dhcpv4.MessageTypeDiscover {
-		if !s.after(ctx, s.config.Delay, answer) {
+		if !s.after(ctx, answer) {
 			s.dropped.Add(1)
 		}
 		return
@@ -123,17 +124,11 @@ func (s *Server) listed(c boot.Client) string {
 	return ""
 }
 
-// after runs f after a time unless the server stops first. It is false when too
-// many wait already.
-func (s *Server) after(ctx context.Context, d time.Duration, f func()) bool {
-	select {
-	case s.later <- struct{}{}:
-	default:
-		return false
-	}
-	s.waiting.Go(func() {
-		defer func() { <-s.later }()
-		timer := time.NewTimer(d)
+// after runs f after the delay unless the server stops first. It is false when
+// too many wait already.
+func (s *Server) after(ctx context.Context, f func()) bool {
+	return s.aside(s.later, func() {
+		timer := time.NewTimer(s.config.Delay)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
@@ -141,7 +136,56 @@ func (s *Server) after(ctx context.Context, d time.Duration, f func()) bool {
 		case <-ctx.Done():
 		}
 	})
+}
+
+// aside runs f beside the workers when a token can be had.
+func (s *Server) aside(tokens chan struct{}, f func()) bool {
+	select {
+	case tokens <- struct{}{}:
+	default:
+		return false
+	}
+	s.waiting.Go(func() {
+		defer func() { <-tokens }()
+		f()
+	})
 	return true
+}
+
+// lease answers in server mode. An address that is new to the client is asked
+// for on the network first, beside the workers; when somebody uses it, the next
+// is tried.
+func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCPv4, t Terms, e Event) {
+	t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now())
+	if !t.Grant.unsure || s.config.NoProbe {
+		s.answer(from, request, t, e)
+		return
+	}
+	probing := s.aside(s.probes, func() {
+		for range probeTries {
+			free := s.probe(ctx, t.Arrival, t.Client.MAC, t.Grant.Address)
+			if ctx.Err() != nil {
+				return
+			}
+			if free {
+				s.leases.Probed(t.Grant.Address, time.Now())
+				break
+			}
+			conflict := e
+			conflict.Address = t.Grant.Address
+			conflict.Reason = fmt.Sprintf("address %s answers a probe: it is not offered for %s", t.Grant.Address, declineHold)
+			s.report(conflict)
+			s.leases.Conflict(t.Grant.Address, time.Now())
+			if t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now()); !t.Grant.unsure {
+				break
+			}
+		}
+		s.answer(from, request, t, e)
+	})
+	if !probing {
+		s.unprobed.Add(1)
+		s.answer(from, request, t, e)
+	}
 }
 
 // answer sends the reply, or tells why there is none.
@@ -191,16 +235,5 @@ func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (st
 	if conn == nil {
 		return to.String(), net.ErrClosed
 	}
-	control := &ipv4.ControlMessage{Src: a.Server.AsSlice(), IfIndex: state.index}
-	_, err := conn.WriteTo(packet, control, net.UDPAddrFromAddrPort(to))
-	return to.String(), err
-}
-
-func sourceOf(a net.Addr) netip.AddrPort {
-	u, ok := a.(*net.UDPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	p := u.AddrPort()
-	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	return to.String(), conn.transmit(packet, netip.AddrPortFrom(a.Server, from.port), to, state.index)
 }

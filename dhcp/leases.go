@@ -347,7 +347,9 @@ func (q *question) discover() Grant {
 	if s.state != slotBound || s.lease.Key != q.key || s.free(q.now) {
 		q.assign(s, slotOffered, q.now.Add(offerHold))
 	}
-	return q.grant(dhcpv4.MessageTypeOffer, s)
+	g := q.grant(dhcpv4.MessageTypeOffer, s)
+	g.unsure = s.state == slotOffered && q.now.Sub(s.probed) >= probeAgain
+	return g
 }
 
 // ask answers a REQUEST: the client takes an offer (server identifier), comes
@@ -474,6 +476,15 @@ func (q *question) grant(verdict dhcpv4.MessageType, s *slot) Grant {
 
 func (q *question) nak(reason string) Grant {
 	return Grant{Verdict: dhcpv4.MessageTypeNak, Reason: reason}
+}
+
+// Probed notes that nobody answered at an address.
+func (l *Leases) Probed(a netip.Addr, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s := l.slotOf(a); s != nil {
+		s.probed = now
+	}
 }
 
 // Conflict takes an address out of use that was found to be answering.

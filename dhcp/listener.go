@@ -9,9 +9,25 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/net/ipv4"
 )
+
+// transport is a way to hear requests on one interface and port and to answer
+// from it: a bound UDP socket, or a tap beside somebody else's.
+type transport interface {
+	// receive hands every packet over in a buffer and goes on with the buffer it
+	// gets back, until the transport fails or is closed.
+	receive(take func([]byte, received) []byte) error
+	// transmit sends a payload out of the interface.
+	transmit(payload []byte, from, to netip.AddrPort, index int) error
+	Close() error
+}
+
+// received is what a transport knows about a packet.
+type received struct {
+	length int
+	source netip.AddrPort
+	sentTo netip.Addr
+}
 
 // link is one interface castpoint answers on.
 type link struct {
@@ -100,15 +116,22 @@ func broadcastLinks() ([]string, error) {
 type listener struct {
 	link *link
 	port uint16
+	tap  bool // beside the owner of the port
 
 	mu     sync.Mutex
-	conn   *ipv4.PacketConn
+	conn   transport
 	index  int // the interface's index when the socket was opened
 	closed bool
 }
 
 func (l *listener) open(ctx context.Context) error {
-	conn, err := openUDP(ctx, l.link.name, l.port)
+	var conn transport
+	var err error
+	if l.tap {
+		conn, err = openTap(l.link.name, l.port, true)
+	} else {
+		conn, err = openUDP(ctx, l.link.name, l.port)
+	}
 	if err != nil {
 		return err
 	}
@@ -123,7 +146,7 @@ func (l *listener) open(ctx context.Context) error {
 }
 
 // current is the open socket, nil when there is none.
-func (l *listener) current() *ipv4.PacketConn {
+func (l *listener) current() transport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conn

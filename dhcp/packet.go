@@ -11,6 +11,8 @@ import (
 
 // Layout of a DHCP packet (RFC 2131 section 2), offsets in bytes.
 const (
+	offsetHardware   = 28
+	lenHardware      = 16
 	offsetServerName = 44
 	lenServerName    = 64
 	offsetFile       = 108

@@ -35,6 +35,8 @@ type Grant struct {
 	Domain   string        // option 15
 	Hostname string        // option 12, of a reservation
 	Lease    time.Duration // option 51; half and 7/8 of it are options 58 and 59
+
+	unsure bool // nobody has asked lately whether the address is in use
 }
 
 // Terms is everything Reply needs to know besides the request.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"castpoint/boot"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/ipv4"
 )
 
 // Config is what a Server needs. The zero value of a field is its default
@@ -35,6 +33,8 @@ type Config struct {
 	Pools         []Pool // at least one
 	Reservations  []Reservation
 	Store         LeaseStore // nil keeps leases in memory only
+	Prober        Prober     // nil asks by ARP, and by ICMP behind relays
+	NoProbe       bool       // offer addresses without asking first
 	MatchClientID bool       // see LeasesConfig
 
 	// Quirks go in front of the table that comes with castpoint. A row whose
@@ -52,6 +52,12 @@ type Config struct {
 	// comes first. At most 30 s.
 	Delay time.Duration
 
+	// Share leaves port 67 to a DHCP server on the same host: castpoint hears
+	// the requests beside it. Proxy mode only; needs CAP_NET_RAW.
+	Share bool
+	// Sighted is told once of each other DHCP or PXE server on the segments.
+	Sighted func(Sighting)
+
 	ports [2]uint16 // of the server and of the boot server; tests
 }
 
@@ -60,9 +66,12 @@ const (
 	queueLength = 256  // packets waiting for each worker
 	bufferSize  = 2048 // bytes; the largest request that is read
 	batchSize   = 32   // packets per system call
-	maxLater    = 1024 // answers that wait for a delay or a probe
-	watchEvery  = 2 * time.Second
-	maxDelay    = 30 * time.Second
+
+	receiveBuffer = 4 << 20 // bytes of socket buffer asked for
+
+	maxLater   = 1024 // answers that wait for a delay or a probe
+	watchEvery = 2 * time.Second
+	maxDelay   = 30 * time.Second
 )
 
 // Server answers on its interfaces from Listen to the end of Serve.
@@ -79,7 +88,10 @@ type Server struct {
 
 	queues  []chan job
 	buffers chan []byte
-	later   chan struct{} // tokens of answers that wait
+	later   chan struct{} // tokens of answers that wait for the delay
+	probes  chan struct{} // tokens of answers that wait for a probe
+	seen    *sightings
+	watches []*tap
 	waiting sync.WaitGroup
 	seed    maphash.Seed
 
@@ -90,9 +102,7 @@ type Server struct {
 type job struct {
 	from   *listener
 	buffer []byte // bufferSize long, given back to the pool
-	length int
-	source netip.AddrPort
-	sentTo netip.Addr
+	received
 }
 
 // New checks the settings. It opens nothing.
@@ -125,6 +135,12 @@ func New(c Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	if c.Share && c.Mode != ModeProxy {
+		return nil, fmt.Errorf("dhcp mode %s cannot share port %d: two servers would answer every client", c.Mode, PortServer)
+	}
+	if c.Prober == nil {
+		c.Prober = linkProber{}
+	}
 	if c.Delay < 0 || c.Delay > maxDelay {
 		return nil, fmt.Errorf("dhcp response delay %s is not between 0 and %s", c.Delay, maxDelay)
 	}
@@ -139,6 +155,8 @@ func New(c Config) (*Server, error) {
 		quirks: append(slices.Clone(c.Quirks), Quirks()...),
 		limits: newLimiter(),
 		later:  make(chan struct{}, maxLater),
+		probes: make(chan struct{}, probesMax),
+		seen:   newSightings(),
 		seed:   maphash.MakeSeed(),
 	}, nil
 }
@@ -174,8 +192,8 @@ func (s *Server) listen() error {
 			return fmt.Errorf("interface %s has no IPv4 address", name)
 		}
 		s.links = append(s.links, l)
-		for _, port := range s.config.ports {
-			sock := &listener{link: l, port: port}
+		for i, port := range s.config.ports {
+			sock := &listener{link: l, port: port, tap: s.config.Share && i == 0}
 			if err := sock.open(context.Background()); err != nil {
 				return err
 			}
@@ -187,6 +205,7 @@ func (s *Server) listen() error {
 		s.frames = nil
 		s.log.Info("no raw frames: clients without an address are answered by broadcast", zap.Error(err))
 	}
+	s.openWatches()
 	if s.config.Mode == ModeServer {
 		return s.openLeases()
 	}
@@ -241,12 +260,13 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.listeners {
 		reading.Go(func() { s.serveSocket(ctx, l) })
 	}
+	for i, w := range s.watches {
+		reading.Go(func() { s.serveSightings(w, s.links[i].name) })
+	}
 	reading.Go(func() { s.serveWatch(ctx) })
 
 	<-ctx.Done()
-	for _, l := range s.listeners {
-		l.close()
-	}
+	s.closeSockets()
 	reading.Wait()
 	for _, q := range s.queues {
 		close(q)
@@ -259,15 +279,22 @@ func (s *Server) Serve(ctx context.Context) error {
 // Close releases the sockets. Serve does it when it ends; calling it twice does
 // no harm.
 func (s *Server) Close() error {
-	for _, l := range s.listeners {
-		l.close()
-	}
+	s.closeSockets()
 	var err error
 	if s.frames != nil {
 		err = s.frames.close()
 		s.frames = nil
 	}
 	return err
+}
+
+func (s *Server) closeSockets() {
+	for _, l := range s.listeners {
+		l.close()
+	}
+	for _, w := range s.watches {
+		_ = w.Close()
+	}
 }
 
 // Stats is what has happened so far.
@@ -312,7 +339,7 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 	for told := false; ctx.Err() == nil; {
 		if conn := l.current(); conn != nil {
 			told = false
-			err := s.read(ctx, l, conn)
+			err := conn.receive(func(b []byte, r received) []byte { return s.enqueue(l, b, r) })
 			if ctx.Err() != nil {
 				return
 			}
@@ -332,58 +359,28 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 	}
 }
 
-// read takes packets off a socket until it fails.
-func (s *Server) read(ctx context.Context, l *listener, conn *ipv4.PacketConn) error {
-	batch := make([]ipv4.Message, batchSize)
-	for i := range batch {
-		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
-		batch[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
-	}
-	for failures := 0; ; {
-		n, err := conn.ReadBatch(batch, 0)
-		if err != nil {
-			// The link may be down for a moment (ENETDOWN is reported once).
-			if failures++; failures > 10 || ctx.Err() != nil {
-				return err
-			}
-			continue
-		}
-		failures = 0
-		for i := range batch[:n] {
-			s.enqueue(l, &batch[i])
-		}
-	}
-}
-
 // enqueue hands a packet to the worker of its client, so that one client's
-// packets stay in order. A full queue drops it: the client will ask again.
-func (s *Server) enqueue(l *listener, m *ipv4.Message) {
+// packets stay in order, and returns the buffer for the next packet. A full
+// queue drops it: the client will ask again.
+func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 	s.received.Add(1)
-	var control ipv4.ControlMessage
-	if control.Parse(m.OOB[:m.NN]) != nil {
-		control = ipv4.ControlMessage{}
-	}
-	j := job{from: l, buffer: m.Buffers[0], length: m.N}
-	j.sentTo, _ = netip.AddrFromSlice(control.Dst.To4())
-	j.source = sourceOf(m.Addr)
-	const chaddr = 28
-	if j.length < offsetOptions {
+	if r.length < offsetOptions {
 		s.malformed.Add(1)
-		return
+		return buffer
 	}
-	h := maphash.Bytes(s.seed, j.buffer[chaddr:chaddr+16])
+	h := maphash.Bytes(s.seed, buffer[offsetHardware:offsetHardware+lenHardware])
 	select {
 	case spare := <-s.buffers:
 		select {
-		case s.queues[h%uint64(len(s.queues))] <- j:
-			m.Buffers[0] = spare
+		case s.queues[h%uint64(len(s.queues))] <- job{l, buffer, r}:
+			return spare
 		default:
 			s.buffers <- spare
-			s.dropped.Add(1)
 		}
 	default:
-		s.dropped.Add(1)
 	}
+	s.dropped.Add(1)
+	return buffer
 }
 
 func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {

@@ -1,0 +1,244 @@
+package dhcp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+)
+
+// udpSocket is a bound UDP socket of one interface.
+type udpSocket struct {
+	*ipv4.PacketConn
+	name string
+}
+
+// openUDP opens a socket that hears and speaks on one interface only, so that
+// replies leave by it whatever the routing table says, and another DHCP server
+// may serve other interfaces of the host.
+func openUDP(ctx context.Context, name string, port uint16) (transport, error) {
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var bind error
+		err := raw.Control(func(fd uintptr) {
+			bind = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name)
+			// More room for a classroom that is switched on at once; the kernel
+			// caps it, which is no failure.
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		})
+		return errors.Join(err, bind)
+	}}
+	c, err := config.ListenPacket(ctx, "udp4", fmt.Sprintf("0.0.0.0:%d", port))
+	if err != nil {
+		return nil, fmt.Errorf("listen on UDP port %d of interface %s: %w%s", port, name, err, bindAdvice(err))
+	}
+	p := ipv4.NewPacketConn(c)
+	if err := p.SetControlMessage(ipv4.FlagDst|ipv4.FlagInterface, true); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("ask for control messages on UDP port %d of interface %s: %w", port, name, err)
+	}
+	return udpSocket{p, name}, nil
+}
+
+func bindAdvice(err error) string {
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		return " (another DHCP or PXE server runs on this host: stop it, bind it to other interfaces, share the port, or choose mode off)"
+	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
+		return " (run as root, or give the binary CAP_NET_BIND_SERVICE and CAP_NET_RAW)"
+	case errors.Is(err, unix.ENODEV):
+		return " (no such interface)"
+	}
+	return ""
+}
+
+func (u udpSocket) receive(take func([]byte, received) []byte) error {
+	batch := make([]ipv4.Message, batchSize)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
+		batch[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
+	}
+	for failures := 0; ; {
+		n, err := u.ReadBatch(batch, 0)
+		if err != nil {
+			// A link that goes down is reported once (ENETDOWN) and may come
+			// back.
+			if failures++; failures > 10 || errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			continue
+		}
+		failures = 0
+		for i := range batch[:n] {
+			m := &batch[i]
+			var control ipv4.ControlMessage
+			if control.Parse(m.OOB[:m.NN]) != nil {
+				control = ipv4.ControlMessage{}
+			}
+			r := received{length: m.N, source: sourceOf(m.Addr)}
+			r.sentTo, _ = netip.AddrFromSlice(control.Dst.To4())
+			m.Buffers[0] = take(m.Buffers[0], r)
+		}
+	}
+}
+
+func (u udpSocket) transmit(packet []byte, from, to netip.AddrPort, index int) error {
+	control := &ipv4.ControlMessage{Src: from.Addr().AsSlice(), IfIndex: index}
+	_, err := u.WriteTo(packet, control, net.UDPAddrFromAddrPort(to))
+	return err
+}
+
+func sourceOf(a net.Addr) netip.AddrPort {
+	u, ok := a.(*net.UDPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	p := u.AddrPort()
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}
+
+// tap hears the UDP packets to one port that come in by one interface without
+// owning the port, and sends from it. It serves to live beside a DHCP server on
+// the same host, and to see what other servers answer.
+type tap struct {
+	packets *os.File // packet socket
+	raw     int      // raw IP socket for sending; -1 when the tap only listens
+}
+
+// openTap needs CAP_NET_RAW.
+func openTap(name string, port uint16, sends bool) (*tap, error) {
+	fail := func(err error) (*tap, error) {
+		return nil, fmt.Errorf("listen beside UDP port %d of interface %s: %w%s", port, name, err, bindAdvice(err))
+	}
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		return fail(err)
+	}
+	// The filter is attached before the socket is bound to a protocol: no other
+	// packet gets in between.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return fail(err)
+	}
+	t := &tap{packets: os.NewFile(uintptr(fd), "packet"), raw: -1}
+	err = attach(fd, udpFilter(port))
+	if err == nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherTypeIPv4), Ifindex: i.Index})
+	}
+	if err == nil && sends {
+		t.raw, err = openRaw(name)
+	}
+	if err != nil {
+		_ = t.Close()
+		return fail(err)
+	}
+	return t, nil
+}
+
+func openRaw(name string) (int, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return -1, err
+	}
+	if err := errors.Join(
+		unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
+	); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func networkOrder(v uint16) uint16 { return v<<8 | v>>8 }
+
+// udpFilter passes unfragmented UDP packets to a port; offsets from the IP
+// header on.
+func udpFilter(port uint16) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 9, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoUDP, SkipTrue: 6},
+		bpf.LoadAbsolute{Off: 6, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: 0x3fff, SkipTrue: 4},
+		bpf.LoadMemShift{Off: 0},
+		bpf.LoadIndirect{Off: 2, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 16},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+func attach(fd int, program []bpf.Instruction) error {
+	assembled, err := bpf.Assemble(program)
+	if err != nil {
+		return err
+	}
+	filter := make([]unix.SockFilter, len(assembled))
+	for i, r := range assembled {
+		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
+		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+}
+
+func (t *tap) receive(take func([]byte, received) []byte) error {
+	buffer := make([]byte, bufferSize)
+	for failures := 0; ; {
+		n, err := t.packets.Read(buffer)
+		if err != nil {
+			if failures++; failures > 10 || errors.Is(err, os.ErrClosed) {
+				return err
+			}
+			continue
+		}
+		failures = 0
+		payload, source, dest, ok := splitUDP(buffer[:n])
+		if !ok {
+			continue
+		}
+		length := copy(buffer, payload)
+		buffer = take(buffer, received{length: length, source: source, sentTo: dest.Addr()})
+	}
+}
+
+// transmit lets the kernel find the next hop: the packet is whole from the IP
+// header on.
+func (t *tap) transmit(packet []byte, from, to netip.AddrPort, _ int) error {
+	return unix.Sendto(t.raw, appendUDP(nil, from, to, packet), 0, &unix.SockaddrInet4{Addr: to.Addr().As4()})
+}
+
+func (t *tap) Close() error {
+	var err error
+	if t.raw >= 0 {
+		err = unix.Close(t.raw)
+	}
+	return errors.Join(t.packets.Close(), err)
+}
+
+// frames sends whole Ethernet frames.
+type frames struct{ fd int }
+
+// openFrames opens a packet socket that receives nothing; it needs CAP_NET_RAW.
+func openFrames() (*frames, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open packet socket: %w", err)
+	}
+	return &frames{fd}, nil
+}
+
+// send puts a frame on the interface with the given index.
+func (f *frames) send(index int, frame []byte) error {
+	to := unix.SockaddrLinklayer{Ifindex: index, Halen: 6}
+	copy(to.Addr[:], frame[:6])
+	return unix.Sendto(f.fd, frame, 0, &to)
+}
+
+func (f *frames) close() error { return unix.Close(f.fd) }
