@@ -93,7 +93,7 @@ func (l *listener) take(ctx context.Context, b, oob []byte, peer netip.AddrPort)
 		l.s.refuse(l, req, err)
 		return
 	}
-	t, err := l.s.admit(ctx, l, r, b, req)
+	t, err := l.s.admit(ctx, l, b, req)
 	switch {
 	case errors.Is(err, errFull):
 		l.s.publish(Event{Kind: Refused, Time: time.Now(), Request: req, Err: err})
@@ -117,8 +117,11 @@ func (l *listener) route(b []byte, req Request) {
 			return
 		}
 	}
-	// RFC 1350 section 4: a datagram of no transfer is told so, an ERROR is not.
-	if op := opcode(b); (op == opDATA || op == opACK) && l.strays.Allow() {
+	// RFC 1350 section 4: a datagram of no transfer is told so, an ERROR is not. In
+	// single-port mode a late copy of a last ACK looks like that too, and the answer
+	// would hit the client's next request.
+	op := opcode(b)
+	if (op == opDATA || op == opACK && !l.s.cfg.SinglePort) && l.strays.Allow() {
 		l.answer(req, appendError(nil, CodeUnknownTID, "no such transfer, start over"))
 	}
 }

@@ -11,6 +11,8 @@ import (
 const (
 	msftWindowAsk    = "31416"
 	msftWindowAnswer = "27182"
+
+	maxVarWindow = 255 // its windows travel as one byte
 )
 
 // Terms are what client and server agreed on.

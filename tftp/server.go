@@ -229,7 +229,7 @@ func (s *Server) Close() error {
 // nil when the request is to be dropped without an answer, an error that the
 // client is told, or a transfer that must be started and then released, with its
 // context, which ends with ctx.
-func (s *Server) admit(ctx context.Context, l *listener, r request, raw []byte, req Request) (*transfer, error) {
+func (s *Server) admit(ctx context.Context, l *listener, raw []byte, req Request) (*transfer, error) {
 	key := tid{l, req.Peer}
 	now := time.Now()
 	s.mu.Lock()
@@ -257,7 +257,7 @@ func (s *Server) admit(ctx context.Context, l *listener, r request, raw []byte, 
 	c.transfers++
 	s.count++
 	t := &transfer{
-		s: s, l: l, key: key, id: s.count, mode: r.mode, raw: string(raw), req: req, client: c, started: now,
+		s: s, l: l, key: key, id: s.count, raw: string(raw), req: req, client: c, started: now,
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	t.heard.Store(now.UnixNano())

@@ -23,7 +23,6 @@ type transfer struct {
 	l       *listener
 	key     tid
 	id      uint64
-	mode    Mode
 	raw     string // the request datagram
 	req     Request
 	client  *client
@@ -54,13 +53,11 @@ func (t *transfer) serve() {
 	}
 	t.req.Path = path
 	if t.req.Write {
-		t.s.refuse(t.l, t.req, errNoUploads)
+		t.serveWrite(t.ctx)
 		return
 	}
 	t.serveRead(t.ctx)
 }
-
-var errNoUploads = fmt.Errorf("%w: this server does not take uploads", ErrForbidden)
 
 func (t *transfer) serveRead(ctx context.Context) {
 	file, err := t.s.cfg.Open(ctx, t.req)
@@ -81,39 +78,39 @@ func (t *transfer) serveRead(ctx context.Context) {
 	defer func() { _ = lnk.close() }()
 	defer context.AfterFunc(ctx, lnk.interrupt)()
 
+	r := t.s.newReader(lnk, file, &t.req, &t.stats)
+	r.limiters = limiters(t.s.rate, t.client.rate)
+	r.heard = t.hear
+	t.terms = r.terms
+	t.report(Started, nil)
+	t.end(lnk, r.run(ctx))
+}
+
+// newReader negotiates a read request and makes its reader.
+func (s *Server) newReader(lnk link, file File, req *Request, stats *Stats) *reader {
 	size := file.Size()
 	told := size
-	if t.mode == Netascii {
+	if req.Mode == Netascii {
 		told = -1 // the converted size is not known before all is converted
 	}
-	var answer []Option
-	t.terms, answer = negotiate(t.req.Options, false, bounds{
-		blockSize: t.s.blockLimit(t.req.Peer.Addr(), lnk.pathMTU()), window: t.s.cfg.MaxWindow, size: told,
+	terms, answer := negotiate(req.Options, false, bounds{
+		blockSize: s.blockLimit(req.Peer.Addr(), lnk.pathMTU()), window: s.cfg.MaxWindow, size: told,
 	})
-	window := t.terms.Window
-	if t.terms.VarWindow {
-		window = 255
-	}
-	t.stats = Stats{Size: size}
-	r := &reader{
-		link:     lnk,
-		terms:    t.terms,
-		idle:     t.s.cfg.IdleTimeout,
-		limiters: limiters(t.s.rate, t.client.rate),
-		heard:    t.hear,
-		stats:    &t.stats,
-	}
-	if t.mode == Netascii {
-		r.src = newNetascii(file, size, t.terms.BlockSize, window)
+	*stats = Stats{Size: size}
+	r := &reader{link: lnk, terms: terms, idle: s.cfg.IdleTimeout, heard: func() {}, stats: stats}
+	if req.Mode == Netascii {
+		window := terms.Window
+		if terms.VarWindow {
+			window = maxVarWindow
+		}
+		r.src = newNetascii(file, size, terms.BlockSize, window)
 	} else {
-		r.src = newOctets(file, size, t.terms.BlockSize, t.terms.Window)
+		r.src = newOctets(file, size, terms.BlockSize, terms.Window)
 	}
 	if len(answer) > 0 {
 		r.oack = appendOACK(nil, answer)
 	}
-	t.report(Started, nil)
-	err = r.run(ctx)
-	t.end(lnk, err)
+	return r
 }
 
 // hear notes that the client is there.
