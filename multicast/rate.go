@@ -9,9 +9,11 @@ import "time"
 //   - queueing delay, which rises before anything is lost;
 //   - loss above the member's floor. A floor exists because some links lose at
 //     any rate (wireless, bad cables): when a cut does not make the loss
-//     smaller, the loss is not of our making and becomes the floor.
+//     smaller, the loss is not of our making, it becomes the floor, and the cut
+//     is taken back.
 //
-// After a cut the rate starts from what the worst member really received.
+// A cut goes to what the worst member really received, less a little for the
+// queue to drain.
 const (
 	startRate = 100e6 // bits per second
 	minRate   = 2e6   // bits per second: keeps the loop of reports alive
@@ -19,10 +21,10 @@ const (
 	startGrowth = 1.5  // per round, until the first cut
 	growth      = 1.04 // per round, afterwards
 	cutTo       = 0.92 // of what the worst member received
-	floorDecay  = 0.98 // per round, so that a floor is checked again
 
 	delayTarget = 20 * time.Millisecond // queueing delay that asks for a cut
-	lossTarget  = 0.03                  // loss above the floor that asks for a cut
+	lossTarget  = 0.03                  // loss above the floor that asks for a cut ...
+	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
 	minRound    = 50 * time.Millisecond
 )
 
@@ -33,10 +35,16 @@ type controller struct {
 
 	starting bool
 	roundEnd time.Time
-	cutLoss  float64 // worst loss above floor that caused the last cut; 0 after a good round
-	worst    *lossMeter
+	lossy    []*lossMeter // members with fresh loss figures in this round
 	delay    time.Duration
-	busy     bool // the last round sent as much as it was allowed to
+
+	// The last cut, while it is on trial: whether it made the loss smaller.
+	trial       bool
+	settling    bool // what was sent before the cut is still under way
+	trials      int  // counts cuts
+	trialExcess float64
+	before      float64 // rate before it
+	wasStarting bool
 }
 
 func newController(limit float64) *controller {
@@ -49,69 +57,97 @@ func newController(limit float64) *controller {
 // lossMeter follows one member's loss, over windows that hold enough packets to
 // mean something.
 type lossMeter struct {
-	sent, got uint64 // at the start of the window
-	loss      float64
+	sent, got uint64  // at the start of the window
+	loss      float64 // smoothed
 	floor     float64
 	fresh     bool // loss was measured in this round
+	trial     int  // the controller's trial that loss belongs to
 }
 
-// minWindow is the number of packets a loss figure is made of.
-const minWindow = 400
+const (
+	minWindow    = 400 // packets that a loss figure is made of
+	lossSmooth   = 0.4 // weight of a new window
+	floorSmooth  = 0.1 // how fast the floor follows when there is less loss
+	floorSettled = 0.7 // a cut that leaves more than this of the excess did not help
+)
 
 // report takes a member's counters: the highest packet number it saw and how
-// many packets it received.
-func (m *lossMeter) report(highest, received uint64) {
-	if m.sent == 0 || highest < m.sent || received < m.got {
-		m.sent, m.got = highest, received
+// many packets it received. A new trial starts the figure anew.
+func (m *lossMeter) report(highest, received uint64, trial int) {
+	if m.sent == 0 || highest < m.sent || received < m.got || m.trial != trial {
+		if m.trial != trial {
+			m.loss = -1
+		}
+		m.sent, m.got, m.trial = highest, received, trial
 		return
 	}
-	if n := highest - m.sent; n >= minWindow {
-		m.loss = max(0, 1-float64(received-m.got)/float64(n))
-		m.fresh = true
-		m.sent, m.got = highest, received
+	n := highest - m.sent
+	if n < minWindow {
+		return
+	}
+	loss := max(0, 1-float64(received-m.got)/float64(n))
+	if m.loss < 0 {
+		m.loss = loss
+	}
+	m.loss += (loss - m.loss) * lossSmooth
+	m.fresh = true
+	m.sent, m.got = highest, received
+	if m.loss < m.floor {
+		m.floor += (m.loss - m.floor) * floorSmooth
 	}
 }
+
+// excess is the loss above what the floor and its noise explain.
+func (m *lossMeter) excess() float64 { return m.loss - m.floor*(1+lossNoise) }
 
 // observe takes one member's news in the current round.
 func (c *controller) observe(m *lossMeter, delay time.Duration) {
 	c.delay = max(c.delay, delay)
 	if m.fresh {
-		if c.worst == nil || m.loss-m.floor > c.worst.loss-c.worst.floor {
-			c.worst = m
-		}
 		m.fresh = false
+		c.lossy = append(c.lossy, m)
 	}
 }
 
 // round ends a round when it is over and adapts the rate. interval is the time
 // between reports; utilisation is the share of the allowed rate that was used.
 func (c *controller) round(now time.Time, interval time.Duration, utilisation float64) {
-	if c.roundEnd.IsZero() {
-		c.roundEnd = now.Add(max(2*interval, minRound))
-		return
-	}
 	if now.Before(c.roundEnd) {
 		return
 	}
+	first := c.roundEnd.IsZero()
 	c.roundEnd = now.Add(max(2*interval, minRound))
-	excess, loss := 0.0, 0.0
-	if c.worst != nil {
-		loss = c.worst.loss
-		excess = loss - c.worst.floor
+	if first {
+		return
+	}
+	var worst *lossMeter
+	for _, m := range c.lossy {
+		if worst == nil || m.excess() > worst.excess() {
+			worst = m
+		}
 	}
 	switch {
-	case excess > lossTarget && c.cutLoss > 0 && excess > 0.7*c.cutLoss:
-		// The cut changed nothing: this link loses by itself.
-		c.worst.floor = loss
-		c.cutLoss = 0
-	case excess > lossTarget:
-		c.cut(c.rate * min(utilisation, 1) * (1 - loss) * cutTo)
-		c.cutLoss = excess
+	case c.settling:
+		c.settling = false
+		c.trials++
+	case worst != nil && worst.excess() > lossTarget && c.trial && worst.excess() > floorSettled*c.trialExcess:
+		// The cut changed nothing: these links lose by themselves.
+		for _, m := range c.lossy {
+			if m.excess() > lossTarget*floorSettled {
+				m.floor = m.loss
+			}
+		}
+		c.rate, c.starting, c.trial = c.before, c.wasStarting, false
+	case worst != nil && worst.excess() > lossTarget:
+		c.trial, c.trialExcess, c.before, c.wasStarting = true, worst.excess(), c.rate, c.starting
+		c.cut(c.rate * min(utilisation, 1) * (1 - worst.loss) * cutTo)
 	case c.delay > delayTarget:
+		c.trial = false
 		c.cut(c.rate * min(utilisation, 1) * cutTo)
-		c.cutLoss = 0
+	case worst == nil && c.trial:
+		// Too few packets to tell whether the cut helped.
 	default:
-		c.cutLoss = 0
+		c.trial = false
 		if utilisation > 0.7 {
 			g := growth
 			if c.starting {
@@ -120,14 +156,11 @@ func (c *controller) round(now time.Time, interval time.Duration, utilisation fl
 			c.rate = min(c.rate*g, c.limit)
 		}
 	}
-	if c.worst != nil {
-		c.worst.floor *= floorDecay
-	}
-	c.worst = nil
+	c.lossy = c.lossy[:0]
 	c.delay = 0
 }
 
 func (c *controller) cut(to float64) {
-	c.starting = false
+	c.starting, c.settling = false, true
 	c.rate = min(max(to, c.rate/2, minRate), c.limit)
 }

@@ -370,6 +370,10 @@ func (s *Session) startsIn(now time.Time) (ok bool, wait time.Duration) {
 func (s *Session) tick(now time.Time) (over bool) {
 	var events []Event
 	s.mu.Lock()
+	if s.state == wire.StateEnded {
+		s.mu.Unlock()
+		return true
+	}
 	quiet := max(silence, 10*s.interval)
 	live, lacking := 0, 0
 	for _, m := range s.order {
@@ -515,15 +519,17 @@ func (s *Session) report(datagram, plain []byte) {
 	now := time.Now()
 	back := false
 	s.mu.Lock()
-	if m.gone() || h.Number <= m.number || uint64(r.Highest) > s.number.Load() {
+	if m.gone() || h.Number <= m.number {
 		s.mu.Unlock()
 		return
 	}
+	// A rogue member can make others believe in numbers that were never sent.
+	r.Highest = min(r.Highest, wire.PacketNumber(s.number.Load()))
 	m.number, m.heard = h.Number, now
 	m.highest, m.complete = r.Highest, r.Complete
 	m.delay = time.Duration(r.QueueDelay) * time.Microsecond
 	m.backlog = int64(r.Backlog) << 10
-	m.loss.report(uint64(r.Highest), r.Received)
+	m.loss.report(uint64(r.Highest), r.Received, s.rate.trials)
 	back = m.state == MemberSilent
 	m.state = MemberReceiving
 	if int(r.Complete) == s.g.blocks {

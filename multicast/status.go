@@ -63,7 +63,7 @@ func (s *Session) Status() SessionStatus {
 			end = m.ended
 		}
 		st.Members = append(st.Members, MemberStatus{
-			ID: m.id, Name: m.name, State: m.state, Complete: int(m.complete), Loss: m.loss.loss,
+			ID: m.id, Name: m.name, State: m.state, Complete: int(m.complete), Loss: max(m.loss.loss, 0),
 			Delay: m.delay.Seconds(), Backlog: m.backlog, Seconds: end.Sub(m.joined).Seconds(),
 			Repaired: m.left.Repaired, Unicast: m.left.Unicast, Reason: m.reason,
 		})

@@ -1,0 +1,456 @@
+package multicast
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/zeebo/blake3"
+
+	"castpoint/internal/simnet"
+	"castpoint/multicast/wire"
+)
+
+const testBlock = 128 * DefaultSymbolSize
+
+// object makes an object of n bytes and its description.
+func object(n int, seed uint64) (Object, []byte) {
+	data := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(seed)})
+	_, _ = rng.Read(data)
+	o := Object{Digest: sha256.Sum256(data), Size: int64(n), BlockSize: testBlock}
+	o.SHA256 = fmt.Sprintf("%x", o.Digest)
+	for at := 0; at < n; at += testBlock {
+		h := blake3.Sum256(data[at:min(at+testBlock, n)])
+		o.Hashes = append(o.Hashes, h[:]...)
+	}
+	return o, data
+}
+
+// memory is a Target.
+type memory struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if need := int(off) + len(p); need > len(m.b) {
+		m.b = append(m.b, make([]byte, need-len(m.b))...)
+	}
+	return copy(m.b[off:], p), nil
+}
+
+func (m *memory) ReadAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if off >= int64(len(m.b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, m.b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (m *memory) Sync() error { return nil }
+
+// lab is a session on a simulated network. It lives in a synctest bubble.
+type lab struct {
+	t    *testing.T
+	net  *simnet.Network
+	obj  Object
+	data []byte
+	s    *Session
+	stop context.CancelFunc
+	end  chan error
+}
+
+func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
+	l := &lab{t: t, net: simnet.New(seed), end: make(chan error, 1)}
+	l.net.UplinkRate = 1e9
+	l.obj, l.data = object(size, seed)
+	l.serve(1, change)
+	return l
+}
+
+// serve starts a session with the given id on the lab's network.
+func (l *lab) serve(id uint32, change func(*Config)) {
+	cfg := Config{
+		ID: id, Object: l.obj, Source: bytes.NewReader(l.data), Conn: l.net.Sender(),
+		Group: netip.MustParseAddrPort("239.192.67.1:7800"), Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
+		Linger: 2 * time.Second,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := NewSession(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.s, l.stop = s, stop
+	go func() { l.end <- s.Run(ctx) }()
+}
+
+// receiver is one member of the lab.
+type receiver struct {
+	name   string
+	conn   *simnet.Member
+	target *memory
+	asm    *Assembly
+	r      *Receiver
+	m      Member
+	err    error
+	took   time.Duration
+	done   chan struct{}
+	cancel context.CancelFunc
+}
+
+// join admits a member and starts it. target may hold blocks already.
+func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver {
+	l.t.Helper()
+	if target == nil {
+		target = &memory{}
+	}
+	p, m, keys, err := l.s.Admit(name)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	asm, err := NewAssembly(l.obj, target)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := asm.Scan(context.Background(), nil); err != nil {
+		l.t.Fatal(err)
+	}
+	rc := &receiver{name: name, conn: l.net.Member(down, up), target: target, asm: asm, m: m, done: make(chan struct{})}
+	rc.r, err = NewReceiver(ReceiverConfig{
+		Admission: Admission{Object: l.obj, Session: p, Member: m, Keys: keys},
+		Assembly:  asm, Conn: rc.conn,
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	rc.cancel = cancel
+	begin, s := time.Now(), l.s
+	go func() {
+		defer close(rc.done)
+		rc.err = rc.r.Run(ctx)
+		if rc.err == nil {
+			rc.err = asm.Finish(context.Background())
+		}
+		rc.took = time.Since(begin)
+		if rc.err == nil {
+			s.Leave(m.ID, LeaveRequest{Complete: true, Repaired: rc.r.Stats().Repaired})
+		}
+	}()
+	return rc
+}
+
+// verify waits for the member and checks what it has.
+func (l *lab) verify(rc *receiver) {
+	l.t.Helper()
+	<-rc.done
+	if rc.err != nil {
+		l.t.Errorf("member %s: %v", rc.name, rc.err)
+		return
+	}
+	if !bytes.Equal(rc.target.b, l.data) {
+		l.t.Errorf("member %s has other bytes than were sent", rc.name)
+	}
+}
+
+// close waits for the session to end by itself.
+func (l *lab) close() {
+	l.t.Helper()
+	if err := <-l.end; err != nil {
+		l.t.Errorf("session: %v", err)
+	}
+}
+
+func TestLoss(t *testing.T) {
+	for _, loss := range []float64{0, 0.001, 0.01, 0.05, 0.2} {
+		t.Run(fmt.Sprintf("%g%%", 100*loss), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, 7, 40*testBlock+12345, func(c *Config) { c.MinMembers = 4; c.MaxWait = time.Second })
+				link := simnet.Link{Loss: loss, Delay: 200 * time.Microsecond}
+				var all []*receiver
+				for i := range 4 {
+					all = append(all, l.join(fmt.Sprint(i), link, link, nil))
+				}
+				for _, rc := range all {
+					l.verify(rc)
+				}
+				l.close()
+				st := l.s.Status()
+				symbols := float64(l.obj.Size) / DefaultSymbolSize
+				sent := float64(st.Sent) / DefaultSymbolSize / symbols
+				t.Logf("loss %g: %.3f symbols sent for each of the object, %v", loss, sent, all[0].took)
+				// What one member loses, 1/(1-p), with room for the worst of four and
+				// for a second round of the rest.
+				if limit := 1/(1-loss) + 2.5*loss + 0.02; sent > limit {
+					t.Errorf("sent %.3f of the object, want at most %.3f", sent, limit)
+				}
+			})
+		})
+	}
+}
+
+func TestDisorder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 3, 30*testBlock+1, nil)
+		link := simnet.Link{Loss: 0.02, Duplicate: 0.05, Reorder: 0.1, ReorderBy: 3 * time.Millisecond, Delay: time.Millisecond}
+		a, b := l.join("a", link, link, nil), l.join("b", link, link, nil)
+		l.verify(a)
+		l.verify(b)
+		l.close()
+		if a.r.Stats().Duplicates == 0 {
+			t.Error("no duplicate was counted although one in twenty was sent")
+		}
+	})
+}
+
+func TestLateJoin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 4, 100*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		first := l.join("first", simnet.Link{Loss: 0.01}, simnet.Link{}, nil)
+		time.Sleep(800 * time.Millisecond) // more than half has gone by
+		if n := first.asm.Have(); n < 20 || n > 80 {
+			t.Fatalf("first has %d of 100 blocks when the second joins: the test's timing is off", n)
+		}
+		late := l.join("late", simnet.Link{Loss: 0.01}, simnet.Link{}, nil)
+		l.verify(first)
+		l.verify(late)
+		l.close()
+		if sent := l.s.Status().Sent; sent > 2*uint64(l.obj.Size) {
+			t.Errorf("sent %d bytes for an object of %d: the late member made everything go twice", sent, l.obj.Size)
+		}
+	})
+}
+
+func TestMemberDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 5, 60*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		lives, dies := l.join("lives", simnet.Link{}, simnet.Link{}, nil), l.join("dies", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(200 * time.Millisecond)
+		dies.cancel()
+		<-dies.done
+		l.verify(lives)
+		if lives.took > 3*time.Second {
+			t.Errorf("the member that lives took %v: it waited for the dead one", lives.took)
+		}
+		time.Sleep(10 * time.Second)
+		for _, m := range l.s.Status().Members {
+			if m.Name == "dies" && m.State != MemberSilent {
+				t.Errorf("dead member is %q, want %q", m.State, MemberSilent)
+			}
+		}
+		l.close() // ends although the dead member never left
+	})
+}
+
+func TestReceiverRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 6, 60*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(500 * time.Millisecond)
+		a.cancel()
+		<-a.done
+		if !errors.Is(a.err, context.Canceled) {
+			t.Fatalf("cancelled receiver says %v", a.err)
+		}
+		had := a.asm.Have()
+		if had < 10 || had == 60 {
+			t.Fatalf("%d of 60 blocks at the restart: the test's timing is off", had)
+		}
+		l.s.Leave(a.m.ID, LeaveRequest{Reason: "restart"})
+		before := l.s.Status().Sent
+		again := l.join("a", simnet.Link{}, simnet.Link{}, a.target)
+		if n := again.asm.Have(); n != had {
+			t.Errorf("scan found %d blocks, %d were written", n, had)
+		}
+		l.verify(again)
+		l.close()
+		if sent, most := l.s.Status().Sent-before, uint64(60-had+8)*testBlock; sent > most {
+			t.Errorf("%d bytes were sent after the restart, want at most %d", sent, most)
+		}
+	})
+}
+
+func TestSenderRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 8, 60*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(300 * time.Millisecond)
+		l.stop()
+		l.close()
+		<-a.done
+		if !errors.Is(a.err, ErrSessionEnded) {
+			t.Fatalf("receiver of an ended session says %v, want %v", a.err, ErrSessionEnded)
+		}
+		l.net = simnet.New(9)
+		l.serve(2, nil)
+		again := l.join("a", simnet.Link{}, simnet.Link{}, a.target)
+		l.verify(again)
+		l.close()
+	})
+}
+
+func TestNothingArrives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 10, testBlock, nil)
+		a := l.join("a", simnet.Link{Loss: 1}, simnet.Link{}, nil)
+		<-a.done
+		if !errors.Is(a.err, ErrNoDatagrams) {
+			t.Errorf("receiver on a dead link says %v, want %v", a.err, ErrNoDatagrams)
+		}
+		if a.took != defaultSilence && a.took > defaultSilence+time.Second {
+			t.Errorf("it said so after %v, want about %v", a.took, defaultSilence)
+		}
+		l.s.Leave(a.m.ID, LeaveRequest{Reason: "no datagrams"})
+		l.close()
+	})
+}
+
+func TestForeignAndForged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 11, 20*testBlock, func(c *Config) { c.MinMembers = 2; c.MaxWait = time.Second })
+		l.net.UplinkRate = 200e6
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		rng := rand.New(rand.NewPCG(1, 1))
+		forge := func(h wire.Header, n int) {
+			d := h.Append(nil)
+			for range n {
+				d = append(d, byte(rng.Uint32()))
+			}
+			a.conn.Inject(d)
+		}
+		symbol := DefaultSymbolSize + wire.TagSize
+		for i := range 2000 {
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 99, Number: 1}, symbol)                                                                           // another session
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 60, Block: uint32(i % 20), Symbol: uint16(i % 128), Object: l.obj.tag()}, symbol) // wrong tag
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 61, Block: 1 << 30, Symbol: 9999, Object: l.obj.tag()}, symbol)                   // no such block
+			forge(wire.Header{Type: wire.TypeBeacon, Session: 1, Number: 1 << 62, Object: l.obj.tag()}, 40)                                                     // beacon that ends it
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Epoch: 7, Number: 5, Object: l.obj.tag()}, 30)                                                 // unknown epoch
+			a.conn.Inject([]byte{1, 2, 3})
+		}
+		b := l.join("b", simnet.Link{}, simnet.Link{}, nil)
+		l.verify(a)
+		l.verify(b)
+		l.close()
+		if st := a.r.Stats(); st.Forged < 2000 || st.Foreign < 2000 {
+			t.Errorf("counted %d forged and %d foreign datagrams, at least 2000 of each were sent", st.Forged, st.Foreign)
+		}
+	})
+}
+
+// TestPoison has a member that makes authentic symbols with wrong bytes: it can
+// waste time, and no more.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 12, 20*testBlock, nil)
+		l.net.UplinkRate = 200e6
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		wrong := make([]byte, DefaultSymbolSize)
+		for i := range uint16(40) {
+			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.obj.tag()}
+			a.conn.Inject(l.s.sealer.seal(h.Append(nil), wrong, uint64(h.Number)))
+		}
+		l.verify(a)
+		l.close()
+		if a.r.Stats().Poisoned == 0 {
+			t.Error("no poisoned block was counted")
+		}
+	})
+}
+
+func TestStartRule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 13, 5*testBlock, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
+		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(30 * time.Second)
+		if n := a.asm.Have() + b.asm.Have(); n != 0 {
+			t.Fatalf("%d blocks were sent to two members before the third", n)
+		}
+		begin := time.Now()
+		c := l.join("c", simnet.Link{}, simnet.Link{}, nil)
+		for _, rc := range []*receiver{a, b, c} {
+			l.verify(rc)
+		}
+		if d := time.Since(begin); d > 2*time.Second {
+			t.Errorf("after the third member it took %v", d)
+		}
+		l.close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 14, 5*testBlock, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		l.verify(a)
+		if a.took < time.Minute || a.took > 62*time.Second {
+			t.Errorf("one of three members was served after %v, want a minute", a.took)
+		}
+		l.close()
+	})
+}
+
+func TestKick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 15, 60*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		stays, goes := l.join("stays", simnet.Link{}, simnet.Link{}, nil), l.join("goes", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(300 * time.Millisecond)
+		if err := l.s.Kick(goes.m.ID); err != nil {
+			t.Fatal(err)
+		}
+		<-goes.done
+		<-stays.done
+		if !errors.Is(goes.err, ErrKeys) || !errors.Is(stays.err, ErrKeys) {
+			t.Fatalf("after the key changed members say %v and %v, want %v", goes.err, stays.err, ErrKeys)
+		}
+		if goes.asm.Complete() {
+			t.Error("the kicked member has everything")
+		}
+		l.s.Leave(stays.m.ID, LeaveRequest{Reason: "joins again"})
+		again := l.join("stays", simnet.Link{}, simnet.Link{}, stays.target)
+		l.verify(again)
+		l.close()
+	})
+}
+
+// TestBottleneck has a link of a tenth of what the sender may send.
+func TestBottleneck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 16, 300*testBlock, nil)
+		link := simnet.Link{Rate: 100e6, Delay: 200 * time.Microsecond}
+		a, b := l.join("a", link, simnet.Link{}, nil), l.join("b", link, simnet.Link{}, nil)
+		l.verify(a)
+		l.verify(b)
+		l.close()
+		ideal := float64(l.obj.Size) * 8 / 100e6
+		sent := float64(l.s.Status().Sent) / float64(l.obj.Size)
+		t.Logf("took %v, the link allows %.2fs; sent %.3f of the object", a.took, ideal, sent)
+		if a.took.Seconds() > 1.5*ideal {
+			t.Errorf("took %v, want at most 1.5 times the %.2fs that the link allows", a.took, ideal)
+		}
+		if sent > 1.3 {
+			t.Errorf("sent %.3f of the object over a link that loses only what does not fit", sent)
+		}
+	})
+}
