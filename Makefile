@@ -15,7 +15,7 @@ FUZZTIME  ?= 10s
 GOLANGCI  := v2.15.0
 
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
-UNIT    = $$(go list ./... | grep -v '^castpoint/test/')
+UNIT    := $$(go list ./... | grep -vE '^castpoint/test/(lab|e2e)$$')
 
 .PHONY: build test unit e2e race lint fuzz bench demo tools clean help go
 
@@ -36,7 +36,7 @@ test: tools build ## everything: vet, unit tests, end-to-end tests (installs wha
 	go vet ./...
 	$(MAKE) --no-print-directory unit e2e
 
-unit: go ## unit tests, fuzz seeds and the simulated network; no root needed
+unit: tools go ## unit tests, fuzz seeds and the simulated network; no root needed
 	go test $(UNIT)
 
 e2e: tools build ## end-to-end tests in namespaces and with QEMU firmware; root
