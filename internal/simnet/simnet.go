@@ -204,4 +204,3 @@ func (m *Member) Close() error {
 
 // Inject delivers a datagram to the member, as anybody on the wire could.
 func (m *Member) Inject(d []byte) { m.in.put(time.Now(), append([]byte(nil), d...), netip.AddrPort{}) }
-

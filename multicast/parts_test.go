@@ -1,0 +1,199 @@
+package multicast
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"castpoint/multicast/wire"
+)
+
+func TestBitmap(t *testing.T) {
+	const n = 200
+	b := newBitmap(n)
+	if b.nextMissing(0, n) != 0 || b.nextPresent(0, n) != n {
+		t.Error("the empty set has something, or lacks nothing")
+	}
+	for i := range n {
+		if i != 63 && i != 64 && i != 199 {
+			if !b.add(i) || b.add(i) {
+				t.Fatalf("adding %d twice", i)
+			}
+		}
+	}
+	var missing []int
+	for i := b.nextMissing(0, n); i < n; i = b.nextMissing(i+1, n) {
+		missing = append(missing, i)
+	}
+	if len(missing) != 3 || missing[0] != 63 || missing[1] != 64 || missing[2] != 199 || b.n != 197 {
+		t.Errorf("missing %v of %d", missing, b.n)
+	}
+	b.remove(5)
+	if b.has(5) || b.nextMissing(0, n) != 5 || b.nextPresent(5, n) != 6 {
+		t.Error("5 was removed and is still there")
+	}
+}
+
+func TestReplayWindow(t *testing.T) {
+	var w replayWindow
+	steps := []struct {
+		n     wire.PacketNumber
+		fresh bool
+	}{
+		{1000, true}, {1000, false}, {999, true}, {999, false}, {1001, true},
+		{5000, true}, {1500, true}, {1500, false},
+		{5000 + windowSize, true}, {1501, false}, {6000, true}, {6000, false},
+		{5000 + 3*windowSize, true}, {6001, false}, {5000 + 3*windowSize - 100, true}, {5000 + 3*windowSize - 100, false},
+		{1 << 50, false}, // far future
+		{5001 + 3*windowSize, true},
+	}
+	for i, s := range steps {
+		if got := w.fresh(s.n); got != s.fresh {
+			t.Errorf("step %d, number %d: fresh %v, want %v", i, s.n, got, s.fresh)
+		}
+	}
+}
+
+func TestCodeRebuilds(t *testing.T) {
+	obj, _ := object(testBlock, 1)
+	g, err := newGeometry(&obj, DefaultSymbolSize, DefaultRepairSymbols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := newCode(&g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	source, repair := make([]byte, g.k*g.symbolSize), make([]byte, g.m*g.symbolSize)
+	for i := range source {
+		source[i] = byte(rng.Uint32())
+	}
+	if _, err := c.encode(nil, source, repair); err != nil {
+		t.Fatal(err)
+	}
+	for _, lost := range []int{0, 1, 7, 64} {
+		var have symbolSet
+		got := append([]byte(nil), source...)
+		gone := rng.Perm(g.k)[:lost]
+		for i := range g.k {
+			have.add(i)
+		}
+		for _, i := range gone {
+			have[i>>6] &^= 1 << (i & 63)
+			clear(got[i*g.symbolSize : (i+1)*g.symbolSize])
+		}
+		for _, i := range rng.Perm(g.m)[:lost] {
+			have.add(g.k + i)
+		}
+		if _, err := c.decode(nil, got, append([]byte(nil), repair...), &have); err != nil {
+			t.Fatalf("%d lost: %v", lost, err)
+		}
+		if !bytes.Equal(got, source) {
+			t.Errorf("%d lost: rebuilt block differs", lost)
+		}
+	}
+}
+
+// TestRunList checks that reports say exactly what is lacking, however little
+// room there is.
+func TestRunList(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for round := range 200 {
+		n := 1 + rng.IntN(3000)
+		deficits := make([]uint8, n)
+		for i := range deficits {
+			if rng.IntN(4) > 0 {
+				deficits[i] = uint8(rng.IntN(3 + round%5))
+			}
+		}
+		var l runList
+		for i, d := range deficits {
+			if d > 0 && !l.fullUp {
+				l.add(i, i+1, d)
+			}
+		}
+		l.flush()
+		end := n
+		if l.fullUp {
+			end = l.start
+		}
+		got := make([]uint8, end)
+		at := 0
+		for rest := l.b; len(rest) > 0; {
+			r, tail, err := wire.NextRun(rest)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest = tail
+			at += int(r.Gap)
+			for range r.Count {
+				got[at] = r.Deficit
+				at++
+			}
+		}
+		if !bytes.Equal(got, deficits[:end]) {
+			t.Fatalf("round %d: runs say something else than what is lacking up to %d of %d", round, end, n)
+		}
+		if l.fullUp && len(l.b) < wire.MaxRuns-16 {
+			t.Fatalf("round %d: runs stop at %d bytes of %d", round, len(l.b), wire.MaxRuns)
+		}
+	}
+}
+
+func TestTransit(t *testing.T) {
+	var tr transit
+	at := time.Unix(1000, 0)
+	send := func(d time.Duration, queue time.Duration) {
+		at = at.Add(d)
+		// The sender's clock is 2^32 microseconds and a bit away.
+		sent := uint32(at.UnixMicro()) + 4_000_000_000
+		tr.observe(at.Add(300*time.Microsecond+queue), sent)
+	}
+	send(0, 0)
+	if d := tr.queued(); d != 0 {
+		t.Errorf("first datagram queued %v", d)
+	}
+	send(time.Millisecond, 5*time.Millisecond)
+	send(time.Millisecond, 4*time.Millisecond)
+	if d := tr.queued(); d != 4*time.Millisecond {
+		t.Errorf("queueing delay %v, want that of the fastest, 4ms", d)
+	}
+	if d := tr.queued(); d != 0 {
+		t.Errorf("without new datagrams the delay is %v", d)
+	}
+	// A path that has become longer is the new normal after two windows.
+	for range 50 {
+		send(500*time.Millisecond, 7*time.Millisecond)
+	}
+	_ = tr.queued()
+	send(time.Millisecond, 7*time.Millisecond)
+	if d := tr.queued(); d != 0 {
+		t.Errorf("after 25 s on a longer path the delay is %v, want 0", d)
+	}
+}
+
+func TestPacer(t *testing.T) {
+	var p pacer
+	now := time.Unix(1000, 0)
+	p.next = now
+	var sent int
+	for now.Before(time.Unix(1001, 0)) {
+		if w := p.reserve(now, 64000, 100e6); w > 0 {
+			now = now.Add(w + 300*time.Microsecond) // timers wake late
+		}
+		sent += 64000
+	}
+	if rate := float64(sent*8) / 1e6; rate < 99 || rate > 103 {
+		t.Errorf("paced to %.1f Mbit/s, want 100", rate)
+	}
+	now = now.Add(time.Hour)
+	var flood int
+	for p.reserve(now, 64000, 100e6) <= 0 {
+		flood++
+	}
+	if flood > 3 {
+		t.Errorf("after an hour of rest %d bursts go out at once", flood)
+	}
+}
