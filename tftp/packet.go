@@ -199,6 +199,13 @@ func putDataHeader(b []byte, block int64) {
 	binary.BigEndian.PutUint16(b[2:], uint16(block)) // 0 follows 65535
 }
 
+// appendData appends the DATA datagram of a block.
+func appendData(b []byte, block int64, payload []byte) []byte {
+	b = append(b, 0, 0, 0, 0)
+	putDataHeader(b[len(b)-headerSize:], block)
+	return append(b, payload...)
+}
+
 // appendAck appends an ACK.
 func appendAck(b []byte, block uint16) []byte {
 	b = binary.BigEndian.AppendUint16(b, opACK)

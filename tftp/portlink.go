@@ -31,6 +31,7 @@ type portLink struct {
 	stop  chan struct{}
 	once  sync.Once
 	timer *time.Timer
+	one   []byte // a datagram on its way
 }
 
 func newPortLink(l *listener, req Request, mtu int) *portLink {
@@ -83,6 +84,14 @@ func (p *portLink) send(b []byte) error {
 }
 
 func (p *portLink) sendBlocks(first int64, count, blockSize int, data []byte) error {
+	if count == 1 && len(data) <= copyLimit {
+		p.one = appendData(p.one[:0], first, data)
+		_, _, err := p.l.conn.WriteMsgUDPAddrPort(p.one, p.out.oob, p.req.Peer)
+		if err != nil && passing(err) {
+			return nil
+		}
+		return err
+	}
 	return p.out.sendBlocks(first, count, blockSize, data)
 }
 

@@ -61,9 +61,7 @@ type batcher struct {
 
 func (b *batcher) sendBlocks(first int64, count, blockSize int, data []byte) error {
 	for i := range count {
-		b.buf = append(b.buf[:0], 0, 0, 0, 0)
-		putDataHeader(b.buf, first+int64(i))
-		b.buf = append(b.buf, data[i*blockSize:min((i+1)*blockSize, len(data))]...)
+		b.buf = appendData(b.buf[:0], first+int64(i), data[i*blockSize:min((i+1)*blockSize, len(data))])
 		var err error
 		if b.addr == nil {
 			_, err = b.conn.Write(b.buf)
