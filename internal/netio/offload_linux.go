@@ -1,12 +1,12 @@
 package netio
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
+	"os"
 	"unsafe"
 
 	"golang.org/x/net/ipv4"
@@ -54,23 +54,35 @@ func segmentationRefused(err error) bool {
 // ipv6MulticastAll is IPV6_MULTICAST_ALL (Linux 4.20, include/uapi/linux/in6.h).
 const ipv6MulticastAll = 29
 
-// listenGroup listens on the group's port. Several receivers on one host share
-// the port. The socket gets only groups it joined itself: by default Linux
-// delivers whatever any program on the host has joined.
+// listenGroup binds the group's own address: datagrams for other groups, or for
+// the host itself, on the same port belong to others. The net package would
+// bind the wildcard address, so the socket is made by hand. Several receivers on
+// one host share the port, and only get groups they joined themselves: by
+// default Linux delivers whatever any program on the host has joined.
 func listenGroup(group netip.AddrPort) (*net.UDPConn, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
-		var opErr error
-		err := rc.Control(func(fd uintptr) {
-			opErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-			if group.Addr().Is4() {
-				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0)
-			} else {
-				_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, ipv6MulticastAll, 0)
-			}
-		})
-		return firstError(err, opErr)
-	}}
-	c, err := lc.ListenPacket(context.Background(), "udp", group.String())
+	family, level, all := unix.AF_INET, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL
+	var at unix.Sockaddr
+	if group.Addr().Is4() {
+		at = &unix.SockaddrInet4{Port: int(group.Port()), Addr: group.Addr().As4()}
+	} else {
+		family, level, all = unix.AF_INET6, unix.IPPROTO_IPV6, ipv6MulticastAll
+		at = &unix.SockaddrInet6{Port: int(group.Port()), Addr: group.Addr().As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make socket: %w", err)
+	}
+	_ = unix.SetsockoptInt(fd, level, all, 0) // IPv6: Linux 4.20
+	if err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err == nil {
+		err = unix.Bind(fd, at)
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("bind: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), group.String())
+	defer func() { _ = f.Close() }() // FilePacketConn has a descriptor of its own
+	c, err := net.FilePacketConn(f)
 	if err != nil {
 		return nil, err
 	}
