@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/multicast"
+)
+
+// Limits of what is read from and waited for the server.
+const (
+	requestTime = 30 * time.Second
+	// maxAnswer holds the block hashes of the largest object there can be.
+	maxAnswer  = 1 << 30
+	maxProblem = 64 << 10
+)
+
+// client talks to one join listener.
+type client struct {
+	base *url.URL
+	pin  protocol.Pin
+	macs []string
+	http *http.Client
+}
+
+// newClient checks server and pin. server is a URL; the scheme may be missing.
+func newClient(server, pin string, macs []string) (*client, error) {
+	if server == "" {
+		return nil, mark(ErrUsage, "no server given: castpoint serve prints its join address, as in https://192.0.2.1:8443")
+	}
+	if !strings.Contains(server, "://") {
+		server = "https://" + server
+	}
+	base, err := url.Parse(server)
+	if err != nil || base.Scheme != "https" || base.Hostname() == "" {
+		return nil, mark(ErrUsage, "server %q: want an https URL, as in https://192.0.2.1:8443", server)
+	}
+	if base.Port() == "" {
+		base.Host = net.JoinHostPort(base.Hostname(), "8443")
+	}
+	base.Path, base.RawQuery, base.Fragment = "", "", ""
+	if pin == "" {
+		return nil, mark(ErrUsage, "no pin given: the server would not be known from an impostor; castpoint serve and castpoint token create print it")
+	}
+	c := &client{base: base, macs: macs}
+	if c.pin, err = protocol.ParsePin(pin); err != nil {
+		return nil, mark(ErrUsage, "%w", err)
+	}
+	c.http = &http.Client{
+		Transport: &http.Transport{
+			DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+			TLSClientConfig:       c.tls(),
+			TLSHandshakeTimeout:   10 * time.Second,
+			ResponseHeaderTimeout: requestTime,
+			IdleConnTimeout:       time.Minute,
+			MaxIdleConnsPerHost:   4,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return c, nil
+}
+
+// tls trusts the one certificate that has the pin, whatever its names and dates:
+// machines without a clock battery are in 1970.
+func (c *client) tls() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		ServerName: "castpoint",
+		// Replaced by VerifyConnection, which also runs when a TLS session is
+		// resumed.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 {
+				return errors.New("the server shows no certificate")
+			}
+			if got := protocol.NewPin(state.PeerCertificates[0].Raw); got != c.pin {
+				return &PinError{Server: c.base.String(), Want: c.pin, Got: got}
+			}
+			return nil
+		},
+	}
+}
+
+// close gives up the connections that are kept.
+func (c *client) close() { c.http.CloseIdleConnections() }
+
+// request sends one request; the caller closes the body of an answer. Answers
+// that are no success come back as *protocol.Problem.
+func (c *client) request(ctx context.Context, method, path, secret string, body any, header http.Header) (*http.Response, error) {
+	var send io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		send = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, send)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if secret != "" {
+		req.Header.Set("Authorization", "Bearer "+secret)
+	}
+	if len(c.macs) > 0 {
+		req.Header.Set(protocol.HeaderMAC, strings.Join(c.macs, ","))
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	p := &protocol.Problem{}
+	b, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem)) // a short body is an empty problem
+	if json.Unmarshal(b, p) != nil || p.Detail == "" {
+		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("%s answers %s to %s", c.base, res.Status, path)}
+	}
+	p.Status = res.StatusCode
+	return nil, p
+}
+
+// explain says what a failed connection means.
+func (c *client) explain(err error) error {
+	if pin, ok := errors.AsType[*PinError](err); ok {
+		return pin
+	}
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("reach %s: nothing listens there (connection refused); check the address, and that castpoint serve runs", c.base)
+	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
+		return fmt.Errorf("reach %s: no answer; check the address, and that no firewall drops TCP port %s: %w", c.base, c.base.Port(), err)
+	}
+	return fmt.Errorf("reach %s: %w", c.base, err)
+}
+
+func isTimeout(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return ok && t.Timeout()
+}
+
+// call is request with a JSON answer, within requestTime.
+func (c *client) call(ctx context.Context, method, path, secret string, body, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	res, err := c.request(ctx, method, path, secret, body, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer); err != nil {
+		return fmt.Errorf("answer of %s to %s: %w", c.base, path, err)
+	}
+	return nil
+}
+
+// join asks to be admitted.
+func (c *client) join(ctx context.Context, req multicast.JoinRequest) (*multicast.Admission, error) {
+	adm := &multicast.Admission{}
+	if err := c.call(ctx, http.MethodPost, multicast.PathJoin, "", req, adm); err != nil {
+		return nil, err
+	}
+	if err := adm.Object.Complete(); err != nil {
+		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
+	}
+	if f := adm.Session.Feedback; !f.IsValid() || f.Addr().IsUnspecified() {
+		return nil, fmt.Errorf("answer of %s: it names no address for reports", c.base)
+	}
+	return adm, nil
+}
+
+// leave tells the server how it ended. It works after ctx has ended, for a
+// moment.
+func (c *client) leave(ctx context.Context, ticket string, req multicast.LeaveRequest) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return c.call(ctx, http.MethodPost, multicast.PathLeave, ticket, req, nil)
+}
+
+func (c *client) policy(ctx context.Context, secret string) (*protocol.Policy, error) {
+	p := &protocol.Policy{}
+	return p, c.call(ctx, http.MethodGet, protocol.PathPolicy, secret, nil, p)
+}
+
+func (c *client) event(ctx context.Context, secret string, e protocol.Event) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return c.call(ctx, http.MethodPost, protocol.PathEvents, secret, e, nil)
+}

@@ -1,0 +1,47 @@
+package agent
+
+import "time"
+
+// Kinds of events that Receive reports.
+const (
+	EventJoined      = "joined"
+	EventResumed     = "resumed"      // blocks of an earlier receive were found right
+	EventProgress    = "progress"     // several times a second
+	EventNoDatagrams = "no-datagrams" // Advice says what may be wrong
+	EventUnicast     = "unicast"      // the rest comes by unicast
+	EventAgain       = "again"        // joins the session again; Message says why
+	EventDone        = "done"
+	EventFailed      = "failed"
+)
+
+// Event is something that happens in a receive. Fields that say nothing for its
+// kind are zero.
+type Event struct {
+	Time    time.Time `json:"time"`
+	Kind    string    `json:"event"`
+	Message string    `json:"message,omitempty"`
+	Advice  []string  `json:"advice,omitempty"`
+
+	Session   string `json:"session,omitempty"` // id, hexadecimal
+	Group     string `json:"group,omitempty"`   // address and port
+	Interface string `json:"interface,omitempty"`
+	Out       string `json:"out,omitempty"`
+	SHA256    string `json:"sha256,omitempty"`
+
+	State    string  `json:"state,omitempty"`     // of the session: waiting, sending, idle
+	Members  int     `json:"members,omitempty"`   // in the session
+	WaitFor  int     `json:"wait_for,omitempty"`  // members the session waits for
+	StartsIn float64 `json:"starts_in,omitempty"` // seconds
+
+	Blocks    int     `json:"blocks"` // verified and written
+	Total     int     `json:"total_blocks"`
+	Bytes     int64   `json:"bytes"`
+	Size      int64   `json:"size"`
+	Rate      float64 `json:"rate,omitempty"` // bits per second
+	Loss      float64 `json:"loss,omitempty"` // share of datagrams, 0 to 1
+	Repaired  int     `json:"repaired"`       // blocks rebuilt with repair symbols
+	Unicast   int     `json:"unicast"`        // blocks that came by unicast
+	Forged    uint64  `json:"forged,omitempty"`
+	Seconds   float64 `json:"seconds,omitempty"`   // since the start of the receive
+	Remaining float64 `json:"remaining,omitempty"` // seconds, estimated
+}
