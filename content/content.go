@@ -14,7 +14,11 @@ package content
 import (
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+
+	"castpoint/content/wim"
 )
 
 // Digest is the SHA-256 of an object's bytes, and so the object's name.
@@ -40,9 +44,32 @@ type Kind string
 
 // The kinds of content.
 const (
-	KindOSImage   Kind = "os-image"
-	KindBootImage Kind = "boot-image"
+	KindOSImage       Kind = "os-image"       // a WIM that is applied to a machine's disk
+	KindBootImage     Kind = "boot-image"     // a WinPE WIM, or a Linux kernel and initramfs
+	KindOSUpgrade     Kind = "os-upgrade"     // the files of Windows setup media
+	KindDriverPackage Kind = "driver-package" // a folder of drivers
+	KindPackage       Kind = "package"        // any folder
 )
+
+// Kinds lists all kinds of content.
+func Kinds() []Kind {
+	return []Kind{KindOSImage, KindBootImage, KindOSUpgrade, KindDriverPackage, KindPackage}
+}
+
+func knownKind(k Kind) bool { return slices.Contains(Kinds(), k) }
+
+func kindNames() string {
+	var names []string
+	for _, k := range Kinds() {
+		names = append(names, string(k))
+	}
+	return strings.Join(names, ", ")
+}
+
+// folder says whether contents of the kind are trees of files.
+func (k Kind) folder() bool {
+	return k == KindOSUpgrade || k == KindDriverPackage || k == KindPackage
+}
 
 // Role says what an object is within its content.
 type Role string
@@ -52,12 +79,15 @@ const (
 	RoleImage  Role = "image"  // the WIM of an OS image or of a WinPE boot image
 	RoleKernel Role = "kernel" // Linux kernel of a boot image
 	RoleInitrd Role = "initrd" // initramfs of a boot image
+	RoleFile   Role = "file"   // one of the files of a folder
 )
 
 // File is one object of a content, with the name it had when it was added.
 type File struct {
-	Role   Role   `json:"role"`
-	Name   string `json:"name"` // base name, no path
+	Role Role `json:"role"`
+	// Name is the file's name when it was added: a base name, or for the kinds
+	// that are folders the path within the folder, with "/".
+	Name   string `json:"name"`
 	Size   int64  `json:"size"` // bytes
 	Digest Digest `json:"sha256"`
 }
@@ -71,13 +101,20 @@ type Distribution struct {
 
 // Content is one entry of the library.
 type Content struct {
-	ID           string       `json:"id"` // short, unique, stable; made when the content is added
-	Kind         Kind         `json:"kind"`
-	Name         string       `json:"name"`
-	Version      string       `json:"version,omitempty"`
-	Comment      string       `json:"comment,omitempty"`
-	Arch         string       `json:"arch,omitempty"`  // amd64, arm64, 386, arm; "" when unknown
-	Index        int          `json:"index,omitempty"` // image index inside the WIM that is meant; 0 when not a WIM
+	ID      string `json:"id"` // short, unique, stable; made when the content is added
+	Kind    Kind   `json:"kind"`
+	Name    string `json:"name"`
+	Version string `json:"version,omitempty"`
+	Comment string `json:"comment,omitempty"`
+	Arch    string `json:"arch,omitempty"` // amd64, arm64, 386, arm; "" when unknown
+	// Index is the image inside the WIM that is meant. It is 0 when the content
+	// is no WIM, and when the WIM has several images and none was chosen.
+	Index int `json:"index,omitempty"`
+	// Images is what the WIM says of its images, all of them.
+	Images []wim.Image `json:"images,omitempty"`
+	// Integrity says that the WIM's own integrity table was checked when it was
+	// added; false when it has none.
+	Integrity    bool         `json:"integrity,omitempty"`
 	Files        []File       `json:"files"`
 	Distribution Distribution `json:"distribution"`
 	Created      time.Time    `json:"created"`

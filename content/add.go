@@ -1,0 +1,319 @@
+package content
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// AddRequest says what to add. Only Kind and Path are required.
+type AddRequest struct {
+	Kind Kind
+	// Path is the file to add: the WIM of an OS image or of a WinPE boot image,
+	// the kernel of a Linux boot image, the folder of the other kinds.
+	Path string
+	// Initrd is the initramfs of a Linux boot image.
+	Initrd string
+
+	Name    string // "": from the WIM, the kernel or the file's name
+	Version string // "": from the WIM or the kernel, where they say
+	Comment string
+	// Index chooses an image of a WIM. 0 means the only image, for a boot image
+	// the one marked as bootable; in an OS image with several it leaves the
+	// choice to whoever applies it.
+	Index        int
+	Arch         string // "": from the file; otherwise it must agree with the file
+	Distribution Distribution
+
+	// Progress, when not nil, is called from the goroutine of the call with
+	// bytes read and in total.
+	Progress func(done, total int64)
+}
+
+// Add puts a content into the library. It is there whole when Add returns nil,
+// and not at all otherwise: on an error, a crash or the end of ctx nothing is
+// left behind. The files are checked before anything is copied, read once, and
+// may be removed afterwards.
+//
+// Errors: ErrInvalid for a request or files that cannot be used (with
+// wim.ErrNotWIM, wim.ErrTruncated, wim.ErrCorrupt where they apply), ErrExists
+// when there is a content of that kind, name and version, ErrNoSpace, ErrClosed.
+func (l *Library) Add(ctx context.Context, req AddRequest) (*Content, error) {
+	ctx, done, err := l.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	c, sources, err := inspect(ctx, req)
+	if err != nil {
+		return nil, fmt.Errorf("add %s: %w", req.Path, err)
+	}
+	if err := l.add(ctx, c, sources, req.Progress); err != nil {
+		return nil, fmt.Errorf("add %s: %w", req.Path, err)
+	}
+	return c.clone(), nil
+}
+
+// add stores the sources of c and makes it a content.
+func (l *Library) add(ctx context.Context, c *Content, sources []source, progress func(done, total int64)) error {
+	release, err := l.reserveName(c)
+	if err != nil {
+		return err
+	}
+	defer release()
+	a := l.newAddition(sources, progress)
+	defer a.end()
+	if err := a.storeAll(ctx, c, sources); err != nil {
+		return err
+	}
+	c.Revision = 1
+	c.Created = time.Now().UTC().Truncate(time.Second)
+	c.Updated = c.Created
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if err := l.commit(c); err != nil {
+		l.retract(c.ID)
+		return err
+	}
+	l.log.Info("content added", zap.String("content", c.ID), zap.String("kind", string(c.Kind)),
+		zap.String("name", c.Name), zap.Int("files", len(c.Files)), zap.Int64("bytes", a.total))
+	return nil
+}
+
+func (l *Library) newAddition(sources []source, progress func(done, total int64)) *addition {
+	a := &addition{l: l, report: progress}
+	for _, s := range sources {
+		a.total += s.info.Size()
+	}
+	a.left = a.total
+	return a
+}
+
+// storeAll stores every source as a file of c.
+func (a *addition) storeAll(ctx context.Context, c *Content, sources []source) error {
+	a.advance(0)
+	c.Files = make([]File, 0, len(sources))
+	for _, s := range sources {
+		f, checked, err := a.store(ctx, s)
+		if err != nil {
+			return err
+		}
+		c.Files = append(c.Files, f)
+		c.Integrity = c.Integrity || checked
+	}
+	return nil
+}
+
+// reserveName gives c its ID and keeps it, and c's name, from being given to
+// another until release is called. Errors: ErrExists.
+func (l *Library) reserveName(c *Content) (release func(), err error) {
+	l.index.Lock()
+	defer l.index.Unlock()
+	key, err := l.checkName(c)
+	if err != nil {
+		return nil, err
+	}
+	c.ID = freeID(slug(c.Name, c.Kind), func(id string) bool {
+		_, err := os.Lstat(l.contentPath(id)) // also those that could not be read
+		return l.contents[id] != nil || l.taken["id "+id] || !errors.Is(err, fs.ErrNotExist)
+	})
+	return l.take(key, "id "+c.ID), nil
+}
+
+// checkName returns c's key when no other content has it or is being given it.
+// index must be held.
+func (l *Library) checkName(c *Content) (key string, err error) {
+	key = nameKey(c)
+	for _, old := range l.contents {
+		if old.ID != c.ID && nameKey(old) == key {
+			return "", fmt.Errorf("%s %q version %q %w as %s: give another version or name, or update that one",
+				c.Kind, c.Name, c.Version, ErrExists, old.ID)
+		}
+	}
+	if l.taken[key] {
+		return "", fmt.Errorf("%s %q version %q %w: it is being added now", c.Kind, c.Name, c.Version, ErrExists)
+	}
+	return key, nil
+}
+
+// take marks keys as taken until release is called. index must be held now and
+// must not be held then.
+func (l *Library) take(keys ...string) (release func()) {
+	for _, k := range keys {
+		l.taken[k] = true
+	}
+	return func() {
+		l.index.Lock()
+		defer l.index.Unlock()
+		for _, k := range keys {
+			delete(l.taken, k)
+		}
+	}
+}
+
+// nameKey is what two contents must not have in common.
+func nameKey(c *Content) string {
+	return "name " + string(c.Kind) + "\x00" + strings.ToLower(c.Name) + "\x00" + strings.ToLower(c.Version)
+}
+
+// commit writes c's file, which is the moment at which c exists, and puts it
+// into the index. disk must be held; c must not be changed afterwards.
+func (l *Library) commit(c *Content) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(contentFile{Format: contentFormat, Content: *c}, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write content: %w", err)
+	}
+	if err := l.replaced.step("before content"); err != nil {
+		return err
+	}
+	err = l.replace(l.contentPath(c.ID), append(b, '\n'), 0o640)
+	if err != nil && !errors.Is(err, errUnsynced) {
+		return fmt.Errorf("write content: %w", err)
+	}
+	l.index.Lock()
+	l.contents[c.ID] = c.clone()
+	l.index.Unlock()
+	if err != nil {
+		return fmt.Errorf("write content: %w", err)
+	}
+	return l.replaced.step("content")
+}
+
+// retract takes back a new content whose commit failed half way. disk must be
+// held.
+func (l *Library) retract(id string) {
+	l.index.Lock()
+	defer l.index.Unlock()
+	if l.contents[id] == nil {
+		return
+	}
+	if err := os.Remove(l.contentPath(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		l.log.Error("content whose addition failed cannot be removed", zap.String("content", id), zap.Error(err))
+		return // it stays in the index, so that its objects stay, too
+	}
+	delete(l.contents, id)
+}
+
+// SetRequest says what to change; nil leaves a field as it is.
+type SetRequest struct {
+	Name         *string
+	Version      *string
+	Comment      *string
+	Index        *int
+	Distribution *Distribution
+}
+
+// Set changes the settings of a content. Errors: ErrNotFound, ErrAmbiguous,
+// ErrInvalid, ErrExists when another content has the new name and version.
+func (l *Library) Set(idOrName string, req SetRequest) (*Content, error) {
+	_, done, err := l.begin(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	c, err := l.Get(idOrName)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range []struct{ from, to *string }{
+		{req.Name, &c.Name}, {req.Version, &c.Version}, {req.Comment, &c.Comment},
+	} {
+		if t.from != nil {
+			*t.to = strings.TrimSpace(*t.from)
+		}
+	}
+	if req.Index != nil {
+		if *req.Index != 0 && len(c.Images) == 0 {
+			return nil, fmt.Errorf("set %s: %w index: it is not a WIM", c.ID, ErrInvalid)
+		}
+		c.Index = *req.Index
+	}
+	if req.Distribution != nil {
+		c.Distribution = *req.Distribution
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("set %s: %w", c.ID, err)
+	}
+	l.index.Lock()
+	key, err := l.checkName(c)
+	if err != nil {
+		l.index.Unlock()
+		return nil, fmt.Errorf("set %s: %w", c.ID, err)
+	}
+	release := l.take(key)
+	l.index.Unlock()
+	defer release()
+	c.Updated = time.Now().UTC().Truncate(time.Second)
+	if err := l.commit(c); err != nil {
+		return nil, fmt.Errorf("set %s: %w", c.ID, err)
+	}
+	return c.clone(), nil
+}
+
+// Remove deletes a content, and the objects that no other content refers to. An
+// object that somebody has open stays readable until it is closed. Errors:
+// ErrNotFound, ErrAmbiguous.
+func (l *Library) Remove(idOrName string) error {
+	_, done, err := l.begin(context.Background())
+	if err != nil {
+		return err
+	}
+	defer done()
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	c, err := l.Get(idOrName)
+	if err != nil {
+		return err
+	}
+	digests := c.digests()
+	for _, d := range digests {
+		if err := os.WriteFile(l.pendingPath(d), nil, 0o640); err != nil && !noSpace(err) {
+			return fmt.Errorf("remove %s: %w", c.ID, err)
+		}
+	}
+	if err := l.replaced.step("before remove"); err != nil {
+		return err
+	}
+	if err := os.Remove(l.contentPath(c.ID)); err != nil {
+		return fmt.Errorf("remove %s: %w", c.ID, err)
+	}
+	l.index.Lock()
+	delete(l.contents, c.ID)
+	l.index.Unlock()
+	if err := syncDir(filepath.Dir(l.contentPath(c.ID))); err != nil {
+		return fmt.Errorf("remove %s: %w", c.ID, err)
+	}
+	if err := l.replaced.step("removed"); err != nil {
+		return err
+	}
+	l.settle(digests)
+	l.log.Info("content removed", zap.String("content", c.ID), zap.String("name", c.Name))
+	return nil
+}
+
+// digests lists the objects of c, each once.
+func (c *Content) digests() []Digest {
+	var ds []Digest
+	for _, f := range c.Files {
+		ds = append(ds, f.Digest)
+	}
+	slices.SortFunc(ds, func(a, b Digest) int { return strings.Compare(string(a[:]), string(b[:])) })
+	return slices.Compact(ds)
+}

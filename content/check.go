@@ -1,0 +1,171 @@
+package content
+
+import (
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Limits of what people and files may call a content.
+const (
+	maxName    = 200 // characters
+	maxComment = 4000
+	maxID      = 48
+	maxPath    = 1024 // bytes of a file's path within a content
+)
+
+// check says what is wrong with a content, whoever made it.
+func (c *Content) check() error {
+	if !knownKind(c.Kind) {
+		return fmt.Errorf("%w kind %q: use one of %s", ErrInvalid, c.Kind, kindNames())
+	}
+	if c.Name == "" {
+		return fmt.Errorf("%w name: it is empty", ErrInvalid)
+	}
+	for _, t := range []struct {
+		field, value string
+		most         int
+		lines        bool
+	}{
+		{"name", c.Name, maxName, false},
+		{"version", c.Version, maxName, false},
+		{"comment", c.Comment, maxComment, true},
+	} {
+		if err := checkText(t.value, t.most, t.lines); err != nil {
+			return fmt.Errorf("%w %s: %v", ErrInvalid, t.field, err)
+		}
+	}
+	if err := checkArch(c.Arch); err != nil {
+		return err
+	}
+	if c.Distribution.MulticastOnly && !c.Distribution.Multicast {
+		return fmt.Errorf("%w distribution: multicast only, but multicast is off", ErrInvalid)
+	}
+	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
+		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
+	}
+	for _, f := range c.Files {
+		if err := checkPath(f.Name); err != nil {
+			return fmt.Errorf("%w file name: %v", ErrInvalid, err)
+		}
+		if f.Size < 0 || f.Size > maxObjectSize {
+			return fmt.Errorf("%w file %s: size %d", ErrInvalid, f.Name, f.Size)
+		}
+	}
+	return nil
+}
+
+// checkText refuses what would garble a terminal, a log line or a page.
+func checkText(s string, most int, lines bool) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("it is not UTF-8")
+	}
+	if n := utf8.RuneCountInString(s); n > most {
+		return fmt.Errorf("%d characters, at most %d are allowed", n, most)
+	}
+	for _, r := range s {
+		if lines && (r == '\n' || r == '\t') {
+			continue
+		}
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("character %q is not printable", r)
+		}
+	}
+	return nil
+}
+
+// printableText makes text from a foreign file pass checkText.
+func printableText(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, " "))
+	s = strings.Join(strings.Fields(s), " ")
+	if r := []rune(s); len(r) > maxName {
+		s = strings.TrimSpace(string(r[:maxName]))
+	}
+	return s
+}
+
+// checkArch accepts Go's names of the architectures that machines boot with.
+func checkArch(arch string) error {
+	switch arch {
+	case "", "amd64", "arm64", "386", "arm":
+		return nil
+	}
+	return fmt.Errorf("%w architecture %q: use amd64, arm64, 386 or arm", ErrInvalid, arch)
+}
+
+// checkPath accepts a relative path with "/" that is safe on Linux and Windows:
+// it stays within its folder and has no name that Windows cannot store.
+func checkPath(p string) error {
+	if p == "" || len(p) > maxPath || !utf8.ValidString(p) {
+		return fmt.Errorf("%q is empty, longer than %d bytes or not UTF-8", p, maxPath)
+	}
+	if path.Clean(p) != p || path.IsAbs(p) || p == "." || p == ".." || strings.HasPrefix(p, "../") {
+		return fmt.Errorf("%q does not stay in its folder", p)
+	}
+	for _, r := range p {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(`\:*?"<>|`, r) {
+			return fmt.Errorf("%q has the character %q, which Windows file names cannot have", p, r)
+		}
+	}
+	for part := range strings.SplitSeq(p, "/") {
+		if strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") {
+			return fmt.Errorf("%q has a part that ends with a dot or space, which Windows file names cannot", p)
+		}
+		switch base, _, _ := strings.Cut(strings.ToUpper(part), "."); base {
+		case "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "LPT1", "LPT2", "LPT3":
+			return fmt.Errorf("%q has a part that is a device name on Windows", p)
+		}
+	}
+	return nil
+}
+
+// validID says whether s has the form of an ID: lower-case letters, digits and
+// single hyphens between them.
+func validID(s string) bool {
+	if s == "" || len(s) > maxID || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
+		return false
+	}
+	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" // all of s is in the set
+}
+
+// slug makes an ID of a name; the kind serves where nothing of the name is left.
+func slug(name string, kind Kind) string {
+	var b strings.Builder
+	for _, r := range strings.ToLower(name) {
+		switch {
+		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
+			b.WriteRune(r)
+		case unicode.IsMark(r) || r == '\'' || r == '®' || r == '™':
+			// part of the word it is in
+		default:
+			if s := b.String(); s != "" && s[len(s)-1] != '-' {
+				b.WriteByte('-')
+			}
+		}
+	}
+	s := strings.Trim(b.String(), "-")
+	if len(s) > maxID-8 { // room for a number
+		s = strings.Trim(s[:maxID-8], "-")
+	}
+	if s == "" {
+		s = string(kind)
+	}
+	return s
+}
+
+// freeID makes the ID for a new content unique by a number behind it.
+func freeID(base string, used func(string) bool) string {
+	id := base
+	for n := 2; used(id); n++ {
+		id = base + "-" + strconv.Itoa(n)
+	}
+	return id
+}

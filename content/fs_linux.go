@@ -1,0 +1,60 @@
+package content
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockFile takes the exclusive lock without waiting; ok is false when another
+// process holds it.
+func lockFile(f *os.File) (ok bool, err error) {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// freeBytes is what an ordinary user may still write to the file system of dir.
+func freeBytes(dir string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, fmt.Errorf("ask for free space of %s: %w", dir, err)
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// cloneFile makes dst share the bytes of src (reflink). ok is false when the
+// file system cannot, and then nothing has happened.
+func cloneFile(dst, src *os.File) (ok bool, err error) {
+	err = unix.IoctlFileClone(int(dst.Fd()), int(src.Fd()))
+	if noSpace(err) {
+		return false, err
+	}
+	// The reasons not to are many (EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, EPERM,
+	// ETXTBSY), and a copy is the answer to all of them.
+	return err == nil, nil
+}
+
+// allocate reserves the blocks of a file that is going to have size bytes. ok
+// is false when the file system cannot.
+func allocate(f *os.File, size int64) (ok bool, err error) {
+	for {
+		err = unix.Fallocate(int(f.Fd()), 0, 0, size)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if noSpace(err) {
+		return false, err
+	}
+	return err == nil, nil
+}
+
+// noSpace says whether err means that the disk, or a quota, is full.
+func noSpace(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
