@@ -3,7 +3,7 @@ package multicast
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
+	"fmt"
 	"testing"
 
 	"castpoint/multicast/wire"
@@ -28,8 +28,8 @@ func TestVectors(t *testing.T) {
 	if _, err := c.encode(nil, source, repair); err != nil {
 		t.Fatal(err)
 	}
-	const want = ""
-	if got := hex.EncodeToString(hash(repair)); got != want {
+	const want = "7b4fb1e21d4c7c467c96fe59b7d1ee08c50a339b09f3e8b626144f826bc1ac3c"
+	if got := fmt.Sprintf("%x", sha256.Sum256(repair)); got != want {
 		t.Errorf("repair symbols have SHA-256 %s, want %s", got, want)
 	}
 
@@ -38,9 +38,4 @@ func TestVectors(t *testing.T) {
 	if want := []byte{3, 0, 2, 0, 0xab, 2, 0x80}; !bytes.Equal(runs, want) {
 		t.Errorf("runs are %x, want %x", runs, want)
 	}
-}
-
-func hash(b []byte) []byte {
-	s := sha256.Sum256(b)
-	return s[:]
 }
