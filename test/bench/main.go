@@ -24,6 +24,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"castpoint/test/image"
 	"castpoint/test/lab"
 )
 
@@ -143,7 +144,7 @@ func measure(ctx context.Context, s setup, p program, out string) (result, error
 		return result{}, err
 	}
 	for _, d := range dirs {
-		if err := sameFiles(s.source, filepath.Join(d, filepath.Base(s.source))); err != nil {
+		if err := image.Same(s.source, filepath.Join(d, filepath.Base(s.source))); err != nil {
 			return result{}, err
 		}
 	}
@@ -180,33 +181,4 @@ func writeRandom(path string, size int64) error {
 	}
 	_, err = io.CopyN(f, rand.Reader, size)
 	return errors.Join(err, f.Close())
-}
-
-// sameFiles compares two files byte by byte.
-func sameFiles(want, have string) error {
-	a, err := os.Open(want)
-	if err != nil {
-		return err
-	}
-	defer a.Close()
-	b, err := os.Open(have)
-	if err != nil {
-		return fmt.Errorf("received file: %w", err)
-	}
-	defer b.Close()
-	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
-	for at := int64(0); ; {
-		na, errA := io.ReadFull(a, bufA)
-		nb, errB := io.ReadFull(b, bufB)
-		if na != nb || string(bufA[:na]) != string(bufB[:nb]) {
-			return fmt.Errorf("%s differs from the source within the MiB at offset %d", have, at)
-		}
-		at += int64(na)
-		if errA != nil || errB != nil {
-			if errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF) {
-				return nil
-			}
-			return errors.Join(errA, errB)
-		}
-	}
 }

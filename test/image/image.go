@@ -137,3 +137,32 @@ func wimlib(ctx context.Context, args ...string) error {
 	}
 	return nil
 }
+
+// Same compares a received file with the source, byte by byte.
+func Same(want, have string) error {
+	a, err := os.Open(want)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := os.Open(have)
+	if err != nil {
+		return fmt.Errorf("received file: %w", err)
+	}
+	defer b.Close()
+	bufA, bufB := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); ; {
+		na, errA := io.ReadFull(a, bufA)
+		nb, errB := io.ReadFull(b, bufB)
+		if na != nb || string(bufA[:na]) != string(bufB[:nb]) {
+			return fmt.Errorf("%s differs from the source within the MiB at offset %d", have, at)
+		}
+		at += int64(na)
+		if errA != nil || errB != nil {
+			if errors.Is(errA, io.EOF) || errors.Is(errA, io.ErrUnexpectedEOF) {
+				return nil
+			}
+			return errors.Join(errA, errB)
+		}
+	}
+}

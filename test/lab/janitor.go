@@ -16,11 +16,9 @@ import (
 // lab. The process id of the maker follows, so leftovers can be told.
 const namePrefix = "castpoint-lab-"
 
-// scratchRoot holds the scratch directories of all labs.
-const scratchRoot = "/tmp"
-
-// removeScript removes the lab whose names start with $1: programs first,
-// because a namespace lives as long as a program is in it.
+// removeScript removes the lab whose names start with $1 and whose scratch
+// directory is in $2: programs first, because a namespace lives as long as a
+// program is in it.
 const removeScript = `
 for path in /run/netns/"$1"*; do
   [ -e "$path" ] || continue
@@ -29,7 +27,7 @@ for path in /run/netns/"$1"*; do
   [ -z "$pids" ] || kill -KILL $pids
   ip netns del "$name"
 done
-rm -rf "` + scratchRoot + `/$1"*
+rm -rf "$2/$1"*
 `
 
 // A janitor is a process that waits for the end of its input, then removes a
@@ -42,7 +40,7 @@ type janitor struct {
 }
 
 func startJanitor(name string) (*janitor, error) {
-	j := &janitor{cmd: exec.Command("/bin/sh", "-c", "cat >/dev/null;"+removeScript, "janitor", name)}
+	j := &janitor{cmd: exec.Command("/bin/sh", "-c", "cat >/dev/null;"+removeScript, "janitor", name, os.TempDir())}
 	j.cmd.Stderr = &j.said
 	// Away from the terminal's process group: Ctrl-C must not reach it.
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -70,7 +68,7 @@ func (j *janitor) clean() error {
 // sweep removes what labs left behind whose maker and janitor are both dead.
 func sweep() error {
 	var leftovers []string
-	for _, pattern := range []string{"/run/netns/" + namePrefix + "*", scratchRoot + "/" + namePrefix + "*"} {
+	for _, pattern := range []string{"/run/netns/" + namePrefix + "*", filepath.Join(os.TempDir(), namePrefix+"*")} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
 			return err
@@ -82,7 +80,7 @@ func sweep() error {
 		if !ok || alive(pid) {
 			continue
 		}
-		if out, err := exec.Command("/bin/sh", "-c", removeScript, "sweep", name).CombinedOutput(); err != nil {
+		if out, err := exec.Command("/bin/sh", "-c", removeScript, "sweep", name, os.TempDir()).CombinedOutput(); err != nil {
 			return fmt.Errorf("remove the leftover lab %s: %w: %s", name, err, out)
 		}
 	}

@@ -79,7 +79,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 
 func mustBeGone(t *testing.T, name string) {
 	t.Helper()
-	for _, pattern := range []string{"/run/netns/" + name + "*", "/tmp/" + name + "*"} {
+	for _, pattern := range []string{"/run/netns/" + name + "*", os.TempDir() + "/" + name + "*"} {
 		left, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ type Network struct {
 	Switch  *Host
 	Clients []*Host
 
-	// Dir is a scratch directory that goes with the network.
+	// Dir is a scratch directory, in TMPDIR or /tmp, that goes with the network.
 	Dir string
 
 	config  Config
@@ -86,7 +86,7 @@ func New(ctx context.Context, c Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Network{config: c, Dir: filepath.Join(scratchRoot, name+"dir")}
+	n := &Network{config: c, Dir: filepath.Join(os.TempDir(), name+"dir")}
 	if n.janitor, err = startJanitor(name); err != nil {
 		return nil, err
 	}
@@ -101,7 +101,7 @@ func New(ctx context.Context, c Config) (*Network, error) {
 func reserveName() (string, error) {
 	for i := range 1000 {
 		name := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), i)
-		err := os.Mkdir(filepath.Join(scratchRoot, name+"dir"), 0o755)
+		err := os.Mkdir(filepath.Join(os.TempDir(), name+"dir"), 0o755)
 		if err == nil {
 			return name, nil
 		}
