@@ -19,7 +19,9 @@ const (
 	minRate   = 2e6   // bits per second: keeps the loop of reports alive
 
 	startGrowth = 1.5  // per round, until the first cut
-	growth      = 1.04 // per round, afterwards
+	fastGrowth  = 1.15 // per round, far below the rate of the last cut
+	growth      = 1.03 // per round, near it and above
+	near        = 0.85 // of the rate of the last cut
 	cutTo       = 0.92 // of what the worst member received
 
 	delayTarget = 20 * time.Millisecond // queueing delay that asks for a cut
@@ -40,10 +42,10 @@ type controller struct {
 
 	// The last cut, while it is on trial: whether it made the loss smaller.
 	trial       bool
-	settling    bool // what was sent before the cut is still under way
-	trials      int  // counts cuts
+	settling    time.Time // until then what was sent before the cut is under way
+	trials      int       // counts cuts
 	trialExcess float64
-	before      float64 // rate before it
+	before      float64 // rate before it, as far as it got through
 	wasStarting bool
 }
 
@@ -127,8 +129,10 @@ func (c *controller) round(now time.Time, interval time.Duration, utilisation fl
 		}
 	}
 	switch {
-	case c.settling:
-		c.settling = false
+	case now.Before(c.settling):
+	case !c.settling.IsZero():
+		// Only what is measured from here on speaks of the new rate.
+		c.settling = time.Time{}
 		c.trials++
 	case worst != nil && worst.excess() > lossTarget && c.trial && worst.excess() > floorSettled*c.trialExcess:
 		// The cut changed nothing: these links lose by themselves.
@@ -138,20 +142,24 @@ func (c *controller) round(now time.Time, interval time.Duration, utilisation fl
 			}
 		}
 		c.rate, c.starting, c.trial = c.before, c.wasStarting, false
+		c.before = 0
 	case worst != nil && worst.excess() > lossTarget:
-		c.trial, c.trialExcess, c.before, c.wasStarting = true, worst.excess(), c.rate, c.starting
-		c.cut(c.rate * min(utilisation, 1) * (1 - worst.loss) * cutTo)
+		c.trial, c.trialExcess, c.wasStarting = true, worst.excess(), c.starting
+		c.cut(now, utilisation*(1-worst.loss))
 	case c.delay > delayTarget:
 		c.trial = false
-		c.cut(c.rate * min(utilisation, 1) * cutTo)
+		c.cut(now, utilisation)
 	case worst == nil && c.trial:
 		// Too few packets to tell whether the cut helped.
 	default:
 		c.trial = false
 		if utilisation > 0.7 {
 			g := growth
-			if c.starting {
+			switch {
+			case c.starting:
 				g = startGrowth
+			case c.rate < near*c.before:
+				g = fastGrowth
 			}
 			c.rate = min(c.rate*g, c.limit)
 		}
@@ -160,7 +168,14 @@ func (c *controller) round(now time.Time, interval time.Duration, utilisation fl
 	c.delay = 0
 }
 
-func (c *controller) cut(to float64) {
-	c.starting, c.settling = false, true
-	c.rate = min(max(to, c.rate/2, minRate), c.limit)
+// cut goes to what got through of the present rate. The queue that has built up
+// takes as long to drain as it is long.
+func (c *controller) cut(now time.Time, through float64) {
+	c.before = c.rate * min(through, 1)
+	if c.trial {
+		c.before = c.rate
+	}
+	c.starting = false
+	c.settling = now.Add(c.delay + c.delay/2)
+	c.rate = min(max(c.rate*min(through, 1)*cutTo, c.rate/2, minRate), c.limit)
 }
