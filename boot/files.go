@@ -20,6 +20,8 @@ type Library interface {
 	OpenObject(content.Digest) (*os.File, error)
 }
 
+var _ Library = (*content.Library)(nil)
+
 // imageDir is the folder of boot images in the name space:
 // boot/CONTENT-ID/vmlinuz and boot/CONTENT-ID/initrd.
 const imageDir = "boot"

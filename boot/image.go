@@ -62,7 +62,9 @@ func (f *Files) pickImage(m Machine) (*content.Content, *nothing) {
 	}
 	images := slices.DeleteFunc(slices.Clone(list), func(c *content.Content) bool { return c.Kind != content.KindBootImage })
 	if want := f.cfg.BootImage; want != "" {
-		images = slices.DeleteFunc(images, func(c *content.Content) bool { return c.ID != want && c.Name != want })
+		images = slices.DeleteFunc(images, func(c *content.Content) bool {
+			return !strings.EqualFold(c.ID, want) && !strings.EqualFold(c.Name, want)
+		})
 		if len(images) == 0 {
 			return nil, &nothing{
 				fmt.Sprintf("The configured boot image %s is not in the library.", want),

@@ -59,13 +59,19 @@ const scriptDir = "ipxe"
 
 var uuidText = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
+// validUUID tells a UUID in canonical form from one that identifies nothing:
+// firmware without one sends all zeros or all ones.
+func validUUID(s string) bool {
+	return uuidText.MatchString(s) && strings.Trim(s, "0-") != "" && strings.Trim(s, "f-") != ""
+}
+
 // DeviceName is how a path spells a device: its MAC with hyphens when known,
 // else its UUID, else "".
 func DeviceName(c Client) string {
 	if len(c.MAC) > 0 {
 		return c.MACHyphen()
 	}
-	if uuidText.MatchString(c.UUID) {
+	if validUUID(c.UUID) {
 		return c.UUID
 	}
 	return ""
@@ -80,7 +86,7 @@ func scriptName(m Machine, c Client) string {
 	}
 	id := DeviceName(c)
 	parts = append(parts, id)
-	if id != c.UUID && uuidText.MatchString(c.UUID) {
+	if id != c.UUID && validUUID(c.UUID) {
 		parts = append(parts, c.UUID)
 	}
 	return strings.Join(parts, "/")
@@ -92,7 +98,9 @@ func scriptName(m Machine, c Client) string {
 func parseDevice(c *Client, part string) bool {
 	part = strings.ToLower(part)
 	if uuidText.MatchString(part) {
-		c.UUID = part
+		if validUUID(part) {
+			c.UUID = part
+		}
 		return true
 	}
 	if len(part) != len("00-00-00-00-00-00") {
@@ -144,6 +152,9 @@ func scriptClient(c Client, name string) (_ Client, ok bool) {
 		if !parseDevice(&c, part) {
 			return c, false
 		}
+	}
+	if DeviceName(c) == "" {
+		return c, false
 	}
 	c.IPXE = true
 	return c, true

@@ -173,7 +173,7 @@ func (f *Files) kernelArgs(ctx context.Context, c Client) ([]string, error) {
 		mac, bootif = c.MAC.String(), "01-"+c.MACHyphen()
 	}
 	var uuid []string
-	if uuidText.MatchString(c.UUID) {
+	if validUUID(c.UUID) {
 		uuid = []string{"castpoint.uuid=" + c.UUID}
 	}
 	for _, arg := range append(args, f.cfg.KernelArgs...) {

@@ -69,7 +69,8 @@ type Result struct {
 }
 
 // Build makes a boot environment. The same input gives the same bytes. It
-// changes nothing but Out, and replaces files there only when both are whole.
+// changes nothing but Out, and replaces files there only when both are whole;
+// only where ModulesDir has no modules.dep, depmod writes its lists there.
 //
 // An error names the file or the package that is missing.
 func Build(ctx context.Context, o Options) (*Result, error) {

@@ -37,7 +37,7 @@ var wanted = []string{
 	"net/packet/af_packet", "net/ipv6/ipv6",
 	// Buses.
 	"drivers/virtio/", "drivers/hv/hv_vmbus", "drivers/usb/host/", "drivers/usb/storage/usb-storage", "drivers/usb/storage/uas",
-	"drivers/usb/typec/", "drivers/pci/controller/", "drivers/thunderbolt/",
+	"drivers/pci/controller/", "drivers/thunderbolt/",
 	// Disks.
 	"drivers/block/virtio_blk", "drivers/block/xen-blkfront", "drivers/nvme/host/", "drivers/ata/",
 	"drivers/scsi/sd_mod", "drivers/scsi/virtio_scsi", "drivers/scsi/vmw_pvscsi", "drivers/scsi/hv_storvsc",

@@ -183,7 +183,11 @@ func (d debian) fetch(ctx context.Context) (string, error) {
 	if err := os.RemoveAll(root); err != nil {
 		return "", err
 	}
-	return root, os.Rename(tmp, root)
+	if err := os.Rename(tmp, root); err != nil {
+		return "", err
+	}
+	// What is unpacked is enough; the rest is several times its size.
+	return root, errors.Join(os.RemoveAll(filepath.Join(d.dir, "debs")), os.RemoveAll(filepath.Join(d.dir, "cache")))
 }
 
 // newest is the root that was unpacked last; "" when there is none.
