@@ -129,6 +129,9 @@ func (t *target) reserve(size int64) error {
 // discard removes a target of which nothing is worth keeping.
 func (t *target) discard() error {
 	err := t.Close()
+	if errors.Is(err, fs.ErrClosed) {
+		err = nil
+	}
 	if t.fresh && !t.device {
 		err = errors.Join(err, os.Remove(t.Name()))
 	}

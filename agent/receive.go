@@ -1,0 +1,425 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/internal/netio"
+	"castpoint/multicast"
+)
+
+// Options say what to receive, from where and into what.
+type Options struct {
+	Server  string // join address, as in https://192.0.2.1:8443
+	Pin     string // hash of the server's certificate
+	Token   string // admits once; not needed when an earlier receive left its state
+	Content string // id or name; "" takes what the token is for
+	Out     string // file, or disk
+	Force   bool   // replace a file that is there already
+
+	// Interface to join the group on, by name; "" takes the one that leads to
+	// the server.
+	Interface string
+	Name      string // what this member is called; "" takes the host name
+	NoUnicast bool   // never fall back to unicast
+	// Silence is how long to wait for the first datagram; 0 means 5 s.
+	Silence time.Duration
+	// Patience is how long to go on without a single new block before giving
+	// up; 0 means 10 min.
+	Patience time.Duration
+	Memory   int64 // bytes for blocks that are being put together; 0 means 64 MiB
+
+	// Report is told what happens, by one goroutine; nil when nobody wants to
+	// know.
+	Report func(Event)
+	Log    *zap.Logger
+}
+
+// Result is how a receive ended.
+type Result struct {
+	Out      string
+	SHA256   string
+	Size     int64 // bytes
+	Blocks   int
+	Repaired int // blocks rebuilt with repair symbols
+	Unicast  int // blocks that came by unicast
+	Resumed  int // blocks that were there already
+	Elapsed  time.Duration
+}
+
+// Tuning.
+const (
+	defaultPatience = 10 * time.Minute
+	firstPause      = time.Second // before joining again; doubles
+	lastPause       = 15 * time.Second
+)
+
+// receive is one run of Receive.
+type receive struct {
+	o       Options
+	client  *client
+	began   time.Time
+	target  *target
+	state   string // path of the state file
+	adm     *multicast.Admission
+	obj     multicast.Object
+	asm     *multicast.Assembly
+	res     Result
+	loss    float64
+	forged  uint64
+	gained  time.Time // when the last block came
+	blocks  int       // at that time
+	stopped bool      // nothing comes by multicast: unicast only
+}
+
+// Receive receives one content. It returns when everything is verified and
+// durably in place.
+//
+// Errors: ErrUsage, ErrRefused, a *PinError, a *protocol.Problem of the server;
+// ErrPartly when it ended early and what was received is kept for the next call.
+func Receive(ctx context.Context, o Options) (_ *Result, err error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Report == nil {
+		o.Report = func(Event) {}
+	}
+	if o.Patience == 0 {
+		o.Patience = defaultPatience
+	}
+	if o.Name == "" {
+		o.Name, _ = os.Hostname() // without one the server takes the address
+	}
+	r := &receive{o: o, began: time.Now()}
+	defer func() {
+		if err != nil {
+			r.report(Event{Kind: EventFailed, Message: err.Error()})
+		}
+	}()
+	device, err := checkOut(o.Out, o.Force)
+	if err != nil {
+		return nil, err
+	}
+	if r.client, err = newClient(o.Server, o.Pin, hardwareAddresses()); err != nil {
+		return nil, err
+	}
+	defer r.client.close()
+	r.state = statePath(o.Out, device)
+	if r.target, err = openTarget(o.Out, device); err != nil {
+		return nil, err
+	}
+	if err := r.enter(ctx); err != nil {
+		return nil, errors.Join(err, r.target.discard())
+	}
+	err = r.run(ctx)
+	r.leave(ctx, err)
+	if err != nil {
+		return nil, err
+	}
+	r.res.Elapsed = time.Since(r.began)
+	e := Event{Kind: EventDone, Out: o.Out, SHA256: r.res.SHA256}
+	if s := r.res.Elapsed.Seconds(); s > 0 {
+		e.Rate = float64(r.res.Size) * 8 / s
+	}
+	r.report(e)
+	return &r.res, nil
+}
+
+// hardwareAddresses are those of this machine's network cards.
+func hardwareAddresses() []string {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	var macs []string
+	for _, i := range all {
+		if len(i.HardwareAddr) == 6 && i.Flags&net.FlagLoopback == 0 {
+			macs = append(macs, i.HardwareAddr.String())
+		}
+	}
+	return macs
+}
+
+// report fills in what every event has.
+func (r *receive) report(e Event) {
+	e.Time = time.Now().UTC()
+	e.Seconds = time.Since(r.began).Seconds()
+	if r.asm != nil {
+		e.Blocks, e.Total, e.Size = r.asm.Have(), r.asm.Blocks(), r.obj.Size
+		e.Bytes = min(int64(e.Blocks)*int64(r.obj.BlockSize), e.Size)
+	}
+	if r.adm != nil {
+		e.Session, e.Group = fmt.Sprintf("%08x", r.adm.Session.ID), r.adm.Session.Group.String()
+	}
+	e.Unicast, e.Loss, e.Forged = r.res.Unicast, r.loss, r.forged
+	e.Repaired = max(e.Repaired, r.res.Repaired)
+	r.o.Report(e)
+}
+
+// enter joins, by the ticket of an earlier receive or by the token, and makes
+// the target ready. On an error nothing is left that was not there before.
+func (r *receive) enter(ctx context.Context) error {
+	old, err := readState(r.state)
+	if err != nil {
+		return err
+	}
+	if old != nil && (old.Pin != r.client.pin.String() || (r.o.Content != "" && old.Content != "" && old.Content != r.o.Content)) {
+		old = nil // left by a receive of something else
+	}
+	if old != nil {
+		r.adm, err = r.join(ctx, multicast.JoinRequest{Ticket: old.Ticket})
+		if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == protocol.CodeTicketUnknown && r.o.Token != "" {
+			// Blocks that are right are found again by their hashes.
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.adm == nil {
+		if r.o.Token == "" {
+			return mark(ErrUsage, "no token given, and no earlier receive of %s to go on with: make one with castpoint token create", r.o.Out)
+		}
+		// A disk that is full must not cost the token.
+		p, err := r.client.policy(ctx, r.o.Token)
+		if err == nil && p.Size > 0 {
+			err = r.target.reserve(p.Size)
+		}
+		if err != nil {
+			return err
+		}
+		if r.adm, err = r.join(ctx, multicast.JoinRequest{Token: r.o.Token}); err != nil {
+			return err
+		}
+	}
+	r.obj = r.adm.Object
+	if err := r.prepare(ctx, old); err != nil {
+		r.leave(ctx, err)
+		return err
+	}
+	return nil
+}
+
+func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multicast.Admission, error) {
+	req.Content, req.Name = r.o.Content, r.o.Name
+	return r.client.join(ctx, req)
+}
+
+// prepare takes room, writes the state file and looks for blocks of an earlier
+// receive.
+func (r *receive) prepare(ctx context.Context, old *state) (err error) {
+	if r.asm, err = multicast.NewAssembly(r.obj, r.target); err != nil {
+		return err
+	}
+	r.res = Result{Out: r.o.Out, SHA256: r.obj.SHA256, Size: r.obj.Size, Blocks: r.asm.Blocks()}
+	if err := r.target.reserve(r.obj.Size); err != nil {
+		return err
+	}
+	st := &state{
+		Format: stateFormat, Server: r.client.base.String(), Pin: r.client.pin.String(), Ticket: r.adm.Ticket,
+		Content: r.o.Content, SHA256: r.obj.SHA256, Size: r.obj.Size,
+	}
+	if err := st.write(r.state); err != nil {
+		return err
+	}
+	r.report(Event{Kind: EventJoined, Message: r.adm.FileName})
+	if old != nil || !r.target.fresh && !r.target.device {
+		if err := r.asm.Scan(ctx, nil); err != nil {
+			return err
+		}
+		r.res.Resumed = r.asm.Have()
+		r.report(Event{Kind: EventResumed})
+	}
+	r.blocks, r.gained = r.asm.Have(), time.Now()
+	return nil
+}
+
+// run receives until the object is complete and in place.
+func (r *receive) run(ctx context.Context) error {
+	for pause := firstPause; !r.asm.Complete(); {
+		err := r.session(ctx)
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil {
+			return mark(ErrPartly, "interrupted at block %d of %d; the same command goes on from there", r.asm.Have(), r.asm.Blocks())
+		}
+		if have := r.asm.Have(); have > r.blocks {
+			r.blocks, r.gained, pause = have, time.Now(), firstPause
+		}
+		if final(err) {
+			return r.partly(err)
+		}
+		if time.Since(r.gained) > r.o.Patience {
+			return r.partly(fmt.Errorf("nothing new has come for %s: %w", r.o.Patience, err))
+		}
+		r.report(Event{Kind: EventAgain, Message: err.Error()})
+		if !errors.Is(err, multicast.ErrKeys) {
+			if !sleep(ctx, pause) {
+				continue
+			}
+			pause = min(2*pause, lastPause)
+		}
+		if r.stopped {
+			continue // ranges need no session
+		}
+		if err := r.again(ctx); err != nil {
+			if final(err) {
+				return r.partly(err)
+			}
+			r.o.Log.Warn("joining again failed", zap.Error(err))
+		}
+	}
+	if err := r.asm.Finish(ctx); err != nil {
+		return fmt.Errorf("output %s: %w", r.o.Out, err)
+	}
+	if err := r.target.finish(); err != nil {
+		return err
+	}
+	if err := os.Remove(r.state); err != nil {
+		r.o.Log.Warn("state file not removed", zap.Error(err))
+	}
+	return nil
+}
+
+// partly marks an error that leaves blocks behind for the next call. Without
+// any, it is the error as it is.
+func (r *receive) partly(err error) error {
+	_, refused := errors.AsType[*protocol.Problem](err)
+	if r.asm.Have() == 0 || refused {
+		return err
+	}
+	return mark(ErrPartly, "%w; %d of %d blocks are kept in %s, the same command goes on from there", err, r.asm.Have(), r.asm.Blocks(), r.target.Name())
+}
+
+// final says whether trying again cannot help.
+func final(err error) bool {
+	if p, ok := errors.AsType[*protocol.Problem](err); ok {
+		return p.Status < http.StatusInternalServerError
+	}
+	if _, ok := errors.AsType[*PinError](err); ok {
+		return true
+	}
+	_, disk := errors.AsType[*fs.PathError](err)
+	return disk || errors.Is(err, ErrRefused) || errors.Is(err, ErrUsage)
+}
+
+// again joins with the ticket.
+func (r *receive) again(ctx context.Context) error {
+	adm, err := r.join(ctx, multicast.JoinRequest{Ticket: r.adm.Ticket})
+	if err != nil {
+		return err
+	}
+	if adm.Object.Digest != r.obj.Digest {
+		return mark(ErrRefused, "the server now has another object under this content: start again with a new token")
+	}
+	r.adm = adm
+	return nil
+}
+
+// session takes part in the session once, and in unicast when nothing comes.
+func (r *receive) session(ctx context.Context) error {
+	if r.stopped {
+		return r.unicast(ctx)
+	}
+	conn, err := netio.OpenGroupReceiver(netio.GroupReceiverConfig{
+		Interface: r.o.Interface, Group: r.adm.Session.Group, Feedback: r.adm.Session.Feedback,
+	})
+	if err != nil {
+		if r.mayUnicast() {
+			return r.silent(ctx, []string{err.Error()})
+		}
+		return err
+	}
+	ifi := conn.Interface()
+	rx, err := multicast.NewReceiver(multicast.ReceiverConfig{
+		Admission: *r.adm, Assembly: r.asm, Conn: conn, Memory: r.o.Memory, Silence: r.o.Silence,
+		Progress: func(p multicast.Progress) { r.progress(ifi.Name, p) }, Log: r.o.Log,
+	})
+	if err != nil {
+		return errors.Join(mark(ErrRefused, "%w", err), conn.Close())
+	}
+	// While it is joined, the kernel knows; afterwards there is nothing to see.
+	look := watchGroup(ctx, ifi, r.adm.Session, r.o.Silence)
+	err = rx.Run(ctx)
+	advice := look()
+	stats := rx.Stats()
+	r.res.Repaired += stats.Repaired
+	r.forged += stats.Forged
+	if errors.Is(err, multicast.ErrNoDatagrams) {
+		return r.silent(ctx, append([]string{err.Error()}, advice...))
+	}
+	return err
+}
+
+func (r *receive) mayUnicast() bool { return !r.o.NoUnicast && !r.adm.MulticastOnly }
+
+// silent says what may be wrong when nothing comes by multicast, and goes on by
+// unicast if that is allowed.
+func (r *receive) silent(ctx context.Context, advice []string) error {
+	r.report(Event{Kind: EventNoDatagrams, Message: "nothing of the session arrives at this machine", Advice: advice})
+	if !r.mayUnicast() {
+		why := "the content may be sent by multicast only"
+		if r.o.NoUnicast {
+			why = "unicast is switched off"
+		}
+		return fmt.Errorf("%w, and %s", multicast.ErrNoDatagrams, why)
+	}
+	r.stopped = true
+	r.report(Event{Kind: EventUnicast, Message: "the rest comes by unicast"})
+	return r.unicast(ctx)
+}
+
+func (r *receive) progress(ifi string, p multicast.Progress) {
+	r.loss = p.Loss
+	e := Event{
+		Kind: EventProgress, Interface: ifi, State: p.State, Members: p.Members, Rate: p.Rate,
+		Repaired: r.res.Repaired + p.Repaired,
+	}
+	if p.State == "waiting" {
+		e.WaitFor, e.StartsIn = p.WaitFor, p.StartsIn.Seconds()
+	}
+	if p.Rate > 0 {
+		e.Remaining = float64(p.Size-p.Bytes) * 8 / p.Rate
+	}
+	r.report(e)
+}
+
+// leave tells the server how it ended. That it cannot be told changes nothing
+// here.
+func (r *receive) leave(ctx context.Context, err error) {
+	req := multicast.LeaveRequest{
+		Complete: err == nil, Seconds: time.Since(r.began).Seconds(),
+		Repaired: r.res.Repaired, Unicast: r.res.Unicast,
+	}
+	if err != nil {
+		req.Reason = err.Error()
+	}
+	if err := r.client.leave(ctx, r.adm.Ticket, req); err != nil {
+		r.o.Log.Warn("leaving failed", zap.Error(err))
+	}
+	if err != nil && r.target.File != nil {
+		_ = r.target.Close() // finish has not closed it; what matters was synced or is found again by hash
+	}
+}
+
+// sleep waits; it is false when ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

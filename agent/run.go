@@ -1,0 +1,225 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+)
+
+// DefaultFolder is where a machine keeps what it receives when the server names
+// no target: in memory.
+const DefaultFolder = "/run"
+
+// AfterFile is where Run leaves what the boot environment is to do then.
+const AfterFile = "/run/castpoint/after"
+
+// defaultPoll is how often a waiting machine asks when the server does not say.
+const defaultPoll = 15 * time.Second
+
+// Boot is what a boot environment finds on its kernel command line.
+type Boot struct {
+	Server string // castpoint.server
+	Pin    string // castpoint.pin
+	Token  string // castpoint.token
+	MAC    string // castpoint.mac: the card that booted
+}
+
+// ParseCmdline reads the text of /proc/cmdline. Of a word that is there twice
+// the last one counts. Errors: ErrUsage, naming the word that is missing.
+func ParseCmdline(text string) (Boot, error) {
+	var b Boot
+	words := map[string]*string{
+		"castpoint.server": &b.Server, "castpoint.pin": &b.Pin, "castpoint.token": &b.Token, "castpoint.mac": &b.MAC,
+	}
+	for word := range strings.FieldsSeq(text) {
+		name, value, _ := strings.Cut(word, "=")
+		if p := words[name]; p != nil {
+			*p = value
+		}
+	}
+	for _, name := range []string{"castpoint.server", "castpoint.pin", "castpoint.token"} {
+		if *words[name] == "" {
+			return b, mark(ErrUsage, "the kernel command line has no %s=: this machine was not booted by castpoint serve", name)
+		}
+	}
+	return b, nil
+}
+
+// RunOptions say how Run behaves; Boot is required.
+type RunOptions struct {
+	Boot Boot
+	// Folder replaces DefaultFolder, AfterFile the file of that name; for tests.
+	Folder, AfterFile string
+	// Say tells a person one line; Report is told of the receive. Both may be nil.
+	Say    func(string)
+	Report func(Event)
+	Log    *zap.Logger
+}
+
+// Run asks the server what this machine is to do, and does it. It waits as long
+// as the server says so. When it returns nil, the file AfterFile says what the
+// boot environment is to do next.
+func Run(ctx context.Context, o RunOptions) error {
+	if o.Folder == "" {
+		o.Folder = DefaultFolder
+	}
+	if o.AfterFile == "" {
+		o.AfterFile = AfterFile
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if o.Report == nil {
+		o.Report = func(Event) {}
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	macs := hardwareAddresses()
+	if o.Boot.MAC != "" {
+		macs = append([]string{strings.ToLower(o.Boot.MAC)}, macs...)
+	}
+	c, err := newClient(o.Boot.Server, o.Boot.Pin, macs)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	p, err := awaitPolicy(ctx, c, o)
+	if err != nil {
+		return err
+	}
+	out := p.Target
+	if out == "" {
+		out = filepath.Join(o.Folder, filepath.Base(p.Content)+".wim")
+	}
+	o.Say(fmt.Sprintf("%s; it goes to %s", p.Message, out))
+
+	post := newPoster(ctx, c, o)
+	_, err = Receive(ctx, Options{
+		Server: o.Boot.Server, Pin: o.Boot.Pin, Token: o.Boot.Token, Content: p.Content,
+		Out: out, Force: true, Name: o.Boot.MAC, Log: o.Log,
+		Report: func(e Event) {
+			o.Report(e)
+			post.add(p.Content, e)
+		},
+	})
+	post.close()
+	if err != nil {
+		return err
+	}
+	return leaveWish(o.AfterFile, p.After)
+}
+
+// awaitPolicy asks until the server has something to do.
+func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy, error) {
+	said := ""
+	for {
+		p, err := c.policy(ctx, o.Boot.Token)
+		if err != nil {
+			return nil, err
+		}
+		switch p.Action {
+		case protocol.ActionReceive:
+			return p, nil
+		case protocol.ActionWait:
+		default:
+			return nil, fmt.Errorf("the server wants this machine to %q, which this agent does not know: build the boot image again with the agent of the server's version", p.Action)
+		}
+		if p.Message != said {
+			said = p.Message
+			o.Say(said)
+		}
+		pause := defaultPoll
+		if p.Poll > 0 {
+			pause = time.Duration(p.Poll) * time.Second
+		}
+		if !sleep(ctx, pause) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// leaveWish tells the boot environment what to do now. Its own words are
+// poweroff, reboot, shell and stay.
+func leaveWish(path, after string) error {
+	if after == "" {
+		return nil // its own default
+	}
+	if after == protocol.AfterWait {
+		after = "stay"
+	}
+	err := os.MkdirAll(filepath.Dir(path), 0o755)
+	if err == nil {
+		err = os.WriteFile(path, []byte(after+"\n"), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("say what comes next: %w", err)
+	}
+	return nil
+}
+
+// Tuning of the poster.
+const (
+	postQueue    = 16
+	postProgress = 10 * time.Second
+)
+
+// poster reports to the server without holding up the receive: what does not fit
+// in its queue is dropped.
+type poster struct {
+	client  *client
+	mac     string
+	secret  string
+	queue   chan protocol.Event
+	running sync.WaitGroup
+	last    time.Time
+	log     *zap.Logger
+}
+
+func newPoster(ctx context.Context, c *client, o RunOptions) *poster {
+	p := &poster{client: c, mac: o.Boot.MAC, secret: o.Boot.Token, queue: make(chan protocol.Event, postQueue), log: o.Log}
+	p.running.Go(func() {
+		for e := range p.queue {
+			if err := c.event(ctx, p.secret, e); err != nil && !errors.Is(err, context.Canceled) {
+				p.log.Debug("event not reported", zap.Error(err))
+			}
+		}
+	})
+	return p
+}
+
+// add queues what happened, as the server wants it.
+func (p *poster) add(content string, e Event) {
+	if e.Kind == EventProgress {
+		if e.Time.Sub(p.last) < postProgress {
+			return
+		}
+		p.last = e.Time
+	}
+	msg := e.Message
+	if len(e.Advice) > 0 {
+		msg += ": " + strings.Join(e.Advice, "; ")
+	}
+	select {
+	case p.queue <- protocol.Event{
+		Kind: e.Kind, Message: msg, MAC: p.mac, Name: p.mac, Content: content,
+		Blocks: e.Blocks, Total: e.Total, Rate: e.Rate, Seconds: e.Seconds,
+	}:
+	default:
+	}
+}
+
+// close waits until what is queued is sent.
+func (p *poster) close() {
+	close(p.queue)
+	p.running.Wait()
+}

@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"castpoint/multicast"
+)
+
+// Tuning of unicast.
+const (
+	// rangeBlocks is how many blocks one request asks for: what is lost with a
+	// connection is little, and requests are few.
+	rangeBlocks  = 64
+	stallTime    = 30 * time.Second // without a byte
+	progressTime = 200 * time.Millisecond
+)
+
+// unicast fetches the blocks that are missing, one range after the other.
+func (r *receive) unicast(ctx context.Context) error {
+	meter := meter{at: time.Now()}
+	for _, missing := range r.asm.Missing() {
+		for first, left := missing.First, missing.Count; left > 0; {
+			n := min(left, rangeBlocks)
+			if err := r.fetch(ctx, first, n, &meter); err != nil {
+				return err
+			}
+			first, left = first+n, left-n
+		}
+	}
+	return nil
+}
+
+// fetch gets n blocks from first on.
+func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stall := time.AfterFunc(stallTime, func() { cancel(errStall) })
+	defer stall.Stop()
+
+	start := int64(first) * int64(r.obj.BlockSize)
+	end := int64(first+n-1)*int64(r.obj.BlockSize) + int64(r.asm.Length(first+n-1))
+	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", start, end-1)}}
+	res, err := r.client.request(ctx, http.MethodGet, multicast.PathObject+r.obj.SHA256, r.adm.Ticket, nil, header)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusPartialContent {
+		return fmt.Errorf("fetch blocks by unicast: %s answers %s to a range", r.client.base, res.Status)
+	}
+	buf := make([]byte, r.obj.BlockSize)
+	for b := first; b < first+n; b++ {
+		data := buf[:r.asm.Length(b)]
+		if _, err := io.ReadFull(&watched{res.Body, stall}, data); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return fmt.Errorf("fetch block %d by unicast: %w", b, err)
+		}
+		if err := r.asm.Put(b, data); err != nil {
+			if errors.Is(err, multicast.ErrBlock) {
+				return fmt.Errorf("fetch by unicast: %w", err)
+			}
+			return err
+		}
+		r.res.Unicast++
+		if rate, ok := meter.add(len(data)); ok {
+			e := Event{Kind: EventProgress, State: "unicast", Rate: rate}
+			if left := r.obj.Size - int64(r.asm.Have())*int64(r.obj.BlockSize); rate > 0 && left > 0 {
+				e.Remaining = float64(left) * 8 / rate
+			}
+			r.report(e)
+		}
+	}
+	return nil
+}
+
+var errStall = fmt.Errorf("no byte came for %s", stallTime)
+
+// watched puts the stall timer off with every byte.
+type watched struct {
+	io.Reader
+	stall *time.Timer
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	n, err := w.Reader.Read(b)
+	if n > 0 {
+		w.stall.Reset(stallTime)
+	}
+	return n, err
+}
+
+// meter measures bits per second, smoothed over about a second.
+type meter struct {
+	at    time.Time
+	bytes int
+	mean  float64
+}
+
+// add counts n bytes; ok says that it is time to show something.
+func (m *meter) add(n int) (rate float64, ok bool) {
+	m.bytes += n
+	d := time.Since(m.at)
+	if d < progressTime {
+		return 0, false
+	}
+	v := float64(m.bytes) * 8 / d.Seconds()
+	if m.mean == 0 {
+		m.mean = v
+	} else {
+		m.mean += (v - m.mean) * min(d.Seconds(), 1)
+	}
+	m.at, m.bytes = time.Now(), 0
+	return m.mean, true
+}
