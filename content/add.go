@@ -284,7 +284,7 @@ func (l *Library) Remove(idOrName string) error {
 	}
 	digests := c.digests()
 	for _, d := range digests {
-		if err := os.WriteFile(l.pendingPath(d), nil, 0o640); err != nil && !noSpace(err) {
+		if err := l.markPending(d); err != nil && !noSpace(err) { // a full disk must not prevent removal
 			return fmt.Errorf("remove %s: %w", c.ID, err)
 		}
 	}

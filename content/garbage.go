@@ -38,6 +38,16 @@ func (l *Library) settle(ds []Digest) {
 	}
 }
 
+// markPending notes on disk that an object may soon be without a content. It is
+// not synced: a power failure that loses the mark leaves at worst an object that
+// CollectGarbage finds.
+func (l *Library) markPending(d Digest) error {
+	if err := os.WriteFile(l.pendingPath(d), nil, 0o640); err != nil {
+		return spaceError(fmt.Errorf("mark object as pending: %w", err))
+	}
+	return nil
+}
+
 // usedObjects lists the objects that contents refer to; sure is false when there
 // are contents that could not be read.
 func (l *Library) usedObjects() (used map[Digest]bool, sure bool) {

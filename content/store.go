@@ -204,10 +204,8 @@ func (a *addition) place(tmp string, m *Manifest) error {
 	l := a.l
 	l.disk.Lock()
 	defer l.disk.Unlock()
-	// Not synced: losing the mark in a power failure leaves at worst an object
-	// that CollectGarbage finds.
-	if err := os.WriteFile(l.pendingPath(m.Digest), nil, 0o640); err != nil {
-		return spaceError(fmt.Errorf("mark object as pending: %w", err))
+	if err := l.markPending(m.Digest); err != nil {
+		return err
 	}
 	l.pins[m.Digest]++
 	a.pinned = append(a.pinned, m.Digest)

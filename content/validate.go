@@ -132,6 +132,11 @@ func (l *Library) validateFile(ctx context.Context, f File, advance func(int64) 
 	if err != nil {
 		return v, err
 	}
+	if v.Size < f.Size {
+		if err := advance(f.Size - v.Size); err != nil { // what is missing needs no time
+			return v, err
+		}
+	}
 	v.BadDigest = have.Digest != f.Digest
 	want, err := l.Manifest(f.Digest)
 	switch {
