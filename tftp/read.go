@@ -32,10 +32,9 @@ type reader struct {
 	final   int64 // the last block of the file; -1 until it was read
 	tail    int64 // its payload in bytes
 
-	flight   time.Time // when the current flight began to leave
-	sent     time.Time // when its last block left
-	again    bool      // the flight holds a block that was sent before
-	patience int       // see spendPatience
+	resent  int64     // blocks up to this one may have been sent twice
+	sent    time.Time // when the newest block left
+	suspect time.Time // when a complaint will be believed; zero when there is none
 
 	progress time.Time // when something new was acknowledged, or the start
 	refusals int       // how many refused datagrams in a row
@@ -43,14 +42,6 @@ type reader struct {
 
 	in [256]byte // the client's datagram: ACK, or the beginning of an ERROR
 }
-
-// Dup ACKs that may make us go back: patienceStart at first, one more for every
-// patienceFlights flights that went through.
-const (
-	patienceStart   = 4
-	patienceMax     = 8
-	patienceFlights = 8
-)
 
 // maxRefusals is how many ICMP refusals in a row end a transfer: the first may be
 // a machine that restarts its network stack between two loaders.
@@ -64,7 +55,6 @@ func (r *reader) run(ctx context.Context) error {
 	r.window = r.terms.Window
 	r.next = 1
 	r.est.ceiling = r.terms.Timeout
-	r.patience = patienceStart * patienceFlights
 	r.progress = time.Now()
 	if len(r.oack) > 0 {
 		if err := r.offer(ctx); err != nil {
@@ -133,7 +123,9 @@ func (r *reader) offer(ctx context.Context) error {
 	}
 }
 
-// fly sends from next to the end of the window or of the file.
+// fly sends from next to the end of the window or of the file. After an ACK of a
+// whole flight that is a new flight; after an ACK of a part of it the window has
+// moved on by that part.
 func (r *reader) fly(ctx context.Context) error {
 	end := r.acked + int64(r.window)
 	if r.final >= 0 {
@@ -142,8 +134,6 @@ func (r *reader) fly(ctx context.Context) error {
 	if r.next > end {
 		return nil
 	}
-	r.again = r.next <= r.maxSent
-	r.flight = time.Now()
 	limit := maxBatch
 	limited := false
 	for _, l := range r.limiters {
@@ -188,7 +178,12 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 		if finishing {
 			interval = min(interval, lastInterval)
 		}
-		a, err := r.receive(ctx, r.sent.Add(interval))
+		deadline := r.sent.Add(interval)
+		complaint := !r.suspect.IsZero() && r.suspect.Before(deadline)
+		if complaint {
+			deadline = r.suspect
+		}
+		a, err := r.receive(ctx, deadline)
 		switch {
 		case err == nil:
 			if again, done := r.acknowledge(a); again || done {
@@ -199,6 +194,11 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 		case err == ErrPeerClosed: //nolint:errorlint // see receive
 			// The retransmission asks again.
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			if complaint {
+				r.stats.GoBacks++
+				r.goBack()
+				return false, nil
+			}
 			r.stats.Timeouts++
 			if finishing {
 				if r.tries++; r.tries >= lastTries {
@@ -209,7 +209,7 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 				return false, ErrSilent
 			}
 			r.est.expired()
-			r.next = r.acked + 1
+			r.goBack()
 			return false, nil
 		default:
 			return false, err
@@ -217,69 +217,57 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 	}
 }
 
+// goBack makes fly start behind the last acknowledged block again.
+func (r *reader) goBack() {
+	r.resent = r.maxSent
+	r.next = r.acked + 1
+	r.suspect = time.Time{}
+}
+
 // acknowledge works an ACK in. again means that there is something to send.
+//
+// An ACK that leaves a part of the window open is a complaint: the client misses
+// the next block and has dropped what came behind it (RFC 7440 section 4). But the
+// same ACK also comes from a client that acknowledges oftener than it asked for,
+// or meets a block for the second time, or from a network that doubles packets;
+// going back at once would then send everything twice, and make more of these
+// ACKs: the sorcerer's apprentice of RFC 1123 section 4.2.3.1, a window at a time.
+// So a complaint is believed only when nothing new is acknowledged for about a
+// round trip after it. In lock-step the timer alone repeats blocks.
 func (r *reader) acknowledge(a ack) (again, done bool) {
 	// The nearest block with this number, before or behind: up to 32767 either way.
 	n := r.acked + int64(int16(a.block-uint16(r.acked)))
-	now := time.Now()
-	switch {
-	case n < r.acked || n > r.maxSent:
+	if n < r.acked || n > r.maxSent {
 		r.stats.DuplicateACKs++
 		return false, false
-
-	case n == r.acked:
-		// Told before. In lock-step an answer would double every block from here to
-		// the end (the sorcerer's apprentice); the timer repeats what is lost. With a
-		// window it is also how a client says that the window's first block is
-		// missing (RFC 7440 section 4).
-		r.stats.DuplicateACKs++
-		if r.window == 1 || r.next <= r.acked+1 || now.Sub(r.flight) < r.est.early() || !r.spendPatience() {
-			return false, false
-		}
-		r.stats.GoBacks++
-		r.setWindow(a)
-		r.next = r.acked + 1
-		return true, false
 	}
-
-	flown := r.next - 1
+	now := time.Now()
+	if n == r.acked {
+		r.stats.DuplicateACKs++
+		if r.window > 1 && r.next > r.acked+1 && r.suspect.IsZero() {
+			r.suspect = now.Add(r.est.patience())
+		}
+		return false, false
+	}
 	r.acked = n
 	r.progress = now
 	r.refusals, r.tries = 0, 0
+	r.suspect = time.Time{}
 	r.setWindow(a)
 	r.est.progress()
 	if n == r.final {
 		r.stats.Confirmed = true
 		return false, true
 	}
-	if n >= flown {
-		if n == flown && !r.again {
-			r.est.sample(now.Sub(r.sent))
-			r.patience = min(r.patience+1, patienceMax*patienceFlights)
-		}
-		r.next = n + 1
-		return true, false
+	if n < r.next-1 {
+		r.suspect = now.Add(r.est.patience())
+		return r.next <= n+int64(r.window), false
 	}
-	// Less than the flight: the client misses block n+1, and dropped what followed.
-	// When that block was just sent again, this ACK speaks of the time before.
-	if r.again && now.Sub(r.flight) < r.est.early() {
-		return false, false
+	if n > r.resent {
+		r.est.sample(now.Sub(r.sent))
 	}
-	r.stats.GoBacks++
 	r.next = n + 1
 	return true, false
-}
-
-// spendPatience tells whether a repeated ACK may make the server go back. A
-// network that doubles every packet, or a client that repeats its ACK for every
-// block it drops, looks the same as a lost block; so such repetitions may cause
-// at most one flight in patienceFlights.
-func (r *reader) spendPatience() bool {
-	if r.patience < patienceFlights {
-		return false
-	}
-	r.patience -= patienceFlights
-	return true
 }
 
 // setWindow takes the client's next window, when msftwindow was agreed on. A

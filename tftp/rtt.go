@@ -8,7 +8,6 @@ type estimator struct {
 	ceiling time.Duration // the client's timeout option; 0 when it did not ask
 
 	srtt, rttvar time.Duration
-	min          time.Duration // smallest measurement
 	doublings    uint
 }
 
@@ -17,7 +16,7 @@ type estimator struct {
 func (e *estimator) sample(d time.Duration) {
 	d = max(d, time.Microsecond)
 	if e.srtt == 0 {
-		e.srtt, e.rttvar, e.min = d, d/2, d
+		e.srtt, e.rttvar = d, d/2
 		return
 	}
 	diff := e.srtt - d
@@ -26,7 +25,6 @@ func (e *estimator) sample(d time.Duration) {
 	}
 	e.rttvar += (diff - e.rttvar) / 4
 	e.srtt += (d - e.srtt) / 8
-	e.min = min(e.min, d)
 }
 
 // progress tells that something new was acknowledged.
@@ -55,6 +53,12 @@ func (e *estimator) interval() time.Duration {
 	return min(d, limit)
 }
 
-// early is the time before which an ACK cannot be an answer to what was just
-// sent: half the shortest round trip seen.
-func (e *estimator) early() time.Duration { return e.min / 2 }
+// patience is how long after a complaint the client may still prove it wrong:
+// about a round trip. Before the first measurement, and on networks faster than a
+// timer, it is a guess at what a retransmission is worth.
+func (e *estimator) patience() time.Duration {
+	if e.srtt == 0 {
+		return 10 * time.Millisecond
+	}
+	return max(e.srtt+2*e.rttvar, time.Millisecond)
+}

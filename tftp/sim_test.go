@@ -1,0 +1,610 @@
+package tftp
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// simNet is a network of two ends in memory. Inside a synctest bubble its delays
+// are virtual time. Each direction loses, doubles and reorders by itself.
+type simNet struct {
+	mu  sync.Mutex
+	rng *rand.Rand
+
+	loss, double       float64       // probabilities, per datagram
+	minDelay, maxDelay time.Duration // one way; a range reorders
+
+	server, client *simEnd
+
+	// dropData and dropAck, when set, decide about single datagrams instead of
+	// chance: they are given the datagram and how many went that way before.
+	dropData, dropAck func(b []byte, n int) bool
+
+	toClient, toServer int // datagrams sent
+	dataSent           map[uint16]int
+}
+
+// simEnd is one end: a wire for the client, a link for the server.
+type simEnd struct {
+	net   *simNet
+	in    chan []byte
+	stop  chan struct{}
+	once  sync.Once
+	queue []simDatagram // on the way to this end, in the order of sending; net.mu
+	gone  bool          // the client's port is closed; net.mu
+	mtu   int
+}
+
+type simDatagram struct {
+	due time.Time
+	b   []byte
+}
+
+func newSimNet(seed uint64) *simNet {
+	n := &simNet{rng: rand.New(rand.NewPCG(seed, 1)), dataSent: make(map[uint16]int)}
+	n.server = &simEnd{net: n, in: make(chan []byte, 4096), stop: make(chan struct{}), mtu: 1500}
+	n.client = &simEnd{net: n, in: make(chan []byte, 4096), stop: make(chan struct{}), mtu: 1500}
+	return n
+}
+
+func (e *simEnd) send(b []byte) error {
+	n := e.net
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	to, count, drop := n.client, &n.toClient, n.dropData
+	if e == n.client {
+		to, count, drop = n.server, &n.toServer, n.dropAck
+	} else if block, _, ok := parseData(b); ok {
+		n.dataSent[block]++
+	}
+	*count++
+	if drop != nil && drop(b, *count-1) {
+		return nil
+	}
+	copies := 1
+	if n.rng.Float64() < n.loss {
+		copies = 0
+	} else if n.rng.Float64() < n.double {
+		copies = 2
+	}
+	b = bytes.Clone(b)
+	for range copies {
+		delay := n.minDelay
+		if n.maxDelay > n.minDelay {
+			delay += time.Duration(n.rng.Int64N(int64(n.maxDelay - n.minDelay)))
+		}
+		to.queue = append(to.queue, simDatagram{time.Now().Add(delay), b})
+		// Timers of the same instant fire in any order; each takes what is due first,
+		// so only different delays reorder.
+		time.AfterFunc(delay, to.deliver)
+	}
+	return nil
+}
+
+// deliver hands over the datagram that is due first.
+func (e *simEnd) deliver() {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	first := 0
+	for i, d := range e.queue {
+		if d.due.Before(e.queue[first].due) {
+			first = i
+		}
+	}
+	b := e.queue[first].b
+	e.queue = slices.Delete(e.queue, first, first+1)
+	select {
+	case e.in <- b:
+	default:
+	}
+}
+
+func (e *simEnd) sendBlocks(first int64, count, blockSize int, data []byte) error {
+	for i := range count {
+		b := appendData(nil, first+int64(i), data[i*blockSize:min((i+1)*blockSize, len(data))])
+		if err := e.send(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *simEnd) receive(buf []byte, deadline time.Time) (int, error) {
+	e.net.mu.Lock()
+	gone := e == e.net.server && e.net.client.gone
+	e.net.mu.Unlock()
+	if gone {
+		time.Sleep(e.net.minDelay)
+		return 0, ErrPeerClosed
+	}
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	select {
+	case b := <-e.in:
+		return copy(buf, b), nil
+	case <-timer.C:
+		return 0, os.ErrDeadlineExceeded
+	case <-e.stop:
+		return 0, errInterrupted
+	}
+}
+
+func (e *simEnd) interrupt()   { e.once.Do(func() { close(e.stop) }) }
+func (e *simEnd) pathMTU() int { return e.mtu }
+func (e *simEnd) close() error { return nil }
+
+// simWire is the client's side, which lets time pass for the server.
+type simWire struct{ *simEnd }
+
+func (w simWire) send(b []byte) { _ = w.simEnd.send(b) }
+
+// run serves data to the client over the network until both have ended, within a
+// synctest bubble.
+func (n *simNet) run(t *testing.T, data []byte, c *testClient) (stats Stats, serverErr, clientErr error) {
+	t.Helper()
+	s, err := New(Config{Open: serveFiles(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	c.wire = simWire{n.client}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		// The listener's part: the first request makes the transfer, others are
+		// repetitions.
+		buf := make([]byte, 2048)
+		m, err := n.server.receive(buf, time.Now().Add(time.Hour))
+		if err != nil {
+			serverErr = err
+			return
+		}
+		r, err := parseRequest(buf[:m])
+		if err != nil {
+			serverErr = err
+			return
+		}
+		req := Request{
+			Name: r.name, Mode: r.mode, Options: r.options, Peer: netip.MustParseAddrPort("192.0.2.7:2070"),
+		}
+		rd := s.newReader(n.server, &memFile{Reader: bytes.NewReader(data)}, &req, &stats)
+		serverErr = rd.run(ctx)
+	}()
+	clientErr = c.get("file")
+	// The client lingers to acknowledge the last block again, as RFC 1350 asks.
+	if clientErr == nil && !c.vanish {
+		buf := make([]byte, 70000)
+		for {
+			select {
+			case <-served:
+				return stats, serverErr, clientErr
+			default:
+			}
+			m, err := n.client.receive(buf, time.Now().Add(10*time.Millisecond))
+			if err != nil {
+				continue
+			}
+			if _, _, ok := parseData(buf[:m]); ok {
+				c.wire.send(appendAck(nil, uint16(c.blocks)))
+			}
+		}
+	}
+	n.mu.Lock()
+	n.client.gone = c.vanish
+	n.mu.Unlock()
+	<-served
+	return stats, serverErr, clientErr
+}
+
+// TestSimulatedNetwork carries files over networks that lose up to a fifth, double
+// and reorder, with every combination of options: nothing may ever end wrong.
+func TestSimulatedNetwork(t *testing.T) {
+	type network struct {
+		name               string
+		loss, double       float64
+		minDelay, maxDelay time.Duration
+	}
+	networks := []network{
+		{"clean 0.1 ms", 0, 0, 50 * time.Microsecond, 50 * time.Microsecond},
+		{"clean 50 ms", 0, 0, 25 * time.Millisecond, 25 * time.Millisecond},
+		{"loss 1 %", .01, 0, 100 * time.Microsecond, 100 * time.Microsecond},
+		{"loss 20 %", .2, 0, time.Millisecond, time.Millisecond},
+		{"doubled", 0, 1, 100 * time.Microsecond, 200 * time.Microsecond},
+		{"reordered", 0, 0, 100 * time.Microsecond, 20 * time.Millisecond},
+		{"all at once", .2, .2, 100 * time.Microsecond, 50 * time.Millisecond},
+	}
+	optionSets := [][]Option{
+		nil,
+		{{"tsize", "0"}},
+		{{"blksize", "1468"}, {"tsize", "0"}},
+		{{"tsize", "0"}, {"blksize", "1468"}, {"windowsize", "4"}},
+		{{"blksize", "512"}, {"timeout", "1"}, {"windowsize", "16"}},
+		{{"blksize", "1024"}, {"windowsize", "64"}},
+		bootManager(1456, 16),
+		bootManager(1456, 1),
+	}
+	sizes := []int{0, 1, 511, 512, 513, 1468 * 64, 1468*64*3 + 5}
+	habits := []habit{ackGapOnce, ackEveryGap, ackNothing, ackEach}
+	rng := rand.New(rand.NewPCG(7, 7))
+	for _, nw := range networks {
+		for i, options := range optionSets {
+			for _, mode := range []string{"octet", "netascii"} {
+				name := fmt.Sprintf("%s/options %d/%s", nw.name, i, mode)
+				t.Run(name, func(t *testing.T) {
+					for _, size := range sizes {
+						h := habits[rng.IntN(len(habits))]
+						seed := rng.Uint64()
+						synctest.Test(t, func(t *testing.T) {
+							data := asciiBytes(size)
+							n := newSimNet(seed)
+							n.loss, n.double, n.minDelay, n.maxDelay = nw.loss, nw.double, nw.minDelay, nw.maxDelay
+							c := &testClient{options: options, mode: mode, habit: h, timeout: 300 * time.Millisecond}
+							if _, ok := findOption(options, "msftwindow"); ok {
+								wr := rand.New(rand.NewPCG(seed, 3))
+								c.nextWindow = func(int64) byte { return []byte{1, 4, 16, 64, 255}[wr.IntN(5)] }
+							}
+							stats, serverErr, clientErr := n.run(t, data, c)
+							want := data
+							if mode == "netascii" {
+								want = toNetascii(data)
+							}
+							if clientErr != nil || serverErr != nil {
+								t.Fatalf("size %d, habit %d, seed %d: client %v, server %v, %+v", size, h, seed, clientErr, serverErr, stats)
+							}
+							if !bytes.Equal(c.file, want) {
+								t.Fatalf("size %d, habit %d, seed %d: %d bytes arrived, not the %d sent", size, h, seed, len(c.file), len(want))
+							}
+							if stats.Confirmed && stats.Bytes != int64(len(want)) {
+								t.Errorf("stats say %d bytes, sent were %d", stats.Bytes, len(want))
+							}
+						})
+					}
+				})
+			}
+		}
+	}
+}
+
+// asciiBytes are n bytes with many line ends.
+func asciiBytes(n int) []byte {
+	b := randomBytes(n)
+	for i := range b {
+		switch {
+		case b[i] < 40:
+			b[i] = '\n'
+		case b[i] < 60:
+			b[i] = '\r'
+		}
+	}
+	return b
+}
+
+// toNetascii is the conversion written plainly.
+func toNetascii(b []byte) []byte {
+	b = bytes.ReplaceAll(b, []byte("\r"), []byte("\r\x00"))
+	// The CRs made here are those of line ends, the others are followed by NUL.
+	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
+}
+
+// TestSorcerersApprentice doubles every datagram both ways: the server must not
+// send the file twice.
+func TestSorcerersApprentice(t *testing.T) {
+	for _, window := range []int{1, 4, 16, 64} {
+		for _, h := range []habit{ackGapOnce, ackEveryGap, ackEach} {
+			for _, spread := range []time.Duration{0, 300 * time.Microsecond, 5 * time.Millisecond} {
+				t.Run(fmt.Sprintf("window %d, habit %d, spread %v", window, h, spread), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						n := newSimNet(9)
+						n.double, n.minDelay, n.maxDelay = 1, 100*time.Microsecond, 100*time.Microsecond+spread
+						if h != ackGapOnce && spread > 0 {
+							return // such clients complain about reordering itself, rightly
+						}
+						const blocks = 2000
+						data := randomBytes(512*blocks - 1)
+						c := &testClient{options: []Option{{"windowsize", strconv.Itoa(window)}}, habit: h}
+						stats, serverErr, clientErr := n.run(t, data, c)
+						if serverErr != nil || clientErr != nil {
+							t.Fatal(serverErr, clientErr)
+						}
+						if !bytes.Equal(c.file, data) {
+							t.Error("the file differs")
+						}
+						t.Logf("sent %d for %d", stats.Sent, blocks)
+						// Reordering makes clients complain; only without it there is nothing
+						// to send twice but what a repeated ACK may ask for.
+						if limit := int64(blocks * 13 / 10); spread == 0 && stats.Sent > limit || window == 1 && stats.Sent > limit {
+							t.Errorf("%d datagrams for %d blocks: %+v", stats.Sent, blocks, stats)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// TestLostBlocks loses chosen datagrams and looks at what is sent again.
+func TestLostBlocks(t *testing.T) {
+	dataBlock := func(b []byte) int {
+		if block, _, ok := parseData(b); ok {
+			return int(block)
+		}
+		return -1
+	}
+	ackBlock := func(b []byte) int {
+		if a, ok := parseAck(b); ok {
+			return int(a.block)
+		}
+		return -1
+	}
+	for _, tt := range []struct {
+		name     string
+		window   int
+		habit    habit
+		dropData []int // block numbers lost once
+		dropAck  []int
+		again    int64         // datagrams that may be sent again
+		within   time.Duration // of virtual time
+	}{
+		{"middle of a window", 8, ackGapOnce, []int{11}, nil, 8, 20 * time.Millisecond},
+		{"middle, impatient client", 8, ackEveryGap, []int{11}, nil, 8, 20 * time.Millisecond},
+		{"first of a window", 8, ackGapOnce, []int{9}, nil, 8, 20 * time.Millisecond},
+		{"first, impatient client", 8, ackEveryGap, []int{9}, nil, 8, 20 * time.Millisecond},
+		{"last of a window", 8, ackGapOnce, []int{16}, nil, 8, 100 * time.Millisecond},
+		{"a whole window", 4, ackGapOnce, []int{5, 6, 7, 8}, nil, 4, 100 * time.Millisecond},
+		{"an ACK", 8, ackGapOnce, nil, []int{16}, 8, 100 * time.Millisecond},
+		{"in lock-step", 1, ackGapOnce, []int{7}, nil, 1, 100 * time.Millisecond},
+		{"an ACK in lock-step", 1, ackGapOnce, nil, []int{7}, 1, 100 * time.Millisecond},
+		{"the last block", 8, ackGapOnce, []int{100}, nil, 4, 100 * time.Millisecond},
+		{"the last ACK", 8, ackGapOnce, nil, []int{100}, 4, 100 * time.Millisecond},
+		{"ACK 0", 8, ackGapOnce, nil, []int{0}, 0, 1200 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				once := func(of func([]byte) int, blocks []int) func([]byte, int) bool {
+					left := make(map[int]bool)
+					for _, b := range blocks {
+						left[b] = true
+					}
+					return func(b []byte, _ int) bool {
+						k := of(b)
+						drop := left[k]
+						delete(left, k)
+						return drop
+					}
+				}
+				n := newSimNet(1)
+				n.minDelay, n.maxDelay = 500*time.Microsecond, 500*time.Microsecond
+				n.dropData, n.dropAck = once(dataBlock, tt.dropData), once(ackBlock, tt.dropAck)
+				data := randomBytes(512*100 - 7)
+				c := &testClient{options: []Option{{"windowsize", strconv.Itoa(tt.window)}}, habit: tt.habit, timeout: 5 * time.Second}
+				if tt.window == 1 {
+					c.options = []Option{{"tsize", "0"}}
+				}
+				start := time.Now()
+				stats, serverErr, clientErr := n.run(t, data, c)
+				if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
+					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+				}
+				if stats.Retransmitted > tt.again {
+					t.Errorf("%d sent again, want at most %d: %+v", stats.Retransmitted, tt.again, stats)
+				}
+				plain := time.Duration(100/tt.window+2) * time.Millisecond
+				if took := time.Since(start); took > plain+tt.within {
+					t.Errorf("took %v, want at most %v", took, plain+tt.within)
+				}
+				if !stats.Confirmed {
+					t.Error("the last ACK was not seen")
+				}
+			})
+		})
+	}
+}
+
+// TestVariableWindow follows Microsoft's variable window: each ACK decides how many
+// blocks come next.
+func TestVariableWindow(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		windows []byte // by ACK, the last one repeated
+	}{
+		{"grows", []byte{1, 2, 4, 8, 16, 32, 64, 128, 255}},
+		{"shrinks", []byte{64, 32, 16, 8, 4, 2, 1}},
+		{"repeats", []byte{4}},
+		{"changes", []byte{1, 255, 1, 16, 3, 200}},
+		{"goes to zero", []byte{8, 0, 8, 0, 0, 16}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimNet(1)
+				n.minDelay, n.maxDelay = time.Millisecond, time.Millisecond
+				data := randomBytes(1456 * 1000)
+				c := &testClient{options: bootManager(1456, 16), timeout: 5 * time.Second}
+				var flights []int64
+				acked := int64(0)
+				i := 0
+				c.nextWindow = func(block int64) byte {
+					if block > 0 {
+						flights = append(flights, block-acked)
+					}
+					acked = block
+					w := tt.windows[min(i, len(tt.windows)-1)]
+					i++
+					return w
+				}
+				stats, serverErr, clientErr := n.run(t, data, c)
+				if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
+					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+				}
+				if got := c.agreedTo("msftwindow"); got != "27182" {
+					t.Errorf("msftwindow answered %q", got)
+				}
+				for k, got := range flights[:len(flights)-1] {
+					want := max(1, int64(tt.windows[min(k, len(tt.windows)-1)]))
+					if got != want {
+						t.Fatalf("flight %d had %d blocks, the client asked for %d", k, got, want)
+					}
+				}
+				if stats.Retransmitted != 0 || stats.Timeouts != 0 {
+					t.Errorf("sent again without need: %+v", stats)
+				}
+			})
+		})
+	}
+}
+
+// TestVariableWindowWithoutByte: an ACK that lacks the byte keeps the window.
+func TestVariableWindowWithoutByte(t *testing.T) {
+	r := reader{terms: Terms{VarWindow: true}, window: 9}
+	r.setWindow(ack{block: 3})
+	if r.window != 9 {
+		t.Errorf("window %d", r.window)
+	}
+	r.setWindow(ack{block: 3, window: 30, hasWindow: true})
+	if r.window != 30 {
+		t.Errorf("window %d", r.window)
+	}
+	r.terms.VarWindow = false
+	r.setWindow(ack{block: 3, window: 40, hasWindow: true})
+	if r.window != 30 {
+		t.Errorf("window %d although the option was not agreed on", r.window)
+	}
+}
+
+// TestRollover carries more than 65536 blocks, twice around, with losses at the
+// turn.
+func TestRollover(t *testing.T) {
+	for _, window := range []int{1, 4, 64} {
+		t.Run(fmt.Sprintf("window %d", window), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimNet(5)
+				n.minDelay, n.maxDelay = 10*time.Microsecond, 10*time.Microsecond
+				lost := make(map[uint16]bool)
+				n.dropData = func(b []byte, _ int) bool {
+					block, _, ok := parseData(b)
+					if ok && (block == 0 || block == 65535 || block == 1) && !lost[block] && n.toClient > 60000 {
+						lost[block] = true
+						return true
+					}
+					return false
+				}
+				size := int64(8*(2*65536+100) + 3)
+				var at int64
+				wrong := false
+				c := &testClient{
+					options: []Option{{"blksize", "8"}, {"windowsize", strconv.Itoa(window)}},
+					sink: func(p []byte) {
+						for _, b := range p {
+							wrong = wrong || b != patternByte(at)
+							at++
+						}
+					},
+				}
+				data := make([]byte, size)
+				_, _ = patternFile(size).ReadAt(data, 0)
+				stats, serverErr, clientErr := n.run(t, data, c)
+				if serverErr != nil || clientErr != nil {
+					t.Fatal(serverErr, clientErr)
+				}
+				if wrong || at != size {
+					t.Errorf("%d bytes arrived of %d, wrong %v", at, size, wrong)
+				}
+				if stats.Blocks != size/8+1 || len(lost) != 3 {
+					t.Errorf("%d blocks, lost %v", stats.Blocks, lost)
+				}
+			})
+		})
+	}
+}
+
+// TestClientGoesSilent ends a transfer after the idle timeout, with an ERROR.
+func TestClientGoesSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newSimNet(1)
+		n.dropAck = func(_ []byte, k int) bool { return k > 5 }
+		c := &testClient{timeout: time.Minute}
+		start := time.Now()
+		_, serverErr, _ := n.runWithoutClient(t, randomBytes(100000), c)
+		if !errors.Is(serverErr, ErrSilent) {
+			t.Fatalf("got %v", serverErr)
+		}
+		if took := time.Since(start); took < 30*time.Second || took > 40*time.Second {
+			t.Errorf("took %v, the idle timeout is 30 s", took)
+		}
+	})
+}
+
+// runWithoutClient is run for a client that never comes to an end: the server's
+// end is what counts.
+func (n *simNet) runWithoutClient(t *testing.T, data []byte, c *testClient) (stats Stats, serverErr, clientErr error) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.wire = simWire{n.client}
+		clientErr = c.get("file")
+	}()
+	s, err := New(Config{Open: serveFiles(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	m, err := n.server.receive(buf, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseRequest(buf[:m])
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := Request{Name: r.name, Mode: r.mode, Options: r.options, Peer: netip.MustParseAddrPort("192.0.2.7:2070")}
+	rd := s.newReader(n.server, &memFile{Reader: bytes.NewReader(data)}, &req, &stats)
+	serverErr = rd.run(t.Context())
+	_ = n.server.send(appendError(nil, CodeUndefined, "over"))
+	n.client.interrupt()
+	<-done
+	return stats, serverErr, clientErr
+}
+
+// TestLastAckMissing: a client that starts what it loaded without a last ACK is
+// not a failure.
+func TestLastAckMissing(t *testing.T) {
+	for _, closed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("port closed %v", closed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimNet(1)
+				n.minDelay, n.maxDelay = time.Millisecond, time.Millisecond
+				data := randomBytes(5000)
+				c := &testClient{options: []Option{{"windowsize", "4"}}, vanish: true}
+				start := time.Now()
+				var stats Stats
+				var err error
+				if closed {
+					stats, err, _ = n.run(t, data, c)
+				} else {
+					stats, err, _ = n.runWithoutClient(t, data, c)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stats.Confirmed {
+					t.Error("counted as confirmed")
+				}
+				if took := time.Since(start); took > 4*time.Second {
+					t.Errorf("took %v", took)
+				}
+			})
+		})
+	}
+}
