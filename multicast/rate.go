@@ -9,8 +9,8 @@ import "time"
 //   - queueing delay, which rises before anything is lost;
 //   - loss above the member's floor. A floor exists because some links lose at
 //     any rate (wireless, bad cables): when a cut does not make the loss
-//     smaller, the loss is not of our making, it becomes the floor, and the cut
-//     is taken back.
+//     smaller, and nothing queues, the loss is not of our making: it becomes the
+//     floor, and the cut is taken back.
 //
 // A cut goes to what the worst member really received, less a little for the
 // queue to drain.
@@ -18,13 +18,14 @@ const (
 	startRate = 100e6 // bits per second
 	minRate   = 2e6   // bits per second: keeps the loop of reports alive
 
-	startGrowth = 1.5  // per round, until the first cut
+	startGrowth = 2.0  // per round, until the first cut
 	fastGrowth  = 1.15 // per round, far below the rate of the last cut
 	growth      = 1.03 // per round, near it and above
 	near        = 0.85 // of the rate of the last cut
-	cutTo       = 0.92 // of what the worst member received
+	cutTo       = 0.85 // of what the worst member received
 
-	delayTarget = 20 * time.Millisecond // queueing delay that asks for a cut
+	delayTarget = 40 * time.Millisecond // queueing delay that asks for a cut
+	delayNone   = 4 * time.Millisecond  // less than this is no queue
 	lossTarget  = 0.03                  // loss above the floor that asks for a cut ...
 	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
 	minRound    = 50 * time.Millisecond
@@ -36,7 +37,8 @@ type controller struct {
 	limit float64 // bits per second; the cap by setting
 
 	starting bool
-	roundEnd time.Time
+	roundAt  time.Time    // when the running round began, and ...
+	roundOut uint64       // ... how many bytes had been sent by then
 	lossy    []*lossMeter // members with fresh loss figures in this round
 	delay    time.Duration
 
@@ -94,7 +96,10 @@ func (m *lossMeter) report(highest, received uint64, trial int) {
 	m.loss += (loss - m.loss) * lossSmooth
 	m.fresh = true
 	m.sent, m.got = highest, received
-	if m.loss < m.floor {
+	switch {
+	case m.loss < m.floor/2:
+		m.floor = m.loss // the link is not what it was
+	case m.loss < m.floor:
 		m.floor += (m.loss - m.floor) * floorSmooth
 	}
 }
@@ -112,13 +117,15 @@ func (c *controller) observe(m *lossMeter, delay time.Duration) {
 }
 
 // round ends a round when it is over and adapts the rate. interval is the time
-// between reports; utilisation is the share of the allowed rate that was used.
-func (c *controller) round(now time.Time, interval time.Duration, utilisation float64) {
-	if now.Before(c.roundEnd) {
+// between reports; out is how many bytes the session has sent so far.
+func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
+	took := now.Sub(c.roundAt)
+	if took < max(2*interval, minRound) {
 		return
 	}
-	first := c.roundEnd.IsZero()
-	c.roundEnd = now.Add(max(2*interval, minRound))
+	first := c.roundAt.IsZero()
+	utilisation := float64(out-c.roundOut) * 8 / took.Seconds() / c.rate
+	c.roundAt, c.roundOut = now, out
 	if first {
 		return
 	}
@@ -134,7 +141,7 @@ func (c *controller) round(now time.Time, interval time.Duration, utilisation fl
 		// Only what is measured from here on speaks of the new rate.
 		c.settling = time.Time{}
 		c.trials++
-	case worst != nil && worst.excess() > lossTarget && c.trial && worst.excess() > floorSettled*c.trialExcess:
+	case worst != nil && worst.excess() > lossTarget && c.trial && worst.excess() > floorSettled*c.trialExcess && c.delay < delayNone:
 		// The cut changed nothing: these links lose by themselves.
 		for _, m := range c.lossy {
 			if m.excess() > lossTarget*floorSettled {

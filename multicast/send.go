@@ -91,7 +91,6 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 		}
 	}
 	var last wire.PacketNumber
-	var repaired uint64
 	for rest := e.order; len(rest) > 0; {
 		part := rest[:min(burst, len(rest))]
 		rest = rest[len(part):]
@@ -103,14 +102,11 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 			return err
 		}
 	}
-	bytes := uint64(len(e.order)) * uint64(s.g.symbolSize)
-	if !w.whole {
-		repaired = bytes
-	}
 	s.mu.Lock()
 	s.schedule.done(w.block, last)
-	s.sentBytes += bytes
-	s.repairBytes += repaired
+	if !w.whole {
+		s.repairBytes += uint64(len(e.order) * s.g.symbolSize)
+	}
 	s.mu.Unlock()
 	return nil
 }
@@ -118,11 +114,13 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 // wait holds a burst of n symbols back until the pacer lets it go.
 func (e *emitter) wait(ctx context.Context, n int) error {
 	s := e.s
-	s.mu.Lock()
-	rate := s.rate.rate
-	s.mu.Unlock()
 	// The rate is that of datagrams with their IP and UDP headers.
 	size := n * (wire.HeaderSize + s.g.symbolSize + wire.TagSize + 28)
+	s.mu.Lock()
+	rate := s.rate.rate
+	s.wireBytes += uint64(size)
+	s.sentBytes += uint64(n * s.g.symbolSize)
+	s.mu.Unlock()
 	d := e.pace.reserve(time.Now(), size, rate)
 	if d <= 0 {
 		return ctx.Err()

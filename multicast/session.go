@@ -108,6 +108,7 @@ type Session struct {
 	now      bool      // start rule overridden
 	interval time.Duration
 
+	wireBytes   uint64 // datagrams of symbols with their headers
 	sentBytes   uint64 // symbols' payload
 	repairBytes uint64
 	meterAt     time.Time
@@ -538,7 +539,7 @@ func (s *Session) report(datagram, plain []byte) {
 	s.lacking(m, &r, now)
 	if s.state == wire.StateSending {
 		s.rate.observe(&m.loss, m.delay)
-		s.rate.round(now, s.interval, s.throughput/s.rate.rate)
+		s.rate.round(now, s.interval, s.wireBytes)
 	}
 	s.setHeard()
 	s.mu.Unlock()
