@@ -47,12 +47,22 @@ func (s *Server) report(e Event) {
 		level = zapcore.DebugLevel
 	}
 	if checked := s.log.Check(level, logMessage(e.Answer)); checked != nil {
-		checked.Write(
-			zap.Stringer("client", e.Client), zap.String("uuid", e.Client.UUID), zap.String("interface", e.Client.Interface),
-			zap.Uint16("port", e.Port), zap.String("asked", e.Asked), zap.String("answer", e.Answer),
-			zap.String("file", e.File), zap.Stringer("address", e.Address), zap.String("to", e.To),
-			zap.String("reason", e.Reason), zap.String("quirk", e.Quirk),
-		)
+		fields := []zap.Field{
+			zap.Stringer("client", e.Client), zap.String("interface", e.Client.Interface),
+			zap.Uint16("port", e.Port), zap.String("asked", e.Asked), zap.String("reason", e.Reason),
+		}
+		for _, f := range []zap.Field{
+			zap.String("uuid", e.Client.UUID), zap.String("answer", e.Answer), zap.String("file", e.File),
+			zap.String("to", e.To), zap.String("quirk", e.Quirk),
+		} {
+			if f.String != "" {
+				fields = append(fields, f)
+			}
+		}
+		if e.Address.IsValid() {
+			fields = append(fields, zap.Stringer("address", e.Address))
+		}
+		checked.Write(fields...)
 	}
 	if s.config.Observer != nil {
 		s.config.Observer(e)

@@ -104,7 +104,7 @@ func verdict(request *dhcpv4.DHCPv4, t Terms) (dhcpv4.MessageType, string) {
 		return none, "not a netboot client"
 	}
 	if other := optionAddr(request.Options, dhcpv4.OptionServerIdentifier); other.IsValid() && other != identifier(request, t.Arrival) {
-		return none, "addressed to server " + other.String()
+		return none, "it is speaking to server " + other.String()
 	}
 	var answer dhcpv4.MessageType
 	switch {
@@ -117,7 +117,7 @@ func verdict(request *dhcpv4.DHCPv4, t Terms) (dhcpv4.MessageType, string) {
 	case asked == dhcpv4.MessageTypeRequest && addressed(request, t.Arrival):
 		answer = dhcpv4.MessageTypeAck
 	case asked == dhcpv4.MessageTypeRequest:
-		return none, "asks a DHCP server for an address, which proxy mode does not give"
+		return none, "it asks for an address, which proxy mode leaves to the DHCP server"
 	default:
 		return none, fmt.Sprintf("%s asks nothing of a boot server", asked)
 	}
