@@ -31,11 +31,11 @@ type program struct {
 func readProgram(path string) (*program, error) {
 	f, err := elf.Open(path)
 	if err != nil {
-		var format *elf.FormatError
-		if errors.As(err, &format) {
-			return nil, fmt.Errorf("%s is not a Linux program (ELF): %w", path, err)
+		var disk *fs.PathError
+		if errors.As(err, &disk) {
+			return nil, err
 		}
-		return nil, err
+		return nil, fmt.Errorf("%s is not a Linux program (ELF): %w", path, err)
 	}
 	defer f.Close()
 	p := &program{path: path, machine: f.Machine}
