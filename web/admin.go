@@ -1,0 +1,402 @@
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+)
+
+// AdminPrefix is the path of the admin API.
+const AdminPrefix = "/api/v1"
+
+const maxAdminBody = 1 << 20
+
+// AdminServer is the admin listener. Progress is streamed, so writing has no
+// time limit of its own; whoever connects is on this host and has the token.
+func (s *Server) AdminServer(token string) *http.Server {
+	return &http.Server{
+		Handler:           s.AdminHandler(token),
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
+	}
+}
+
+// AdminHandler is the admin API: JSON in, JSON out, errors as protocol.Problem.
+// Every request shows the token.
+//
+//	GET    /api/v1/status
+//	GET    /api/v1/events
+//	GET    /api/v1/contents
+//	POST   /api/v1/contents                    AddContent; streams Step
+//	GET    /api/v1/contents/{id}
+//	PATCH  /api/v1/contents/{id}               SetContent
+//	DELETE /api/v1/contents/{id}
+//	POST   /api/v1/contents/{id}/validate      streams Step
+//	POST   /api/v1/tokens                      CreateToken
+//	GET    /api/v1/sessions
+//	POST   /api/v1/sessions                    StartSession
+//	GET    /api/v1/sessions/{id}
+//	DELETE /api/v1/sessions/{id}
+//	DELETE /api/v1/sessions/{id}/members/{member}
+func (s *Server) AdminHandler(token string) http.Handler {
+	mux := http.NewServeMux()
+	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
+		method, path, _ := strings.Cut(pattern, " ")
+		mux.HandleFunc(method+" "+AdminPrefix+path, func(w http.ResponseWriter, r *http.Request) {
+			if err := f(w, r); err != nil {
+				writeProblem(w, err)
+			}
+		})
+	}
+	handle("GET /status", s.getStatus)
+	handle("GET /events", s.getEvents)
+	handle("GET /contents", s.listContents)
+	handle("POST /contents", s.addContent)
+	handle("GET /contents/{id}", s.getContent)
+	handle("PATCH /contents/{id}", s.setContent)
+	handle("DELETE /contents/{id}", s.removeContent)
+	handle("POST /contents/{id}/validate", s.validateContent)
+	handle("POST /tokens", s.createToken)
+	handle("GET /sessions", s.listSessions)
+	handle("POST /sessions", s.startSession)
+	handle("GET /sessions/{id}", s.getSession)
+	handle("DELETE /sessions/{id}", s.cancelSession)
+	handle("DELETE /sessions/{id}/members/{member}", s.kickMember)
+	return guard(token, mux)
+}
+
+// guard lets requests through that show the token and come from a program, not
+// from a page that somebody has open in a browser on this host: those name
+// another origin, or reach loopback by a name of their own (DNS rebinding).
+func guard(token string, next http.Handler) http.Handler {
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := sha256.Sum256([]byte(bearer(r)))
+		switch {
+		case !localHost(r.Host):
+			writeProblem(w, problem(http.StatusForbidden, protocol.CodeRefused, "use 127.0.0.1 or localhost", "the admin API is not reached by the name %q", r.Host))
+		case !localOrigin(r.Header.Get("Origin")):
+			writeProblem(w, problem(http.StatusForbidden, protocol.CodeRefused, "", "the admin API is not for pages of %q", r.Header.Get("Origin")))
+		case subtle.ConstantTimeCompare(want[:], got[:]) != 1 || token == "":
+			writeProblem(w, problem(http.StatusUnauthorized, protocol.CodeRefused, "the token is in "+fileAdmin+" of the data folder", "the admin token is missing or wrong"))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// localHost accepts addresses and localhost: a name that somebody else's DNS
+// answers for is neither.
+func localHost(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if host == "localhost" {
+		return true
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil
+}
+
+func localOrigin(origin string) bool {
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	a, err := netip.ParseAddr(u.Hostname())
+	return u.Hostname() == "localhost" || err == nil && a.IsLoopback()
+}
+
+// Status is what a server says about itself.
+type Status struct {
+	Version  string    `json:"version"`
+	Started  time.Time `json:"started"`
+	Data     string    `json:"data"`
+	Join     string    `json:"join,omitempty"` // URL; "" when no server is running
+	Pin      string    `json:"pin"`
+	Assigned string    `json:"assigned,omitempty"` // content that machines receive
+	Contents int       `json:"contents"`
+	Sessions int       `json:"sessions"` // running
+}
+
+func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) error {
+	contents, err := s.library.List()
+	if err != nil {
+		return contentProblem(err)
+	}
+	st := Status{
+		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
+		Pin: s.identity.Pin.String(), Assigned: s.cfg.Assign.Content, Contents: len(contents),
+	}
+	if s.keeper != nil {
+		for _, info := range s.keeper.list() {
+			if info.Ended == nil {
+				st.Sessions++
+			}
+		}
+	}
+	writeJSON(w, http.StatusOK, st)
+	return nil
+}
+
+func (s *Server) getEvents(w http.ResponseWriter, _ *http.Request) error {
+	s.mu.Lock()
+	list := append([]protocol.Event{}, s.events...)
+	s.mu.Unlock()
+	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+// CreateToken asks for a token.
+type CreateToken struct {
+	Content string `json:"content"`        // id or name
+	MAC     string `json:"mac,omitempty"`  // the only machine that may use it
+	Name    string `json:"name,omitempty"` // what the member is called
+	TTL     int    `json:"ttl,omitempty"`  // seconds it is good for; 0 means a day
+}
+
+// Limits of a token's life.
+const (
+	defaultTokenLife = 24 * time.Hour
+	maxTokenLife     = 90 * 24 * time.Hour
+)
+
+// CreatedToken is a new token and what a receiver needs beside it.
+type CreatedToken struct {
+	Token   string    `json:"token"`
+	Content string    `json:"content"` // id
+	Name    string    `json:"name"`    // of the content
+	MAC     string    `json:"mac,omitempty"`
+	Expires time.Time `json:"expires"`
+	Server  string    `json:"server,omitempty"` // join URL; "" when no server is running
+	Pin     string    `json:"pin"`
+}
+
+func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
+	var req CreateToken
+	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
+		return err
+	}
+	ct, err := s.contentByID(req.Content)
+	if err != nil {
+		return err
+	}
+	if _, err := castFile(ct); err != nil {
+		return err
+	}
+	ttl := time.Duration(req.TTL) * time.Second
+	switch {
+	case ttl == 0:
+		ttl = defaultTokenLife
+	case ttl < time.Second || ttl > maxTokenLife:
+		return problem(http.StatusBadRequest, "", "", "a token cannot be good for %s: want 1s to %s", ttl, maxTokenLife)
+	}
+	if req.MAC != "" {
+		mac, err := net.ParseMAC(req.MAC)
+		if err != nil || len(mac) != 6 {
+			return problem(http.StatusBadRequest, "", "", "MAC %q is not one, as in 52:54:00:12:34:56", req.MAC)
+		}
+		req.MAC = mac.String()
+	}
+	secret, token, err := s.tokens.Create(Token{Content: ct.ID, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
+	if err != nil {
+		return err
+	}
+	s.log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
+	writeJSON(w, http.StatusCreated, CreatedToken{
+		Token: secret, Content: ct.ID, Name: ct.Name, MAC: token.MAC, Expires: token.Expires,
+		Server: s.cfg.JoinURL, Pin: s.identity.Pin.String(),
+	})
+	return nil
+}
+
+func (s *Server) listSessions(w http.ResponseWriter, _ *http.Request) error {
+	list := []SessionInfo{}
+	if s.keeper != nil {
+		list = s.keeper.list()
+	}
+	writeJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
+	id := strings.ToLower(r.PathValue("id"))
+	if s.keeper != nil {
+		for _, info := range s.keeper.list() {
+			// The content names its session too: people know it better.
+			if info.ID == id || info.Content == id {
+				writeJSON(w, http.StatusOK, info)
+				return nil
+			}
+		}
+	}
+	return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
+}
+
+// StartSession asks for a session before its first member has joined, or for the
+// start of one that is waiting.
+type StartSession struct {
+	Content    string `json:"content"`               // id or name
+	MinMembers int    `json:"min_members,omitempty"` // start when so many have joined ...
+	Delay      int    `json:"delay,omitempty"`       // ... or so many seconds after the first
+	Rate       int64  `json:"rate,omitempty"`        // bits per second; 0 takes the server's
+	Open       int    `json:"open,omitempty"`        // seconds to wait for members; 0 means 15 min
+	Now        bool   `json:"now,omitempty"`         // start at once with the members there are
+}
+
+const defaultOpen = 15 * time.Minute
+
+func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
+	var req StartSession
+	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
+		return err
+	}
+	if s.keeper == nil {
+		return errNoNetwork
+	}
+	if req.MinMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.Open < 0 {
+		return problem(http.StatusBadRequest, "", "", "numbers of a start rule cannot be negative")
+	}
+	ct, err := s.contentByID(req.Content)
+	if err != nil {
+		return err
+	}
+	if !ct.Distribution.Multicast {
+		return errNoMulticast(ct.ID)
+	}
+	rule := StartRule{
+		MinMembers: req.MinMembers, MaxWait: time.Duration(req.Delay) * time.Second, Rate: req.Rate,
+		Open: time.Duration(req.Open) * time.Second,
+	}
+	if rule.Open == 0 {
+		rule.Open = defaultOpen
+	}
+	c, made, err := s.keeper.session(ct, rule)
+	if err != nil {
+		return contentProblem(err)
+	}
+	switch {
+	case req.Now:
+		c.StartNow()
+	case !made:
+		return problem(http.StatusConflict, protocol.CodeRefused, "--now starts it if it is waiting, castpoint session cancel ends it",
+			"session %08x of %s is running already", c.ID(), ct.ID)
+	}
+	status := http.StatusOK
+	if made {
+		status = http.StatusCreated
+	}
+	writeJSON(w, status, c.info())
+	return nil
+}
+
+func errNoMulticast(id string) *protocol.Problem {
+	return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+id+" --multicast allows it",
+		"content %s may not be sent by multicast", id)
+}
+
+func (s *Server) session(r *http.Request) (*cast, error) {
+	if s.keeper == nil {
+		return nil, errNoNetwork
+	}
+	return s.keeper.find(strings.ToLower(r.PathValue("id")))
+}
+
+func (s *Server) cancelSession(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.session(r)
+	if err != nil {
+		return err
+	}
+	c.cancel()
+	select {
+	case <-c.Done():
+	case <-r.Context().Done():
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) kickMember(w http.ResponseWriter, r *http.Request) error {
+	c, err := s.session(r)
+	if err != nil {
+		return err
+	}
+	id := r.PathValue("member")
+	member, err := strconv.ParseUint(id, 10, 32)
+	if err != nil {
+		// By name, when only one has it.
+		var found []uint32
+		for _, m := range c.Status().Members {
+			if m.Name == id && m.Reason == "" {
+				found = append(found, m.ID)
+			}
+		}
+		if len(found) != 1 {
+			return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists them with their numbers", "%d members are called %q", len(found), id)
+		}
+		member = uint64(found[0])
+	}
+	if err := s.kick(c, uint32(member)); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// Step is one line of a streamed answer: progress, and at last either a result
+// or a problem.
+type Step struct {
+	Done    int64             `json:"done,omitempty"` // bytes
+	Total   int64             `json:"total,omitempty"`
+	Result  json.RawMessage   `json:"result,omitempty"`
+	Problem *protocol.Problem `json:"problem,omitempty"`
+}
+
+// stepInterval is how often progress becomes a line.
+const stepInterval = 200 * time.Millisecond
+
+// stream answers with the steps of work. Its progress function may be called
+// from any goroutine, but only until work returns.
+func stream(w http.ResponseWriter, work func(progress func(done, total int64)) (any, error)) {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	enc := json.NewEncoder(w)
+	flush := http.NewResponseController(w)
+	send := func(s Step) {
+		_ = enc.Encode(s) // a client that has gone ends the request's context
+		_ = flush.Flush()
+	}
+	var last time.Time
+	result, err := work(func(done, total int64) {
+		if now := time.Now(); now.Sub(last) >= stepInterval || done == total {
+			last = now
+			send(Step{Done: done, Total: total})
+		}
+	})
+	var final Step
+	if err == nil {
+		final.Result, err = json.Marshal(result)
+	}
+	if err != nil {
+		p := *asProblem(err)
+		final = Step{Problem: &p}
+	}
+	send(final)
+}

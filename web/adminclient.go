@@ -1,0 +1,179 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"castpoint/agent/protocol"
+)
+
+// AdminClient speaks the admin API.
+type AdminClient struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// NewAdminClient makes a client of the running server that wrote f.
+func NewAdminClient(f AdminFile) *AdminClient {
+	return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{}}
+}
+
+// NewLocalClient makes a client of a handler in this process: commands that work
+// without a running server take the same way as those that talk to one.
+func NewLocalClient(s *Server) *AdminClient {
+	token := NewAdminToken()
+	return &AdminClient{
+		base: "http://localhost", token: token,
+		http: &http.Client{Transport: handlerTransport{s.AdminHandler(token)}},
+	}
+}
+
+// request sends one request and returns the answer of a success. Others come
+// back as *protocol.Problem.
+func (c *AdminClient) request(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var send io.Reader
+	if body != nil {
+		b, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode request: %w", err)
+		}
+		send = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, c.base+AdminPrefix+path, send)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.token)
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("reach the running server: %w", err)
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	p := &protocol.Problem{}
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAdminBody)).Decode(p); err != nil || p.Detail == "" {
+		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("the server answers %s to %s %s", res.Status, method, path)}
+	}
+	p.Status = res.StatusCode
+	return nil, p
+}
+
+// Call sends body as JSON and reads the answer into answer; either may be nil.
+func (c *AdminClient) Call(ctx context.Context, method, path string, body, answer any) error {
+	res, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
+		return fmt.Errorf("answer of the server: %w", err)
+	}
+	return nil
+}
+
+// Stream is Call for an answer of steps; progress may be nil.
+func (c *AdminClient) Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error {
+	res, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	d := json.NewDecoder(res.Body)
+	for {
+		var s Step
+		switch err := d.Decode(&s); {
+		case errors.Is(err, io.EOF):
+			return errors.New("the server ended its answer before the work was done: look at its log")
+		case err != nil:
+			return fmt.Errorf("answer of the server: %w", err)
+		case s.Problem != nil:
+			return s.Problem
+		case s.Result != nil:
+			return json.Unmarshal(s.Result, answer)
+		case progress != nil:
+			progress(s.Done, s.Total)
+		}
+	}
+}
+
+// handlerTransport answers requests by a handler in this process. The body is a
+// pipe, so that streamed answers arrive while they are made.
+type handlerTransport struct{ handler http.Handler }
+
+// RoundTrip runs the handler until it has written its status. It goes on by
+// itself; it ends when the body is closed or the request's context ends.
+func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	reader, writer := io.Pipe()
+	w := &pipeWriter{header: http.Header{}, body: writer, ready: make(chan int, 1)}
+	served := r.Clone(ctx)
+	served.RequestURI, served.Host, served.RemoteAddr = r.URL.RequestURI(), r.URL.Host, "127.0.0.1:0"
+	if served.Body == nil {
+		served.Body = http.NoBody
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.handler.ServeHTTP(w, served)
+		w.WriteHeader(http.StatusOK)
+		_ = writer.Close()
+	}()
+	status := <-w.ready
+	return &http.Response{
+		Status: fmt.Sprintf("%d %s", status, http.StatusText(status)), StatusCode: status,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: w.header.Clone(), Body: &pipeBody{reader, cancel, done}, ContentLength: -1, Request: r,
+	}, nil
+}
+
+type pipeWriter struct {
+	header http.Header
+	body   *io.PipeWriter
+	ready  chan int
+	wrote  bool
+}
+
+func (w *pipeWriter) Header() http.Header { return w.header }
+
+func (w *pipeWriter) WriteHeader(status int) {
+	if !w.wrote {
+		w.wrote = true
+		w.ready <- status
+	}
+}
+
+func (w *pipeWriter) Write(b []byte) (int, error) {
+	w.WriteHeader(http.StatusOK)
+	return w.body.Write(b)
+}
+
+// Flush does nothing: a pipe holds nothing back.
+func (w *pipeWriter) Flush() {}
+
+// pipeBody ends the handler when it is closed, and waits for its end.
+type pipeBody struct {
+	*io.PipeReader
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+func (b *pipeBody) Close() error {
+	b.cancel()
+	err := b.PipeReader.Close()
+	<-b.done
+	return err
+}

@@ -1,0 +1,138 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"path/filepath"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+)
+
+// AddContent asks for a new content out of files on the server's host.
+type AddContent struct {
+	Kind         content.Kind         `json:"kind"`
+	Path         string               `json:"path"`             // absolute
+	Initrd       string               `json:"initrd,omitempty"` // absolute
+	Name         string               `json:"name,omitempty"`
+	Version      string               `json:"version,omitempty"`
+	Comment      string               `json:"comment,omitempty"`
+	Index        int                  `json:"index,omitempty"`
+	Arch         string               `json:"arch,omitempty"`
+	Distribution content.Distribution `json:"distribution"`
+}
+
+// SetContent asks for changes; null leaves a setting as it is.
+type SetContent struct {
+	Name          *string `json:"name,omitempty"`
+	Version       *string `json:"version,omitempty"`
+	Comment       *string `json:"comment,omitempty"`
+	Index         *int    `json:"index,omitempty"`
+	Multicast     *bool   `json:"multicast,omitempty"`
+	Encrypt       *bool   `json:"encrypt,omitempty"`
+	MulticastOnly *bool   `json:"multicast_only,omitempty"`
+}
+
+func (s *Server) listContents(w http.ResponseWriter, _ *http.Request) error {
+	list, err := s.library.List()
+	if err != nil {
+		return contentProblem(err)
+	}
+	writeJSON(w, http.StatusOK, append([]*content.Content{}, list...))
+	return nil
+}
+
+func (s *Server) getContent(w http.ResponseWriter, r *http.Request) error {
+	ct, err := s.contentByID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, ct)
+	return nil
+}
+
+func (s *Server) addContent(w http.ResponseWriter, r *http.Request) error {
+	var req AddContent
+	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
+		return err
+	}
+	for _, p := range []string{req.Path, req.Initrd} {
+		if p != "" && !filepath.IsAbs(p) {
+			return problem(http.StatusBadRequest, "", "", "path %q: want an absolute one", p)
+		}
+	}
+	stream(w, func(progress func(done, total int64)) (any, error) {
+		ct, err := s.library.Add(r.Context(), content.AddRequest{
+			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
+			Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
+			Distribution: req.Distribution, Progress: progress,
+		})
+		return ct, contentProblem(err)
+	})
+	return nil
+}
+
+func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
+	var req SetContent
+	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
+		return err
+	}
+	ct, err := s.contentByID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	set := content.SetRequest{Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index}
+	d := ct.Distribution
+	for _, f := range []struct{ from, to *bool }{
+		{req.Multicast, &d.Multicast}, {req.Encrypt, &d.Encrypt}, {req.MulticastOnly, &d.MulticastOnly},
+	} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	if d != ct.Distribution {
+		set.Distribution = &d
+	}
+	if ct, err = s.library.Set(ct.ID, set); err != nil {
+		return contentProblem(err)
+	}
+	writeJSON(w, http.StatusOK, ct)
+	return nil
+}
+
+func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {
+	ct, err := s.contentByID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if ct.ID == s.cfg.Assign.Content {
+		return problem(http.StatusConflict, protocol.CodeRefused, "restart castpoint serve with another --assign first", "content %s is assigned to machines that netboot", ct.ID)
+	}
+	if s.keeper != nil {
+		for _, info := range s.keeper.list() {
+			if info.Content == ct.ID && info.Ended == nil {
+				return problem(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
+			}
+		}
+	}
+	if err := s.library.Remove(ct.ID); err != nil {
+		return contentProblem(err)
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) validateContent(w http.ResponseWriter, r *http.Request) error {
+	ct, err := s.contentByID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	stream(w, func(progress func(done, total int64)) (any, error) {
+		v, err := s.library.Validate(r.Context(), ct.ID, progress)
+		if err != nil {
+			return nil, contentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))
+		}
+		return v, nil
+	})
+	return nil
+}

@@ -1,0 +1,345 @@
+package web
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/multicast"
+)
+
+// Limits of the join listener.
+const (
+	maxJoinBody  = 16 << 10
+	maxEventBody = 16 << 10
+	maxHeader    = 16 << 10
+	headerTime   = 10 * time.Second // for a whole request: bodies are small
+	idleTime     = 2 * time.Minute
+	writeTime    = 30 * time.Second // without progress of an answer
+	maxMACs      = 32
+)
+
+// JoinServer is the join listener, to be served on a TLS listener with the
+// identity's configuration.
+func (s *Server) JoinServer() *http.Server {
+	return &http.Server{
+		Handler:           s.JoinHandler(),
+		ReadHeaderTimeout: headerTime,
+		ReadTimeout:       headerTime,
+		IdleTimeout:       idleTime,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          zap.NewStdLog(s.log.Named("join").WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+}
+
+// JoinHandler answers machines. Nothing of the admin API is in it.
+func (s *Server) JoinHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+multicast.PathJoin, s.serveJoin)
+	mux.HandleFunc("POST "+multicast.PathLeave, s.serveLeave)
+	mux.HandleFunc("GET "+multicast.PathObject+"{digest}", s.serveObject)
+	mux.HandleFunc("GET "+protocol.PathPolicy, s.servePolicy)
+	mux.HandleFunc("POST "+protocol.PathEvents, s.serveEvent)
+	return s.refusing(mux)
+}
+
+// refusing turns addresses away that have failed too often, and counts the
+// failures of the others.
+func (s *Server) refusing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.failures.blocked(remoteAddr(r)); err != nil {
+			writeProblem(w, err)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// refuse answers a machine, and counts a proof that was no proof.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := asProblem(err)
+	switch p.Code {
+	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed:
+		s.failures.note(remoteAddr(r))
+	}
+	level := zap.InfoLevel
+	if p.Status >= http.StatusInternalServerError {
+		level = zap.ErrorLevel
+	}
+	s.log.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("remote", remoteAddr(r)),
+		zap.Int("status", p.Status), zap.String("reason", p.Detail))
+	writeProblem(w, p)
+}
+
+func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request) {
+	var req multicast.JoinRequest
+	err := readJSON(w, r, maxJoinBody, &req)
+	var adm *multicast.Admission
+	if err == nil {
+		adm, err = s.join(req, remoteAddr(r), requestMACs(r))
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, adm)
+}
+
+// requestMACs are the hardware addresses that the machine says it has.
+func requestMACs(r *http.Request) []string {
+	var macs []string
+	for part := range strings.SplitSeq(r.Header.Get(protocol.HeaderMAC), ",") {
+		if mac, err := net.ParseMAC(strings.TrimSpace(part)); err == nil && len(macs) < maxMACs {
+			macs = append(macs, mac.String())
+		}
+	}
+	return macs
+}
+
+// memberName makes what a machine calls itself fit for tables and logs.
+func memberName(name string, remote netip.Addr) string {
+	if name = printable(name, 64); name == "" {
+		return remote.String()
+	}
+	return name
+}
+
+// printable keeps what a terminal shows as it is, at most limit bytes.
+func printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return -1
+		}
+		return r
+	}, s)
+	if s = strings.TrimSpace(s); len(s) > limit {
+		s = s[:limit]
+	}
+	return s
+}
+
+// join admits a member by token or ticket.
+func (s *Server) join(req multicast.JoinRequest, remote netip.Addr, macs []string) (*multicast.Admission, error) {
+	if s.keeper == nil {
+		return nil, errNoNetwork
+	}
+	if (req.Token == "") == (req.Ticket == "") {
+		return nil, problem(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
+	}
+	if req.Ticket != "" {
+		return s.rejoin(req)
+	}
+	token, err := s.tokens.Check(req.Token, macs)
+	if err != nil {
+		return nil, err
+	}
+	name := token.Name
+	if name == "" || req.Name != "" {
+		name = memberName(req.Name, remote)
+	}
+	cast, adm, err := s.admit(s.wanted(token), req.Content, name)
+	if err != nil {
+		return nil, err
+	}
+	// Only now: a join that fails for another reason must not cost the token. Of
+	// two that come at once, the second loses its place again.
+	if _, err := s.tokens.Use(req.Token, name, macs); err != nil {
+		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
+		return nil, err
+	}
+	ticket := Ticket{Name: name, MAC: token.MAC, Content: cast.content.ID, Object: cast.object.Digest}
+	if adm.Ticket, err = s.tickets.Create(ticket); err != nil {
+		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
+		return nil, err
+	}
+	s.enrol(hashSecret(adm.Ticket), membership{cast, adm.Member.ID})
+	return adm, nil
+}
+
+// rejoin readmits the owner of a ticket.
+func (s *Server) rejoin(req multicast.JoinRequest) (*multicast.Admission, error) {
+	ticket, err := s.tickets.Look(req.Ticket)
+	if err != nil {
+		return nil, err
+	}
+	cast, adm, err := s.admit(ticket.Content, req.Content, ticket.Name)
+	if err != nil {
+		return nil, err
+	}
+	if cast.object.Digest != ticket.Object {
+		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
+		return nil, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",
+			"content %s has changed since this machine joined", ticket.Content)
+	}
+	adm.Ticket = req.Ticket
+	s.enrol(ticket.Hash, membership{cast, adm.Member.ID})
+	return adm, nil
+}
+
+// enrol notes a ticket's place in a session and gives up the one it had.
+func (s *Server) enrol(hash string, m membership) {
+	s.mu.Lock()
+	for h, other := range s.members {
+		if h != hash && other.cast.over() {
+			delete(s.members, h)
+		}
+	}
+	old, had := s.members[hash]
+	s.members[hash] = m
+	s.mu.Unlock()
+	if had {
+		old.cast.Leave(old.member, multicast.LeaveRequest{Reason: "joined again"})
+	}
+}
+
+// wanted is the content that a token is for at this moment.
+func (s *Server) wanted(t Token) string {
+	if t.Content == "" && t.Boot {
+		return s.cfg.Assign.Content
+	}
+	return t.Content
+}
+
+// admit brings a member into the session of the content id. asked is what the
+// machine asked for; "" takes what it may have.
+func (s *Server) admit(id, asked, name string) (*cast, *multicast.Admission, error) {
+	if id == "" {
+		return nil, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
+			"no content is assigned to machines that netboot")
+	}
+	ct, err := s.contentByID(id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if asked != "" {
+		if other, err := s.library.Get(asked); err != nil || other.ID != ct.ID {
+			return nil, nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
+				"the token is for content %s, not for %s", ct.ID, asked)
+		}
+	}
+	if !ct.Distribution.Multicast {
+		return nil, nil, errNoMulticast(ct.ID)
+	}
+	cast, adm, err := s.keeper.admit(ct, name)
+	if err != nil {
+		return nil, nil, contentProblem(err)
+	}
+	if f, err := castFile(ct); err == nil {
+		adm.FileName = f.Name
+	}
+	return cast, adm, nil
+}
+
+var errNoNetwork = problem(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
+
+func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
+	var req multicast.LeaveRequest
+	err := readJSON(w, r, maxJoinBody, &req)
+	var ticket Ticket
+	if err == nil {
+		ticket, err = s.tickets.Look(bearer(r))
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	req.Reason = printable(req.Reason, 200)
+	s.mu.Lock()
+	m, ok := s.members[ticket.Hash]
+	delete(s.members, ticket.Hash)
+	s.mu.Unlock()
+	if ok {
+		m.cast.left(m.member, req)
+		m.cast.Leave(m.member, req)
+	}
+	if req.Complete {
+		err = s.tickets.End(ticket.Hash, false)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// kick ends a member of a session and everything its ticket allowed.
+func (s *Server) kick(c *cast, member uint32) error {
+	if err := c.Kick(member); err != nil {
+		return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
+	}
+	s.mu.Lock()
+	var hash string
+	for h, m := range s.members {
+		if m.cast == c && m.member == member {
+			hash = h
+			delete(s.members, h)
+		}
+	}
+	s.mu.Unlock()
+	if hash == "" {
+		return nil
+	}
+	return s.tickets.End(hash, true)
+}
+
+// serveObject gives members ranges of their object, when the content allows it.
+func (s *Server) serveObject(w http.ResponseWriter, r *http.Request) {
+	if err := s.object(w, r); err != nil {
+		s.refuse(w, r, err)
+	}
+}
+
+func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
+	ticket, err := s.tickets.Look(bearer(r))
+	if err != nil {
+		return err
+	}
+	if r.PathValue("digest") != ticket.Object.String() {
+		return problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for object %s", ticket.Object)
+	}
+	ct, err := s.contentByID(ticket.Content)
+	if err != nil {
+		return err
+	}
+	if ct.Distribution.MulticastOnly {
+		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
+			"content %s may be sent by multicast only", ct.ID)
+	}
+	f, err := s.library.OpenObject(ticket.Object)
+	if err != nil {
+		return contentProblem(err)
+	}
+	defer f.Close()
+	h := w.Header()
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", "no-store")
+	h.Set("ETag", `"`+ticket.Object.String()+`"`)
+	s.mu.Lock()
+	m, ok := s.members[ticket.Hash]
+	s.mu.Unlock()
+	if ok {
+		m.cast.byUnicast(m.member)
+	}
+	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", ct.Created, f)
+	return nil
+}
+
+// patient gives every write of a long answer its own time, so that a slow
+// member is served and a dead one is not waited for.
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(b)
+}

@@ -1,0 +1,429 @@
+package web
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+	"castpoint/internal/netio"
+	"castpoint/multicast"
+)
+
+// Defaults of sessions. The groups lie in the range that RFC 2365 gives to an
+// organisation's own use (239.192.0.0/14).
+const (
+	DefaultFirstGroup = "239.192.67.1"
+	DefaultGroups     = 254
+	DefaultFirstPort  = 7800
+	DefaultPorts      = 100
+)
+
+// keepEnded is how many sessions that have ended are still listed.
+const keepEnded = 32
+
+// SessionConfig says how sessions are sent.
+type SessionConfig struct {
+	// Interface is the name of the interface that sessions leave by; Address is
+	// this server's address on it, where reports go.
+	Interface string
+	Address   netip.Addr
+	// Groups from FirstGroup on and UDP ports from FirstPort on belong to this
+	// server. Zero values mean the defaults.
+	FirstGroup netip.Addr
+	Groups     int
+	FirstPort  uint16
+	Ports      int
+	TTL        int // hop limit of sessions; 0 means 1, the local network
+
+	Rate       int64         // bits per second of a session; 0 for no cap
+	MinMembers int           // start when so many have joined ...
+	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
+	Linger     time.Duration // how long a session without members stays; 0 means 10 s
+}
+
+// withDefaults checks the settings.
+func (c SessionConfig) withDefaults() (SessionConfig, error) {
+	if !c.FirstGroup.IsValid() {
+		c.FirstGroup, c.Groups = netip.MustParseAddr(DefaultFirstGroup), DefaultGroups
+	}
+	if c.FirstPort == 0 {
+		c.FirstPort, c.Ports = DefaultFirstPort, DefaultPorts
+	}
+	switch {
+	case !c.FirstGroup.IsMulticast():
+		return c, fmt.Errorf("sessions: %s is not a multicast address", c.FirstGroup)
+	case c.Groups < 1 || c.Ports < 1 || int(c.FirstPort)+c.Ports > 65536:
+		return c, fmt.Errorf("sessions: %d groups and ports %d to %d: want at least one of each", c.Groups, c.FirstPort, int(c.FirstPort)+c.Ports-1)
+	case c.Rate < 0 || c.MinMembers < 0 || c.MaxWait < 0 || c.Linger < 0:
+		return c, errors.New("sessions: rate, number of members and times cannot be negative")
+	case !c.Address.IsValid():
+		return c, errors.New("sessions: no address that members could report to")
+	}
+	return c, nil
+}
+
+// StartRule replaces the start rule for one session.
+type StartRule struct {
+	MinMembers int
+	MaxWait    time.Duration // after the first member
+	Rate       int64         // bits per second; 0 means the server's
+	// Open is how long the session waits for members that have not joined yet.
+	Open time.Duration
+}
+
+// Keeper holds the running sessions, at most one for each object. A session is
+// made when the first member joins and ends by itself. Close it to end them all.
+type Keeper struct {
+	cfg     SessionConfig
+	library *content.Library
+	log     *zap.Logger
+	ctx     context.Context // ends with Close
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	live   map[content.Digest]*cast
+	ended  []SessionInfo // oldest first
+	next   int           // where the search for a free group begins
+}
+
+// cast is one running session with what belongs to it.
+type cast struct {
+	*multicast.Session
+	content *content.Content // as it was when the session began
+	object  multicast.Object
+	file    *os.File
+	group   netip.AddrPort
+	only    bool // MulticastOnly
+	cancel  context.CancelFunc
+
+	mu      sync.Mutex
+	unicast map[uint32]*multicast.LeaveRequest // members that took to unicast; nil until they have left
+}
+
+// SessionInfo is a session as people see it.
+type SessionInfo struct {
+	Content string     `json:"content"` // id
+	Name    string     `json:"name"`    // of the content
+	Ended   *time.Time `json:"ended,omitempty"`
+	multicast.SessionStatus
+}
+
+// NewKeeper checks the settings. It opens nothing.
+func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*Keeper, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if log == nil {
+		log = zap.NewNop()
+	}
+	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[content.Digest]*cast)}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	return k, nil
+}
+
+// Close ends all sessions and waits for them.
+func (k *Keeper) Close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.stop()
+	k.running.Wait()
+}
+
+// admit makes name a member of the content's session, making the session when
+// there is none.
+func (k *Keeper) admit(ct *content.Content, name string) (*cast, *multicast.Admission, error) {
+	for {
+		c, _, err := k.session(ct, StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
+		if err != nil {
+			return nil, nil, err
+		}
+		params, member, keys, err := c.Admit(name)
+		if errors.Is(err, multicast.ErrEnded) {
+			// It ended between the look and the admission; its place is free as soon
+			// as it is done.
+			select {
+			case <-c.Done():
+				continue
+			case <-k.ctx.Done():
+				return nil, nil, errClosing
+			}
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		return c, &multicast.Admission{
+			MulticastOnly: c.only, Object: c.object, Session: params, Member: member, Keys: keys,
+		}, nil
+	}
+}
+
+var errClosing = problem(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
+
+// session finds the content's session or makes it; made says which.
+func (k *Keeper) session(ct *content.Content, rule StartRule) (_ *cast, made bool, err error) {
+	file, err := castFile(ct)
+	if err != nil {
+		return nil, false, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, false, errClosing
+	}
+	// One that is over is about to be taken away by routineRun.
+	if c := k.live[file.Digest]; c != nil && !c.over() {
+		return c, false, nil
+	}
+	c, err := k.open(ct, file, rule)
+	if err != nil {
+		return nil, false, err
+	}
+	k.live[file.Digest] = c
+	ctx, cancel := context.WithCancel(k.ctx)
+	c.cancel = cancel
+	k.running.Go(func() { k.routineRun(ctx, c, file.Digest) })
+	return c, true, nil
+}
+
+// castFile is the one file of a content that a session transmits.
+func castFile(ct *content.Content) (content.File, error) {
+	if f, ok := ct.File(content.RoleImage); ok {
+		return f, nil
+	}
+	if len(ct.Files) == 1 {
+		return ct.Files[0], nil
+	}
+	return content.File{}, problem(http.StatusForbidden, protocol.CodeRefused, "use an OS image",
+		"content %s is a %s of %d files, and only contents of one file can be received", ct.ID, ct.Kind, len(ct.Files))
+}
+
+// open makes a session. k.mu is held, so no other takes the same group.
+func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *cast, err error) {
+	m, err := k.library.Manifest(f.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
+	}
+	object := multicast.Object{
+		Digest: m.Digest, SHA256: m.Digest.String(), Size: m.Size, BlockSize: m.BlockSize, Hashes: m.Hashes,
+	}
+	file, err := k.library.OpenObject(f.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+		}
+	}()
+	conn, group, err := k.openGroup()
+	if err != nil {
+		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
+	}
+	rate := rule.Rate
+	if rate == 0 {
+		rate = k.cfg.Rate
+	}
+	s, err := multicast.NewSession(multicast.Config{
+		ID: k.newID(), Object: object, Source: file, Conn: conn,
+		Group: group, Feedback: netip.AddrPortFrom(k.cfg.Address, conn.Local().Port()),
+		MaxRate: rate, MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
+		Log: k.log,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start a session of %s: %w", ct.ID, err), conn.Close())
+	}
+	return &cast{
+		Session: s, content: ct, object: object, file: file, group: group,
+		only: ct.Distribution.MulticastOnly, unicast: make(map[uint32]*multicast.LeaveRequest),
+	}, nil
+}
+
+// openGroup takes the next group and port that no session uses and that the
+// system lets us have.
+func (k *Keeper) openGroup() (*netio.GroupSender, netip.AddrPort, error) {
+	tries := max(k.cfg.Groups, k.cfg.Ports)
+	var last error
+	for range tries {
+		n := k.next
+		k.next = (k.next + 1) % (k.cfg.Groups * k.cfg.Ports)
+		group := netip.AddrPortFrom(addrAfter(k.cfg.FirstGroup, n%k.cfg.Groups), k.cfg.FirstPort+uint16(n%k.cfg.Ports))
+		if k.taken(group) {
+			continue
+		}
+		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: k.cfg.Interface, Group: group, TTL: k.cfg.TTL})
+		if err == nil {
+			return conn, group, nil
+		}
+		last = err
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
+	}
+	if last == nil {
+		last = problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until one has ended, or cancel one",
+			"all %d multicast ports are in use by sessions", k.cfg.Ports)
+	}
+	return nil, netip.AddrPort{}, last
+}
+
+// taken says whether a session has the group or the port: a sender binds the
+// port for the reports of its members.
+func (k *Keeper) taken(group netip.AddrPort) bool {
+	for _, c := range k.live {
+		if c.group.Addr() == group.Addr() || c.group.Port() == group.Port() {
+			return true
+		}
+	}
+	return false
+}
+
+// addrAfter is the address n behind a.
+func addrAfter(a netip.Addr, n int) netip.Addr {
+	for range n {
+		a = a.Next()
+	}
+	return a
+}
+
+func (k *Keeper) newID() uint32 {
+	for {
+		var b [4]byte
+		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+		id := binary.BigEndian.Uint32(b[:])
+		used := slices.ContainsFunc(k.casts(), func(c *cast) bool { return c.ID() == id })
+		if id != 0 && !used {
+			return id
+		}
+	}
+}
+
+// casts lists the running sessions. k.mu is held.
+func (k *Keeper) casts() []*cast {
+	list := make([]*cast, 0, len(k.live))
+	for _, c := range k.live {
+		list = append(list, c)
+	}
+	return list
+}
+
+// routineRun runs a session to its end and takes it off the list.
+func (k *Keeper) routineRun(ctx context.Context, c *cast, d content.Digest) {
+	err := c.Run(ctx)
+	c.cancel()
+	if err != nil {
+		k.log.Error("session failed", zap.String("content", c.content.ID), zap.Error(err))
+	}
+	if err := c.file.Close(); err != nil {
+		k.log.Warn("object not closed", zap.String("content", c.content.ID), zap.Error(err))
+	}
+	now := time.Now()
+	info := c.info()
+	info.Ended = &now
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.live[d] == c {
+		delete(k.live, d)
+	}
+	k.ended = append(k.ended, info)
+	if n := len(k.ended) - keepEnded; n > 0 {
+		k.ended = slices.Delete(k.ended, 0, n)
+	}
+}
+
+// over says whether the session has ended.
+func (c *cast) over() bool {
+	select {
+	case <-c.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// byUnicast notes that a member fetches what multicast does not bring.
+func (c *cast) byUnicast(member uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.unicast[member]; !ok {
+		c.unicast[member] = nil
+	}
+}
+
+// left notes how a member that took to unicast has ended. The session may have
+// forgotten it by then: it sent no reports.
+func (c *cast) left(member uint32, req multicast.LeaveRequest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.unicast[member]; ok {
+		c.unicast[member] = &req
+	}
+}
+
+// memberUnicast is the state of a member that took to unicast; the session knows
+// nothing of it.
+const memberUnicast multicast.MemberState = "unicast"
+
+func (c *cast) info() SessionInfo {
+	info := SessionInfo{Content: c.content.ID, Name: c.content.Name, SessionStatus: c.Status()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range info.Members {
+		m := &info.Members[i]
+		req, ok := c.unicast[m.ID]
+		switch {
+		case !ok:
+		case req == nil:
+			m.State, m.Reason = memberUnicast, "multicast does not arrive there"
+		case req.Complete:
+			m.State, m.Reason, m.Complete = multicast.MemberDone, "by unicast", info.Blocks
+			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
+		default:
+			m.State, m.Reason = multicast.MemberFailed, req.Reason
+			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
+		}
+	}
+	return info
+}
+
+// list is all sessions, running ones first, newest first.
+func (k *Keeper) list() []SessionInfo {
+	k.mu.Lock()
+	casts, ended := k.casts(), slices.Clone(k.ended)
+	k.mu.Unlock()
+	out := make([]SessionInfo, 0, len(casts)+len(ended))
+	for _, c := range casts {
+		out = append(out, c.info())
+	}
+	slices.SortFunc(out, func(a, b SessionInfo) int { return b.Created.Compare(a.Created) })
+	slices.Reverse(ended)
+	return append(out, ended...)
+}
+
+// find is the running session with that id.
+func (k *Keeper) find(id string) (*cast, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.live {
+		if fmt.Sprintf("%08x", c.ID()) == id {
+			return c, nil
+		}
+	}
+	return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows those that run", "no session %q is running", id)
+}

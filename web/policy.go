@@ -1,0 +1,91 @@
+package web
+
+import (
+	"net/http"
+	"time"
+
+	"castpoint/agent/protocol"
+)
+
+// pollTime is how often a waiting machine asks again, in seconds.
+const pollTime = 15
+
+// visitor is who asks for a policy or reports an event: the owner of a token,
+// used or not, or of a ticket.
+type visitor struct {
+	content string // id; "" when nothing is assigned
+	name    string
+	mac     string
+}
+
+// visitor recognises the request's token or ticket.
+func (s *Server) visitor(r *http.Request) (visitor, error) {
+	secret := bearer(r)
+	token, err := s.tokens.Look(secret)
+	if err == nil {
+		return visitor{s.wanted(token), token.Name, token.MAC}, nil
+	}
+	if ticket, ticketErr := s.tickets.Look(secret); ticketErr == nil {
+		return visitor{ticket.Content, ticket.Name, ticket.MAC}, nil
+	}
+	return visitor{}, err
+}
+
+// servePolicy tells a machine what it is to do.
+func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) {
+	v, err := s.visitor(r)
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.policy(v))
+}
+
+func (s *Server) policy(v visitor) protocol.Policy {
+	wait := func(message string) protocol.Policy {
+		return protocol.Policy{Action: protocol.ActionWait, Message: message, Poll: pollTime}
+	}
+	if v.content == "" {
+		return wait("nothing is assigned to this machine: start castpoint serve with --assign CONTENT")
+	}
+	ct, err := s.contentByID(v.content)
+	if err != nil {
+		return wait(asProblem(err).Error())
+	}
+	f, err := castFile(ct)
+	if err != nil {
+		return wait(asProblem(err).Error())
+	}
+	return protocol.Policy{
+		Action: protocol.ActionReceive, Content: ct.ID, Size: f.Size,
+		Target: s.cfg.Assign.Target, After: s.cfg.Assign.After,
+		Message: "this machine receives " + ct.Name,
+	}
+}
+
+// serveEvent takes what a machine reports.
+func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
+	var e protocol.Event
+	err := readJSON(w, r, maxEventBody, &e)
+	var v visitor
+	if err == nil {
+		v, err = s.visitor(r)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	remote := remoteAddr(r)
+	e.Time, e.Remote = time.Now().UTC(), remote.String()
+	e.Kind, e.Message = memberName(e.Kind, remote), printable(e.Message, 500)
+	e.Name = memberName(e.Name, remote)
+	if v.name != "" {
+		e.Name = v.name
+	}
+	if v.mac != "" {
+		e.MAC = v.mac
+	}
+	e.MAC, e.Content = printable(e.MAC, 20), printable(e.Content, 64)
+	s.note(e)
+	w.WriteHeader(http.StatusNoContent)
+}

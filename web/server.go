@@ -1,0 +1,220 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/boot"
+	"castpoint/content"
+)
+
+// Files of the data folder that belong to this package.
+const (
+	dirTLS      = "tls"
+	fileTokens  = "tokens.json"
+	fileTickets = "tickets.json"
+)
+
+// DefaultJoinPort is the TCP port of the join listener.
+const DefaultJoinPort = 8443
+
+// bootTokenLife is how long a machine that has booted can wait for its content
+// to be assigned.
+const bootTokenLife = 24 * time.Hour
+
+// Assignment is what machines receive when they netboot.
+type Assignment struct {
+	Content string // id; "" assigns nothing: machines boot, say so, and wait
+	Target  string // path on the machine: a file, or a disk
+	After   string // what the machine does then: one of protocol.After...
+}
+
+// Config is what a Server is made of.
+type Config struct {
+	// Data is the folder for the certificate, tokens and tickets. Required.
+	Data string
+	// Library is the content library. Required.
+	Library *content.Library
+	// Assign is what machines receive.
+	Assign Assignment
+	// Sessions says how sessions are sent; nil when this process does not serve
+	// a network, and then sessions are refused.
+	Sessions *SessionConfig
+	// JoinURL is where people's receivers join, as in https://192.0.2.1:8443; ""
+	// without a network.
+	JoinURL string
+	Version string
+	Log     *zap.Logger // nil logs nothing
+}
+
+// Server is the state behind both listeners. Close ends its sessions.
+type Server struct {
+	cfg      Config
+	log      *zap.Logger
+	library  *content.Library
+	identity *Identity
+	tokens   *Tokens
+	tickets  *Tickets
+	keeper   *Keeper // nil without a network
+	failures failures
+	started  time.Time
+
+	mu      sync.Mutex
+	members map[string]membership // by hash of the ticket
+	events  []protocol.Event      // the last ones, oldest first
+}
+
+// membership is a ticket's place in a session.
+type membership struct {
+	cast   *cast
+	member uint32
+}
+
+// New opens what the server keeps in its data folder.
+func New(cfg Config) (*Server, error) {
+	if cfg.Library == nil || cfg.Data == "" {
+		return nil, errors.New("web: a library and a data folder are needed")
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	if err := cfg.Assign.check(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
+		members: make(map[string]membership),
+	}
+	var err error
+	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
+		return nil, err
+	}
+	if s.tokens, err = OpenTokens(filepath.Join(cfg.Data, fileTokens)); err != nil {
+		return nil, err
+	}
+	if s.tickets, err = OpenTickets(filepath.Join(cfg.Data, fileTickets)); err != nil {
+		return nil, err
+	}
+	if cfg.Sessions != nil {
+		if s.keeper, err = NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (a Assignment) check() error {
+	switch a.After {
+	case "", protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait:
+		return nil
+	}
+	return fmt.Errorf("after %q: want %s, %s, %s or %s", a.After,
+		protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait)
+}
+
+// Identity is the certificate of the join listener.
+func (s *Server) Identity() *Identity { return s.identity }
+
+// Close ends all sessions and waits for them.
+func (s *Server) Close() {
+	if s.keeper != nil {
+		s.keeper.Close()
+	}
+}
+
+// BootToken makes what a boot environment needs to find and trust this server:
+// a token that its machine alone may use, good for whatever is assigned when it
+// is used.
+func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error) {
+	base, err := url.Parse(s.cfg.JoinURL)
+	if err != nil || base.Host == "" {
+		return boot.Ticket{}, errors.New("this server has no join address")
+	}
+	if c.Server.IsValid() && !c.Server.IsUnspecified() {
+		// The address that the machine has reached already.
+		port := base.Port()
+		if port == "" {
+			port = strconv.Itoa(DefaultJoinPort)
+		}
+		base.Host = net.JoinHostPort(c.Server.Unmap().String(), port)
+	}
+	want := Token{Boot: true, MAC: c.MAC.String(), Name: boot.DeviceName(c)}
+	secret, _, err := s.tokens.Create(want, bootTokenLife)
+	if err != nil {
+		return boot.Ticket{}, err
+	}
+	return boot.Ticket{Server: base.String(), Pin: s.identity.Pin.String(), Token: secret}, nil
+}
+
+// keepEvents is how many events of machines are remembered.
+const keepEvents = 512
+
+// note remembers an event and logs it.
+func (s *Server) note(e protocol.Event) {
+	s.log.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
+		zap.String("remote", e.Remote), zap.String("content", e.Content), zap.String("message", e.Message),
+		zap.Int("blocks", e.Blocks), zap.Int("total", e.Total))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) >= keepEvents {
+		s.events = append(s.events[:0], s.events[1:]...)
+	}
+	s.events = append(s.events, e)
+}
+
+// remoteAddr is the address a request came from.
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// bearer is the secret of "Authorization: Bearer", or "".
+func bearer(r *http.Request) string {
+	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(secret)
+}
+
+// contentByID resolves a content for a machine or an admin.
+func (s *Server) contentByID(idOrName string) (*content.Content, error) {
+	ct, err := s.library.Get(idOrName)
+	return ct, contentProblem(err)
+}
+
+// contentProblem says which status an error of the library is.
+func contentProblem(err error) error {
+	const list = "castpoint content list shows what there is"
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, content.ErrNotFound):
+		return problem(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
+	case errors.Is(err, content.ErrAmbiguous), errors.Is(err, content.ErrInvalid):
+		return problem(http.StatusBadRequest, "", "", "%v", err)
+	case errors.Is(err, content.ErrExists):
+		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
+	case errors.Is(err, content.ErrNoSpace):
+		return problem(http.StatusInsufficientStorage, "", "", "%v", err)
+	case errors.Is(err, content.ErrClosed):
+		return errClosing
+	}
+	return err
+}
