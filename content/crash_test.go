@@ -247,8 +247,9 @@ func TestUnreadableContent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			l := openLibrary(t, dir)
-			bad := add(t, l, AddRequest{Kind: KindOSImage, Path: captureWIM(t, 1000, nil, "bad")})
-			good := add(t, l, AddRequest{Kind: KindOSImage, Path: captureWIM(t, 2000, nil, "good")})
+			file := captureWIM(t, 1000, nil, "bad")
+			bad := add(t, l, AddRequest{Kind: KindOSImage, Path: file})
+			good := add(t, l, AddRequest{Kind: KindOSImage, Path: file, Name: "good"}) // the same object
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
 			}

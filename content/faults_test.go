@@ -98,6 +98,12 @@ func TestCloseDuringAdd(t *testing.T) {
 			once.Do(func() {
 				go func() { closed <- l.Close() }()
 				<-l.ctx.Done()
+				select {
+				case <-closed:
+					t.Error("Close did not wait for the add")
+					closed <- nil
+				case <-time.After(20 * time.Millisecond):
+				}
 			})
 		}
 	}})
@@ -352,6 +358,43 @@ func TestCollectGarbage(t *testing.T) {
 		t.Error("a file that is not an object was deleted")
 	}
 	consistent(t, l)
+}
+
+// TestObjectInUse removes a content while another that shares an object with it
+// is half added.
+func TestObjectInUse(t *testing.T) {
+	dir := t.TempDir()
+	kernel, initrd := filepath.Join(dir, "vmlinuz"), filepath.Join(dir, "initrd")
+	writeFile(t, kernel, bzImage(1))
+	for name, meanwhile := range map[string]func(*Library) error{
+		"remove": func(l *Library) error { return l.Remove("first") },
+		"collect": func(l *Library) error {
+			_, err := l.CollectGarbage(context.Background())
+			return errors.Join(err, l.Remove("first"))
+		},
+		"remove and collect": func(l *Library) error {
+			err := l.Remove("first")
+			_, gerr := l.CollectGarbage(context.Background())
+			return errors.Join(err, gerr)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := openLibrary(t, t.TempDir())
+			writeFile(t, initrd, []byte("070701 first"))
+			add(t, l, AddRequest{Kind: KindBootImage, Path: kernel, Initrd: initrd, Name: "first"})
+			writeFile(t, initrd, []byte("070701 second"))
+			done := false
+			add(t, l, AddRequest{Kind: KindBootImage, Path: kernel, Initrd: initrd, Name: "second", Progress: func(n, total int64) {
+				if n == total && !done { // the kernel is stored, the content is not
+					done = true
+					if err := meanwhile(l); err != nil {
+						t.Error(err)
+					}
+				}
+			}})
+			consistent(t, l)
+		})
+	}
 }
 
 // TestManyAtOnce runs everything at once and demands a consistent library, with
