@@ -67,9 +67,16 @@ func testServerFor(t *testing.T, f *Files) (*httptest.Server, *seen) {
 	return srv, &s
 }
 
+type answer struct {
+	status int
+	header http.Header
+	close  bool // the server wants to close the connection
+	body   string
+}
+
 // ask writes one request as it is and reads one answer: net/http's client
 // would clean the path first.
-func ask(t *testing.T, conn net.Conn, r *bufio.Reader, method, path string, headers ...string) (*http.Response, string) {
+func ask(t *testing.T, conn net.Conn, r *bufio.Reader, method, path string, headers ...string) answer {
 	t.Helper()
 	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
 		t.Fatal(err)
@@ -82,11 +89,12 @@ func ask(t *testing.T, conn net.Conn, r *bufio.Reader, method, path string, head
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
+	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, string(body)
+	return answer{resp.StatusCode, resp.Header, resp.Close, string(body)}
 }
 
 func TestHandler(t *testing.T) {
@@ -134,26 +142,26 @@ func TestHandler(t *testing.T) {
 		{"DELETE", "/snponly.efi", nil, 405, "only GET and HEAD", -1},
 	}
 	for _, tt := range tests {
-		resp, body := ask(t, conn, r, tt.method, tt.path, tt.headers...)
+		got := ask(t, conn, r, tt.method, tt.path, tt.headers...)
 		name := tt.method + " " + tt.path
-		if resp.StatusCode != tt.status || !strings.Contains(body, tt.body) {
-			t.Errorf("%s: %s %q, want %d with %q", name, resp.Status, body, tt.status, tt.body)
+		if got.status != tt.status || !strings.Contains(got.body, tt.body) {
+			t.Errorf("%s: %d %q, want %d with %q", name, got.status, got.body, tt.status, tt.body)
 		}
-		if resp.StatusCode >= 300 && resp.StatusCode < 304 || resp.Header.Get("Location") != "" {
+		if got.status >= 300 && got.status < 304 || got.header.Get("Location") != "" {
 			t.Errorf("%s: redirected", name)
 		}
-		if resp.Close || resp.Header.Get("Connection") != "" {
+		if got.close || got.header.Get("Connection") != "" {
 			t.Errorf("%s: connection does not stay open", name)
 		}
 		if tt.status != 304 {
-			if resp.Header.Get("Content-Length") == "" {
-				t.Errorf("%s: no Content-Length: %v", name, resp.Header)
+			if got.header.Get("Content-Length") == "" {
+				t.Errorf("%s: no Content-Length: %v", name, got.header)
 			}
-			if tt.length >= 0 && resp.Header.Get("Content-Length") != strconv.FormatInt(tt.length, 10) {
-				t.Errorf("%s: Content-Length %s, want %d", name, resp.Header.Get("Content-Length"), tt.length)
+			if tt.length >= 0 && got.header.Get("Content-Length") != strconv.FormatInt(tt.length, 10) {
+				t.Errorf("%s: Content-Length %s, want %d", name, got.header.Get("Content-Length"), tt.length)
 			}
 		}
-		if tt.status == 200 && resp.Header.Get("ETag") == "" {
+		if tt.status == 200 && got.header.Get("ETag") == "" {
 			t.Errorf("%s: no ETag", name)
 		}
 	}

@@ -32,7 +32,9 @@ func CleanName(name string) (string, error) {
 	}
 	// Old PXE ROMs copy one byte too many out of option 67 and send the end
 	// option (0xff) as part of the name.
-	name = strings.TrimRight(name, "\xff\x00")
+	for len(name) > 0 && (name[len(name)-1] == 0xff || name[len(name)-1] == 0) {
+		name = name[:len(name)-1]
+	}
 	name = strings.ReplaceAll(name, `\`, "/")
 	var parts []string
 	for part := range strings.SplitSeq(name, "/") {

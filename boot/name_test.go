@@ -16,6 +16,7 @@ func TestCleanName(t *testing.T) {
 		{`/\EFI\Microsoft\Boot\boot.stl`, "EFI/Microsoft/Boot/boot.stl", false},
 		{"//boot//x/./y/", "boot/x/y", false},
 		{"undionly.kpxe\xff", "undionly.kpxe", false},
+		{"undionly.kpxe\xfe", "undionly.kpxe\xfe", false},
 		{"undionly.kpxe\x00", "undionly.kpxe", false},
 		{"", "", false},
 		{"/", "", false},
