@@ -1,0 +1,77 @@
+package command
+
+import (
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"castpoint/agent"
+)
+
+// screenInterval is how often the progress line of a terminal is written anew.
+const screenInterval = 200 * time.Millisecond
+
+// NewReceive makes the command receive of the program called name.
+func NewReceive(name string) *cobra.Command {
+	var o agent.Options
+	var json, quiet bool
+	c := &cobra.Command{
+		Use:   "receive [CONTENT]",
+		Short: "Receive a content by multicast into a file or onto a disk",
+		Long: `Receive joins the session of a content, receives it by encrypted multicast, checks
+every block and the SHA-256 of the whole, and puts the file into place.
+
+Until then the file is called OUT.part, and OUT.part.json beside it holds what is
+needed to go on: an interrupted receive is continued by the same command, and
+needs no new token. If nothing arrives by multicast, it says what may be wrong and
+fetches the content by unicast, unless the content is multicast-only.
+
+On a terminal there is a progress line, otherwise one JSON object a line.
+
+Exit codes: 0 done, 1 failed, 2 wrong call, 3 interrupted with blocks kept (run it
+again to go on), 4 content not found, 5 refused.`,
+		Example: `  ` + name + ` receive --server https://192.0.2.1:8443 --pin sha256:HASH --token TOKEN --out install.wim
+  ` + name + ` receive win11 --server 192.0.2.1 --pin sha256:HASH --token TOKEN --out /dev/sdb`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				o.Content = args[0]
+			}
+			o.Report = reporter(cmd.OutOrStdout(), json, quiet)
+			ctx, stop := Interrupted(cmd.Context())
+			defer stop()
+			_, err := agent.Receive(ctx, o)
+			return err
+		},
+	}
+	f := c.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.Server, "server", "", "join `URL` of the server, as castpoint serve prints it")
+	f.StringVar(&o.Pin, "pin", "", "`HASH` of the server's certificate, as castpoint serve prints it")
+	f.StringVar(&o.Token, "token", "", "one-time `TOKEN` of castpoint token create; not needed to go on")
+	f.StringVar(&o.Out, "out", "", "`PATH` of the file to make, or of the disk to write (all on it is lost)")
+	f.BoolVar(&o.Force, "force", false, "replace the file if it exists")
+	f.StringVar(&o.Interface, "interface", "", "`NAME` of the interface to join on (default: the one that leads to the server)")
+	f.StringVar(&o.Name, "name", "", "`NAME` in the server's tables (default: the host name)")
+	f.BoolVar(&o.NoUnicast, "no-unicast", false, "fail when nothing comes by multicast, instead of unicast")
+	f.DurationVar(&o.Silence, "silence", 5*time.Second, "how long to wait for the first datagram")
+	f.DurationVar(&o.Patience, "patience", 10*time.Minute, "how long to go on without anything new")
+	f.BoolVar(&json, "json", false, "one JSON object a line, on a terminal too")
+	f.BoolVar(&quiet, "quiet", false, "say nothing but errors")
+	return c
+}
+
+// reporter is how a receive is shown on w.
+func reporter(w io.Writer, json, quiet bool) func(agent.Event) {
+	f, ok := w.(*os.File)
+	switch {
+	case quiet:
+		return nil
+	case !json && ok && term.IsTerminal(int(f.Fd())):
+		return agent.ScreenReporter(w, screenInterval)
+	}
+	return agent.JSONReporter(w)
+}
