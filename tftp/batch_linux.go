@@ -44,7 +44,7 @@ const (
 type batcher struct {
 	conn batchConn
 	gso  *offload
-	mtu  int
+	room int // UDP payload bytes of one IP packet of the path
 
 	addr net.Addr // where to; nil when the socket is connected
 	oob  []byte   // control messages of every datagram; may be empty
@@ -71,7 +71,7 @@ func (b *batcher) sendBlocks(first int64, count, blockSize int, data []byte) err
 		parts[2*i+1] = data[i*blockSize : min((i+1)*blockSize, len(data))]
 	}
 	sent := 0
-	if count > 1 && !b.gso.off.Load() && blockSize+headerSize+48 <= b.mtu {
+	if count > 1 && !b.gso.off.Load() && blockSize+headerSize <= b.room {
 		n, err := b.write(parts, b.perMessage(blockSize), b.segmentOOB(blockSize))
 		switch {
 		case err == nil || passing(err):

@@ -154,6 +154,6 @@ func (l *listener) link(ctx context.Context, t *transfer) (link, error) {
 	return &socketLink{
 		conn: conn,
 		mtu:  mtu,
-		out:  &batcher{conn: newBatchConn(conn, t.req.Peer.Addr().Is6()), gso: &l.s.gso, mtu: mtu},
+		out:  &batcher{conn: newBatchConn(conn, t.req.Peer.Addr().Is6()), gso: &l.s.gso, room: payloadRoom(t.req.Peer.Addr(), mtu)},
 	}, nil
 }

@@ -41,7 +41,9 @@ func newPortLink(l *listener, req Request, mtu int) *portLink {
 		stop:  make(chan struct{}),
 		timer: time.NewTimer(time.Hour),
 	}
-	p.out = &batcher{conn: l.batch, gso: &l.s.gso, mtu: mtu, addr: net.UDPAddrFromAddrPort(req.Peer)}
+	p.out = &batcher{
+		conn: l.batch, gso: &l.s.gso, room: payloadRoom(req.Peer.Addr(), mtu), addr: net.UDPAddrFromAddrPort(req.Peer),
+	}
 	if local := req.Local.Addr(); !local.IsUnspecified() {
 		p.out.oob = sourceOOB(local, req.Interface)
 	}

@@ -53,7 +53,7 @@ func newBatchConn(c *net.UDPConn, _ bool) batchConn { return c }
 type batcher struct {
 	conn batchConn
 	gso  *offload
-	mtu  int
+	room int
 	addr net.Addr
 	oob  []byte
 	buf  []byte

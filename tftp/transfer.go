@@ -48,7 +48,7 @@ func (t *transfer) serve() {
 	defer t.s.release(t)
 	path, err := cleanName(t.req.Name)
 	if err != nil {
-		t.s.refuse(t.l, t.req, err)
+		t.refuse(err)
 		return
 	}
 	t.req.Path = path
@@ -62,7 +62,7 @@ func (t *transfer) serve() {
 func (t *transfer) serveRead(ctx context.Context) {
 	file, err := t.s.cfg.Open(ctx, t.req)
 	if err != nil {
-		t.s.refuse(t.l, t.req, err)
+		t.refuse(err)
 		return
 	}
 	defer func() {
@@ -72,7 +72,7 @@ func (t *transfer) serveRead(ctx context.Context) {
 	}()
 	lnk, err := t.l.link(ctx, t)
 	if err != nil {
-		t.s.refuse(t.l, t.req, fmt.Errorf("make a socket from %s to %s: %w", t.req.Local.Addr(), t.req.Peer, err))
+		t.refuse(fmt.Errorf("make a socket from %s to %s: %w", t.req.Local.Addr(), t.req.Peer, err))
 		return
 	}
 	defer func() { _ = lnk.close() }()
@@ -185,6 +185,15 @@ func (s *Server) publish(e Event) {
 	s.cfg.Observer(e)
 }
 
+// refuse ends a transfer that has not begun. When it was interrupted before, that
+// is the reason.
+func (t *transfer) refuse(err error) {
+	if cause := context.Cause(t.ctx); cause != nil {
+		err = cause
+	}
+	t.s.refuse(t.l, t.req, err)
+}
+
 // refuse answers a request with an ERROR and reports it.
 func (s *Server) refuse(l *listener, req Request, err error) {
 	name := req.Path
@@ -192,7 +201,9 @@ func (s *Server) refuse(l *listener, req Request, err error) {
 		name = req.Name
 	}
 	code, text := describe(err, name)
-	l.answer(req, appendError(nil, code, text))
+	if !errors.Is(err, ErrReplaced) { // the client would take it for an answer to its new request
+		l.answer(req, appendError(nil, code, text))
+	}
 	s.publish(Event{
 		Kind: Refused, Time: time.Now(), Request: req, Err: err,
 		Ordinary: code == CodeNotFound && !req.Write && ordinaryMiss(req.Path),
@@ -204,13 +215,17 @@ func (s *Server) refuse(l *listener, req Request, err error) {
 func (s *Server) blockLimit(peer netip.Addr, mtu int) int {
 	limit := s.cfg.MaxBlockSize
 	if !s.cfg.Fragment {
-		headers := 20 + 8 + headerSize
-		if peer.Is6() {
-			headers += 20
-		}
-		limit = min(limit, max(mtu-headers, defaultBlockSize))
+		limit = min(limit, max(payloadRoom(peer, mtu)-headerSize, defaultBlockSize))
 	}
 	return limit
+}
+
+// payloadRoom is the UDP payload that one IP packet carries.
+func payloadRoom(peer netip.Addr, mtu int) int {
+	if peer.Is6() {
+		return mtu - 40 - 8
+	}
+	return mtu - 20 - 8
 }
 
 // limiters are the limiters that exist.

@@ -15,7 +15,7 @@ var errNoUploads = fmt.Errorf("%w: this server does not take uploads", ErrForbid
 // serveWrite carries out a write request.
 func (t *transfer) serveWrite(ctx context.Context) {
 	if t.s.cfg.Create == nil {
-		t.s.refuse(t.l, t.req, errNoUploads)
+		t.refuse(errNoUploads)
 		return
 	}
 	size := int64(-1)
@@ -25,19 +25,19 @@ func (t *transfer) serveWrite(ctx context.Context) {
 		}
 	}
 	if size > t.s.cfg.MaxUpload {
-		t.s.refuse(t.l, t.req, tooLarge(t.s.cfg.MaxUpload))
+		t.refuse(tooLarge(t.s.cfg.MaxUpload))
 		return
 	}
 	lnk, err := t.l.link(ctx, t)
 	if err != nil {
-		t.s.refuse(t.l, t.req, fmt.Errorf("make a socket from %s to %s: %w", t.req.Local.Addr(), t.req.Peer, err))
+		t.refuse(fmt.Errorf("make a socket from %s to %s: %w", t.req.Local.Addr(), t.req.Peer, err))
 		return
 	}
 	defer func() { _ = lnk.close() }()
 	defer context.AfterFunc(ctx, lnk.interrupt)()
 	upload, err := t.s.cfg.Create(ctx, t.req)
 	if err != nil {
-		t.s.refuse(t.l, t.req, err)
+		t.refuse(err)
 		return
 	}
 
