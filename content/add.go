@@ -65,7 +65,7 @@ func (l *Library) Add(ctx context.Context, req AddRequest) (*Content, error) {
 
 // add stores the sources of c and makes it a content.
 func (l *Library) add(ctx context.Context, c *Content, sources []source, progress func(done, total int64)) error {
-	release, err := l.reserveName(c)
+	release, err := l.reserveName(c, slug(c.Name, c.Kind))
 	if err != nil {
 		return err
 	}
@@ -116,16 +116,16 @@ func (a *addition) storeAll(ctx context.Context, c *Content, sources []source) e
 	return nil
 }
 
-// reserveName gives c its ID and keeps it, and c's name, from being given to
-// another until release is called. Errors: ErrExists.
-func (l *Library) reserveName(c *Content) (release func(), err error) {
+// reserveName gives c its ID, base or one made from it, and keeps it, and c's
+// name, from being given to another until release is called. Errors: ErrExists.
+func (l *Library) reserveName(c *Content, base string) (release func(), err error) {
 	l.index.Lock()
 	defer l.index.Unlock()
 	key, err := l.checkName(c)
 	if err != nil {
 		return nil, err
 	}
-	c.ID = freeID(slug(c.Name, c.Kind), func(id string) bool {
+	c.ID = freeID(base, func(id string) bool {
 		_, err := os.Lstat(l.contentPath(id)) // also those that could not be read
 		return l.contents[id] != nil || l.taken["id "+id] || !errors.Is(err, fs.ErrNotExist)
 	})

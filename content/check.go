@@ -47,7 +47,18 @@ func (c *Content) check() error {
 	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
 		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
 	}
+	names := map[string]bool{}
 	for _, f := range c.Files {
+		switch f.Role {
+		case RoleImage, RoleKernel, RoleInitrd, RoleFile:
+		default:
+			return fmt.Errorf("%w file %q: its role %q is not known", ErrInvalid, f.Name, f.Role)
+		}
+		key := string(f.Role) + " " + strings.ToLower(f.Name)
+		if names[key] {
+			return fmt.Errorf("%w file %q: the name occurs twice", ErrInvalid, f.Name)
+		}
+		names[key] = true
 		if err := checkPath(f.Name); err != nil {
 			return fmt.Errorf("%w file name: %v", ErrInvalid, err)
 		}
@@ -164,6 +175,9 @@ func slug(name string, kind Kind) string {
 // freeID makes the ID for a new content unique by a number behind it.
 func freeID(base string, used func(string) bool) string {
 	id := base
+	if len(base) > maxID-8 { // room for the number
+		base = strings.Trim(base[:maxID-8], "-")
+	}
 	for n := 2; used(id); n++ {
 		id = base + "-" + strconv.Itoa(n)
 	}

@@ -139,10 +139,7 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 		return a.l.replaced.step("copy")
 	}, to...)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		return nil, false, spaceError(fmt.Errorf("copy %s: %w", s.path, err))
+		return nil, false, readError(ctx, fmt.Errorf("copy %s: %w", s.path, err))
 	}
 	if checker == nil {
 		return m, false, nil

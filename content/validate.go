@@ -97,10 +97,7 @@ func (l *Library) Validate(ctx context.Context, idOrName string, progress func(d
 	for _, f := range c.Files {
 		fv, err := l.validateFile(ctx, f, advance)
 		if err != nil {
-			if cause := context.Cause(ctx); cause != nil {
-				err = cause
-			}
-			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, err)
+			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, readError(ctx, err))
 		}
 		v.Files = append(v.Files, fv)
 		if !fv.OK() {
