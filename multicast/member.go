@@ -37,7 +37,6 @@ type member struct {
 	loss     lossMeter
 	delay    time.Duration
 	backlog  int64 // bytes
-	swept    time.Time
 	left     LeaveRequest
 }
 

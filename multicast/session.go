@@ -32,9 +32,6 @@ const (
 	silence = 2 * time.Second
 	// forget is after how long a silent member ends.
 	forget = 60 * time.Second
-	// sweep is how often the whole blocks that a member lacks are looked
-	// through; what it lacks in part is looked at in every report.
-	sweep = 200 * time.Millisecond
 
 	defaultLinger = 10 * time.Second
 )
@@ -536,7 +533,7 @@ func (s *Session) report(datagram, plain []byte) {
 	if int(r.Complete) == s.g.blocks {
 		m.state = MemberReceived
 	}
-	s.lacking(m, &r, now)
+	s.lacking(&r, now)
 	if s.state == wire.StateSending {
 		s.rate.observe(&m.loss, m.delay)
 		s.rate.round(now, s.interval, s.wireBytes)
@@ -550,11 +547,7 @@ func (s *Session) report(datagram, plain []byte) {
 }
 
 // lacking gives a report's runs to the schedule.
-func (s *Session) lacking(m *member, r *wire.Report, now time.Time) {
-	whole := now.Sub(m.swept) >= sweep
-	if whole {
-		m.swept = now
-	}
+func (s *Session) lacking(r *wire.Report, now time.Time) {
 	at := int(r.From)
 	for rest := r.Runs; len(rest) > 0; {
 		run, tail, err := wire.NextRun(rest)
@@ -564,10 +557,11 @@ func (s *Session) lacking(m *member, r *wire.Report, now time.Time) {
 		rest = tail
 		at += int(run.Gap)
 		end := at + int(run.Count)
-		if int(run.Deficit) < s.g.k || whole || run.Count == 1 {
-			for b := at; b < end; b++ {
-				s.schedule.lack(b, min(int(run.Deficit), s.g.source(b)), r.Highest, now)
-			}
+		// Most of a long run is to be sent whole anyway: what comes next in the
+		// file, for all members alike.
+		full := &s.schedule.full
+		for b := full.nextMissing(at, end); b < end; b = full.nextMissing(b+1, end) {
+			s.schedule.lack(b, min(int(run.Deficit), s.g.source(b)), r.Highest, now)
 		}
 		at = end
 	}
