@@ -198,7 +198,7 @@ func TestImportAttacks(t *testing.T) {
 		"object is a folder":  {on(6, func(h *tar.Header, b []byte) []byte { h.Typeflag = tar.TypeDir; return b }), "unexpected entry"},
 		"object elsewhere":    {on(6, func(h *tar.Header, b []byte) []byte { h.Name = "objects/../" + h.Name; return b }), "unexpected entry"},
 		"manifest changed":    {on(5, func(_ *tar.Header, b []byte) []byte { b[0x40] ^= 1; return b }), "not the manifest"},
-		"manifest of another": {on(5, func(_ *tar.Header, b []byte) []byte { b, _ = manifestOf(t, []byte("y")).MarshalBinary(); return b }), "not the manifest"},
+		"manifest of another": {on(5, func(*tar.Header, []byte) []byte { b, _ := manifestOf(t, []byte("y")).MarshalBinary(); return b }), "not the manifest"},
 		"manifest endless":    {on(5, func(_ *tar.Header, b []byte) []byte { return append(b, make([]byte, 10<<20)...) }), "not the manifest"},
 		"manifest lies about blocks": {on(5, func(_ *tar.Header, b []byte) []byte {
 			var m Manifest
