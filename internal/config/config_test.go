@@ -1,0 +1,124 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("interface: eth1\nrate: 900mbit\nmax-wait: 30s\nmin-members: 4\ndns: [192.0.2.1]\ntftp: false\n")
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Interface, want.Rate, want.MaxWait, want.MinMembers = "eth1", 900e6, 30*time.Second, 4
+	want.DNS, want.TFTP = []string{"192.0.2.1"}, false
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	write("# nothing\n")
+	if got, err := Load(path); err != nil || cmp.Diff(Default(), got) != "" {
+		t.Errorf("empty file: %v, %v", got, err)
+	}
+	for text, part := range map[string]string{
+		"interface: a\nspeed: 3\n": `line 2: there is no setting "speed"`,
+		"min-members: many\n":      "line 1: cannot unmarshal",
+		"rate: fast\n":             `rate "fast": want a number and a unit`,
+		"max-wait: soon\n":         "line 1:",
+		"a: b: c\n":                "mapping values",
+		"tftp: true\n---\nx: 1\n":  "more than one YAML document",
+	} {
+		write(text)
+		_, err := Load(path)
+		if err == nil || !strings.Contains(err.Error(), part) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: error %v does not say %q and the file", text, err, part)
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: error has more than one line: %v", text, err)
+		}
+	}
+	if _, err := Load(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a named file that is missing was accepted")
+	}
+}
+
+func TestValidate(t *testing.T) {
+	good := []func(*Config){
+		func(*Config) {},
+		func(c *Config) { c.DHCP, c.Pool = "server", "192.0.2.10-192.0.2.20" },
+		func(c *Config) { c.DHCP = "off" },
+		func(c *Config) { c.Target = "/dev/sda" },
+	}
+	for i, change := range good {
+		c := Default()
+		change(&c)
+		if err := c.Validate(); err != nil {
+			t.Errorf("good %d: %v", i, err)
+		}
+	}
+	for part, change := range map[string]func(*Config){
+		"dhcp":        func(c *Config) { c.DHCP = "maybe" },
+		"pool":        func(c *Config) { c.DHCP = "server" },
+		"give no":     func(c *Config) { c.Pool = "192.0.2.10-192.0.2.20" },
+		"FROM-TO":     func(c *Config) { c.DHCP, c.Pool = "server", "192.0.2.20-192.0.2.10" },
+		"router":      func(c *Config) { c.DHCP, c.Pool, c.Router = "server", "192.0.2.1-192.0.2.2", "here" },
+		"with a pool": func(c *Config) { c.Router = "192.0.2.1" },
+		"target":      func(c *Config) { c.Target = "sda" },
+		"after":       func(c *Config) { c.After = "explode" },
+		"min-members": func(c *Config) { c.MinMembers = -1 },
+		"log-level":   func(c *Config) { c.LogLevel = "loud" },
+		"data":        func(c *Config) { c.Data = "" },
+	} {
+		c := Default()
+		change(&c)
+		if err := c.Validate(); err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v does not say %q", err, part)
+		}
+	}
+}
+
+func TestRate(t *testing.T) {
+	for text, want := range map[string]Rate{
+		"900mbit": 900e6, "1gbit": 1e9, "1.5Gbit": 15e8, "10mbps": 80e6, "1000": 1000, "64kbit": 64000,
+		"1mibit": 1 << 20, "0": 0, " 5 mbit ": 5e6,
+	} {
+		got, err := ParseRate(text)
+		if err != nil || got != want {
+			t.Errorf("ParseRate(%q) = %d, %v; want %d", text, got, err, want)
+		}
+		again, err := ParseRate(got.String())
+		if err != nil || again != got {
+			t.Errorf("%q written as %q reads as %d, %v", text, got.String(), again, err)
+		}
+	}
+	for _, text := range []string{"", "fast", "mbit", "-1mbit", "1 furlong", "1e400mbit", "99999999999tbit", "1.2.3mbit", "1,5gbit"} {
+		if got, err := ParseRate(text); err == nil {
+			t.Errorf("ParseRate(%q) = %d was accepted", text, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"", "rate: 1gbit", "dns: [a, b]\nx: y", "- 1", "a: &a [*a]", "data: {}"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c := Default()
+		if err := c.parse([]byte(s)); err != nil && strings.TrimSpace(err.Error()) == "" {
+			t.Errorf("%q: an error without words", s)
+		}
+	})
+}
