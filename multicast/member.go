@@ -14,6 +14,7 @@ const (
 	MemberJoined    MemberState = "joined"    // admitted, not heard of yet
 	MemberReceiving MemberState = "receiving" // reports
 	MemberSilent    MemberState = "silent"    // has stopped reporting; nobody waits for it
+	MemberMoved     MemberState = "unicast"   // too slow for the others: takes the rest by unicast
 	MemberReceived  MemberState = "received"  // lacks nothing, has not said that it is done
 	MemberDone      MemberState = "done"      // verified everything
 	MemberFailed    MemberState = "failed"    // left without everything
@@ -35,6 +36,7 @@ type member struct {
 	highest  wire.PacketNumber // highest packet number it has seen
 	complete uint32            // blocks
 	loss     lossMeter
+	test     test
 	delay    time.Duration
 	backlog  int64 // bytes
 	left     LeaveRequest

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,9 @@ var (
 	ErrSilent = errors.New("the session has fallen silent")
 	// ErrSessionEnded: the sender said that the session is over.
 	ErrSessionEnded = errors.New("the session has ended")
+	// ErrMoved: this member is far slower than the others; the session goes on
+	// without it, and the rest is to be taken by unicast.
+	ErrMoved = errors.New("this machine's network is far slower than that of the others in the session")
 	// ErrKeys: the group key has changed.
 	ErrKeys = errors.New("the session's key has changed")
 )
@@ -187,7 +191,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 }
 
 // Run receives until the Assembly is complete. It closes the connection.
-// Errors: ErrNoDatagrams, ErrSilent, ErrSessionEnded, ErrKeys, the context's,
+// Errors: ErrNoDatagrams, ErrSilent, ErrSessionEnded, ErrMoved, ErrKeys, the context's,
 // and those of the target.
 func (r *Receiver) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -247,6 +251,8 @@ func (r *Receiver) receive(ctx context.Context) error {
 			return ctx.Err()
 		case r.beacon.State == wire.StateEnded:
 			return ErrSessionEnded
+		case slices.Contains(r.beacon.Moved, r.cfg.Admission.Member.ID):
+			return ErrMoved
 		case !r.badEpoch.IsZero() && now.Sub(r.badEpoch) > 2*beaconInterval:
 			return ErrKeys
 		case r.stats.Datagrams == 0 && now.Sub(began) > r.cfg.Silence:
@@ -301,22 +307,26 @@ func (r *Receiver) datagram(d []byte) {
 			if b.ReportInterval > 0 {
 				r.interval = time.Duration(b.ReportInterval) * time.Microsecond
 			}
-			r.authentic(&h, now)
+			r.authentic(&h, now, true)
 		}
 		return
 	}
 	r.symbol(&h, key, clear, sealed, now)
 }
 
-// authentic notes a datagram that opened.
-func (r *Receiver) authentic(h *wire.Header, now time.Time) {
+// authentic notes a datagram that opened. One that was dropped for lack of
+// memory does not count as received: to the sender it is loss, and a reason to
+// go slower.
+func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
 	r.badEpoch = time.Time{}
 	r.lastHeard = now
 	if !r.window.fresh(h.Number) {
 		return
 	}
 	r.stats.Datagrams++
-	r.received++
+	if taken {
+		r.received++
+	}
 	r.highest = max(r.highest, h.Number)
 	r.transit.observe(now, h.Sent)
 }
@@ -330,6 +340,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 	}
 	a := r.blocks[h.Block]
 	var place []byte
+	dropped := false
 	switch {
 	case r.written(b), a != nil && (a.queued || a.have.has(i)):
 		r.stats.Duplicates++
@@ -340,6 +351,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 			place = a.place(&r.g, i)
 		default:
 			r.stats.Dropped++
+			dropped = true
 		}
 	default:
 		place = a.place(&r.g, i)
@@ -352,7 +364,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 			r.stats.Forged++
 			return
 		}
-		r.authentic(h, now)
+		r.authentic(h, now, !dropped)
 		return
 	}
 	if _, err := key.open(place, clear, sealed, uint64(h.Number)); err != nil {
@@ -364,7 +376,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 		}
 		return
 	}
-	r.authentic(h, now)
+	r.authentic(h, now, true)
 	r.frontier = max(r.frontier, b+1)
 	a.have.add(i)
 	a.n++

@@ -48,7 +48,10 @@ type Config struct {
 	MaxRate    int64         // bits per second; 0 for no cap
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
-	Linger     time.Duration // how long to stay open when no member is left; 0 means 10 s
+	// KeepTogether keeps members that are far slower than the others in the
+	// session, at their pace; otherwise they are told to take the object by unicast.
+	KeepTogether bool
+	Linger       time.Duration // how long to stay open when no member is left; 0 means 10 s
 
 	Log    *zap.Logger
 	Events func(Event) // may be nil; called without locks held, must not block for long
@@ -96,6 +99,7 @@ type Session struct {
 	epoch    uint8
 	members  map[uint32]*member
 	order    []*member // in order of joining, for people
+	moved    []uint32  // members that were told to take the rest by unicast
 	heard    wire.PacketNumber
 	schedule *schedule
 	rate     *controller
@@ -259,7 +263,7 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 func (s *Session) setInterval() {
 	n := 0
 	for _, m := range s.members {
-		if !m.gone() {
+		if !m.gone() && m.state != MemberMoved {
 			n++
 		}
 	}
@@ -375,8 +379,8 @@ func (s *Session) tick(now time.Time) (over bool) {
 	quiet := max(silence, 10*s.interval)
 	live, lacking := 0, 0
 	for _, m := range s.order {
-		if m.gone() {
-			continue
+		if m.gone() || m.state == MemberMoved {
+			continue // who has moved needs the session no more
 		}
 		age := now.Sub(m.heard)
 		switch {
@@ -460,12 +464,13 @@ func (s *Session) sendBeacon(now time.Time) error {
 		b.WaitMembers = uint32(s.cfg.MinMembers)
 		b.WaitMillis = uint32(wait.Milliseconds())
 	}
+	b.Moved = s.movedNow()
 	seal, epoch := s.sealer, s.epoch
 	number := s.number.Add(1)
 	s.mu.Unlock()
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: epoch, Session: s.cfg.ID,
 		Number: wire.PacketNumber(number), Object: s.cfg.Object.tag(), Sent: s.clock(now)}
-	buf := h.Append(make([]byte, 0, 128))
+	buf := h.Append(make([]byte, 0, 128+4*len(b.Moved)))
 	d := seal.seal(buf, b.Append(nil), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))
 }
@@ -528,15 +533,19 @@ func (s *Session) report(datagram, plain []byte) {
 	m.delay = time.Duration(r.QueueDelay) * time.Microsecond
 	m.backlog = int64(r.Backlog) << 10
 	m.loss.report(uint64(r.Highest), r.Received, s.rate.trials)
-	back = m.state == MemberSilent
-	m.state = MemberReceiving
-	if int(r.Complete) == s.g.blocks {
-		m.state = MemberReceived
-	}
-	s.lacking(&r, now)
-	if s.state == wire.StateSending {
-		s.rate.observe(&m.loss, m.delay)
-		s.rate.round(now, s.interval, s.wireBytes)
+	if m.state != MemberMoved {
+		back = m.state == MemberSilent
+		m.state = MemberReceiving
+		if int(r.Complete) == s.g.blocks {
+			m.state = MemberReceived
+		}
+		s.lacking(&r, now)
+		if s.state == wire.StateSending {
+			if !s.excused(m, r.Received, now) {
+				s.rate.observe(&m.loss, m.delay)
+			}
+			s.rate.round(now, s.interval, s.wireBytes)
+		}
 	}
 	s.setHeard()
 	s.mu.Unlock()

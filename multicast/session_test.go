@@ -454,3 +454,66 @@ func TestBottleneck(t *testing.T) {
 		}
 	})
 }
+
+// TestSlowMember has one of four members on a link of a tenth of the others'.
+func TestSlowMember(t *testing.T) {
+	for _, together := range []bool{false, true} {
+		t.Run(fmt.Sprintf("together %v", together), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				blocks := 700
+				if together {
+					blocks = 100 // goes at a tenth of the speed
+				}
+				l := newLab(t, 17, blocks*testBlock, func(c *Config) { c.KeepTogether = together })
+				l.net.UplinkRate = 200e6
+				var fast []*receiver
+				for i := range 3 {
+					fast = append(fast, l.join(fmt.Sprint("fast ", i), simnet.Link{Delay: 200 * time.Microsecond}, simnet.Link{}, nil))
+				}
+				slow := l.join("slow", simnet.Link{Rate: 20e6, Delay: 200 * time.Microsecond}, simnet.Link{}, nil)
+				ideal := time.Duration(float64(l.obj.Size) * 8 / 200e6 * float64(time.Second))
+				for _, rc := range fast {
+					l.verify(rc)
+					if !together && rc.took > ideal*13/10 {
+						t.Errorf("member %s took %v: more than 1.3 times the %v it would take without the slow one", rc.name, rc.took, ideal)
+					}
+				}
+				t.Logf("fast members took %v, the link allows %v", fast[0].took, ideal)
+				if together {
+					l.verify(slow)
+				} else {
+					<-slow.done
+					if !errors.Is(slow.err, ErrMoved) {
+						t.Errorf("the slow member says %v, want %v", slow.err, ErrMoved)
+					}
+				}
+				l.close()
+			})
+		})
+	}
+}
+
+// TestLossyMemberStays has one member that loses a tenth whatever the rate: it
+// is served like the others.
+func TestLossyMemberStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 18, 500*testBlock, nil)
+		l.net.UplinkRate = 100e6
+		var all []*receiver
+		for i := range 4 {
+			link := simnet.Link{Delay: 200 * time.Microsecond}
+			if i == 0 {
+				link.Loss = 0.1
+			}
+			all = append(all, l.join(fmt.Sprint(i), link, simnet.Link{}, nil))
+		}
+		for _, rc := range all {
+			l.verify(rc)
+		}
+		l.close()
+		ideal := float64(l.obj.Size) * 8 / 100e6
+		if took := all[0].took.Seconds(); took > 1.35*ideal {
+			t.Errorf("it took %.1f s, want at most 1.35 times the %.1f s that the link allows", took, ideal)
+		}
+	})
+}

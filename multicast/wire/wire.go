@@ -28,7 +28,7 @@ const (
 	NonceSize        = 12
 	SaltSize         = 4
 	KeySize          = 32
-	beaconSize       = 24
+	beaconSize       = 26 // without members
 )
 
 // Type is the kind of a datagram.
@@ -151,6 +151,9 @@ func (s State) String() string {
 //	 8  8  sending rate in bits per second
 //	16  4  members the start rule waits for; 0 when it does not
 //	20  4  milliseconds until the session starts in any case; 0 when unknown
+//	24  2  number of members that follow
+//	26  .. their ids, 4 bytes each: they are far slower than the others and must
+//	       take the rest by unicast
 type Beacon struct {
 	State          State
 	Epoch          uint8
@@ -159,7 +162,11 @@ type Beacon struct {
 	Rate           uint64
 	WaitMembers    uint32
 	WaitMillis     uint32
+	Moved          []uint32 // at most MaxMoved
 }
+
+// MaxMoved is how many members one beacon may name.
+const MaxMoved = 200
 
 // Append appends the beacon to b.
 func (m *Beacon) Append(b []byte) []byte {
@@ -168,7 +175,12 @@ func (m *Beacon) Append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, m.ReportInterval)
 	b = binary.BigEndian.AppendUint64(b, m.Rate)
 	b = binary.BigEndian.AppendUint32(b, m.WaitMembers)
-	return binary.BigEndian.AppendUint32(b, m.WaitMillis)
+	b = binary.BigEndian.AppendUint32(b, m.WaitMillis)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(m.Moved)))
+	for _, id := range m.Moved {
+		b = binary.BigEndian.AppendUint32(b, id)
+	}
+	return b
 }
 
 // ParseBeacon reads an opened beacon. Bytes after the known fields are ignored,
@@ -184,8 +196,15 @@ func ParseBeacon(b []byte) (m Beacon, err error) {
 	m.Rate = binary.BigEndian.Uint64(b[8:])
 	m.WaitMembers = binary.BigEndian.Uint32(b[16:])
 	m.WaitMillis = binary.BigEndian.Uint32(b[20:])
-	if m.State < StateWaiting || m.State > StateEnded {
+	moved := int(binary.BigEndian.Uint16(b[24:]))
+	if m.State < StateWaiting || m.State > StateEnded || moved > MaxMoved {
 		return m, ErrFormat
+	}
+	if len(b) < beaconSize+4*moved {
+		return m, ErrShort
+	}
+	for i := range moved {
+		m.Moved = append(m.Moved, binary.BigEndian.Uint32(b[beaconSize+4*i:]))
 	}
 	return m, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"reflect"
 	"testing"
 )
 
@@ -19,7 +20,7 @@ func unhex(t testing.TB, s string) []byte {
 // The bytes below are those of docs/protocol.md.
 const (
 	goldenHeader = "11020085a1b2c3d40000000000000102000003e8cafef00d00abcdef"
-	goldenBeacon = "0203000400004e20000000003b9aca0000000010000027100000"
+	goldenBeacon = "0203000400004e20000000003b9aca000000001000002710000100000007"
 	goldenReport = "1300000001020304000000000000000500000007"
 )
 
@@ -48,12 +49,12 @@ func TestHeader(t *testing.T) {
 }
 
 func TestBeacon(t *testing.T) {
-	m := Beacon{State: StateSending, Epoch: 3, Members: 4, ReportInterval: 20000, Rate: 1e9, WaitMembers: 16, WaitMillis: 10000}
+	m := Beacon{State: StateSending, Epoch: 3, Members: 4, ReportInterval: 20000, Rate: 1e9, WaitMembers: 16, WaitMillis: 10000, Moved: []uint32{7}}
 	b := m.Append(nil)
-	if want := unhex(t, goldenBeacon)[:beaconSize]; !bytes.Equal(b, want) {
+	if want := unhex(t, goldenBeacon); !bytes.Equal(b, want) {
 		t.Fatalf("beacon is\n%x, want\n%x", b, want)
 	}
-	if got, err := ParseBeacon(append(b, 1, 2, 3)); err != nil || got != m {
+	if got, err := ParseBeacon(append(b, 1, 2, 3)); err != nil || !reflect.DeepEqual(got, m) {
 		t.Fatalf("parsed %+v, %v; want %+v", got, err, m)
 	}
 	for n := range len(b) {
@@ -66,6 +67,11 @@ func TestBeacon(t *testing.T) {
 		if _, err := ParseBeacon(b); !errors.Is(err, ErrFormat) {
 			t.Errorf("state %d: %v, want %v", state, err, ErrFormat)
 		}
+	}
+	b[0] = byte(StateSending)
+	b[24] = 0xff
+	if _, err := ParseBeacon(b); !errors.Is(err, ErrFormat) {
+		t.Errorf("65281 members: %v, want %v", err, ErrFormat)
 	}
 }
 
@@ -183,8 +189,8 @@ func FuzzBeacon(f *testing.F) {
 	f.Add(unhex(f, goldenBeacon))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := ParseBeacon(b)
-		if err == nil && !bytes.Equal(m.Append(nil), b[:beaconSize]) {
-			t.Errorf("%x is written as %x", b[:beaconSize], m.Append(nil))
+		if again := m.Append(nil); err == nil && !bytes.Equal(again, b[:len(again)]) {
+			t.Errorf("%x is written as %x", b, again)
 		}
 	})
 }

@@ -1,0 +1,105 @@
+package multicast
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/multicast/wire"
+)
+
+// One member on a slow link must not set the pace for all. When few members ask
+// for a lower rate, they are put to the test: for some seconds the session goes
+// on without listening to them. Who still gets half of what is sent was not that
+// slow, and is listened to from then on; who gets less moves to unicast, where it
+// goes at its own pace and costs the others nothing.
+const (
+	// stragglerTest is how long a test lasts; its second half is measured, when
+	// the rate has settled at what the others can take.
+	stragglerTest = 3 * time.Second
+	// stragglerShare is the share of what is sent that a member must get.
+	stragglerShare = 0.5
+	// stragglerRest is how long after a test that it passed a member is not
+	// tested again.
+	stragglerRest = 30 * time.Second
+	// stragglerMembers is how many members a session must have for tests.
+	stragglerMembers = 3
+)
+
+// test is what a member's test has measured. The zero value: no test.
+type test struct {
+	began    time.Time
+	halfSent uint64 // packets sent, and received by the member, at half time
+	halfGot  uint64
+	passed   time.Time // when the last test was passed
+}
+
+// excused reports whether m is being tested, so that its wish for a lower rate
+// does not count; it begins and ends tests. received is how many packets the
+// member has received. The lock is held.
+func (s *Session) excused(m *member, received uint64, now time.Time) bool {
+	t := &m.test
+	switch {
+	case s.cfg.KeepTogether || now.Sub(t.passed) < stragglerRest && !t.passed.IsZero():
+		return false
+	case t.began.IsZero():
+		if m.loss.excess() <= lossTarget && m.delay <= delayTarget || !s.mayTest() {
+			return false
+		}
+		*t = test{began: now}
+		return true
+	case now.Sub(t.began) < stragglerTest:
+		if t.halfSent == 0 && now.Sub(t.began) >= stragglerTest/2 {
+			t.halfSent, t.halfGot = uint64(m.highest), received
+		}
+		return true
+	}
+	sent, got := uint64(m.highest)-t.halfSent, received-t.halfGot
+	share := 1.0
+	if t.halfSent > 0 && sent >= minWindow {
+		share = float64(got) / float64(sent)
+	}
+	*t = test{passed: now}
+	if share >= stragglerShare {
+		return false
+	}
+	m.state = MemberMoved
+	s.moved = append(s.moved, m.id)
+	s.setInterval()
+	s.log.Info("member is too slow for the session", zap.Uint32("member", m.id), zap.String("name", m.name), zap.Float64("share", share))
+	return true
+}
+
+// mayTest reports whether one more member may be tested: a quarter of them at
+// most, because what many members want is what the network needs.
+func (s *Session) mayTest() bool {
+	active, tested := 0, 0
+	for _, m := range s.members {
+		if m.active() {
+			active++
+			if !m.test.began.IsZero() {
+				tested++
+			}
+		}
+	}
+	return active >= stragglerMembers && tested < max(1, active/4)
+}
+
+// movedNow lists members for a beacon: those that moved and have not left, as
+// many as fit, in turns.
+func (s *Session) movedNow() []uint32 {
+	kept := s.moved[:0]
+	for _, id := range s.moved {
+		if m := s.members[id]; m != nil && m.state == MemberMoved {
+			kept = append(kept, id)
+		}
+	}
+	s.moved = kept
+	if len(kept) <= wire.MaxMoved {
+		return append([]uint32(nil), kept...)
+	}
+	turn := append([]uint32(nil), kept[:wire.MaxMoved]...)
+	copy(kept, kept[wire.MaxMoved:])
+	copy(kept[len(kept)-wire.MaxMoved:], turn)
+	return turn
+}
