@@ -358,6 +358,9 @@ func (r *receive) session(ctx context.Context) error {
 	if errors.Is(err, multicast.ErrNoDatagrams) {
 		return r.silent(ctx, append([]string{err.Error()}, advice...))
 	}
+	if errors.Is(err, multicast.ErrMoved) && r.mayUnicast() {
+		return r.alone(ctx, err.Error())
+	}
 	return err
 }
 
@@ -374,8 +377,17 @@ func (r *receive) silent(ctx context.Context, advice []string) error {
 		}
 		return fmt.Errorf("%w, and %s", multicast.ErrNoDatagrams, why)
 	}
+	return r.alone(ctx, "")
+}
+
+// alone takes what is missing by unicast.
+func (r *receive) alone(ctx context.Context, why string) error {
 	r.stopped = true
-	r.report(Event{Kind: EventUnicast, Message: "the rest comes by unicast"})
+	message := "the rest comes by unicast"
+	if why != "" {
+		message = why + ": " + message
+	}
+	r.report(Event{Kind: EventUnicast, Message: message})
 	return r.unicast(ctx)
 }
 

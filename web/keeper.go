@@ -244,6 +244,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 		ID: k.newID(), Object: object, Source: file, Conn: conn,
 		Group: group, Feedback: netip.AddrPortFrom(k.cfg.Address, conn.Local().Port()),
 		MaxRate: rate, MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
+		KeepTogether: ct.Distribution.MulticastOnly,
 		Log: k.log,
 	})
 	if err != nil {
