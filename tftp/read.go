@@ -33,8 +33,10 @@ type reader struct {
 	tail    int64 // its payload in bytes
 
 	resent  int64     // blocks up to this one may have been sent twice
+	flight  time.Time // when the flight's first block left, or the last ACK that moved the window
 	sent    time.Time // when the newest block left
 	suspect time.Time // when a complaint will be believed; zero when there is none
+	pacer   pacer
 
 	progress time.Time // when something new was acknowledged, or the start
 	refusals int       // how many refused datagrams in a row
@@ -134,6 +136,9 @@ func (r *reader) fly(ctx context.Context) error {
 	if r.next > end {
 		return nil
 	}
+	if r.next == r.acked+1 {
+		r.flight = time.Now()
+	}
 	limit := maxBatch
 	limited := false
 	for _, l := range r.limiters {
@@ -142,8 +147,12 @@ func (r *reader) fly(ctx context.Context) error {
 			limit = max(1, min(limit, rateBurst/(r.terms.BlockSize+headerSize+28)))
 		}
 	}
-	for r.next <= end {
-		data, count, last, err := r.src.read(r.next, int(min(int64(limit), end-r.next+1)))
+	for burst := 0; r.next <= end; {
+		if burst >= r.pacer.burst() {
+			time.Sleep(burstGap)
+			burst = 0
+		}
+		data, count, last, err := r.src.read(r.next, int(min(int64(limit), end-r.next+1, int64(r.pacer.burst()-burst))))
 		if err != nil {
 			return err
 		}
@@ -155,6 +164,7 @@ func (r *reader) fly(ctx context.Context) error {
 		if err := r.link.sendBlocks(r.next, count, r.terms.BlockSize, data); err != nil {
 			return err
 		}
+		burst += count
 		r.stats.Sent += int64(count)
 		r.stats.Retransmitted += max(0, min(r.maxSent, r.next+int64(count)-1)-r.next+1)
 		r.next += int64(count)
@@ -219,6 +229,9 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 
 // goBack makes fly start behind the last acknowledged block again.
 func (r *reader) goBack() {
+	if r.window > 1 {
+		r.pacer.lost()
+	}
 	r.resent = r.maxSent
 	r.next = r.acked + 1
 	r.suspect = time.Time{}
@@ -260,11 +273,14 @@ func (r *reader) acknowledge(a ack) (again, done bool) {
 		return false, true
 	}
 	if n < r.next-1 {
+		r.flight = now
 		r.suspect = now.Add(r.est.patience())
 		return r.next <= n+int64(r.window), false
 	}
 	if n > r.resent {
 		r.est.sample(now.Sub(r.sent))
+		r.est.turned(now.Sub(r.flight))
+		r.pacer.passed()
 	}
 	r.next = n + 1
 	return true, false

@@ -25,6 +25,12 @@ type simNet struct {
 	loss, double       float64       // probabilities, per datagram
 	minDelay, maxDelay time.Duration // one way; a range reorders
 
+	// rate and queue, when set, are a bottleneck towards the client: bytes per
+	// second, and the packets that may wait for it before it drops.
+	rate  float64
+	queue int
+	busy  time.Time // when the bottleneck has sent what waits
+
 	server, client *simEnd
 
 	// dropData and dropAck, when set, decide about single datagrams instead of
@@ -32,6 +38,7 @@ type simNet struct {
 	dropData, dropAck func(b []byte, n int) bool
 
 	toClient, toServer int // datagrams sent
+	dropped            int // by the bottleneck
 	dataSent           map[uint16]int
 }
 
@@ -78,9 +85,23 @@ func (e *simEnd) send(b []byte) error {
 	} else if n.rng.Float64() < n.double {
 		copies = 2
 	}
+	var wait time.Duration
+	if to == n.client && n.rate > 0 {
+		one := time.Duration(float64(len(b)+28+18) / n.rate * float64(time.Second))
+		now := time.Now()
+		if n.busy.Before(now) {
+			n.busy = now
+		}
+		if n.busy.Sub(now) > time.Duration(n.queue)*one {
+			n.dropped++
+			return nil
+		}
+		n.busy = n.busy.Add(one)
+		wait = n.busy.Sub(now)
+	}
 	b = bytes.Clone(b)
 	for range copies {
-		delay := n.minDelay
+		delay := n.minDelay + wait
 		if n.maxDelay > n.minDelay {
 			delay += time.Duration(n.rng.Int64N(int64(n.maxDelay - n.minDelay)))
 		}
@@ -606,5 +627,41 @@ func TestLastAckMissing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestBottleneck sends windows that are longer than a switch's queue in front of a
+// slower port: the transfer must settle near the port's speed instead of losing a
+// part of every window and waiting for the timer.
+func TestBottleneck(t *testing.T) {
+	for _, tt := range []struct {
+		window, queue int
+		goal          float64 // share of the port's speed
+	}{
+		{4, 24, .65}, {16, 24, .85}, {32, 24, .6}, {64, 24, .6}, {64, 12, .6},
+	} {
+		for _, h := range []habit{ackGapOnce, ackEveryGap, ackNothing} {
+			t.Run(fmt.Sprintf("window %d, queue %d, habit %d", tt.window, tt.queue, h), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := newSimNet(1)
+					n.minDelay, n.maxDelay = 100*time.Microsecond, 100*time.Microsecond
+					n.rate, n.queue = 100e6/8, tt.queue
+					data := randomBytes(20 << 20)
+					c := &testClient{
+						options: []Option{{"blksize", "1468"}, {"windowsize", strconv.Itoa(tt.window)}}, habit: h,
+					}
+					start := time.Now()
+					stats, serverErr, clientErr := n.run(t, data, c)
+					if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
+						t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+					}
+					share := float64(len(data)) / time.Since(start).Seconds() / n.rate
+					t.Logf("%.2f of the port's speed, %d dropped, %+v", share, n.dropped, stats)
+					if share < tt.goal {
+						t.Errorf("%.2f of the port's speed, want %.2f", share, tt.goal)
+					}
+				})
+			})
+		}
 	}
 }

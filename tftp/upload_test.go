@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,12 +167,18 @@ func (u *failingUpload) Commit() error {
 
 func TestUploadErrors(t *testing.T) {
 	st := newStore()
-	var next Upload
-	var createErr error
+	type outcome struct {
+		upload Upload
+		err    error
+	}
+	var next atomic.Pointer[outcome]
 	rec := newRecorder()
 	s := startServer(t, Config{
 		Open: serveFiles(nil), MaxUpload: 10_000, Observer: rec.observe,
-		Create: func(context.Context, Request) (Upload, error) { return next, createErr },
+		Create: func(context.Context, Request) (Upload, error) {
+			o := next.Load()
+			return o.upload, o.err
+		},
 	})
 	aborted := 0
 	for _, tt := range []struct {
@@ -193,10 +200,7 @@ func TestUploadErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.upload.s, tt.upload.path = st, "file"
-			next, createErr = &tt.upload, tt.create
-			if tt.create != nil {
-				next = nil
-			}
+			next.Store(&outcome{&tt.upload, tt.create})
 			err := put(dialWire(t, s.Addrs()[0]), make([]byte, tt.size), tt.options, nil)
 			var pe *PeerError
 			if !errors.As(err, &pe) || pe.Code != tt.code || !strings.Contains(pe.Text, tt.text) || strings.Contains(pe.Text, "secret") {
