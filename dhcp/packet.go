@@ -52,7 +52,7 @@ func Parse(b []byte) (*dhcpv4.DHCPv4, error) {
 	if err != nil {
 		closed := append(slices.Clone(b), dhcpv4.OptionEnd.Code())
 		if p, err = dhcpv4.FromBytes(closed); err != nil {
-			return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+			return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
 	}
 	overload := p.Options.Get(optOverload)
@@ -61,13 +61,13 @@ func Parse(b []byte) (*dhcpv4.DHCPv4, error) {
 	}
 	if overload[0]&1 != 0 {
 		if err := readOverloaded(p.Options, b[offsetFile:offsetFile+lenFile]); err != nil {
-			return nil, fmt.Errorf("%w: options in the file field: %v", ErrMalformed, err)
+			return nil, fmt.Errorf("%w: options in the file field: %w", ErrMalformed, err)
 		}
 		p.BootFileName = ""
 	}
 	if overload[0]&2 != 0 {
 		if err := readOverloaded(p.Options, b[offsetServerName:offsetServerName+lenServerName]); err != nil {
-			return nil, fmt.Errorf("%w: options in the sname field: %v", ErrMalformed, err)
+			return nil, fmt.Errorf("%w: options in the sname field: %w", ErrMalformed, err)
 		}
 		p.ServerHostName = ""
 	}
