@@ -91,8 +91,8 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	if err := cfg.Assign.check(); err != nil {
-		return nil, err
+	if err := cfg.Assign.check(cfg.Library); err != nil {
+		return nil, fmt.Errorf("assign content to machines: %w", err)
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
@@ -116,14 +116,34 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func (a Assignment) check() error {
+// check finds out now what would otherwise be found out by every machine, and
+// replaces a content's name by its id.
+func (a *Assignment) check(library *content.Library) error {
 	switch a.After {
 	case "", protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait:
+	default:
+		return fmt.Errorf("after %q: want %s, %s, %s or %s", a.After,
+			protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait)
+	}
+	if a.Content == "" {
 		return nil
 	}
-	return fmt.Errorf("after %q: want %s, %s, %s or %s", a.After,
-		protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait)
+	ct, err := library.Get(a.Content)
+	if err != nil {
+		return contentProblem(err)
+	}
+	if _, err := castFile(ct); err != nil {
+		return err
+	}
+	if !ct.Distribution.Multicast {
+		return errNoMulticast(ct.ID)
+	}
+	a.Content = ct.ID
+	return nil
 }
+
+// Assigned is the id of the content that machines receive; "" when there is none.
+func (s *Server) Assigned() string { return s.cfg.Assign.Content }
 
 // Identity is the certificate of the join listener.
 func (s *Server) Identity() *Identity { return s.identity }

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"castpoint/content"
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+// defaultData is the data folder when no other is named.
+var defaultData = config.Default().Data
+
+// dirLibrary is the library's folder in the data folder.
+const dirLibrary = "library"
+
+// findTime is how long a command waits for a server that has the data folder
+// but is not ready yet, or is just going.
+const findTime = 3 * time.Second
+
+// admin is the way to do something: through the server that has the data folder,
+// or with the data folder itself. done gives up what was opened.
+func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), err error) {
+	deadline := time.Now().Add(findTime)
+	for {
+		f, ok, err := web.ReadAdminFile(o.data)
+		if err != nil {
+			return nil, nil, err
+		}
+		if ok && answers(ctx, f.Address) {
+			return web.NewAdminClient(f), func() {}, nil
+		}
+		server, library, err := openData(o.data, web.Config{Version: version})
+		if err == nil {
+			return web.NewLocalClient(server), func() {
+				server.Close()
+				_ = library.Close() // only gives up the lock
+			}, nil
+		}
+		if !errors.Is(err, content.ErrLocked) || time.Now().After(deadline) {
+			return nil, nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// answers says whether somebody listens there: a server that was killed leaves
+// its file behind.
+func answers(ctx context.Context, address string) bool {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// openData opens the library of a data folder, making the folder when it is not
+// there, and the state beside it.
+func openData(data string, cfg web.Config) (*web.Server, *content.Library, error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
+	}
+	library, err := content.OpenOptions(filepath.Join(data, dirLibrary), content.Options{Log: cfg.Log})
+	if err != nil {
+		return nil, nil, err
+	}
+	if cfg.Data, err = filepath.Abs(data); err == nil {
+		cfg.Library = library
+		var server *web.Server
+		if server, err = web.New(cfg); err == nil {
+			return server, library, nil
+		}
+	}
+	return nil, nil, errors.Join(err, library.Close())
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent"
+	"castpoint/content"
+)
+
+func newContentList(o *options) *cobra.Command {
+	return o.addJSON(&cobra.Command{
+		Use: "list", Short: "List what is in the library", Args: cobra.NoArgs,
+		Example: `  castpoint content list
+  castpoint content list --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, done, err := o.admin(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			var list []content.Content
+			if err := client.Call(cmd.Context(), http.MethodGet, "/contents", nil, &list); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, list)
+			}
+			if len(list) == 0 {
+				_, err := fmt.Fprintln(out, "the library is empty: add an image with castpoint content add")
+				return err
+			}
+			rows := [][]string{{"ID", "KIND", "NAME", "VERSION", "ARCH", "SIZE", "MULTICAST"}}
+			for _, c := range list {
+				rows = append(rows, []string{c.ID, string(c.Kind), c.Name, orDash(c.Version), orDash(c.Arch), agent.Size(contentSize(&c)), travels(c.Distribution)})
+			}
+			return table(out, rows)
+		},
+	})
+}
+
+// contentSize is the size of all files of a content, in bytes.
+func contentSize(c *content.Content) (n int64) {
+	for _, f := range c.Files {
+		n += f.Size
+	}
+	return n
+}
+
+// travels says in a word how a content may travel.
+func travels(d content.Distribution) string {
+	switch {
+	case d.MulticastOnly:
+		return "only"
+	case d.Multicast:
+		return "yes"
+	}
+	return "no"
+}

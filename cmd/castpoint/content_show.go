@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent"
+	"castpoint/content"
+)
+
+func newContentShow(o *options) *cobra.Command {
+	return o.addJSON(&cobra.Command{
+		Use: "show ID", Short: "Show one content", Args: cobra.ExactArgs(1),
+		Example: "  castpoint content show win11",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, done, err := o.admin(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			var c content.Content
+			if err := client.Call(cmd.Context(), http.MethodGet, "/contents/"+url.PathEscape(args[0]), nil, &c); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, c)
+			}
+			rows := [][]string{
+				{"id", c.ID}, {"kind", string(c.Kind)}, {"name", c.Name}, {"version", orDash(c.Version)},
+				{"comment", orDash(c.Comment)}, {"arch", orDash(c.Arch)}, {"multicast", travels(c.Distribution)},
+				{"encrypted", yesNo(c.Distribution.Encrypt)}, {"added", c.Created.Local().Format(time.DateTime)},
+				{"changed", fmt.Sprintf("%s (revision %d)", c.Updated.Local().Format(time.DateTime), c.Revision)},
+			}
+			if c.Index > 0 {
+				rows = append(rows, []string{"index", strconv.Itoa(c.Index)})
+			}
+			for _, i := range c.Images {
+				rows = append(rows, []string{"image " + strconv.Itoa(i.Index), fmt.Sprintf("%s %s %s", orDash(i.Name), i.Edition, i.Version)})
+			}
+			for _, f := range c.Files {
+				rows = append(rows, []string{string(f.Role), fmt.Sprintf("%s  %s  sha256 %s", f.Name, agent.Size(f.Size), f.Digest)})
+			}
+			return table(out, rows)
+		},
+	})
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}

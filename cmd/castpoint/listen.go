@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"castpoint/dhcp"
+	"castpoint/tftp"
+)
+
+// tftpPort is the port of RFC 1350.
+const tftpPort = 69
+
+// obstacle is one reason why serving cannot begin.
+type obstacle struct {
+	what string // "TFTP on UDP port 69"
+	why  string
+	out  string // the way out
+}
+
+// listenError lists all obstacles at once.
+type listenError struct{ obstacles []obstacle }
+
+func (e *listenError) Error() string {
+	lines := []string{"cannot serve, and nothing was left listening:"}
+	for _, o := range e.obstacles {
+		line := "  " + o.what + ": " + o.why
+		if o.out != "" {
+			line += "; " + o.out
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// listen binds everything, or nothing and says all that stands in the way.
+func (p *point) listen(ctx context.Context) error {
+	var e listenError
+	if err := p.dhcp.Listen(); err != nil {
+		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
+	}
+	if p.tftp != nil {
+		err := p.tftp.Listen(tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), tftpPort), Device: p.link.name})
+		if err != nil {
+			e.obstacles = append(e.obstacles, obstruct("TFTP", "udp", tftpPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
+		}
+	}
+	for _, l := range []struct {
+		what, setting, address string
+		to                     *net.Listener
+	}{
+		{"boot HTTP", "http", p.cfg.HTTP, &p.http},
+		{"join HTTPS", "join", p.cfg.Join, &p.join},
+		{"admin HTTP", "admin", p.cfg.Admin, &p.admin},
+	} {
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
+		if err != nil {
+			port, _ := portOf(l.setting, l.address) // newPoint has checked it
+			e.obstacles = append(e.obstacles, obstruct(l.what, "tcp", port, err, "--"+l.setting+" chooses another port"))
+			continue
+		}
+		*l.to = listener
+	}
+	if len(e.obstacles) == 0 {
+		return nil
+	}
+	p.close()
+	return &e
+}
+
+// dhcpObstacles looks which of the two ports of DHCP is taken: the server names
+// the first only.
+func dhcpObstacles(err error) []obstacle {
+	const out = "stop it, or use --dhcp off and let that server name castpoint as the boot server"
+	var list []obstacle
+	if errors.Is(err, syscall.EADDRINUSE) {
+		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {
+			if who := holders("udp", port); len(who) > 0 {
+				list = append(list, obstruct("DHCP", "udp", port, err, out))
+			}
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, obstacle{what: "DHCP", why: err.Error()})
+	}
+	return list
+}
+
+// obstruct says why a port cannot be had, and by whom it is held.
+func obstruct(what, network string, port uint16, err error, out string) obstacle {
+	o := obstacle{what: fmt.Sprintf("%s on %s port %d", what, strings.ToUpper(network), port), out: out}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		o.why = "the port is held by another program"
+		if who := holders(network, port); len(who) > 0 {
+			o.why = "the port is held by " + strings.Join(who, ", ")
+		}
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		o.why, o.out = "not permitted", "run it as root, or give it CAP_NET_BIND_SERVICE and CAP_NET_RAW"
+	default:
+		o.why, o.out = err.Error(), ""
+	}
+	return o
+}

@@ -1,0 +1,63 @@
+// Command castpoint is a distribution point in one program: it boots machines
+// over the network and sends them images by encrypted multicast.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent/command"
+)
+
+// version is stamped by the linker.
+var version = "unknown"
+
+func main() {
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run runs one command line and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return command.Execute(ctx, newRoot(), args, stdout, stderr, exitCode)
+}
+
+// options are the flags that every command has.
+type options struct {
+	data string
+	json bool
+}
+
+func newRoot() *cobra.Command {
+	o := &options{}
+	root := command.Group("castpoint", "Distribution point: network boot and encrypted multicast of images",
+		newServe(o),
+		command.Group("content", "Work with the content library",
+			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentValidate(o), newContentRemove(o)),
+		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMVerify(o)),
+		command.Group("bootenv", "Make boot environments", newBootenvBuild(o)),
+		command.Group("session", "Work with multicast sessions of the running server",
+			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),
+		command.Group("token", "Admit receivers", newTokenCreate(o)),
+		command.NewReceive("castpoint"),
+		newVersion(o),
+	)
+	root.Long = `castpoint is a distribution point in one program: it boots bare machines over the
+network (DHCP or ProxyDHCP, TFTP, HTTP) and sends them WIM images by encrypted
+multicast, to all of them at once.
+
+Admin commands work on the data folder: through the running server when there is
+one, by themselves otherwise.
+
+Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refused.`
+	root.PersistentFlags().StringVar(&o.data, "data", defaultData, "`FOLDER` of the library, certificate and state")
+	return root
+}
+
+// addJSON gives a command that prints data the flag --json.
+func (o *options) addJSON(c *cobra.Command) *cobra.Command {
+	c.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	return c
+}

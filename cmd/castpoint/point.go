@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/tftp"
+	"castpoint/web"
+)
+
+// stopTime bounds a clean stop.
+const stopTime = 5 * time.Second
+
+// point is a distribution point: everything that castpoint serve runs. The order
+// of use is newPoint, listen, run; close at any time.
+type point struct {
+	cfg  config.Config
+	log  *zap.Logger
+	link link
+
+	library *content.Library
+	server  *web.Server
+	loaders *boot.Loaders
+	planner *boot.Policy
+	files   *boot.Files
+	handler *boot.Handler
+	dhcp    *dhcp.Server
+	journal *dhcp.Journal // nil unless addresses are given
+	tftp    *tftp.Server  // nil when switched off
+
+	http, join, admin net.Listener
+	adminToken        string
+}
+
+// serve runs a distribution point until ctx ends, which is no error.
+func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Writer) error {
+	p, err := newPoint(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	if err := p.listen(ctx); err != nil {
+		return err
+	}
+	if err := p.printSummary(out); err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// newPoint opens the data folder and makes all parts. It binds nothing.
+func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
+	p := &point{cfg: cfg, log: log, adminToken: web.NewAdminToken()}
+	if err := loopbackOnly(cfg.Admin); err != nil {
+		return nil, err
+	}
+	if p.link, err = findLink(cfg.Interface); err != nil {
+		return nil, err
+	}
+	joinPort, err := portOf("join", cfg.Join)
+	if err != nil {
+		return nil, err
+	}
+	httpPort, err := portOf("http", cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	sessions := &web.SessionConfig{
+		Interface: p.link.name, Address: p.link.addr, Rate: int64(cfg.Rate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait,
+	}
+	p.server, p.library, err = openData(cfg.Data, web.Config{
+		Sessions: sessions, Version: version, Log: log,
+		JoinURL: "https://" + netip.AddrPortFrom(p.link.addr, joinPort).String(),
+		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
+	if err := p.makeBoot(httpPort); err != nil {
+		return nil, err
+	}
+	return p, p.makeServers()
+}
+
+// makeBoot makes what machines boot from.
+func (p *point) makeBoot(httpPort uint16) (err error) {
+	if p.cfg.BootImage != "" {
+		ct, err := p.library.Get(p.cfg.BootImage)
+		if err != nil {
+			return fmt.Errorf("boot-image: %w; castpoint content list shows what there is", err)
+		}
+		if ct.Kind != content.KindBootImage {
+			return command.Usage("boot-image %s is an %s: choose a boot image", ct.ID, ct.Kind)
+		}
+	}
+	if p.loaders, err = boot.NewLoaders(p.cfg.Loaders...); err != nil {
+		return err
+	}
+	if p.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: p.loaders, HTTPPort: int(httpPort)}); err != nil {
+		return err
+	}
+	var args []string
+	for _, a := range p.cfg.KernelArgs {
+		args = append(args, strings.Fields(a)...)
+	}
+	if p.files, err = boot.NewFiles(boot.FilesConfig{
+		Loaders: p.loaders, Library: p.library, BootImage: p.cfg.BootImage, HTTPPort: int(httpPort),
+		KernelArgs: args, Ticket: p.server.BootToken, Log: p.log.Named("boot"),
+	}); err != nil {
+		return err
+	}
+	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Log: p.log.Named("http")})
+	return err
+}
+
+// makeServers makes the servers of the boot protocols.
+func (p *point) makeServers() (err error) {
+	d := dhcp.Config{Mode: dhcp.Mode(p.cfg.DHCP), Interfaces: []string{p.link.name}, Planner: p.planner, Log: p.log.Named("dhcp")}
+	if d.Mode == dhcp.ModeServer {
+		from, to, err := p.cfg.PoolRange()
+		if err != nil {
+			return err
+		}
+		pool := dhcp.Pool{From: from, To: to}
+		if p.cfg.Router != "" {
+			pool.Routers = []netip.Addr{netip.MustParseAddr(p.cfg.Router)} // Validate has parsed it
+		}
+		for _, a := range p.cfg.DNS {
+			pool.DNS = append(pool.DNS, netip.MustParseAddr(a))
+		}
+		if p.journal, err = dhcp.OpenJournal(filepath.Join(p.cfg.Data, "leases")); err != nil {
+			return err
+		}
+		d.Pools, d.Store = []dhcp.Pool{pool}, p.journal
+	}
+	if p.dhcp, err = dhcp.New(d); err != nil {
+		return err
+	}
+	if p.cfg.TFTP {
+		p.tftp, err = tftp.New(tftp.Config{Open: p.openTFTP, Log: p.log.Named("tftp")})
+	}
+	return err
+}
+
+// portOf is the port of a listener's address.
+func portOf(setting, address string) (uint16, error) {
+	_, port, err := net.SplitHostPort(address)
+	n, parseErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || parseErr != nil || n == 0 {
+		return 0, command.Usage("%s %q: want [ADDRESS]:PORT, as in :8080", setting, address)
+	}
+	return uint16(n), nil
+}
+
+// loopbackOnly keeps the admin API on this host.
+func loopbackOnly(address string) error {
+	if _, err := portOf("admin", address); err != nil {
+		return err
+	}
+	host, _, _ := net.SplitHostPort(address) // portOf has split it
+	if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && a.IsLoopback() {
+		return nil
+	}
+	return command.Usage("admin %q is not on loopback: the admin API has no encryption and stays on this host, as in 127.0.0.1:8069", address)
+}
+
+// openTFTP gives the TFTP server files of the one name space.
+func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
+	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.link.name, Server: r.Local.Addr()})
+	switch {
+	case errors.Is(err, boot.ErrNotFound):
+		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)
+	case errors.Is(err, boot.ErrForbidden):
+		return nil, fmt.Errorf("%w: %s", tftp.ErrForbidden, r.Path)
+	case err != nil:
+		return nil, err
+	}
+	return tftpFile{f}, nil
+}
+
+// tftpFile is a boot file as the TFTP server wants it.
+type tftpFile struct{ *boot.File }
+
+func (f tftpFile) Size() int64 { return f.File.Size }
+
+// run serves until ctx ends or a part fails, then stops everything within
+// stopTime.
+func (p *point) run(ctx context.Context) error {
+	data := p.cfg.Data
+	file := web.AdminFile{Address: p.admin.Addr().String(), Token: p.adminToken, PID: os.Getpid()}
+	if err := web.WriteAdminFile(data, file); err != nil {
+		return err
+	}
+	// A server that no longer runs must not be looked for.
+	gone := func() {
+		if err := web.RemoveAdminFile(data); err != nil {
+			p.log.Warn("admin file not removed", zap.Error(err))
+		}
+	}
+	defer gone()
+
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.dhcp.Serve(ctx) })
+	if p.tftp != nil {
+		group.Go(func() error { return p.tftp.Serve(ctx) })
+	}
+	for _, s := range []struct {
+		server   *http.Server
+		listener net.Listener
+	}{
+		{boot.NewHTTPServer(p.handler, p.log), p.http},
+		{p.server.JoinServer(), tls.NewListener(p.join, p.server.Identity().TLS())},
+		{p.server.AdminServer(p.adminToken), p.admin},
+	} {
+		group.Go(func() error {
+			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
+			}
+			return nil
+		})
+		group.Go(func() error {
+			<-ctx.Done()
+			stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime/2)
+			defer cancel()
+			if s.server.Shutdown(stopping) != nil {
+				return s.server.Close() // transfers that take longer are cut off; members resume
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		<-ctx.Done()
+		gone()
+		p.server.Close() // members are told that their sessions have ended
+		return nil
+	})
+	if err := notify(ctx, "READY=1"); err != nil {
+		p.log.Warn("readiness not reported", zap.Error(err))
+	}
+	p.log.Info("serving", zap.String("interface", p.link.name), zap.Stringer("address", p.link.addr), zap.String("dhcp", p.cfg.DHCP))
+
+	ended := make(chan error, 1)
+	go func() { ended <- group.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	p.log.Info("stopping")
+	if err := notify(context.WithoutCancel(ctx), "STOPPING=1"); err != nil {
+		p.log.Warn("stop not reported", zap.Error(err))
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(stopTime):
+		return fmt.Errorf("something did not stop within %s", stopTime)
+	}
+}
+
+// close gives up everything that was opened and not yet closed by run.
+func (p *point) close() {
+	for _, l := range []net.Listener{p.http, p.join, p.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+	if p.dhcp != nil {
+		_ = p.dhcp.Close()
+	}
+	if p.tftp != nil {
+		_ = p.tftp.Close()
+	}
+	if p.journal != nil {
+		if err := p.journal.Close(); err != nil {
+			p.log.Error("leases not closed", zap.Error(err))
+		}
+	}
+	if p.server != nil {
+		p.server.Close()
+	}
+	if p.library != nil {
+		if err := p.library.Close(); err != nil {
+			p.log.Error("library not closed", zap.Error(err))
+		}
+	}
+}

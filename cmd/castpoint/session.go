@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent"
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+func newSessionList(o *options) *cobra.Command {
+	return o.addJSON(&cobra.Command{
+		Use: "list", Short: "List sessions, those that have ended last", Args: cobra.NoArgs,
+		Example: "  castpoint session list",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var list []web.SessionInfo
+			if err := o.call(cmd.Context(), http.MethodGet, "/sessions", nil, &list); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, list)
+			}
+			if len(list) == 0 {
+				_, err := fmt.Fprintln(out, "no sessions: one begins when the first receiver joins")
+				return err
+			}
+			rows := [][]string{{"ID", "CONTENT", "STATE", "GROUP", "MEMBERS", "DONE", "RATE", "SENT", "REPAIR"}}
+			for _, s := range list {
+				done := 0
+				for _, m := range s.Members {
+					if m.State == "done" {
+						done++
+					}
+				}
+				rows = append(rows, []string{
+					s.ID, s.Content, s.State, s.Group, strconv.Itoa(len(s.Members)), strconv.Itoa(done),
+					agent.Rate(s.Rate), agent.Size(int64(s.Sent)), repairShare(s),
+				})
+			}
+			return table(out, rows)
+		},
+	})
+}
+
+// repairShare is how much of what was sent was repair.
+func repairShare(s web.SessionInfo) string {
+	if s.Sent == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100*float64(s.Repair)/float64(s.Sent))
+}
+
+// call is one request of a command that prints its answer itself.
+func (o *options) call(ctx context.Context, method, path string, body, answer any) error {
+	client, done, err := o.admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return client.Call(ctx, method, path, body, answer)
+}
+
+func newSessionShow(o *options) *cobra.Command {
+	return o.addJSON(&cobra.Command{
+		Use: "show ID", Short: "Show a session and its members", Args: cobra.ExactArgs(1),
+		Long:    "Show prints a session by its id, or the latest session of a content by the content's id.",
+		Example: "  castpoint session show 4f1a09c2\n  castpoint session show win11 --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var s web.SessionInfo
+			if err := o.call(cmd.Context(), http.MethodGet, "/sessions/"+url.PathEscape(args[0]), nil, &s); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			return printSession(cmd.OutOrStdout(), s)
+		},
+	})
+}
+
+func printSession(out io.Writer, s web.SessionInfo) error {
+	rows := [][]string{
+		{"session", s.ID}, {"content", s.Content + ": " + s.Name}, {"state", s.State}, {"group", s.Group},
+		{"size", fmt.Sprintf("%s in %d blocks", agent.Size(s.Size), s.Blocks)},
+		{"sent", fmt.Sprintf("%s, %s of it repair", agent.Size(int64(s.Sent)), repairShare(s))},
+		{"rate", agent.Rate(s.Rate)},
+	}
+	if s.State == "waiting" {
+		wait := fmt.Sprintf("%d members", s.WaitFor)
+		if s.StartsIn > 0 {
+			wait += fmt.Sprintf(", or %.0f s", s.StartsIn)
+		}
+		rows = append(rows, []string{"waits for", wait})
+	}
+	if err := table(out, rows); err != nil {
+		return err
+	}
+	if len(s.Members) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out)
+	rows = [][]string{{"MEMBER", "NAME", "STATE", "BLOCKS", "LOSS", "TIME", "REPAIRED", "UNICAST", "REASON"}}
+	for _, m := range s.Members {
+		rows = append(rows, []string{
+			strconv.FormatUint(uint64(m.ID), 10), m.Name, string(m.State), fmt.Sprintf("%d/%d", m.Complete, s.Blocks),
+			fmt.Sprintf("%.1f%%", 100*m.Loss), (time.Duration(m.Seconds * float64(time.Second))).Round(100 * time.Millisecond).String(),
+			strconv.Itoa(m.Repaired), strconv.Itoa(m.Unicast), orDash(m.Reason),
+		})
+	}
+	return table(out, rows)
+}
+
+func newSessionStart(o *options) *cobra.Command {
+	var req web.StartSession
+	var rate config.Rate
+	var delay, open time.Duration
+	c := o.addJSON(&cobra.Command{
+		Use: "start CONTENT", Short: "Open a session with its own start rule, or start a waiting one",
+		Long: `Start opens a session before its first receiver joins, with a start rule of its own:
+it waits for so many members, or so long after the first. With --now it starts a
+session that is waiting, with the members it has.`,
+		Example: `  castpoint session start win11 --min-clients 20 --delay 2m --rate 400mbit
+  castpoint session start win11 --now`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			req.Content, req.Rate = args[0], int64(rate)
+			req.Delay, req.Open = int(delay/time.Second), int(open/time.Second)
+			var s web.SessionInfo
+			if err := o.call(cmd.Context(), http.MethodPost, "/sessions", req, &s); err != nil {
+				return err
+			}
+			if o.json {
+				return printJSON(cmd.OutOrStdout(), s)
+			}
+			return printSession(cmd.OutOrStdout(), s)
+		},
+	})
+	f := c.Flags()
+	f.IntVar(&req.MinMembers, "min-clients", 0, "start when `N` members have joined")
+	f.DurationVar(&delay, "delay", 0, "start so long after the first member, however many there are")
+	f.Var(&rate, "rate", "`RATE` that it does not exceed, as in 400mbit (default: the server's)")
+	f.DurationVar(&open, "open", 15*time.Minute, "how long to wait for the first member")
+	f.BoolVar(&req.Now, "now", false, "start a waiting session at once")
+	return c
+}
+
+func newSessionCancel(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "cancel ID", Short: "End a session", Args: cobra.ExactArgs(1),
+		Long:    "Cancel ends a session. Its members may join a new one with their tickets: remove the content, or forbid multicast for it, to keep them out.",
+		Example: "  castpoint session cancel 4f1a09c2",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.call(cmd.Context(), http.MethodDelete, "/sessions/"+url.PathEscape(args[0]), nil, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "ended session %s\n", args[0])
+			return err
+		},
+	}
+}
+
+func newSessionKick(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "kick ID MEMBER", Short: "Remove a member from a session", Args: cobra.ExactArgs(2),
+		Long: `Kick ends a member of a session, by number or by name, and takes its ticket away. The
+session's key changes, so the member cannot read what is sent from then on.`,
+		Example: "  castpoint session kick 4f1a09c2 pc-17",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := strings.Join([]string{"/sessions", url.PathEscape(args[0]), "members", url.PathEscape(args[1])}, "/")
+			if err := o.call(cmd.Context(), http.MethodDelete, path, nil, nil); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "removed %s from session %s\n", args[1], args[0])
+			return err
+		},
+	}
+}

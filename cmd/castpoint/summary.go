@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"castpoint/agent"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/dhcp"
+)
+
+// printSummary says what is served, what machines will get, and what to do next.
+func (p *point) printSummary(out io.Writer) error {
+	contents, err := p.library.List()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "castpoint %s serves %s (%s), data in %s\n", version, p.link.name, p.link.addr, p.cfg.Data)
+	for _, s := range []struct {
+		title string
+		rows  [][]string
+	}{
+		{"Listening", p.listening()},
+		{"Answers to machines", p.answers()},
+		{"Content", p.contentRows(contents)},
+		{"Next", p.next(contents)},
+	} {
+		fmt.Fprintf(out, "\n%s\n", s.title)
+		for i := range s.rows {
+			s.rows[i][0] = "  " + s.rows[i][0]
+		}
+		if err := table(out, s.rows); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(out)
+	return err
+}
+
+// at is a listener's address as machines reach it.
+func (p *point) at(l net.Listener) string {
+	ap, err := netip.ParseAddrPort(l.Addr().String())
+	if err != nil {
+		return l.Addr().String()
+	}
+	if ap.Addr().IsUnspecified() {
+		ap = netip.AddrPortFrom(p.link.addr, ap.Port())
+	}
+	return ap.String()
+}
+
+func (p *point) listening() [][]string {
+	var rows [][]string
+	switch dhcp.Mode(p.cfg.DHCP) {
+	case dhcp.ModeProxy:
+		rows = append(rows, []string{"ProxyDHCP", "UDP 67 and 4011", "answers netboot clients only, gives no addresses"})
+	case dhcp.ModeServer:
+		rows = append(rows, []string{"DHCP", "UDP 67 and 4011", "gives " + p.cfg.Pool + " to every client"})
+	default:
+		rows = append(rows, []string{"DHCP", "off", "your DHCP server has to name " + p.link.addr.String() + " as the boot server"})
+	}
+	if p.tftp != nil {
+		rows = append(rows, []string{"TFTP", "UDP " + strconv.Itoa(tftpPort), ""})
+	} else {
+		rows = append(rows, []string{"TFTP", "off", ""})
+	}
+	return append(rows,
+		[]string{"boot HTTP", "http://" + p.at(p.http), ""},
+		[]string{"join", "https://" + p.at(p.join), "pin " + p.server.Identity().Pin.String()},
+		[]string{"admin", "http://" + p.at(p.admin), "this host only"})
+}
+
+// firmwares are the kinds of firmware that people have.
+var firmwares = []struct {
+	name string
+	arch boot.Arch
+	http bool
+}{
+	{"BIOS", boot.ArchBIOS, false},
+	{"UEFI x64", boot.ArchEFIX64, false},
+	{"UEFI x64 HTTP", boot.ArchEFIX64HTTP, true},
+	{"UEFI arm64", boot.ArchEFIARM64, false},
+}
+
+func (p *point) answers() [][]string {
+	var rows [][]string
+	for _, f := range firmwares {
+		plan := p.planner.Plan(boot.Client{
+			Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.link.name, Server: p.link.addr,
+		})
+		switch {
+		case !plan.Serve:
+			rows = append(rows, []string{f.name, "nothing: " + plan.Reason})
+		case p.tftp == nil && !f.http:
+			rows = append(rows, []string{f.name, "nothing: TFTP is off"})
+		default:
+			rows = append(rows, []string{f.name, plan.File})
+		}
+	}
+	return rows
+}
+
+func (p *point) contentRows(contents []*content.Content) [][]string {
+	if len(contents) == 0 {
+		return [][]string{{"none"}}
+	}
+	var rows [][]string
+	for _, c := range contents {
+		note := ""
+		if c.Distribution.Multicast {
+			note = "multicast"
+		}
+		if c.ID == p.cfg.Assign {
+			note += ", every machine that netboots receives it"
+			if p.cfg.Target != "" {
+				note += " on " + p.cfg.Target
+			}
+		}
+		rows = append(rows, []string{c.ID, string(c.Kind), orDash(c.Arch), agent.Size(contentSize(c)), strings.TrimPrefix(note, ", ")})
+	}
+	return rows
+}
+
+// next is what is still missing, or how to go on.
+func (p *point) next(contents []*content.Content) [][]string {
+	var boots, images []*content.Content
+	for _, c := range contents {
+		switch c.Kind {
+		case content.KindBootImage:
+			boots = append(boots, c)
+		case content.KindOSImage:
+			images = append(images, c)
+		}
+	}
+	var rows [][]string
+	if len(boots) == 0 {
+		rows = append(rows, []string{"make a boot image:", "castpoint bootenv build --out bootenv"},
+			[]string{"", "castpoint content add boot-image --kernel bootenv/vmlinuz --initrd bootenv/initrd --arch amd64 --name linux"})
+	}
+	switch {
+	case len(images) == 0:
+		rows = append(rows, []string{"add an image:", "castpoint content add os-image install.wim --multicast"})
+	case p.cfg.Assign == "":
+		rows = append(rows, []string{"admit a receiver:", "castpoint token create --content " + images[0].ID},
+			[]string{"or give it to machines:", "castpoint serve --assign " + images[0].ID + " (nothing is assigned, so they boot, say so, and wait)"})
+	default:
+		rows = append(rows, []string{"switch machines on, then:", "castpoint session list"})
+	}
+	return rows
+}

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent/command"
+	"castpoint/web"
+)
+
+func newTokenCreate(o *options) *cobra.Command {
+	var req web.CreateToken
+	var ttl time.Duration
+	c := o.addJSON(&cobra.Command{
+		Use: "create --content ID", Short: "Make a one-time token for a receiver",
+		Long: `Create makes a token that admits one receiver to one content, once. The server keeps
+its hash only: it is shown here and never again.`,
+		Example: `  castpoint token create --content win11
+  castpoint token create --content win11 --mac 52:54:00:12:34:56 --ttl 2h --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if req.Content == "" {
+				return command.Usage("say which content it is for: --content ID (castpoint content list)")
+			}
+			if ttl < time.Second {
+				return command.Usage("ttl %s: want at least 1s", ttl)
+			}
+			req.TTL = int(ttl / time.Second)
+			client, done, err := o.admin(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			var t web.CreatedToken
+			if err := client.Call(cmd.Context(), http.MethodPost, "/tokens", req, &t); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, t)
+			}
+			server := t.Server
+			if server == "" {
+				server = "https://SERVER:8443"
+			}
+			fmt.Fprintf(out, "token for %s, good until %s, for one use:\n\n  %s\n\nReceive with:\n\n  castpoint receive %s --server %s --pin %s --token %s --out FILE\n",
+				t.Content, t.Expires.Local().Format(time.DateTime), t.Token, t.Content, server, t.Pin, t.Token)
+			return nil
+		},
+	})
+	f := c.Flags()
+	f.StringVar(&req.Content, "content", "", "`ID` or name of the content")
+	f.StringVar(&req.MAC, "mac", "", "`MAC` of the only machine that may use it")
+	f.StringVar(&req.Name, "name", "", "`NAME` of the receiver in tables")
+	f.DurationVar(&ttl, "ttl", 24*time.Hour, "how long it is good for")
+	return c
+}
