@@ -245,7 +245,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 		Group: group, Feedback: netip.AddrPortFrom(k.cfg.Address, conn.Local().Port()),
 		MaxRate: rate, MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
 		KeepTogether: ct.Distribution.MulticastOnly,
-		Log: k.log,
+		Log:          k.log,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start a session of %s: %w", ct.ID, err), conn.Close())
