@@ -245,8 +245,14 @@ func (r *receive) prepare(ctx context.Context, old *state) (err error) {
 
 // run receives until the object is complete and in place.
 func (r *receive) run(ctx context.Context) error {
+	var err error // of the last session; nil while none has failed
 	for pause := firstPause; !r.asm.Complete(); {
-		err := r.session(ctx)
+		if err != nil && !r.stopped { // ranges need no session
+			err = r.again(ctx)
+		}
+		if err == nil || r.stopped {
+			err = r.session(ctx)
+		}
 		if err == nil {
 			continue
 		}
@@ -264,19 +270,8 @@ func (r *receive) run(ctx context.Context) error {
 		}
 		r.report(Event{Kind: EventAgain, Message: err.Error()})
 		if !errors.Is(err, multicast.ErrKeys) {
-			if !sleep(ctx, pause) {
-				continue
-			}
+			sleep(ctx, pause) // the end of ctx is seen in the next round
 			pause = min(2*pause, lastPause)
-		}
-		if r.stopped {
-			continue // ranges need no session
-		}
-		if err := r.again(ctx); err != nil {
-			if final(err) {
-				return r.partly(err)
-			}
-			r.o.Log.Warn("joining again failed", zap.Error(err))
 		}
 	}
 	if err := r.asm.Finish(ctx); err != nil {

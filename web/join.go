@@ -218,7 +218,11 @@ func (s *Server) admit(id, asked, name string) (*cast, *multicast.Admission, err
 		return nil, nil, err
 	}
 	if asked != "" {
-		if other, err := s.library.Get(asked); err != nil || other.ID != ct.ID {
+		other, err := s.contentByID(asked)
+		if err != nil {
+			return nil, nil, err
+		}
+		if other.ID != ct.ID {
 			return nil, nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
 				"the token is for content %s, not for %s", ct.ID, asked)
 		}

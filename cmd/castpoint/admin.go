@@ -43,7 +43,12 @@ func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), e
 				_ = library.Close() // only gives up the lock
 			}, nil
 		}
-		if !errors.Is(err, content.ErrLocked) || time.Now().After(deadline) {
+		switch {
+		case !errors.Is(err, content.ErrLocked):
+			return nil, nil, err
+		case time.Now().After(deadline) && ok:
+			return nil, nil, fmt.Errorf("the server of this data folder does not answer at %s (is it in another network namespace?): %w", f.Address, err)
+		case time.Now().After(deadline):
 			return nil, nil, err
 		}
 		select {

@@ -73,6 +73,9 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	if err := loopbackOnly(cfg.Admin); err != nil {
 		return nil, err
 	}
+	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
 	if p.link, err = findLink(cfg.Interface); err != nil {
 		return nil, err
 	}
@@ -92,7 +95,7 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	sessions := &web.SessionConfig{
 		Interface: p.link.name, Address: p.link.addr, Rate: int64(cfg.Rate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait,
 	}
-	p.server, p.library, err = openData(cfg.Data, web.Config{
+	p.server, p.library, err = openData(p.cfg.Data, web.Config{
 		Sessions: sessions, Version: version, Log: log,
 		JoinURL: "https://" + netip.AddrPortFrom(p.link.addr, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},

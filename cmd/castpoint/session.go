@@ -96,9 +96,12 @@ func printSession(out io.Writer, s web.SessionInfo) error {
 		{"rate", agent.Rate(s.Rate)},
 	}
 	if s.State == "waiting" {
-		wait := fmt.Sprintf("%d members", s.WaitFor)
+		wait := "the first member"
+		if s.WaitFor > 1 {
+			wait = fmt.Sprintf("%d members, %d are here", s.WaitFor, len(s.Members))
+		}
 		if s.StartsIn > 0 {
-			wait += fmt.Sprintf(", or %.0f s", s.StartsIn)
+			wait += fmt.Sprintf(", or %.0f s more", s.StartsIn)
 		}
 		rows = append(rows, []string{"waits for", wait})
 	}
