@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/net/ipv4"
@@ -25,12 +24,6 @@ func newBatchConn(c *net.UDPConn, v6 bool) batchConn {
 	return ipv4.NewPacketConn(c)
 }
 
-// offload is the state of UDP segmentation offload (UDP_SEGMENT, Linux 4.18),
-// shared by all transfers of a server.
-type offload struct {
-	off atomic.Bool
-}
-
 // Limits of one segmented message: UDP_MAX_SEGMENTS of Linux before 6.9, and the
 // 16-bit length of an IP packet.
 const (
@@ -43,8 +36,8 @@ const (
 // buffer. It belongs to one transfer.
 type batcher struct {
 	conn batchConn
-	gso  *offload
-	room int // UDP payload bytes of one IP packet of the path
+	gso  bool // UDP_SEGMENT (Linux 4.18) may be used; ends with the first failure
+	room int  // UDP payload bytes of one IP packet of the path
 
 	addr net.Addr // where to; nil when the socket is connected
 	oob  []byte   // control messages of every datagram; may be empty
@@ -71,7 +64,7 @@ func (b *batcher) sendBlocks(first int64, count, blockSize int, data []byte) err
 		parts[2*i+1] = data[i*blockSize : min((i+1)*blockSize, len(data))]
 	}
 	sent := 0
-	if count > 1 && !b.gso.off.Load() && blockSize+headerSize <= b.room {
+	if count > 1 && b.gso && blockSize+headerSize <= b.room {
 		n, err := b.write(parts, b.perMessage(blockSize), b.segmentOOB(blockSize))
 		switch {
 		case err == nil || passing(err):
@@ -80,7 +73,7 @@ func (b *batcher) sendBlocks(first int64, count, blockSize int, data []byte) err
 			errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOPROTOOPT):
 			// The interface cannot checksum (EIO of udp_send_skb), the kernel knows no
 			// UDP_SEGMENT, or the path MTU fell below the block.
-			b.gso.off.Store(true)
+			b.gso = false
 			sent = n
 		default:
 			return err

@@ -78,7 +78,7 @@ func TestBatch(t *testing.T) {
 
 	t.Run("segmented", func(t *testing.T) {
 		f := &fakeBatch{}
-		b := &batcher{conn: f, gso: new(offload), room: 1472, oob: unix.PktInfo4(&unix.Inet4Pktinfo{})}
+		b := &batcher{conn: f, gso: true, room: 1472, oob: unix.PktInfo4(&unix.Inet4Pktinfo{})}
 		if err := b.sendBlocks(65530, 21, blockSize, data); err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestBatch(t *testing.T) {
 				}
 				return nil
 			}}
-			b := &batcher{conn: f, gso: new(offload), room: 1472}
+			b := &batcher{conn: f, gso: true, room: 1472}
 			for range 2 {
 				f.sent, f.calls = nil, 0
 				if err := b.sendBlocks(65530, 21, blockSize, data); err != nil {
@@ -103,7 +103,7 @@ func TestBatch(t *testing.T) {
 				}
 				check(t, f)
 			}
-			if !b.gso.off.Load() || f.calls != 7 {
+			if b.gso || f.calls != 7 {
 				t.Errorf("tried again: %d calls", f.calls)
 			}
 		})
@@ -117,7 +117,7 @@ func TestBatch(t *testing.T) {
 			}
 			return nil
 		}}
-		b := &batcher{conn: f, gso: new(offload), room: 1472}
+		b := &batcher{conn: f, gso: true, room: 1472}
 		if err := b.sendBlocks(65530, 21, blockSize, data); err != nil {
 			t.Fatal(err)
 		}
@@ -125,17 +125,17 @@ func TestBatch(t *testing.T) {
 	})
 	t.Run("a full queue is a loss", func(t *testing.T) {
 		f := &fakeBatch{fail: func(ipv4.Message) error { return unix.ENOBUFS }}
-		b := &batcher{conn: f, gso: new(offload), room: 1472}
+		b := &batcher{conn: f, gso: true, room: 1472}
 		if err := b.sendBlocks(65530, 21, blockSize, data); err != nil {
 			t.Fatal(err)
 		}
-		if b.gso.off.Load() {
+		if !b.gso {
 			t.Error("segmentation was given up for it")
 		}
 	})
 	t.Run("other errors are told", func(t *testing.T) {
 		f := &fakeBatch{fail: func(ipv4.Message) error { return unix.EPERM }}
-		b := &batcher{conn: f, gso: new(offload), room: 1472}
+		b := &batcher{conn: f, gso: true, room: 1472}
 		if err := b.sendBlocks(65530, 21, blockSize, data); !errors.Is(err, unix.EPERM) {
 			t.Errorf("%v", err)
 		}
@@ -147,7 +147,7 @@ func TestBatch(t *testing.T) {
 			}
 			return nil
 		}}
-		b := &batcher{conn: f, gso: new(offload), room: 1471}
+		b := &batcher{conn: f, gso: true, room: 1471}
 		if err := b.sendBlocks(65530, 21, blockSize, data); err != nil {
 			t.Fatal(err)
 		}

@@ -82,11 +82,12 @@ type Config struct {
 // Tuning. RFC 6298 is the model of the retransmission interval, with limits for
 // a boot network instead of for the Internet.
 const (
-	initialInterval = time.Second            // RFC 6298 section 2.1, before the first measurement
-	minInterval     = 50 * time.Millisecond  // firmware that polls its card is late by up to 20 ms
-	maxInterval     = 4 * time.Second        // no client waits longer than this before it repeats itself
-	lastInterval    = 500 * time.Millisecond // ceiling while only the last ACK is missing
-	lastTries       = 6                      // then the transfer counts as finished, unconfirmed
+	initialInterval = time.Second           // RFC 6298 section 2.1, before the first measurement
+	minInterval     = 50 * time.Millisecond // firmware that polls its card is late by up to 20 ms
+	maxInterval     = 4 * time.Second       // no client waits longer than this before it repeats itself
+	lastInterval    = time.Second           // ceiling while only the last ACK is missing
+	lastWait        = 5 * time.Second       // then the transfer counts as finished, unconfirmed
+	firstTries      = 6                     // answers to a request of which nothing more is heard
 )
 
 // withDefaults checks the configuration and fills in what was left out.

@@ -22,6 +22,7 @@ type listener struct {
 	batch batchConn
 	addr  netip.AddrPort
 	dev   string
+	gso   bool // UDP segmentation offload may be tried
 	stop  atomic.Bool
 
 	strays *rate.Limiter // answers to datagrams of no transfer
@@ -29,14 +30,10 @@ type listener struct {
 
 func newListener(s *Server, conn *net.UDPConn, e Endpoint) *listener {
 	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	l := &listener{
+	return &listener{
 		s: s, conn: conn, batch: newBatchConn(conn, addr.Addr().Is6()), addr: addr, dev: e.Device,
-		strays: rate.NewLimiter(10, 10),
+		gso: !s.cfg.NoOffload && offloadSupported(conn), strays: rate.NewLimiter(10, 10),
 	}
-	if !offloadSupported(conn) {
-		s.gso.off.Store(true)
-	}
-	return l
 }
 
 // maxFailures is how many receive errors in a row end a listener; one alone may
@@ -154,6 +151,6 @@ func (l *listener) link(ctx context.Context, t *transfer) (link, error) {
 	return &socketLink{
 		conn: conn,
 		mtu:  mtu,
-		out:  &batcher{conn: newBatchConn(conn, t.req.Peer.Addr().Is6()), gso: &l.s.gso, room: payloadRoom(t.req.Peer.Addr(), mtu)},
+		out:  &batcher{conn: newBatchConn(conn, t.req.Peer.Addr().Is6()), gso: l.gso, room: payloadRoom(t.req.Peer.Addr(), mtu)},
 	}, nil
 }

@@ -42,7 +42,7 @@ func newPortLink(l *listener, req Request, mtu int) *portLink {
 		timer: time.NewTimer(time.Hour),
 	}
 	p.out = &batcher{
-		conn: l.batch, gso: &l.s.gso, room: payloadRoom(req.Peer.Addr(), mtu), addr: net.UDPAddrFromAddrPort(req.Peer),
+		conn: l.batch, gso: l.gso, room: payloadRoom(req.Peer.Addr(), mtu), addr: net.UDPAddrFromAddrPort(req.Peer),
 	}
 	if local := req.Local.Addr(); !local.IsUnspecified() {
 		p.out.oob = sourceOOB(local, req.Interface)

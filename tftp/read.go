@@ -40,7 +40,7 @@ type reader struct {
 
 	progress time.Time // when something new was acknowledged, or the start
 	refusals int       // how many refused datagrams in a row
-	tries    int       // how often the last flight was repeated
+	known    bool      // the client has answered at least once
 
 	in [256]byte // the client's datagram: ACK, or the beginning of an ERROR
 }
@@ -116,10 +116,10 @@ func (r *reader) offer(ctx context.Context) error {
 			r.setWindow(a)
 			return nil
 		}
-		if time.Since(r.progress) >= r.idle {
+		r.stats.Timeouts++
+		if r.givenUp() {
 			return ErrSilent
 		}
-		r.stats.Timeouts++
 		r.est.expired()
 		again = true
 	}
@@ -184,7 +184,7 @@ func (r *reader) fly(ctx context.Context) error {
 func (r *reader) wait(ctx context.Context) (done bool, err error) {
 	for {
 		interval := r.est.interval()
-		finishing := r.final >= 0 && r.next > r.final
+		finishing := r.known && r.final >= 0 && r.next > r.final
 		if finishing {
 			interval = min(interval, lastInterval)
 		}
@@ -210,12 +210,10 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 				return false, nil
 			}
 			r.stats.Timeouts++
-			if finishing {
-				if r.tries++; r.tries >= lastTries {
-					return true, nil
-				}
+			if finishing && time.Since(r.progress) >= lastWait {
+				return true, nil
 			}
-			if time.Since(r.progress) >= r.idle {
+			if r.givenUp() {
 				return false, ErrSilent
 			}
 			r.est.expired()
@@ -225,6 +223,13 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 			return false, err
 		}
 	}
+}
+
+// givenUp tells whether the client has been silent for too long. One that never
+// answered gets no more than a few answers: its address may be forged, and all
+// that goes there a nuisance.
+func (r *reader) givenUp() bool {
+	return time.Since(r.progress) >= r.idle || !r.known && r.stats.Timeouts >= firstTries
 }
 
 // goBack makes fly start behind the last acknowledged block again.
@@ -264,7 +269,7 @@ func (r *reader) acknowledge(a ack) (again, done bool) {
 	}
 	r.acked = n
 	r.progress = now
-	r.refusals, r.tries = 0, 0
+	r.refusals = 0
 	r.suspect = time.Time{}
 	r.setWindow(a)
 	r.est.progress()
@@ -312,6 +317,7 @@ func (r *reader) receive(ctx context.Context, deadline time.Time) (ack, error) {
 			}
 			return ack{}, err
 		}
+		r.known = true
 		r.heard()
 		if a, ok := parseAck(r.in[:n]); ok {
 			return a, nil

@@ -25,7 +25,6 @@ type Endpoint struct {
 type Server struct {
 	cfg  Config
 	log  *zap.Logger
-	gso  offload
 	rate *rate.Limiter // all transfers together; nil when not limited
 
 	datagrams sync.Pool // of *datagram, for single-port mode
@@ -77,7 +76,6 @@ func New(cfg Config) (*Server, error) {
 		clients: make(map[netip.Addr]*client),
 		served:  make(chan struct{}),
 	}
-	s.gso.off.Store(cfg.NoOffload)
 	s.datagrams.New = func() any { return new(datagram) }
 	return s, nil
 }

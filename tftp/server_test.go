@@ -354,7 +354,10 @@ func TestLimits(t *testing.T) {
 		}
 		first.send(appendError(nil, 8, ""))
 		rec.await(t, Probe, 1)
-		for s.Transfers() > 1 { // the place is free a moment after the event
+		for deadline := time.Now().Add(10 * time.Second); s.Transfers() > 1; { // free a moment after the event
+			if time.Now().After(deadline) {
+				t.Fatal("the place is not free")
+			}
 			time.Sleep(time.Millisecond)
 		}
 		if b := exchange(t, third, rrqBytes("a", "octet", Option{"tsize", "0"})); opcode(b) != opOACK {

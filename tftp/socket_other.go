@@ -6,7 +6,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync/atomic"
 )
 
 // On other systems the server works with what package net offers: one system call
@@ -43,8 +42,6 @@ func dialUDP(ctx context.Context, local, peer netip.AddrPort, _ string) (*net.UD
 
 func offloadSupported(*net.UDPConn) bool { return false }
 
-type offload struct{ off atomic.Bool }
-
 type batchConn = *net.UDPConn
 
 func newBatchConn(c *net.UDPConn, _ bool) batchConn { return c }
@@ -52,7 +49,7 @@ func newBatchConn(c *net.UDPConn, _ bool) batchConn { return c }
 // batcher sends DATA datagrams one by one.
 type batcher struct {
 	conn batchConn
-	gso  *offload
+	gso  bool
 	room int
 	addr net.Addr
 	oob  []byte

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -176,9 +177,14 @@ func (s *Server) publish(e Event) {
 			zap.Duration("duration", e.Stats.Duration), zap.Int("timeouts", e.Stats.Timeouts), zap.Error(e.Err))...)
 	case Refused:
 		fields = append(fields, zap.String("name", printable(e.Request.Name, maxName)), zap.Error(e.Err))
-		if e.Ordinary {
+		switch {
+		case e.Ordinary && strings.HasSuffix(strings.ToLower(e.Request.Path), "skusipolicy.p7b"):
+			// A device that took the mitigation of KB5042562 compares this file with its
+			// firmware, and without it goes on to the next boot option in silence.
+			s.log.Info("request refused, which only matters to devices with the VBS rollback mitigation", fields...)
+		case e.Ordinary:
 			s.log.Debug("request refused, as in every boot", fields...)
-		} else {
+		default:
 			s.log.Warn("request refused", fields...)
 		}
 	}

@@ -172,6 +172,11 @@ func (w *writer) take(payload []byte) (last bool, err error) {
 	w.gap = false
 	last = len(payload) < w.terms.BlockSize
 	if last {
+		if f, ok := w.dst.(*fromNetascii); ok {
+			if err := f.flush(); err != nil {
+				return false, err
+			}
+		}
 		if err := w.upload.Commit(); err != nil {
 			return false, err
 		}
@@ -210,10 +215,13 @@ func (w *writer) acknowledge() error {
 	return w.link.send(w.out)
 }
 
+// dallyTime is longer than the clients' retransmission after a quick network.
+const dallyTime = 500 * time.Millisecond
+
 // dally stays a little while to acknowledge the last block again, should the ACK
 // have been lost (RFC 1350 section 6).
 func (w *writer) dally() {
-	deadline := time.Now().Add(lastInterval)
+	deadline := time.Now().Add(dallyTime)
 	for {
 		n, err := w.link.receive(w.in, deadline)
 		if err != nil {
@@ -259,4 +267,14 @@ func (f *fromNetascii) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// flush writes a CR that ended the file.
+func (f *fromNetascii) flush() error {
+	if !f.cr {
+		return nil
+	}
+	f.cr = false
+	_, err := f.w.Write([]byte{'\r'})
+	return err
 }
