@@ -80,8 +80,9 @@ type Options struct {
 	BlockSize int
 	// WindowSize is how many blocks may be on the way: 1 to 65535.
 	WindowSize int
-	// VariableWindow switches Microsoft's variable window (msftwindow) on or
-	// off; nil leaves it to the boot manager, which asks for it.
+	// VariableWindow lets the boot manager ask for Microsoft's variable window
+	// (TFTP option msftwindow), or forbids it; nil leaves it to the boot manager,
+	// and 10.0.19041 does not ask then.
 	VariableWindow *bool
 	// ClientPort is the client's UDP port for TFTP; 0 leaves it to the boot
 	// manager.
@@ -181,8 +182,9 @@ func ramdisk(o Options) (*Store, error) {
 	manager.Set(ElemTimeout, Integer(o.Timeout/time.Second))
 	manager.Set(ElemDisplayBootMenu, Boolean(o.ShowMenu))
 
+	// No description here: the boot manager would show it in the menu in place of
+	// the entry's own (seen with 10.0.19041).
 	ramdisk := Object{ID: RamdiskOptions(), Type: TypeDeviceOptions}
-	ramdisk.Set(ElemDescription, String("RAM disk options"))
 	ramdisk.Set(ElemSDIDevice, BootDevice())
 	ramdisk.Set(ElemSDIPath, String(o.SDI))
 	ramdisk.Set(ElemTFTPBlockSize, Integer(o.BlockSize))
