@@ -43,6 +43,10 @@ var (
 var (
 	// ErrSilent means that the client stopped answering.
 	ErrSilent = errors.New("the client stopped answering")
+	// ErrStalled means that the client went on to ask for the same block: what is
+	// sent to it does not arrive, typically because a part of the path carries
+	// smaller packets than both ends believe.
+	ErrStalled = errors.New("the client asks for the same block again and again: does the path carry packets of this size?")
 	// ErrPeerClosed means that the client's machine said that nobody listens on
 	// the client's port any more (ICMP port unreachable).
 	ErrPeerClosed = errors.New("the client closed its port")
@@ -101,7 +105,7 @@ func describe(err error, path string) (Code, string) {
 		code, text = CodeExists, named("file exists already")
 	case errors.Is(err, ErrShutdown), errors.Is(err, context.Canceled):
 		code, text = CodeUndefined, ErrShutdown.Error()
-	case errors.Is(err, ErrBusy), errors.Is(err, ErrSilent), errors.Is(err, ErrChanged), errors.Is(err, ErrReplaced):
+	case errors.Is(err, ErrBusy), errors.Is(err, ErrSilent), errors.Is(err, ErrStalled), errors.Is(err, ErrChanged), errors.Is(err, ErrReplaced):
 		code, text = CodeUndefined, err.Error()
 	default:
 		// An unknown error may hold anything: the log has it, the network does not.

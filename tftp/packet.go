@@ -93,7 +93,10 @@ func parseRequest(b []byte) (request, error) {
 	if !ok {
 		return r, fmt.Errorf("%w: the file name has no end", ErrIllegal)
 	}
-	r.name = strings.TrimRight(name, "\xff")
+	for name != "" && name[len(name)-1] == 0xff {
+		name = name[:len(name)-1]
+	}
+	r.name = name
 	mode, rest, ok := cutString(rest)
 	if !ok {
 		return r, fmt.Errorf("%w: the transfer mode has no end", ErrIllegal)

@@ -38,9 +38,11 @@ type reader struct {
 	suspect time.Time // when a complaint will be believed; zero when there is none
 	pacer   pacer
 
-	progress time.Time // when something new was acknowledged, or the start
-	refusals int       // how many refused datagrams in a row
-	known    bool      // the client has answered at least once
+	progress   time.Time // when something new was acknowledged, or the start
+	complaints int       // believed since then
+	heardSince bool      // something came from the client since then
+	refusals   int       // how many refused datagrams in a row
+	known      bool      // the client has answered at least once
 
 	in [256]byte // the client's datagram: ACK, or the beginning of an ERROR
 }
@@ -51,7 +53,7 @@ const maxRefusals = 3
 
 // run carries the transfer out. It returns nil when the last block was
 // acknowledged or may be taken as such; *PeerError, ErrPeerClosed, ErrSilent,
-// the cause of ctx's end, or an error of the file or the network otherwise.
+// ErrStalled, the cause of ctx's end, or an error of the file or the network otherwise.
 func (r *reader) run(ctx context.Context) error {
 	r.final = -1
 	r.window = r.terms.Window
@@ -112,13 +114,13 @@ func (r *reader) offer(ctx context.Context) error {
 				r.est.sample(now.Sub(sent))
 			}
 			r.est.progress()
-			r.progress = now
+			r.progress, r.heardSince = now, false
 			r.setWindow(a)
 			return nil
 		}
 		r.stats.Timeouts++
-		if r.givenUp() {
-			return ErrSilent
+		if err := r.givenUp(); err != nil {
+			return err
 		}
 		r.est.expired()
 		again = true
@@ -206,30 +208,33 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if complaint {
 				r.stats.GoBacks++
-				r.goBack()
-				return false, nil
+				r.complaints++
+			} else {
+				r.stats.Timeouts++
+				r.est.expired()
+				if finishing && !r.heardSince && time.Since(r.progress) >= lastWait {
+					return true, nil
+				}
 			}
-			r.stats.Timeouts++
-			if finishing && time.Since(r.progress) >= lastWait {
-				return true, nil
-			}
-			if r.givenUp() {
-				return false, ErrSilent
-			}
-			r.est.expired()
 			r.goBack()
-			return false, nil
+			return false, r.givenUp()
 		default:
 			return false, err
 		}
 	}
 }
 
-// givenUp tells whether the client has been silent for too long. One that never
-// answered gets no more than a few answers: its address may be forged, and all
-// that goes there a nuisance.
-func (r *reader) givenUp() bool {
-	return time.Since(r.progress) >= r.idle || !r.known && r.stats.Timeouts >= firstTries
+// givenUp returns an error when nothing new was acknowledged for too long. A client
+// that never answered gets no more than a few answers: its address may be forged,
+// and all that goes there a nuisance.
+func (r *reader) givenUp() error {
+	switch {
+	case time.Since(r.progress) < r.idle && (r.known || r.stats.Timeouts < firstTries):
+		return nil
+	case r.heardSince:
+		return ErrStalled
+	}
+	return ErrSilent
 }
 
 // goBack makes fly start behind the last acknowledged block again.
@@ -251,7 +256,8 @@ func (r *reader) goBack() {
 // going back at once would then send everything twice, and make more of these
 // ACKs: the sorcerer's apprentice of RFC 1123 section 4.2.3.1, a window at a time.
 // So a complaint is believed only when nothing new is acknowledged for about a
-// round trip after it. In lock-step the timer alone repeats blocks.
+// round trip after it, and twice as long each time that believing it did not help.
+// In lock-step the timer alone repeats blocks.
 func (r *reader) acknowledge(a ack) (again, done bool) {
 	// The nearest block with this number, before or behind: up to 32767 either way.
 	n := r.acked + int64(int16(a.block-uint16(r.acked)))
@@ -263,13 +269,13 @@ func (r *reader) acknowledge(a ack) (again, done bool) {
 	if n == r.acked {
 		r.stats.DuplicateACKs++
 		if r.window > 1 && r.next > r.acked+1 && r.suspect.IsZero() {
-			r.suspect = now.Add(r.est.patience())
+			r.suspect = now.Add(r.est.patience() << min(r.complaints, 12))
 		}
 		return false, false
 	}
 	r.acked = n
 	r.progress = now
-	r.refusals = 0
+	r.refusals, r.complaints, r.heardSince = 0, 0, false
 	r.suspect = time.Time{}
 	r.setWindow(a)
 	r.est.progress()
@@ -279,7 +285,7 @@ func (r *reader) acknowledge(a ack) (again, done bool) {
 	}
 	if n < r.next-1 {
 		r.flight = now
-		r.suspect = now.Add(r.est.patience())
+		r.suspect = now.Add(r.est.patience() << min(r.complaints, 12))
 		return r.next <= n+int64(r.window), false
 	}
 	if n > r.resent {
@@ -317,7 +323,7 @@ func (r *reader) receive(ctx context.Context, deadline time.Time) (ack, error) {
 			}
 			return ack{}, err
 		}
-		r.known = true
+		r.known, r.heardSince = true, true
 		r.heard()
 		if a, ok := parseAck(r.in[:n]); ok {
 			return a, nil

@@ -683,3 +683,34 @@ func TestForgedAddress(t *testing.T) {
 		})
 	}
 }
+
+// TestBlackHole: one block never arrives, whatever the client says about it. The
+// server gives up after the idle timeout, and does not fill the network until then.
+func TestBlackHole(t *testing.T) {
+	for _, window := range []int{1, 8, 64} {
+		for _, h := range []habit{ackGapOnce, ackEveryGap, ackNothing} {
+			t.Run(fmt.Sprintf("window %d, habit %d", window, h), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n := newSimNet(1)
+					n.minDelay, n.maxDelay = 100*time.Microsecond, 100*time.Microsecond
+					n.dropData = func(b []byte, _ int) bool {
+						block, _, ok := parseData(b)
+						return ok && block == 100
+					}
+					c := &testClient{options: []Option{{"windowsize", strconv.Itoa(window)}}, habit: h, timeout: time.Second}
+					start := time.Now()
+					stats, serverErr, _ := n.runWithoutClient(t, randomBytes(200_000), c)
+					if !errors.Is(serverErr, ErrStalled) {
+						t.Errorf("%v", serverErr)
+					}
+					if took := time.Since(start); took < 29*time.Second || took > 40*time.Second {
+						t.Errorf("took %v", took)
+					}
+					if limit := int64(400 + 60*window); stats.Sent > limit {
+						t.Errorf("sent %d datagrams, want at most %d: %+v", stats.Sent, limit, stats)
+					}
+				})
+			})
+		}
+	}
+}

@@ -29,7 +29,7 @@ func put(w wire, data []byte, options []Option, answered func([]Option)) error {
 	}
 	for tries := 0; tries < 100; {
 		n, err := w.receive(buf, time.Now().Add(200*time.Millisecond))
-		next := acked
+		var next int64
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			tries++
