@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -30,6 +31,7 @@ type Options struct {
 	// the server.
 	Interface string
 	Name      string // what this member is called; "" takes the host name
+	MAC       string // of the card that the machine booted from; "" when that is not known
 	NoUnicast bool   // never fall back to unicast
 	// Silence is how long to wait for the first datagram; 0 means 5 s.
 	Silence time.Duration
@@ -109,7 +111,7 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.client, err = newClient(o.Server, o.Pin, hardwareAddresses()); err != nil {
+	if r.client, err = newClient(o.Server, o.Pin, hardwareAddresses(o.MAC)); err != nil {
 		return nil, err
 	}
 	defer r.client.close()
@@ -134,13 +136,16 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 	return &r.res, nil
 }
 
-// hardwareAddresses are those of this machine's network cards.
-func hardwareAddresses() []string {
+// hardwareAddresses are those of this machine's network cards, the one it booted
+// from first.
+func hardwareAddresses(booted string) (macs []string) {
+	if booted != "" {
+		macs = append(macs, strings.ToLower(booted))
+	}
 	all, err := net.Interfaces()
 	if err != nil {
-		return nil
+		return macs
 	}
-	var macs []string
 	for _, i := range all {
 		if len(i.HardwareAddr) == 6 && i.Flags&net.FlagLoopback == 0 {
 			macs = append(macs, i.HardwareAddr.String())

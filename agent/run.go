@@ -84,11 +84,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	macs := hardwareAddresses()
-	if o.Boot.MAC != "" {
-		macs = append([]string{strings.ToLower(o.Boot.MAC)}, macs...)
-	}
-	c, err := newClient(o.Boot.Server, o.Boot.Pin, macs)
+	c, err := newClient(o.Boot.Server, o.Boot.Pin, hardwareAddresses(o.Boot.MAC))
 	if err != nil {
 		return err
 	}
@@ -106,7 +102,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	post := newPoster(ctx, c, o)
 	_, err = Receive(ctx, Options{
 		Server: o.Boot.Server, Pin: o.Boot.Pin, Token: o.Boot.Token, Content: p.Content,
-		Out: out, Force: true, Name: o.Boot.MAC, Log: o.Log,
+		Out: out, Force: true, Name: o.Boot.MAC, MAC: o.Boot.MAC, Log: o.Log,
 		Report: func(e Event) {
 			o.Report(e)
 			post.add(p.Content, e)
@@ -143,7 +139,7 @@ func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy
 			pause = time.Duration(p.Poll) * time.Second
 		}
 		if !sleep(ctx, pause) {
-			return nil, ctx.Err()
+			return nil, errors.New("interrupted while waiting for something to do")
 		}
 	}
 }

@@ -194,7 +194,7 @@ func (s *Server) enrol(hash string, m membership) {
 	s.members[hash] = m
 	s.mu.Unlock()
 	if had {
-		old.cast.Leave(old.member, multicast.LeaveRequest{Reason: "joined again"})
+		old.cast.Leave(old.member, multicast.LeaveRequest{Reason: reasonAgain})
 	}
 }
 

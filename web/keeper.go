@@ -377,12 +377,17 @@ func (c *cast) left(member uint32, req multicast.LeaveRequest) {
 	}
 }
 
+// reasonAgain is why a member ends whose ticket has joined again.
+const reasonAgain = "joined again"
+
 // memberUnicast is the state of a member that took to unicast; the session knows
 // nothing of it.
 const memberUnicast multicast.MemberState = "unicast"
 
 func (c *cast) info() SessionInfo {
 	info := SessionInfo{Content: c.content.ID, Name: c.content.Name, SessionStatus: c.Status()}
+	// A member that joined again is the same machine under a new number.
+	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == reasonAgain })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range info.Members {
