@@ -14,7 +14,6 @@ import (
 	"castpoint/boot"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
-	"golang.org/x/net/bpf"
 )
 
 // sent is a transport that keeps what is sent.
@@ -327,40 +326,6 @@ func TestARPProbe(t *testing.T) {
 	mac, a, ok := arpSender(b[14:])
 	if !ok || !bytes.Equal(mac, testMAC(1)) || a.String() != "0.0.0.0" {
 		t.Errorf("sender %s %s", mac, a)
-	}
-}
-
-// The filter runs in a virtual machine here as it does in the kernel.
-func TestUDPFilter(t *testing.T) {
-	vm, err := bpf.NewVM(udpFilter(67))
-	if err != nil {
-		t.Fatal(err)
-	}
-	from := netip.MustParseAddrPort("0.0.0.0:68")
-	packet := func(to string, change func([]byte)) []byte {
-		b := appendUDP(nil, from, netip.MustParseAddrPort(to), []byte("x"))
-		if change != nil {
-			change(b)
-		}
-		return b
-	}
-	options := append([]byte{0x46}, packet("10.77.0.1:67", nil)[1:20]...)
-	options = append(append(options, 0, 0, 0, 0), packet("10.77.0.1:67", nil)[20:]...)
-	for name, c := range map[string]struct {
-		b    []byte
-		pass bool
-	}{
-		"to the port":        {packet("10.77.0.1:67", nil), true},
-		"with IP options":    {options, true},
-		"to another":         {packet("10.77.0.1:68", nil), false},
-		"TCP":                {packet("10.77.0.1:67", func(b []byte) { b[9] = 6 }), false},
-		"a later fragment":   {packet("10.77.0.1:67", func(b []byte) { b[7] = 1 }), false},
-		"the first fragment": {packet("10.77.0.1:67", func(b []byte) { b[6] = 0x20 }), false},
-	} {
-		n, err := vm.Run(c.b)
-		if err != nil || (n > 0) != c.pass {
-			t.Errorf("%s: passes %d bytes, %v", name, n, err)
-		}
 	}
 }
 

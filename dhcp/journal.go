@@ -38,6 +38,7 @@ const (
 // ended.
 type Journal struct {
 	path string
+	lock *os.File // path + ".lock"; held from OpenJournal to Close
 
 	mu    sync.Mutex
 	file  *os.File
@@ -59,15 +60,20 @@ type record struct {
 	Gone bool `json:"gone,omitempty"`
 }
 
-// OpenJournal opens the file, or makes it. A file of another format is an
-// error, never overwritten.
+// OpenJournal opens the file, or makes it, and keeps other processes from it. A
+// file of another format is an error, never overwritten.
 func OpenJournal(path string) (*Journal, error) {
-	j := &Journal{path: path, live: map[netip.Addr]Lease{}, stop: make(chan struct{})}
-	if err := j.read(); err != nil {
-		return nil, err
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, fmt.Errorf("open leases %s: %w", path, err)
 	}
-	// A fresh file each time: the end of the old one may be a torn line.
-	if err := j.compact(); err != nil {
+	j := &Journal{path: path, lock: lock, live: map[netip.Addr]Lease{}, stop: make(chan struct{})}
+	if err = j.read(); err == nil {
+		// A fresh file each time: the end of the old one may be a torn line.
+		err = j.compact()
+	}
+	if err != nil {
+		_ = lock.Close()
 		return nil, err
 	}
 	j.syncing.Go(j.serveSync)
@@ -297,5 +303,5 @@ func (j *Journal) Close() error {
 	}
 	close(j.stop)
 	j.syncing.Wait()
-	return errors.Join(file.Sync(), file.Close())
+	return errors.Join(file.Sync(), file.Close(), j.lock.Close())
 }

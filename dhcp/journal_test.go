@@ -62,6 +62,9 @@ func TestJournalKeepsLeases(t *testing.T) {
 		t.Error("a closed journal takes leases")
 	}
 	again := openJournal(t, path)
+	if _, err := OpenJournal(path); err == nil || !strings.Contains(err.Error(), "another castpoint") {
+		t.Errorf("opened twice: %v", err)
+	}
 	got := loaded(t, again)
 	if len(got) != 4 || again.Damaged != 0 {
 		t.Fatalf("%d leases, %d damaged lines", len(got), again.Damaged)

@@ -276,8 +276,8 @@ func (s *Server) Serve(ctx context.Context) error {
 	return s.Close()
 }
 
-// Close releases the sockets. Serve does it when it ends; calling it twice does
-// no harm.
+// Close releases what Listen opened, for a server that is not going to serve.
+// Serve does it when it ends; doing it twice does no harm.
 func (s *Server) Close() error {
 	s.closeSockets()
 	var err error
@@ -387,6 +387,9 @@ func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
 	for j := range queue {
 		packet, err := Parse(j.buffer[:j.length])
 		s.buffers <- j.buffer
+		if ctx.Err() != nil {
+			continue // the sockets are closed: nothing can be answered any more
+		}
 		if err != nil {
 			s.malformed.Add(1)
 			continue

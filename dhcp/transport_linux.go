@@ -108,7 +108,7 @@ func sourceOf(a net.Addr) netip.AddrPort {
 // the same host, and to see what other servers answer.
 type tap struct {
 	packets *os.File // packet socket
-	raw     int      // raw IP socket for sending; -1 when the tap only listens
+	raw     *os.File // raw IP socket for sending; nil when the tap only listens
 }
 
 // openTap needs CAP_NET_RAW.
@@ -126,7 +126,7 @@ func openTap(name string, port uint16, sends bool) (*tap, error) {
 	if err != nil {
 		return fail(err)
 	}
-	t := &tap{packets: os.NewFile(uintptr(fd), "packet"), raw: -1}
+	t := &tap{packets: os.NewFile(uintptr(fd), "packet")}
 	err = attach(fd, udpFilter(port))
 	if err == nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
@@ -142,19 +142,19 @@ func openTap(name string, port uint16, sends bool) (*tap, error) {
 	return t, nil
 }
 
-func openRaw(name string) (int, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+func openRaw(name string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
 	if err := errors.Join(
 		unix.SetsockoptString(fd, unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1),
 	); err != nil {
 		_ = unix.Close(fd)
-		return -1, err
+		return nil, err
 	}
-	return fd, nil
+	return os.NewFile(uintptr(fd), "raw IP"), nil
 }
 
 func networkOrder(v uint16) uint16 { return v<<8 | v>>8 }
@@ -211,15 +211,25 @@ func (t *tap) receive(take func([]byte, received) []byte) error {
 // transmit lets the kernel find the next hop: the packet is whole from the IP
 // header on.
 func (t *tap) transmit(packet []byte, from, to netip.AddrPort, _ int) error {
-	return unix.Sendto(t.raw, appendUDP(nil, from, to, packet), 0, &unix.SockaddrInet4{Addr: to.Addr().As4()})
+	raw, err := t.raw.SyscallConn()
+	if err != nil {
+		return err
+	}
+	datagram := appendUDP(nil, from, to, packet)
+	var failed error
+	err = raw.Write(func(fd uintptr) bool {
+		failed = unix.Sendto(int(fd), datagram, 0, &unix.SockaddrInet4{Addr: to.Addr().As4()})
+		return !errors.Is(failed, unix.EAGAIN)
+	})
+	return errors.Join(err, failed)
 }
 
 func (t *tap) Close() error {
-	var err error
-	if t.raw >= 0 {
-		err = unix.Close(t.raw)
+	err := t.packets.Close()
+	if t.raw != nil {
+		err = errors.Join(err, t.raw.Close())
 	}
-	return errors.Join(t.packets.Close(), err)
+	return err
 }
 
 // frames sends whole Ethernet frames.
