@@ -98,7 +98,7 @@ type Keeper struct {
 	closed bool
 	live   map[content.Digest]*cast
 	ended  []SessionInfo // oldest first
-	next   int           // where the search for a free group begins
+	next   int           // where the search for a free group began last
 }
 
 // cast is one running session with what belongs to it.
@@ -132,7 +132,7 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 	if log == nil {
 		log = zap.NewNop()
 	}
-	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[content.Digest]*cast)}
+	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[content.Digest]*cast), next: -1}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -256,43 +256,41 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 	}, nil
 }
 
-// openGroup takes the next group and port that no session uses and that the
-// system lets us have.
+// openGroup takes a group that no session uses and a port that the system lets
+// us have: a sender binds the port for the reports of its members.
 func (k *Keeper) openGroup() (*netio.GroupSender, netip.AddrPort, error) {
-	tries := max(k.cfg.Groups, k.cfg.Ports)
-	var last error
-	for range tries {
-		n := k.next
-		k.next = (k.next + 1) % (k.cfg.Groups * k.cfg.Ports)
-		group := netip.AddrPortFrom(addrAfter(k.cfg.FirstGroup, n%k.cfg.Groups), k.cfg.FirstPort+uint16(n%k.cfg.Ports))
-		if k.taken(group) {
-			continue
-		}
-		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: k.cfg.Interface, Group: group, TTL: k.cfg.TTL})
-		if err == nil {
-			return conn, group, nil
-		}
-		last = err
-		if !errors.Is(err, syscall.EADDRINUSE) {
+	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
+	for _, c := range k.live {
+		groups[c.group.Addr()], ports[c.group.Port()] = true, true
+	}
+	// Each search begins behind the last find: a receiver that has not noticed
+	// the end of its session is left in peace.
+	k.next++
+	full := problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until one has ended, or cancel one",
+		"all %d groups or %d ports are in use by sessions", k.cfg.Groups, k.cfg.Ports)
+	var addr netip.Addr
+	for i := range k.cfg.Groups {
+		if a := addrAfter(k.cfg.FirstGroup, (k.next+i)%k.cfg.Groups); !groups[a] {
+			addr = a
 			break
 		}
 	}
-	if last == nil {
-		last = problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until one has ended, or cancel one",
-			"all %d multicast ports are in use by sessions", k.cfg.Ports)
+	if !addr.IsValid() {
+		return nil, netip.AddrPort{}, full
 	}
-	return nil, netip.AddrPort{}, last
-}
-
-// taken says whether a session has the group or the port: a sender binds the
-// port for the reports of its members.
-func (k *Keeper) taken(group netip.AddrPort) bool {
-	for _, c := range k.live {
-		if c.group.Addr() == group.Addr() || c.group.Port() == group.Port() {
-			return true
+	for i := range k.cfg.Ports {
+		port := k.cfg.FirstPort + uint16((k.next+i)%k.cfg.Ports)
+		if ports[port] {
+			continue
 		}
+		group := netip.AddrPortFrom(addr, port)
+		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: k.cfg.Interface, Group: group, TTL: k.cfg.TTL})
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		return conn, group, err
 	}
-	return false
+	return nil, netip.AddrPort{}, full
 }
 
 // addrAfter is the address n behind a.

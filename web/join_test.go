@@ -1,0 +1,287 @@
+package web
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"castpoint/agent/protocol"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/multicast"
+)
+
+func TestJoinByTokenOnce(t *testing.T) {
+	p := newPoint(t, free, nil)
+	token := p.token(t, Token{})
+	adm := p.joins(t, multicast.JoinRequest{Content: "image", Token: token, Name: "pc-1"})
+	if adm.Object.Size != int64(len(p.data)) || adm.Object.SHA256 != p.ct.Files[0].Digest.String() || adm.Ticket == "" ||
+		len(adm.Keys) != 1 || len(adm.Member.Key) != 32 || adm.FileName != "image.bin" || adm.MulticastOnly {
+		t.Errorf("admission %+v", adm)
+	}
+	if f := adm.Session.Feedback; f.Addr() != netip.MustParseAddr("127.0.0.1") || f.Port() != adm.Session.Group.Port() {
+		t.Errorf("feedback %s, group %s", f, adm.Session.Group)
+	}
+	problem := p.refused(t, 403, protocol.CodeTokenUsed, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: token, Name: "pc-2"})
+	if !strings.Contains(problem.Detail, "token was already used at ") || !strings.HasSuffix(problem.Detail, "by pc-1") {
+		t.Error(problem.Detail)
+	}
+	// The second member comes into the same session.
+	second := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc-2"})
+	if second.Session.ID != adm.Session.ID || second.Member.ID == adm.Member.ID || second.Ticket == adm.Ticket {
+		t.Errorf("second %+v, first %+v", second.Session, adm.Session)
+	}
+	// A ticket readmits, without a second entry for the same machine.
+	again := p.joins(t, multicast.JoinRequest{Ticket: adm.Ticket})
+	if again.Ticket != adm.Ticket || again.Session.ID != adm.Session.ID || again.Member.ID == adm.Member.ID {
+		t.Errorf("again %+v", again)
+	}
+	list := p.keeper.list()
+	if len(list) != 1 || len(list[0].Members) != 2 || list[0].Content != p.ct.ID {
+		t.Errorf("sessions %+v", list)
+	}
+}
+
+func TestJoinRefusals(t *testing.T) {
+	p := newPoint(t, free, nil)
+	other, _ := addImage(t, p.lib, "other", 1000, content.Distribution{})
+	join := func(status int, code string, req any, header ...string) *protocol.Problem {
+		t.Helper()
+		return p.refused(t, status, code, http.MethodPost, multicast.PathJoin, "", req, header...)
+	}
+	join(400, "", multicast.JoinRequest{})
+	join(400, "", multicast.JoinRequest{Token: "a", Ticket: "b"})
+	join(400, "", []byte("{"))
+	join(400, "", []byte(`{"tokin":"x"}`))
+	join(413, "", []byte(`{"token":"`+strings.Repeat("x", maxJoinBody)+`"}`))
+	join(403, protocol.CodeTokenUnknown, multicast.JoinRequest{Token: "abc"})
+	join(403, protocol.CodeTicketUnknown, multicast.JoinRequest{Ticket: "abc"})
+
+	token := p.token(t, Token{})
+	join(404, protocol.CodeNotFound, multicast.JoinRequest{Token: token, Content: "nothing"})
+	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: token, Content: "other"})
+	if hint := join(403, protocol.CodeRefused, multicast.JoinRequest{Token: p.token(t, Token{Content: other.ID})}).Hint; !strings.Contains(hint, "content set other --multicast") {
+		t.Error(hint)
+	}
+	bound := p.token(t, Token{MAC: "52:54:00:aa:00:01"})
+	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: bound})
+	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: bound}, protocol.HeaderMAC, "52:54:00:aa:00:02, rubbish")
+	p.joins(t, multicast.JoinRequest{Token: bound}, protocol.HeaderMAC, "52:54:00:aa:00:02, 52-54-00-AA-00-01")
+
+	// None of the refusals has used the token up.
+	p.joins(t, multicast.JoinRequest{Token: token})
+
+	boots := p.token(t, Token{Boot: true})
+	if hint := join(403, protocol.CodeRefused, multicast.JoinRequest{Token: boots}).Hint; !strings.Contains(hint, "--assign") {
+		t.Error(hint)
+	}
+}
+
+func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
+	p := newPoint(t, free, nil)
+	for _, path := range []string{"/", AdminPrefix + "/contents", AdminPrefix + "/status", "/v1", "/v1/join/x"} {
+		if status, _ := p.do(t, http.MethodGet, path, "", nil); status != http.StatusNotFound {
+			t.Errorf("GET %s answered %d", path, status)
+		}
+	}
+}
+
+func TestJoinListenerIsTLS13Only(t *testing.T) {
+	p := newPoint(t, free, nil)
+	_, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		t.Error("TLS 1.2 was accepted")
+	}
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if pin := protocol.NewPin(conn.ConnectionState().PeerCertificates[0].Raw); pin != p.Identity().Pin {
+		t.Errorf("pin %s, identity says %s", pin, p.Identity().Pin)
+	}
+}
+
+func TestGuessingIsSlowedDown(t *testing.T) {
+	p := newPoint(t, free, nil)
+	token := p.token(t, Token{})
+	for range failBurst {
+		p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: "guess"})
+	}
+	p.refused(t, 429, protocol.CodeTooMany, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: "guess"})
+	p.refused(t, 429, protocol.CodeTooMany, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: token})
+}
+
+func TestSourceOfIPv6IsItsNetwork(t *testing.T) {
+	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2:3:4:5")
+	c := netip.MustParseAddr("2001:db8:0:1::1")
+	if source(a) != source(b) || source(a) == source(c) {
+		t.Error(source(a), source(b), source(c))
+	}
+	if source(netip.MustParseAddr("::ffff:192.0.2.1")) != netip.MustParseAddr("192.0.2.1") {
+		t.Error("a mapped address is IPv4")
+	}
+}
+
+func TestObject(t *testing.T) {
+	p := newPoint(t, free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{})})
+	path := multicast.PathObject + adm.Object.SHA256
+	status, body := p.do(t, http.MethodGet, path, adm.Ticket, nil, "Range", "bytes=1000-180223")
+	if status != http.StatusPartialContent || !bytes.Equal(body, p.data[1000:180224]) {
+		t.Errorf("range: %d, %d bytes", status, len(body))
+	}
+	if status, body := p.do(t, http.MethodGet, path, adm.Ticket, nil); status != http.StatusOK || !bytes.Equal(body, p.data) {
+		t.Errorf("whole: %d, %d bytes", status, len(body))
+	}
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, path, "", nil)
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, path, p.token(t, Token{}), nil)
+	p.refused(t, 403, protocol.CodeTokenOther, http.MethodGet, multicast.PathObject+strings.Repeat("0", 64), adm.Ticket, nil)
+	if m := p.keeper.list()[0].Members[0]; m.State != memberUnicast {
+		t.Errorf("member %+v", m)
+	}
+	if status, b := p.do(t, http.MethodPost, multicast.PathLeave, adm.Ticket, multicast.LeaveRequest{Complete: true, Unicast: 3}); status != http.StatusNoContent {
+		t.Fatalf("leave: %d %s", status, b)
+	}
+	if m := p.keeper.list()[0].Members[0]; m.State != multicast.MemberDone || m.Unicast != 3 {
+		t.Errorf("member %+v", m)
+	}
+}
+
+func TestMulticastOnlyRefusesUnicast(t *testing.T) {
+	p := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{})})
+	if !adm.MulticastOnly {
+		t.Error("the admission does not say it")
+	}
+	p.refused(t, 403, protocol.CodeRefused, http.MethodGet, multicast.PathObject+adm.Object.SHA256, adm.Ticket, nil)
+}
+
+func TestKickTakesTheTicketAway(t *testing.T) {
+	p := newPoint(t, free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc"})
+	c, err := p.keeper.find(p.keeper.list()[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.kick(c, adm.Member.ID); err != nil {
+		t.Fatal(err)
+	}
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, multicast.PathObject+adm.Object.SHA256, adm.Ticket, nil)
+	wantCode(t, p.kick(c, adm.Member.ID+1), protocol.CodeNotFound)
+}
+
+func TestTicketAfterARestartOfTheServer(t *testing.T) {
+	p := newPoint(t, free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc"})
+	p.Close()
+	p.refused(t, 503, "", http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
+	next, err := New(p.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	if next.Identity().Pin != p.Identity().Pin {
+		t.Error("the pin has changed")
+	}
+	again, err := next.join(multicast.JoinRequest{Ticket: adm.Ticket}, netip.Addr{}, nil)
+	if err != nil || again.Object.SHA256 != adm.Object.SHA256 || again.Session.ID == adm.Session.ID {
+		t.Errorf("%+v, %v", again, err)
+	}
+}
+
+func TestPolicyAndEvents(t *testing.T) {
+	p := newPoint(t, free, nil)
+	boots := p.token(t, Token{Boot: true, MAC: "52:54:00:aa:00:01", Name: "52-54-00-aa-00-01"})
+	policy := func(secret string) (got protocol.Policy) {
+		t.Helper()
+		status, body := p.do(t, http.MethodGet, protocol.PathPolicy, secret, nil)
+		if err := json.Unmarshal(body, &got); err != nil || status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+		return got
+	}
+	if got := policy(boots); got.Action != protocol.ActionWait || got.Poll == 0 || !strings.Contains(got.Message, "--assign") {
+		t.Errorf("nothing is assigned: %+v", got)
+	}
+	p.cfg.Assign = Assignment{Content: p.ct.ID, Target: "/dev/sda", After: protocol.AfterReboot}
+	want := protocol.Policy{Action: protocol.ActionReceive, Content: p.ct.ID, Size: int64(len(p.data)), Target: "/dev/sda",
+		After: protocol.AfterReboot, Message: "this machine receives image"}
+	if got := policy(boots); got != want {
+		t.Errorf("got %+v", got)
+	}
+	adm := p.joins(t, multicast.JoinRequest{Token: boots}, protocol.HeaderMAC, "52:54:00:aa:00:01")
+	if got := policy(boots); got != want {
+		t.Errorf("a used token must still have its policy: %+v", got)
+	}
+	for _, secret := range []string{boots, adm.Ticket} {
+		if status, b := p.do(t, http.MethodPost, protocol.PathEvents, secret, protocol.Event{Kind: "done", Name: "liar", Message: "a\nb\x1b[2J"}); status != http.StatusNoContent {
+			t.Fatalf("%d %s", status, b)
+		}
+	}
+	if len(p.events) != 2 || p.events[0].MAC != "52:54:00:aa:00:01" || p.events[0].Name == "liar" || p.events[0].Message != "ab[2J" || p.events[0].Remote != "127.0.0.1" {
+		t.Errorf("%+v", p.events)
+	}
+	p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodGet, protocol.PathPolicy, "", nil)
+	p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodPost, protocol.PathEvents, "abc", protocol.Event{})
+	p.refused(t, 413, "", http.MethodPost, protocol.PathEvents, boots, []byte(`{"message":"`+strings.Repeat("x", maxEventBody)+`"}`))
+}
+
+func TestBootToken(t *testing.T) {
+	p := newPoint(t, free, nil)
+	c := boot.Client{MAC: []byte{0x52, 0x54, 0, 0xaa, 0, 1}, Server: netip.MustParseAddr("192.0.2.9")}
+	ticket, err := p.BootToken(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ticket.Server != "https://192.0.2.9:8443" || ticket.Pin != p.Identity().Pin.String() {
+		t.Errorf("%+v", ticket)
+	}
+	k, err := p.tokens.Look(ticket.Token)
+	if err != nil || !k.Boot || k.MAC != "52:54:00:aa:00:01" || k.Name != "52-54-00-aa-00-01" {
+		t.Errorf("%+v, %v", k, err)
+	}
+}
+
+func TestAssignmentIsCheckedAtTheStart(t *testing.T) {
+	lib, ct, _ := library(t, 1000, free)
+	_, _ = addImage(t, lib, "closed", 1000, content.Distribution{})
+	for _, a := range []Assignment{{Content: "nothing"}, {Content: "closed"}, {After: "explode"}} {
+		if _, err := New(Config{Data: t.TempDir(), Library: lib, Assign: a}); err == nil {
+			t.Errorf("%+v was accepted", a)
+		}
+	}
+	s, err := New(Config{Data: t.TempDir(), Library: lib, Assign: Assignment{Content: "IMAGE"}})
+	if err != nil || s.Assigned() != ct.ID {
+		t.Error(err)
+	}
+}
+
+func TestIdentity(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tls")
+	first, err := LoadIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := LoadIdentity(dir)
+	if err != nil || first.Pin != second.Pin {
+		t.Error("the identity does not last", err)
+	}
+	path := filepath.Join(dir, identityFile)
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Error(st.Mode(), err)
+	}
+	if err := os.WriteFile(path, []byte("rubbish"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadIdentity(dir); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,116 @@
+package web
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+	"castpoint/internal/netio"
+)
+
+func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content.Library, *content.Content) {
+	t.Helper()
+	lib, ct, _ := library(t, 300_000, free)
+	cfg := *loopback()
+	if change != nil {
+		change(&cfg)
+	}
+	k, err := NewKeeper(cfg, lib, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(k.Close)
+	return k, lib, ct
+}
+
+func TestSessionEndsByItself(t *testing.T) {
+	k, _, ct := newTestKeeper(t, nil)
+	c, adm, err := k.admit(ct, "pc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list := k.list(); len(list) != 1 || list[0].Ended != nil || list[0].Name != "image" {
+		t.Errorf("%+v", list)
+	}
+	if _, err := k.find(k.list()[0].ID); err != nil {
+		t.Error(err)
+	}
+	c.Kick(adm.Member.ID)
+	eventually(t, "the session ends", func() bool { return k.list()[0].Ended != nil })
+	_, err = k.find(k.list()[0].ID)
+	wantCode(t, err, protocol.CodeNotFound)
+	// The next member makes another.
+	next, _, err := k.admit(ct, "pc")
+	if err != nil || next.ID() == c.ID() {
+		t.Error(err)
+	}
+	if list := k.list(); len(list) != 2 || list[0].Ended != nil || list[1].Ended == nil {
+		t.Errorf("running ones come first: %+v", list)
+	}
+}
+
+func TestGroupsAreNotShared(t *testing.T) {
+	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) {
+		c.FirstGroup, c.Groups, c.FirstPort, c.Ports = netip.MustParseAddr("239.192.67.201"), 3, 37810, 4
+	})
+	// A port that somebody else has is passed over.
+	squat, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: "lo", Group: netip.MustParseAddrPort("239.192.67.9:37811")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer squat.Close()
+	contents := []*content.Content{ct}
+	for _, name := range []string{"b", "cc", "ddd"} {
+		other, _ := addImage(t, lib, name, 1000, free)
+		contents = append(contents, other)
+	}
+	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
+	for i, ct := range contents {
+		c, _, err := k.admit(ct, "pc")
+		if i == 3 { // three groups, and three of four ports
+			wantCode(t, err, protocol.CodeTooMany)
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if groups[c.group.Addr()] || ports[c.group.Port()] || c.group.Port() == 37811 {
+			t.Errorf("group %s is taken", c.group)
+		}
+		groups[c.group.Addr()], ports[c.group.Port()] = true, true
+	}
+}
+
+func TestClosedKeeperAdmitsNobody(t *testing.T) {
+	k, _, ct := newTestKeeper(t, nil)
+	if _, _, err := k.admit(ct, "pc"); err != nil {
+		t.Fatal(err)
+	}
+	k.Close()
+	if _, _, err := k.admit(ct, "pc"); !errors.Is(err, errClosing) {
+		t.Error(err)
+	}
+	if list := k.list(); len(list) != 1 || list[0].Ended == nil {
+		t.Errorf("%+v", list)
+	}
+}
+
+func TestSessionConfigIsChecked(t *testing.T) {
+	lib, _, _ := library(t, 1000, free)
+	for name, change := range map[string]func(*SessionConfig){
+		"group":   func(c *SessionConfig) { c.FirstGroup, c.Groups = netip.MustParseAddr("10.0.0.1"), 5 },
+		"ports":   func(c *SessionConfig) { c.FirstPort, c.Ports = 65000, 1000 },
+		"rate":    func(c *SessionConfig) { c.Rate = -1 },
+		"wait":    func(c *SessionConfig) { c.MaxWait = -time.Second },
+		"address": func(c *SessionConfig) { c.Address = netip.Addr{} },
+	} {
+		cfg := *loopback()
+		change(&cfg)
+		if _, err := NewKeeper(cfg, lib, nil); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}

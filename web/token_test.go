@@ -1,0 +1,259 @@
+package web
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+)
+
+// clock is a time that tests move.
+type clock struct{ now time.Time }
+
+func newClock() *clock { return &clock{time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time { return c.now }
+
+func newTokens(t *testing.T) (*Tokens, *clock) {
+	t.Helper()
+	k, err := OpenTokens(filepath.Join(t.TempDir(), fileTokens))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newClock()
+	k.now = c.Now
+	return k, c
+}
+
+func wantCode(t *testing.T, err error, code string) *protocol.Problem {
+	t.Helper()
+	p, ok := errors.AsType[*protocol.Problem](err)
+	if !ok || p.Code != code {
+		t.Fatalf("error %v, want code %s", err, code)
+	}
+	return p
+}
+
+func TestTokenIsForOneUse(t *testing.T) {
+	tokens, clock := newTokens(t)
+	secret, made, err := tokens.Create(Token{Content: "win11", Name: "pc-1"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(secret) != 32 || strings.Contains(made.Hash, secret) {
+		t.Errorf("secret %q, hash %q", secret, made.Hash)
+	}
+	for range 3 {
+		if k, err := tokens.Look(secret); err != nil || k.Content != "win11" {
+			t.Fatal(k, err)
+		}
+		if _, err := tokens.Check(secret, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tokens.Use(secret, "pc-1", nil); err != nil {
+		t.Fatal(err)
+	}
+	clock.now = clock.now.Add(time.Minute)
+	_, err = tokens.Use(secret, "pc-2", nil)
+	p := wantCode(t, err, protocol.CodeTokenUsed)
+	if p.Detail != "token was already used at 2026-05-01T12:00:00Z by pc-1" {
+		t.Errorf("detail %q", p.Detail)
+	}
+	_, err = tokens.Check(secret, nil)
+	wantCode(t, err, protocol.CodeTokenUsed)
+	if _, err := tokens.Look(secret); err != nil {
+		t.Errorf("a used token still says who its machine is: %v", err)
+	}
+	_, err = tokens.Look("0123")
+	wantCode(t, err, protocol.CodeTokenUnknown)
+	_, err = tokens.Look("")
+	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+func TestTokenOfManyUsersOneWins(t *testing.T) {
+	tokens, _ := newTokens(t)
+	secret, _, err := tokens.Create(Token{Content: "x"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var won atomic.Int32
+	var users sync.WaitGroup
+	for range 16 {
+		users.Go(func() {
+			if _, err := tokens.Use(secret, "pc", nil); err == nil {
+				won.Add(1)
+			}
+		})
+	}
+	users.Wait()
+	if won.Load() != 1 {
+		t.Errorf("%d uses succeeded", won.Load())
+	}
+}
+
+func TestTokenSurvivesRestart(t *testing.T) {
+	tokens, clock := newTokens(t)
+	used, _, err := tokens.Create(Token{Content: "x"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unused, _, err := tokens.Create(Token{Content: "y", MAC: "52:54:00:AA:00:01"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tokens.Use(used, "pc", nil); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(tokens.path); err != nil || st.Mode().Perm() != 0o600 {
+		t.Fatal(st.Mode(), err)
+	}
+	if b, err := os.ReadFile(tokens.path); err != nil || strings.Contains(string(b), unused) {
+		t.Error("the file holds a secret", err)
+	}
+	again, err := OpenTokens(tokens.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.now = clock.Now
+	_, err = again.Use(used, "pc", nil)
+	wantCode(t, err, protocol.CodeTokenUsed)
+	_, err = again.Use(unused, "pc", []string{"52:54:00:aa:00:02"})
+	wantCode(t, err, protocol.CodeTokenOther)
+	if _, err = again.Use(unused, "pc", []string{"52:54:00:aa:00:02", "52:54:00:aa:00:01"}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTokenExpires(t *testing.T) {
+	tokens, clock := newTokens(t)
+	secret, _, err := tokens.Create(Token{Content: "x"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock.now = clock.now.Add(time.Hour + time.Second)
+	_, err = tokens.Use(secret, "pc", nil)
+	wantCode(t, err, protocol.CodeTokenExpired)
+	clock.now = clock.now.Add(time.Hour)
+	if _, _, err := tokens.Create(Token{Content: "y"}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	_, err = tokens.Look(secret)
+	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+func TestBootTokensOfOneMachineAreBounded(t *testing.T) {
+	tokens, clock := newTokens(t)
+	var secrets []string
+	for range maxTokensPerMAC + 5 {
+		clock.now = clock.now.Add(time.Second)
+		s, _, err := tokens.Create(Token{Boot: true, MAC: "52:54:00:aa:00:01"}, time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secrets = append(secrets, s)
+	}
+	if n := len(tokens.byHash); n != maxTokensPerMAC {
+		t.Errorf("%d tokens are kept", n)
+	}
+	if _, err := tokens.Look(secrets[len(secrets)-1]); err != nil {
+		t.Errorf("the last one must work: %v", err)
+	}
+	_, err := tokens.Look(secrets[0])
+	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+func TestDamagedStoreIsNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), fileTokens)
+	if err := os.WriteFile(path, []byte(`[{"hash":`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenTokens(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+	if _, err := OpenTickets(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}
+
+func TestTicket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), fileTickets)
+	tickets, err := OpenTickets(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := newClock()
+	tickets.now = clock.Now
+	secret, err := tickets.Create(Ticket{Name: "pc", Content: "x", Object: content.Digest{1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenTickets(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.now = clock.Now
+	k, err := again.Look(secret)
+	if err != nil || k.Name != "pc" || k.Object != (content.Digest{1}) {
+		t.Fatal(k, err)
+	}
+	// Being seen keeps it alive.
+	for range 3 {
+		clock.now = clock.now.Add(ticketLife - time.Hour)
+		if _, err := again.Look(secret); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := again.End(k.Hash, false); err != nil {
+		t.Fatal(err)
+	}
+	clock.now = clock.now.Add(ticketAfter - time.Second)
+	if _, err := again.Look(secret); err != nil {
+		t.Error("it must live a little after its end", err)
+	}
+	clock.now = clock.now.Add(2 * time.Second)
+	_, err = again.Look(secret)
+	wantCode(t, err, protocol.CodeTicketUnknown)
+
+	revoked, err := again.Create(Ticket{Name: "pc", Content: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.End(hashSecret(revoked), true); err != nil {
+		t.Fatal(err)
+	}
+	_, err = again.Look(revoked)
+	wantCode(t, err, protocol.CodeTicketUnknown)
+}
+
+func TestWriteFileIsWholeOrNotAtAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "f")
+	for _, text := range []string{"one", "two, longer", ""} {
+		if err := writeFile(path, []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); err != nil || string(b) != text {
+			t.Fatalf("%q, %v", b, err)
+		}
+	}
+	// A rename onto a folder fails after everything was written.
+	target := filepath.Join(dir, "folder")
+	if err := os.MkdirAll(filepath.Join(target, "full"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeFile(target, []byte("x")); err == nil || !strings.Contains(err.Error(), target) {
+		t.Error(err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("something was left behind: %v, %v", entries, err)
+	}
+}
