@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"text/tabwriter"
 	"time"
 
@@ -22,9 +23,10 @@ import (
 type demo struct {
 	point    *point.Point
 	content  point.Content
-	wim      string // path of the source
-	size     int64  // of the source, bytes
-	started  time.Time
+	wim      string    // path of the source
+	size     int64     // of the source, bytes
+	started  time.Time // when the machines were
+	began    time.Time // when the session sent its first datagram
 	machines []*machine
 }
 
@@ -41,6 +43,37 @@ type machine struct {
 	stage   string
 	verdict string
 	err     error
+
+	mu   sync.Mutex
+	done time.Time // when it said that it has everything, verified
+}
+
+// doneLine is what castpoint receive and the agent say when all blocks and the
+// whole object's hash are right and on disk.
+var doneLine = regexp.MustCompile(`"event":"done"|^sha256 [0-9a-f]+, verified`)
+
+// listen notes when the machine is done and passes on what it says.
+func (m *machine) listen(echo func(string)) func(string) {
+	return func(line string) {
+		if doneLine.MatchString(line) {
+			m.mu.Lock()
+			m.done = time.Now()
+			m.mu.Unlock()
+		}
+		if echo != nil {
+			echo(line)
+		}
+	}
+}
+
+// took is the time from the session's start until the machine was done.
+func (m *machine) took(began time.Time) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.done.IsZero() {
+		return 0
+	}
+	return m.done.Sub(began)
 }
 
 // boot starts a virtual machine with an empty disk.
@@ -55,7 +88,7 @@ func (d *demo) boot(ctx context.Context, fw lab.Firmware, accel string, echo fun
 	if err := errors.Join(f.Truncate((d.size>>20+16)<<20), f.Close()); err != nil {
 		return err
 	}
-	m.vm, err = d.point.Network.Boot(ctx, lab.Machine{Name: m.name, Firmware: fw, Disk: m.out, Accel: accel, Echo: echo})
+	m.vm, err = d.point.Network.Boot(ctx, lab.Machine{Name: m.name, Firmware: fw, Disk: m.out, Accel: accel, Echo: m.listen(echo)})
 	if err != nil {
 		return err
 	}
@@ -72,7 +105,7 @@ func (d *demo) receive(ctx context.Context, h *lab.Host) error {
 	if err != nil {
 		return err
 	}
-	if m.proc, err = d.point.Receive(h, d.content.ID, token, m.out, "--name", h.Name); err != nil {
+	if m.proc, err = d.point.Receive(h, m.listen(nil), d.content.ID, token, m.out, "--name", h.Name); err != nil {
 		return err
 	}
 	d.machines = append(d.machines, m)
@@ -91,13 +124,12 @@ type session struct {
 }
 
 type member struct {
-	Name     string  `json:"name"`
-	State    string  `json:"state"`
-	Complete int     `json:"complete"` // blocks
-	Seconds  float64 `json:"seconds"`
-	Repaired int     `json:"repaired"` // blocks
-	Unicast  int     `json:"unicast"`  // blocks
-	Reason   string  `json:"reason"`
+	Name     string `json:"name"`
+	State    string `json:"state"`
+	Complete int    `json:"complete"` // blocks
+	Repaired int    `json:"repaired"` // blocks
+	Unicast  int    `json:"unicast"`  // blocks
+	Reason   string `json:"reason"`
 }
 
 // stages are what a virtual machine's console shows on its way; the last that
@@ -133,7 +165,7 @@ func (d *demo) watch(ctx context.Context, s *screen) error {
 					if code, err := m.proc.Wait(ctx); err != nil || code != 0 {
 						return fmt.Errorf("%s ended with exit code %d: %w: %s", m.name, code, err, m.proc.Output.Tail(5))
 					}
-				} else if m.status.State != "done" {
+				} else if m.took(d.began) == 0 {
 					return fmt.Errorf("%s ended before it had everything; its console:\n%s", m.name, m.proc.Output.Tail(25))
 				}
 			default:
@@ -177,11 +209,14 @@ func (d *demo) session(ctx context.Context) (session, error) {
 	if len(all) == 0 {
 		return session{}, nil
 	}
-	return all[len(all)-1], nil
+	return all[0], nil
 }
 
 // update sorts the session's members to the machines.
 func (d *demo) update(s session) {
+	if s.Began != nil {
+		d.began = *s.Began
+	}
 	for _, m := range d.machines {
 		for _, have := range s.Members {
 			if strings.EqualFold(have.Name, m.member) {
@@ -239,11 +274,11 @@ func (d *demo) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "machine\tbooted\ttime s\tMbit/s\tblocks repaired\tby unicast\twhat it got")
 	for _, m := range d.machines {
-		rate := 0.0
-		if m.status.Seconds > 0 {
-			rate = float64(d.size) * 8 / 1e6 / m.status.Seconds
+		took, rate := m.took(d.began).Seconds(), 0.0
+		if took > 0 {
+			rate = float64(d.size) * 8 / 1e6 / took
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.0f\t%d\t%d\t%s\n", m.name, m.kind, m.status.Seconds, rate,
+		fmt.Fprintf(t, "%s\t%s\t%.1f\t%.0f\t%d\t%d\t%s\n", m.name, m.kind, took, rate,
 			m.status.Repaired, m.status.Unicast, m.verdict)
 	}
 	_ = t.Flush()

@@ -159,8 +159,8 @@ func serveArguments(content, rate string) []string {
 	return []string{"--dhcp", "server", "--pool", point.Pool, "--rate", rate,
 		"--assign", content, "--target", "/dev/vda", "--after", "poweroff",
 		// One session for all six: it waits until they are there.
-		"--min-clients", fmt.Sprint(clients + 2), "--start-delay", "5m",
-		"--kernel-arg", "console=ttyS0", "--kernel-arg", "quiet"}
+		"--min-members", fmt.Sprint(clients + 2), "--max-wait", "5m",
+		"--kernel-args", "console=ttyS0", "--kernel-args", "quiet"}
 }
 
 func say(format string, args ...any) {

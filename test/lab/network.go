@@ -290,3 +290,9 @@ func (h *Host) SentBytes() (int64, error) {
 	}
 	return 0, fmt.Errorf("read counters of %s: no eth0", h.Name)
 }
+
+// BlockMulticast drops all multicast towards the host at the switch, as a
+// switch does that misunderstands IGMP.
+func (n *Network) BlockMulticast(ctx context.Context, h *Host) error {
+	return command(ctx, "bridge", "-n", n.Switch.Namespace, "link", "set", "dev", h.port, "mcast_flood", "off")
+}

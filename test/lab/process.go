@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -149,9 +150,17 @@ func (h *Host) Run(ctx context.Context, args ...string) (output string, code int
 func (h *Host) Do(f func() error) error {
 	result := make(chan error, 1)
 	go func() {
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() {
+			// The process's first thread stands for the whole process: in a
+			// namespace it would be removed with the programs there. While it is
+			// held here, another one is taken.
+			result <- h.Do(f)
+			runtime.UnlockOSThread()
+			return
+		}
 		// Never unlocked: the thread ends with the goroutine, and nothing else
 		// can run in the namespace by accident.
-		runtime.LockOSThread()
 		result <- func() error {
 			ns, err := os.Open("/run/netns/" + h.Namespace)
 			if err != nil {
@@ -170,32 +179,36 @@ func (h *Host) Do(f func() error) error {
 // WaitUDP waits until something in the program's namespace is bound to the UDP
 // port.
 func (p *Process) WaitUDP(ctx context.Context, port int) error {
-	return p.waitSocket(ctx, "udp", fmt.Sprintf(":%04X ", port))
+	return p.waitSocket(ctx, "udp", fmt.Sprintf(`:%04X `, port))
 }
 
 // WaitTCP waits until something in the program's namespace listens on the TCP
 // port.
 func (p *Process) WaitTCP(ctx context.Context, port int) error {
-	return p.waitSocket(ctx, "tcp", fmt.Sprintf(":%04X 00000000:0000 0A", port))
+	return p.waitSocket(ctx, "tcp", fmt.Sprintf(`:%04X 0+:0000 0A `, port))
 }
 
-// waitSocket waits for a line with the given text in the namespace's socket
-// table (proc(5): local address and port in hexadecimal, remote ones, state).
-func (p *Process) waitSocket(ctx context.Context, protocol, text string) error {
+// waitSocket waits for a line in the namespace's socket table (proc(5): local
+// address and port in hexadecimal, remote ones, state; 0A is listening).
+func (p *Process) waitSocket(ctx context.Context, protocol, pattern string) error {
+	expr, err := regexp.Compile(pattern)
+	if err != nil {
+		return err
+	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		for _, family := range []string{"", "6"} {
 			table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s%s", p.Pid(), protocol, family))
-			if err == nil && strings.Contains(string(table), text) {
+			if err == nil && expr.Match(table) {
 				return nil
 			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s socket%s: %w: %s", protocol, text, ctx.Err(), p.Output.Tail(10))
+			return fmt.Errorf("wait for %s socket %s: %w: %s", protocol, pattern, ctx.Err(), p.Output.Tail(10))
 		case <-p.done:
-			return fmt.Errorf("ended before it opened %s socket%s: %s", protocol, text, p.Output.Tail(10))
+			return fmt.Errorf("ended before it opened %s socket %s: %s", protocol, pattern, p.Output.Tail(10))
 		case <-tick.C:
 		}
 	}

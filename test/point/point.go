@@ -165,8 +165,8 @@ func (p *Point) Token(ctx context.Context, content string) (string, error) {
 	return t.Token, nil
 }
 
-// Receive starts castpoint receive on a host.
-func (p *Point) Receive(h *lab.Host, content, token, out string, args ...string) (*lab.Process, error) {
-	return h.Start(lab.Command{Args: append([]string{p.Binary, "receive", content, "--server", JoinURL,
+// Receive starts castpoint receive on a host. echo may be nil.
+func (p *Point) Receive(h *lab.Host, echo func(string), content, token, out string, args ...string) (*lab.Process, error) {
+	return h.Start(lab.Command{Echo: echo, Args: append([]string{p.Binary, "receive", content, "--server", JoinURL,
 		"--pin", p.Pin, "--token", token, "--out", out, "--json"}, args...)})
 }
