@@ -255,9 +255,9 @@ func (r *reader) goBack() {
 // or meets a block for the second time, or from a network that doubles packets;
 // going back at once would then send everything twice, and make more of these
 // ACKs: the sorcerer's apprentice of RFC 1123 section 4.2.3.1, a window at a time.
-// So a complaint is believed only when nothing new is acknowledged for about a
-// round trip after it, and twice as long each time that believing it did not help.
-// In lock-step the timer alone repeats blocks.
+// So a complaint is believed only when nothing new is acknowledged in the time
+// that a window normally takes, and twice as long each time that believing it did
+// not help. In lock-step the timer alone repeats blocks.
 func (r *reader) acknowledge(a ack) (again, done bool) {
 	// The nearest block with this number, before or behind: up to 32767 either way.
 	n := r.acked + int64(int16(a.block-uint16(r.acked)))

@@ -141,7 +141,7 @@ func (s *Server) Transfers() int {
 
 // Serve answers requests until ctx ends or Close is called, which is no error, or
 // until a socket fails. Before it returns, every running transfer has told its
-// client and ended. It can be called once.
+// client and ended. It can be called once; after Close it returns at once.
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(ErrShutdown)
@@ -151,7 +151,7 @@ func (s *Server) Serve(ctx context.Context) error {
 		s.mu.Unlock()
 		switch st {
 		case closed:
-			return errors.New("tftp: serve after close")
+			return nil // Close came first
 		case serving:
 			return errors.New("tftp: serve called twice")
 		}
