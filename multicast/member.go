@@ -42,9 +42,16 @@ type member struct {
 	left     LeaveRequest
 }
 
-// active reports whether the session waits for what this member says.
-func (m *member) active() bool {
-	return m.state == MemberReceiving || m.state == MemberReceived
+// active reports whether the session waits for what this member says. Who lacks
+// nothing has nothing more to say: it checks the whole and makes it durable.
+func (m *member) active() bool { return m.state == MemberReceiving }
+
+// patience is how long the member may say nothing before it is out.
+func (m *member) patience() time.Duration {
+	if m.state == MemberReceived {
+		return finishTime
+	}
+	return forget
 }
 
 // gone reports whether the member has ended for good.

@@ -32,6 +32,9 @@ const (
 	silence = 2 * time.Second
 	// forget is after how long a silent member ends.
 	forget = 60 * time.Second
+	// finishTime is how long a member that lacks nothing may take to check the
+	// whole and to make it durable, on a slow disk.
+	finishTime = 15 * time.Minute
 
 	defaultLinger = 10 * time.Second
 )
@@ -384,8 +387,8 @@ func (s *Session) tick(now time.Time) (over bool) {
 		}
 		age := now.Sub(m.heard)
 		switch {
-		case age > forget:
-			m.state, m.reason, m.ended, s.lastGone = MemberFailed, "no report for a minute", now, now
+		case age > m.patience():
+			m.state, m.reason, m.ended, s.lastGone = MemberFailed, "no report for "+age.Round(time.Second).String(), now, now
 			events = append(events, Event{Kind: EventLeft, Member: m.id, Name: m.name, Reason: m.reason})
 			continue
 		case age > quiet && m.active():
