@@ -46,6 +46,9 @@ var (
 	ErrTruncated = errors.New("WIM file is incomplete")
 	// ErrCorrupt says that the bytes contradict the format or a checksum.
 	ErrCorrupt = errors.New("WIM file is damaged")
+	// ErrUnsupported says that the file is a good WIM of a kind that this
+	// package does not read or change; the message says what converts it.
+	ErrUnsupported = errors.New("this kind of WIM file is not supported here")
 	// ErrNoIntegrity says that Verify has nothing to check against: the file
 	// was made without an integrity table.
 	ErrNoIntegrity = errors.New("WIM file has no integrity table")
@@ -178,6 +181,15 @@ func Describe(r io.ReaderAt, size int64) (*Info, error) {
 // corrupt makes an error for bytes that contradict the format.
 func corrupt(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
+}
+
+// unsupported makes an error for a kind of WIM, with the way out. options are
+// those of wimlib-imagex export.
+func unsupported(what, options string) error {
+	if options != "" {
+		options = " " + options
+	}
+	return fmt.Errorf("%w: %s; convert it first: wimlib-imagex export FILE.wim all NEW.wim --compress=lzx%s", ErrUnsupported, what, options)
 }
 
 // readFull reads all of b at off. An early end is ErrTruncated: the position

@@ -228,9 +228,7 @@ func (t timeXML) time() time.Time {
 	if err1 != nil || err2 != nil {
 		return time.Time{}
 	}
-	ft := high<<32 | low // units of 100 ns since 1601-01-01 UTC
-	const unixEpoch = 11644473600
-	return time.Unix(int64(ft/1e7)-unixEpoch, int64(ft%1e7)*100).UTC()
+	return fileTime(high<<32 | low)
 }
 
 // boundedTokens hands on the tokens of a decoder until a limit is passed.

@@ -1,0 +1,155 @@
+package wim
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// bitReader takes bits from a string of 16-bit little-endian words, the most
+// significant bit of a word first, as LZX and XPRESS have them. Behind the end
+// it gives zeros and counts them: decoders look ahead, so the end of the input
+// is checked once, when the output is complete.
+type bitReader struct {
+	src []byte
+	pos int    // of the next word in src; runs on behind the end
+	buf uint64 // bits not yet used, from the top
+	n   uint   // how many
+}
+
+func (b *bitReader) reset(src []byte) { *b = bitReader{src: src} }
+
+// word takes 16 more bits into the buffer, which must have room for them.
+func (b *bitReader) word() {
+	if b.pos+2 <= len(b.src) {
+		b.buf |= uint64(binary.LittleEndian.Uint16(b.src[b.pos:])) << (48 - b.n)
+	}
+	b.pos += 2
+	b.n += 16
+}
+
+// need makes sure of at least n bits, n at most 49, and takes no word that is
+// not needed for that.
+func (b *bitReader) need(n uint) {
+	for b.n < n {
+		b.word()
+	}
+}
+
+// take removes n bits that are in the buffer.
+func (b *bitReader) take(n uint) uint32 {
+	v := uint32(b.buf >> 32 >> (32 - n)) // n may be 0
+	b.buf <<= n
+	b.n -= n
+	return v
+}
+
+// read is need and take, n at most 24.
+func (b *bitReader) read(n uint) uint32 {
+	b.need(n)
+	return b.take(n)
+}
+
+// overrun says that bits behind the end of the input were used.
+func (b *bitReader) overrun() bool { return b.pos-int(b.n/8) > len(b.src) }
+
+const (
+	// huffmanBits is the width of the first table: nearly all codes are shorter,
+	// and it stays in the first-level cache.
+	huffmanBits = 10
+	// huffmanMax is the length of the longest code (LZX; XPRESS has 15).
+	huffmanMax = 16
+	// huffmanLink marks an entry of the first table that points to another.
+	huffmanLink = 1 << 31
+)
+
+// huffman decodes a canonical Huffman code. An entry is the symbol << 8 and
+// the length of its code; a link is the place of the second table << 8 and the
+// width of that table.
+type huffman struct {
+	table []uint32
+}
+
+// build makes the tables for the code lengths of all symbols. It reports false
+// when they are no complete code. A code without symbols is allowed, for a
+// block that has no use for it; decode never accepts it.
+func (h *huffman) build(lengths []uint8) bool {
+	var count [huffmanMax + 1]int
+	for _, l := range lengths {
+		count[l]++
+	}
+	h.table = append(h.table[:0], make([]uint32, 1<<huffmanBits)...)
+	if count[0] == len(lengths) {
+		return true
+	}
+	var next [huffmanMax + 2]uint32 // next code of each length
+	code := uint32(0)
+	for l := 1; l <= huffmanMax; l++ {
+		next[l] = code
+		code = (code + uint32(count[l])) << 1
+	}
+	if code != 1<<(huffmanMax+1) {
+		return false
+	}
+	for sym, l := range lengths {
+		if l == 0 {
+			continue
+		}
+		c := next[l]
+		next[l]++
+		entry := uint32(sym)<<8 | uint32(l)
+		if l <= huffmanBits {
+			first := c << (huffmanBits - l)
+			for i := range uint32(1) << (huffmanBits - l) {
+				h.table[first+i] = entry
+			}
+			continue
+		}
+		prefix := c >> (l - huffmanBits)
+		link := h.table[prefix]
+		if link == 0 {
+			// Codes come in order of length only per symbol, so the width of the
+			// second table is that of the longest code.
+			const width = huffmanMax - huffmanBits
+			link = huffmanLink | uint32(len(h.table))<<8 | width
+			h.table[prefix] = link
+			h.table = append(h.table, make([]uint32, 1<<width)...)
+		}
+		start := (link &^ huffmanLink) >> 8
+		rest := c & (1<<(l-huffmanBits) - 1)
+		first := start + rest<<(huffmanMax-l)
+		for i := range uint32(1) << (huffmanMax - l) {
+			h.table[first+i] = entry
+		}
+	}
+	return true
+}
+
+// decode takes one symbol from b, which must hold huffmanMax bits. It reports
+// false for the code without symbols.
+func (h *huffman) decode(b *bitReader) (sym uint32, ok bool) {
+	e := h.table[b.buf>>(64-huffmanBits)]
+	if e&huffmanLink != 0 {
+		e = h.table[(e&^huffmanLink)>>8+uint32(b.buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
+	}
+	l := uint(e & 0xff)
+	b.buf <<= l
+	b.n -= l
+	return e >> 8, l != 0
+}
+
+// copyMatch repeats length bytes from offset bytes before pos. The caller has
+// checked that both lie within dst.
+func copyMatch(dst []byte, pos, offset, length int) {
+	if offset >= length {
+		copy(dst[pos:pos+length], dst[pos-offset:])
+		return
+	}
+	to := dst[pos : pos+length]
+	from := dst[pos-offset : pos-offset+length]
+	for i := range to {
+		to[i] = from[i]
+	}
+}
+
+// log2 is the exponent of a power of two.
+func log2(n uint32) int { return bits.TrailingZeros32(n) }
