@@ -16,9 +16,9 @@ import (
 type Event struct {
 	Time   time.Time
 	Client boot.Client
-	Port   uint16 // PortServer or PortProxy
-	Asked  string // DISCOVER, REQUEST, ...
-	// Answer is OFFER, ACK or NAK; "" when castpoint stayed silent.
+	Port   uint16 // PortServer or PortProxy, of IPv4 or IPv6
+	Asked  string // DISCOVER, REQUEST, SOLICIT, ...
+	// Answer is OFFER, ACK, NAK, ADVERTISE or REPLY; "" when castpoint stayed silent.
 	Answer string
 	// Reason says why: the plan's reason when the answer carries boot data, the
 	// reason for silence, or the reason of a NAK.

@@ -142,7 +142,7 @@ func parseLine(line []byte) (record, bool) {
 		return record{}, false
 	}
 	var r record
-	if json.Unmarshal(body, &r) != nil || !r.Address.Is4() {
+	if json.Unmarshal(body, &r) != nil || !r.Address.IsValid() || r.Address.Zone() != "" {
 		return record{}, false
 	}
 	return r, true

@@ -40,6 +40,8 @@ type linkState struct {
 	index    int
 	mac      net.HardwareAddr
 	networks []netip.Prefix // own IPv4 addresses with their networks
+	// networks6 are own IPv6 addresses, link-local ones included.
+	networks6 []netip.Prefix
 }
 
 // refresh reads the interface's index and addresses again.
@@ -58,6 +60,9 @@ func (l *link) refresh() error {
 			if ip, ok := netip.AddrFromSlice(n.IP.To4()); ok {
 				ones, _ := n.Mask.Size()
 				state.networks = append(state.networks, netip.PrefixFrom(ip, ones))
+			} else if ip, ok := netip.AddrFromSlice(n.IP); ok {
+				ones, _ := n.Mask.Size()
+				state.networks6 = append(state.networks6, netip.PrefixFrom(ip, ones))
 			}
 		}
 	}
@@ -117,6 +122,7 @@ type listener struct {
 	link *link
 	port uint16
 	tap  bool // beside the owner of the port
+	v6   bool
 
 	mu     sync.Mutex
 	conn   transport
@@ -127,9 +133,14 @@ type listener struct {
 func (l *listener) open(ctx context.Context) error {
 	var conn transport
 	var err error
-	if l.tap {
+	switch {
+	case l.v6 && l.tap:
+		conn, err = openRaw6(ctx, l.link.name, l.port)
+	case l.v6:
+		conn, err = openUDP6(ctx, l.link.name, l.port)
+	case l.tap:
 		conn, err = openTap(l.link.name, l.port, true)
-	} else {
+	default:
 		conn, err = openUDP(ctx, l.link.name, l.port)
 	}
 	if err != nil {

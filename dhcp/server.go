@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp6"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
 	"go.uber.org/zap"
 )
 
@@ -52,13 +54,16 @@ type Config struct {
 	// comes first. At most 30 s.
 	Delay time.Duration
 
+	// IPv6 switches DHCPv6 on as well; nil leaves it off.
+	IPv6 *IPv6
+
 	// Share leaves port 67 to a DHCP server on the same host: castpoint hears
 	// the requests beside it. Proxy mode only; needs CAP_NET_RAW.
 	Share bool
 	// Sighted is told once of each other DHCP or PXE server on the segments.
 	Sighted func(Sighting)
 
-	ports [2]uint16 // of the server and of the boot server; tests
+	ports, ports6 [2]uint16 // of the server and of the boot server; tests
 }
 
 // Tuning of the server.
@@ -81,6 +86,9 @@ type Server struct {
 	quirks []Quirk
 	leases *Leases
 	limits *limiter
+
+	serverID dhcpv6.DUID // DHCPv6: castpoint's own name
+	leases6  *dhcp6.Leases
 
 	links     []*link
 	listeners []*listener
@@ -116,6 +124,9 @@ func New(c Config) (*Server, error) {
 	if c.ports == [2]uint16{} {
 		c.ports = [2]uint16{PortServer, PortProxy}
 	}
+	if c.ports6 == [2]uint16{} {
+		c.ports6 = [2]uint16{dhcp6.PortServer, dhcp6.PortProxy}
+	}
 	switch c.Mode {
 	case ModeProxy, ModeServer, ModeOff:
 	default:
@@ -132,6 +143,11 @@ func New(c Config) (*Server, error) {
 	}
 	for _, p := range c.Pools {
 		if err := p.validate(); err != nil {
+			return nil, err
+		}
+	}
+	if c.IPv6 != nil {
+		if err := c.IPv6.validate(c.Mode); err != nil {
 			return nil, err
 		}
 	}
@@ -199,6 +215,9 @@ func (s *Server) listen() error {
 			}
 			s.listeners = append(s.listeners, sock)
 		}
+	}
+	if err := s.listen6(); err != nil {
+		return err
 	}
 	var err error
 	if s.frames, err = openFrames(); err != nil {
@@ -364,11 +383,17 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 // queue drops it: the client will ask again.
 func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 	s.received.Add(1)
-	if r.length < offsetOptions {
+	var client []byte
+	switch {
+	case l.v6:
+		client = clientBytes6(buffer[:r.length], r.source)
+	case r.length < offsetOptions:
 		s.malformed.Add(1)
 		return buffer
+	default:
+		client = buffer[offsetHardware : offsetHardware+lenHardware]
 	}
-	h := maphash.Bytes(s.seed, buffer[offsetHardware:offsetHardware+lenHardware])
+	h := maphash.Bytes(s.seed, client)
 	select {
 	case spare := <-s.buffers:
 		select {
@@ -385,6 +410,14 @@ func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 
 func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
 	for j := range queue {
+		if j.from.v6 {
+			packet := slices.Clone(j.buffer[:j.length])
+			s.buffers <- j.buffer
+			if ctx.Err() == nil {
+				s.handle6(ctx, j, packet)
+			}
+			continue
+		}
 		packet, err := Parse(j.buffer[:j.length])
 		s.buffers <- j.buffer
 		if ctx.Err() != nil {

@@ -13,6 +13,14 @@ func openUDP(_ context.Context, name string, port uint16) (transport, error) {
 	return nil, fmt.Errorf("listen on UDP port %d of interface %s: %w", port, name, errors.ErrUnsupported)
 }
 
+func openUDP6(_ context.Context, name string, port uint16) (transport, error) {
+	return nil, fmt.Errorf("listen on UDP port %d of interface %s by IPv6: %w", port, name, errors.ErrUnsupported)
+}
+
+func openRaw6(_ context.Context, name string, port uint16) (transport, error) {
+	return nil, fmt.Errorf("listen beside UDP port %d of interface %s by IPv6: %w", port, name, errors.ErrUnsupported)
+}
+
 type tap struct{}
 
 func openTap(name string, port uint16, _ bool) (*tap, error) {
