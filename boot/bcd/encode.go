@@ -67,7 +67,7 @@ func (o *Object) appendTo(objects *hiveKey) error {
 			return fmt.Errorf("element %s has no value", e.ID)
 		}
 		if f := e.Value.Format(); f != 0 && f != e.ID.Format() {
-			return fmt.Errorf("element %s is a %s, its value a %s", e.ID, e.ID.Format(), f)
+			return fmt.Errorf("element %s wants format %q, its value has %q", e.ID, e.ID.Format(), f)
 		}
 		typ, data, err := e.Value.encode()
 		if err != nil {

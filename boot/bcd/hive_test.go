@@ -159,6 +159,111 @@ func TestHiveHeader(t *testing.T) {
 	}
 }
 
+// TestHiveCells has what other programs rely on and Parse does not look at:
+// Windows loads a store only when these are right.
+func TestHiveCells(t *testing.T) {
+	le := binary.LittleEndian
+	s := randomStore(rand.New(rand.NewPCG(3, 3)), 40)
+	b := mustBytes(t, s)
+	r := &hiveReader{cells: map[uint32]uint32{}, bins: b[baseBlockSize:]}
+	if err := r.findCells(); err != nil {
+		t.Fatal(err)
+	}
+	cell := func(at uint32) []byte { return r.bins[at+cellHeader : at+cellHeader+r.cells[at]] }
+
+	reached := map[uint32]bool{}
+	keys := uint32(0)
+	rootAt := le.Uint32(b[36:])
+	security := le.Uint32(cell(rootAt)[44:])
+	var walk func(at, parent uint32) (name string)
+	walk = func(at, parent uint32) string {
+		nk := cell(at)
+		reached[at] = true
+		keys++
+		name := string(nk[76 : 76+le.Uint16(nk[72:])])
+		if flags, want := le.Uint16(nk[2:]), map[bool]uint16{true: 0x2c, false: 0x20}[at == rootAt]; flags != want {
+			t.Errorf("key %s has flags %x, want %x", name, flags, want)
+		}
+		if got := le.Uint32(nk[16:]); at != rootAt && got != parent {
+			t.Errorf("key %s says its parent is at %x, it is at %x", name, got, parent)
+		}
+		if !fromFiletime(le.Uint64(nk[4:])).Equal(s.Modified) {
+			t.Errorf("key %s has another time stamp", name)
+		}
+		if le.Uint32(nk[32:]) != noCell || le.Uint32(nk[24:]) != 0 || le.Uint32(nk[48:]) != noCell || le.Uint16(nk[74:]) != 0 {
+			t.Errorf("key %s has volatile keys or a class", name)
+		}
+		if le.Uint32(nk[44:]) != security {
+			t.Errorf("key %s has other security", name)
+		}
+		longestKey, longestValue, longestData := 0, 0, 0
+		if n := le.Uint32(nk[20:]); n > 0 {
+			list := le.Uint32(nk[28:])
+			reached[list] = true
+			lf := cell(list)
+			last := ""
+			for i := range int(n) {
+				sub := walk(le.Uint32(lf[4+8*i:]), at)
+				if hint := string(lf[8+8*i : 12+8*i]); hint != sub[:4] {
+					t.Errorf("hint of key %s is %q", sub, hint)
+				}
+				if upper := strings.ToUpper(sub); upper <= last {
+					t.Errorf("key %s is not in order", sub)
+				} else {
+					last = upper
+				}
+				longestKey = max(longestKey, 2*len(sub))
+			}
+		}
+		if n := le.Uint32(nk[36:]); n > 0 {
+			list := le.Uint32(nk[40:])
+			reached[list] = true
+			for i := range int(n) {
+				at := le.Uint32(cell(list)[4*i:])
+				reached[at] = true
+				vk := cell(at)
+				size := le.Uint32(vk[4:])
+				if size&dataInline == 0 {
+					reached[le.Uint32(vk[8:])] = true
+				} else if size&^dataInline > 4 {
+					t.Errorf("value of key %s has %x bytes in its cell", name, size)
+				}
+				longestValue = max(longestValue, 2*int(le.Uint16(vk[2:])))
+				longestData = max(longestData, int(size&^dataInline))
+			}
+		}
+		if le.Uint32(nk[52:]) != uint32(longestKey) || le.Uint32(nk[60:]) != uint32(longestValue) || le.Uint32(nk[64:]) != uint32(longestData) {
+			t.Errorf("key %s says its longest are %d, %d, %d; they are %d, %d, %d", name,
+				le.Uint32(nk[52:]), le.Uint32(nk[60:]), le.Uint32(nk[64:]), longestKey, longestValue, longestData)
+		}
+		return name
+	}
+	walk(rootAt, 0)
+
+	sk := cell(security)
+	reached[security] = true
+	if string(sk[:2]) != "sk" || le.Uint32(sk[4:]) != security || le.Uint32(sk[8:]) != security {
+		t.Errorf("security cell at %x links to %x and %x", security, le.Uint32(sk[4:]), le.Uint32(sk[8:]))
+	}
+	if n := le.Uint32(sk[12:]); n != keys {
+		t.Errorf("security cell is used by %d keys, says %d", keys, n)
+	}
+	// O:BAG:SYD:(A;CI;KA;;;BA)(A;CI;KA;;;SY)
+	want := unhex(t, `01000480 14000000 24000000 00000000 30000000
+		0102000000000005 20000000 20020000  0101000000000005 12000000
+		0200 3400 0200 0000
+		0002 1800 3f000f00 0102000000000005 20000000 20020000
+		0002 1400 3f000f00 0101000000000005 12000000`)
+	if got := sk[20 : 20+le.Uint32(sk[16:])]; !bytes.Equal(got, want) {
+		t.Errorf("security descriptor\n%swant\n%s", hex.Dump(got), hex.Dump(want))
+	}
+	for at := range r.cells {
+		if !reached[at] {
+			t.Errorf("nothing uses the cell at 0x%x", at)
+		}
+	}
+}
+
 func TestSameInputSameBytes(t *testing.T) {
 	a, b := mustBytes(t, mustRamdisk(t, Options{})), mustBytes(t, mustRamdisk(t, Options{}))
 	if !bytes.Equal(a, b) {
@@ -196,7 +301,7 @@ func TestWriteRefuses(t *testing.T) {
 		{"object twice", &Store{Objects: []Object{{ID: id}, {ID: id}}}, "two keys {00000000-0000-0000-0000-000000000001}"},
 		{"element twice", object(Element{ElemNX, Integer(1)}, Element{ElemNX, Integer(2)}), "two keys 25000020"},
 		{"no value", object(Element{ElemNX, nil}), "element 25000020 has no value"},
-		{"other format", object(Element{ElemNX, Boolean(true)}), "element 25000020 is a integer, its value a boolean"},
+		{"other format", object(Element{ElemNX, Boolean(true)}), `element 25000020 wants format "integer", its value has "boolean"`},
 		{"zero in text", object(Element{ElemPath, String("a\x00b")}), "zero character"},
 		{"no such device", object(Element{ElemDevice, Device{}}), "kind 0"},
 		{"RAM disk of nothing", object(Element{ElemDevice, Device{Kind: DeviceRamdisk, Path: `\x`}}), "ramdisk device without a parent"},

@@ -251,7 +251,7 @@ func (o *Options) entry(i int, e Entry) (Object, error) {
 			return l, fmt.Errorf("extra element %s has no value", x.ID)
 		}
 		if f := x.Value.Format(); f != 0 && f != x.ID.Format() {
-			return l, fmt.Errorf("extra element %s is a %s, its value a %s", x.ID, x.ID.Format(), f)
+			return l, fmt.Errorf("extra element %s wants format %q, its value has %q", x.ID, x.ID.Format(), f)
 		}
 		l.Set(x.ID, x.Value)
 	}

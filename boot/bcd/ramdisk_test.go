@@ -222,7 +222,7 @@ func TestRamdiskRefuses(t *testing.T) {
 		{"two modes", entry(Entry{TextMode: true, HighestMode: true}), "one of both"},
 		{"id taken", entry(Entry{ID: BootManager()}), "taken by another object"},
 		{"same id twice", Options{Entries: []Entry{{}, {ID: entryID(0)}}}, "entry 2: id"},
-		{"extra of another format", entry(Entry{Extra: []Element{{ElemNX, String("OptIn")}}}), "is a integer, its value a string"},
+		{"extra of another format", entry(Entry{Extra: []Element{{ElemNX, String("OptIn")}}}), `wants format "integer", its value has "string"`},
 		{"extra without value", entry(Entry{Extra: []Element{{ElemNX, nil}}}), "no value"},
 		{"too many", Options{Entries: make([]Entry, 257)}, "257 entries"},
 		{"SDI", Options{SDI: "boot.sdi"}, "path of boot.sdi"},
