@@ -192,11 +192,11 @@ func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
 			if err != nil {
 				return nil, err
 			}
-			if name := strings.ToUpper(child.name); names[name] {
+			name := strings.ToUpper(child.name)
+			if names[name] {
 				return nil, r.damaged(sub, "second key %q in %q", child.name, k.name)
-			} else {
-				names[name] = true
 			}
+			names[name] = true
 			k.keys = append(k.keys, child)
 		}
 	}

@@ -255,11 +255,13 @@ func (w *hiveWriter) addValues(k *hiveKey) (uint32, error) {
 		}
 		at := w.alloc(valueHeaderSize + len(v.name))
 		w.put32(list+uint32(4*i), at)
-		size, data := uint32(len(v.data)), uint32(0)
+		size := uint32(len(v.data))
+		var data uint32 // where the data is, or the data itself
 		if len(v.data) <= 4 {
 			var inline [4]byte
 			copy(inline[:], v.data)
-			size, data = size|dataInline, le.Uint32(inline[:])
+			size |= dataInline
+			data = le.Uint32(inline[:])
 		} else {
 			data = w.alloc(len(v.data))
 			copy(w.cell(data), v.data)
