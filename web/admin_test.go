@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,7 +133,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 
 func wantStatus(t *testing.T, err error, status int) {
 	t.Helper()
-	p, ok := err.(*protocol.Problem)
+	p, ok := errors.AsType[*protocol.Problem](err)
 	if !ok || p.Status != status || p.Detail == "" {
 		t.Fatalf("error %v, want status %d", err, status)
 	}
