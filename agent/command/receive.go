@@ -34,7 +34,7 @@ On a terminal there is a progress line, otherwise one JSON object a line.
 Exit codes: 0 done, 1 failed, 2 wrong call, 3 interrupted with blocks kept (run it
 again to go on), 4 content not found, 5 refused.`,
 		Example: `  ` + name + ` receive --server https://192.0.2.1:8443 --pin sha256:HASH --token TOKEN --out install.wim
-  ` + name + ` receive win11 --server 192.0.2.1 --pin sha256:HASH --token TOKEN --out /dev/sdb`,
+  ` + name + ` receive --server https://192.0.2.1:8443 --pin sha256:HASH --out install.wim    (goes on)`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -28,7 +28,7 @@ SIGTERM and SIGINT stop it; a second one stops it at once.
 
 Every flag is also a setting of the file, by the same name; flags win.`,
 		Example: `  castpoint serve
-  castpoint serve --interface eth1 --assign win11 --target /dev/sda --after reboot
+  castpoint serve --interface eth1 --assign win11 --after shell
   castpoint serve --interface eth1 --dhcp server --pool 192.168.7.100-192.168.7.199 --min-members 20 --max-wait 5m`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -68,7 +68,7 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	f.StringVar(&c.BootImage, "boot-image", c.BootImage, "`ID` of the boot image (default: the newest that fits the machine)")
 	f.StringArrayVar(&c.KernelArgs, "kernel-args", c.KernelArgs, "`ARGS` added to the kernel command line; may be repeated")
 	f.StringVar(&c.Assign, "assign", c.Assign, "`ID` of the content that every machine that netboots receives (default: none)")
-	f.StringVar(&c.Target, "target", c.Target, "`PATH` it is written to on the machine, a file or a disk (default: a file in memory)")
+	f.StringVar(&c.Target, "target", c.Target, "`PATH` it is written to on the machine, a file, or a disk that is overwritten (default: a file in memory)")
 	f.StringVar(&c.After, "after", c.After, "what the machine does then: poweroff, reboot, shell or wait")
 	f.Var(&c.Rate, "rate", "`RATE` that a session does not exceed, as in 900mbit (default: no cap)")
 	f.IntVar(&c.MinMembers, "min-members", c.MinMembers, "start a session when `N` members have joined (default: with the first)")
