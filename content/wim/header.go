@@ -69,6 +69,15 @@ type headerDisk struct {
 	Unused       [60]byte     // 0x94
 } // 0xd0 = 208
 
+// Places of the header that an overlay changes.
+const (
+	headerBlobTable    = 0x30
+	headerXML          = 0x48
+	headerBootMetadata = 0x60
+	headerBootIndex    = 0x78
+	headerIntegrity    = 0x7c
+)
+
 // resourceDisk says where a resource is and how long.
 type resourceDisk struct {
 	SizeFlags    uint64 // 0x00: low 56 bits size in the file, high 8 bits flags

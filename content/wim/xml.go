@@ -63,21 +63,26 @@ type timeXML struct {
 
 // readXML reads the XML data and returns the images in order of index.
 func readXML(r io.ReaderAt, h *header) ([]Image, error) {
-	if h.xml.compressed() {
-		return nil, corrupt("%s is marked as compressed, which the format forbids", tableXML)
-	}
-	if h.xml.size > maxXMLSize {
-		return nil, corrupt("%s: %d bytes, at most %d are sensible", tableXML, h.xml.size, maxXMLSize)
-	}
-	b := make([]byte, h.xml.size)
-	if err := readFull(r, b, h.xml.offset, tableXML); err != nil {
-		return nil, err
-	}
-	text, err := decodeUTF16(b)
+	text, err := readXMLText(r, h)
 	if err != nil {
 		return nil, err
 	}
 	return parseXML(text, int(h.images))
+}
+
+// readXMLText reads the XML data as UTF-8.
+func readXMLText(r io.ReaderAt, h *header) (string, error) {
+	if h.xml.compressed() {
+		return "", corrupt("%s is marked as compressed, which the format forbids", tableXML)
+	}
+	if h.xml.size > maxXMLSize {
+		return "", corrupt("%s: %d bytes, at most %d are sensible", tableXML, h.xml.size, maxXMLSize)
+	}
+	b := make([]byte, h.xml.size)
+	if err := readFull(r, b, h.xml.offset, tableXML); err != nil {
+		return "", err
+	}
+	return decodeUTF16(b)
 }
 
 // decodeUTF16 makes UTF-8 of UTF-16LE with or without byte order mark. Single
