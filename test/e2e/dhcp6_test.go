@@ -1,0 +1,63 @@
+package e2e
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp6"
+	"castpoint/test/lab"
+)
+
+// UEFI firmware boots over IPv6, by PXE and by HTTP, with castpoint's addresses
+// and with another server's.
+func TestUEFIBootsOverIPv6(t *testing.T) {
+	for _, c := range []struct {
+		name, way string
+		server    bool
+		fetched   string
+	}{
+		{"PXE, castpoint's addresses", "PXEv6", true, `TFTP snponly.efi from \[fd77`},
+		{"PXE, beside another server", "PXEv6", false, `TFTP snponly.efi from \[fd77`},
+		{"HTTP, castpoint's addresses", "HTTPv6", true, `HTTP GET /snponly.efi from \[fd77`},
+		{"HTTP, beside another server", "HTTPv6", false, `HTTP GET /snponly.efi from \[fd77`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n, err := lab.New(t.Context(), lab.Config{Clients: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				if err := n.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			withIPv6(t, n.Server, "fd77::1/64")
+			s := station{Mode: dhcp.ModeProxy, Interfaces: []string{"eth0"}, IPv6: true}
+			if c.server {
+				s.Mode = dhcp.ModeServer
+				s.Pools = []dhcp.Pool{{From: netip.MustParseAddr("10.77.0.100"), To: netip.MustParseAddr("10.77.0.120")}}
+				s.Pools6 = []dhcp6.Pool{{From: netip.MustParseAddr("fd77::1000"), To: netip.MustParseAddr("fd77::1fff")}}
+			} else {
+				withIPv6(t, n.Clients[0], "fd77::2/64")
+				dnsmasq(t, n, n.Clients[0], "--interface=eth0", "--enable-ra",
+					"--dhcp-range=10.77.0.200,10.77.0.240,1h", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
+			}
+			p := startStation(t, n.Server, s)
+			start := time.Now()
+			vm := uefi(t, n, c.way)
+			if _, err := p.Output.WaitFor(t.Context(), c.fetched, patience); err != nil {
+				t.Fatal(err)
+			}
+			// The loader came whole: it runs.
+			if _, err := vm.Output.WaitFor(t.Context(), `iPXE \d`, patience); err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("iPXE after %.1f s", time.Since(start).Seconds())
+			if _, err := p.Output.WaitFor(t.Context(), "client="+stationMAC+` .*uuid=`+stationUUID, time.Second); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
