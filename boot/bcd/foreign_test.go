@@ -29,6 +29,9 @@ import (
 func tool(t *testing.T, stdin, dir, debianPackage, name string, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath(name)
+	if err != nil { // reged is in a folder that only root's PATH has
+		path, err = exec.LookPath("/usr/sbin/" + name)
+	}
 	if err != nil {
 		t.Fatalf("%s is not here: install %s", name, debianPackage)
 	}
