@@ -16,7 +16,7 @@ import (
 // distributionFlags are the settings that say how a content may travel.
 func distributionFlags(f *pflag.FlagSet, d *content.Distribution) {
 	f.BoolVar(&d.Multicast, "multicast", false, "it may be sent in multicast sessions")
-	f.BoolVar(&d.Encrypt, "encrypt", true, "sessions of it are encrypted")
+	f.BoolVar(&d.Encrypt, "encrypt", true, "it must never be sent in the clear (no session is, so far)")
 	f.BoolVar(&d.MulticastOnly, "multicast-only", false, "never send it by unicast, not even what multicast did not bring")
 }
 
