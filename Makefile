@@ -24,13 +24,14 @@ help: ## list the targets
 
 build: go ## bin/castpoint with the agents inside, and bin/castagent-*
 	@mkdir -p bin
-	[ -d cmd/castpoint ] || exit 0; \
-	for target in $(AGENTS); do \
+	@for target in $(AGENTS); do \
+	  echo "building castagent for $${target%.exe}"; \
 	  platform=$${target%.exe}; \
 	  GOOS=$${platform%-*} GOARCH=$${platform#*-} $(GOBUILD) -o bin/castagent-$$target ./cmd/castagent; \
 	  cp bin/castagent-$$target cmd/castpoint/agents/; \
-	done; \
-	$(GOBUILD) -o bin/castpoint ./cmd/castpoint
+	done
+	@echo "building castpoint $(VERSION)"
+	@$(GOBUILD) -o bin/castpoint ./cmd/castpoint
 
 test: tools build ## everything: vet, unit tests, end-to-end tests (installs what it needs)
 	go vet ./...
@@ -40,10 +41,9 @@ unit: tools go ## unit tests, fuzz seeds and the simulated network; no root need
 	go test $(UNIT)
 
 e2e: tools build ## end-to-end tests in namespaces and with QEMU firmware; root
-	[ -d test/e2e ] || exit 0; \
-	go test -c -o bin/test/ ./test/lab ./test/e2e; \
-	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m; \
-	cd ../e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
+	go test -c -o bin/test/ ./test/lab ./test/e2e
+	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
+	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
 
 race: go ## unit tests under the race detector, shuffled; needs a C compiler
 	CGO_ENABLED=1 go test -race -shuffle=on $(UNIT)

@@ -1,4 +1,4 @@
-// Command bench measures castpoint beside udpcast and uftp: one file to several
+// Command bench measures castpoint beside udpcast and uftp: one WIM to several
 // receivers in the same virtual network, on the same machine, in one run.
 //
 // The programs take turns, so that what else the machine does meets them all.
@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"flag"
 	"fmt"
@@ -85,10 +84,15 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(work)
-	s.source = filepath.Join(work, "source")
-	if err := writeRandom(s.source, s.size); err != nil {
+	s.source = filepath.Join(work, "source.wim")
+	if err := image.Make(ctx, s.source, "bench", s.size); err != nil {
 		return fmt.Errorf("make the file to send: %w", err)
 	}
+	info, err := os.Stat(s.source)
+	if err != nil {
+		return err
+	}
+	s.size = info.Size()
 
 	programs := []program{
 		{"castpoint (AES-256-GCM)", runCastpoint},
@@ -172,13 +176,4 @@ func (s setup) table(w io.Writer, programs []program, results [][]result) error 
 			s.goodput(rs[len(rs)-1]), s.goodput(rs[0]), m.wire, m.cpu.Seconds(), own/s.goodput(m))
 	}
 	return t.Flush()
-}
-
-func writeRandom(path string, size int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.CopyN(f, rand.Reader, size)
-	return errors.Join(err, f.Close())
 }

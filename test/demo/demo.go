@@ -223,7 +223,14 @@ func (d *demo) update(s session) {
 				m.status = have
 			}
 		}
-		if m.status.State != "" {
+		switch {
+		case m.took(d.began) > 0:
+			m.stage = "done"
+			continue
+		case m.status.State != "" && s.Began == nil:
+			m.stage = "ready"
+			continue
+		case m.status.State != "":
 			m.stage = m.status.State
 			continue
 		}

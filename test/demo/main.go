@@ -39,6 +39,14 @@ const (
 	scratch = 2 + clients + 2
 )
 
+// Rate limits of the session. A machine emulated in software opens and checks
+// some 50 to 100 Mbit/s: with more the session would go on without it and serve
+// it in the end, which is quicker for the others and worse to look at.
+const (
+	hardwareRate = "400mbit"
+	softwareRate = "80mbit"
+)
+
 // options are what the command line says.
 type options struct {
 	castpoint string
@@ -52,7 +60,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.castpoint, "castpoint", "bin/castpoint", "the castpoint program")
 	mib := flag.Int64("size", 200, "size of the WIM, MiB")
-	flag.StringVar(&o.rate, "rate", "400mbit", "rate limit of the session")
+	flag.StringVar(&o.rate, "rate", "", "rate limit of the session (default "+hardwareRate+", or "+softwareRate+" without KVM)")
 	flag.DurationVar(&o.limit, "limit", 10*time.Minute, "give up after this time")
 	flag.BoolVar(&o.verbose, "verbose", false, "show what the server and the machines say")
 	flag.Parse()
@@ -118,13 +126,15 @@ func run(parent context.Context, o options) (err error) {
 		}
 		return func(line string) { fmt.Printf("%s: %s\n", prefix, line) }
 	}
-	if err := p.Serve(ctx, echo("server"), serveArguments(osImage.ID, o.rate)...); err != nil {
-		return err
-	}
-	accel := n.Accelerator(ctx)
-	how := "by KVM"
+	accel, rate, how := n.Accelerator(ctx), hardwareRate, "by KVM"
 	if accel != "kvm" {
-		how = "in software, because KVM does not work here"
+		rate, how = softwareRate, "in software, because KVM does not work here"
+	}
+	if o.rate != "" {
+		rate = o.rate
+	}
+	if err := p.Serve(ctx, echo("server"), serveArguments(osImage.ID, rate)...); err != nil {
+		return err
 	}
 	say("castpoint serves DHCP, TFTP, HTTP and sessions; starting two machines %s, and the clients", how)
 

@@ -1,0 +1,294 @@
+// Command dhcpbench measures castpoint's DHCP server beside dnsmasq and Kea with
+// perfdhcp (of Kea, so no part of what is measured): whole exchanges (DISCOVER,
+// OFFER, REQUEST, ACK) with a new client each, at rising rates.
+//
+// One run is one server alone in a fresh pair of namespaces with an empty lease
+// file. All keep their leases as each does by default, Kea's memfile being the
+// yardstick: written before the answer leaves, synced later. None asks on the
+// network whether an address is free (castpoint's probe and dnsmasq's ping are
+// off, Kea has none). perfdhcp and the server share one machine: compare the
+// programs with each other, not with a real network.
+//
+// An answer is wrong when its address was given to another client; perfdhcp
+// stops a run at the first.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"castpoint/dhcp"
+	"castpoint/test/lab"
+
+	"go.uber.org/zap"
+
+	"castpoint/boot"
+)
+
+// The pool that all servers give from; large enough that no address is given
+// twice within a run.
+const (
+	poolFrom = "10.64.0.1"
+	poolTo   = "10.64.255.254"
+	network  = "10.64.0.0/16"
+	netmask  = "255.255.0.0"
+)
+
+// result is one run.
+type result struct {
+	leases  float64 // completed exchanges per second
+	lost    float64 // share of exchanges that were not completed
+	delay   float64 // mean of DISCOVER to OFFER and REQUEST to ACK, ms
+	wrong   string  // what perfdhcp found wrong; "" for nothing
+	cpu     time.Duration
+	records int // leases on disk at the end
+}
+
+// server is a program that is measured.
+type server struct {
+	name  string
+	start func(*lab.Network) (*lab.Process, error)
+	count func(dir string) (int, error) // leases on disk
+}
+
+func main() {
+	serve := flag.String("serve", "", "be the castpoint that is measured, with its leases in this file")
+	rates := flag.String("rates", "1000,2000,4000,6000,8000,10000,15000,20000", "exchanges offered per second")
+	seconds := flag.Int("seconds", 5, "length of a run")
+	only := flag.String("only", "", "measure only this program")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	var err error
+	if *serve != "" {
+		err = castpoint(ctx, *serve)
+	} else {
+		err = run(ctx, *rates, *seconds, *only)
+	}
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "dhcpbench:", err)
+		os.Exit(1)
+	}
+}
+
+// castpoint is the server under test, in a process of its own.
+func castpoint(ctx context.Context, journal string) error {
+	store, err := dhcp.OpenJournal(journal)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	s, err := dhcp.New(dhcp.Config{
+		Mode: dhcp.ModeServer, Interfaces: []string{"eth0"}, Planner: noPlanner{}, Log: zap.NewNop(), Store: store, NoProbe: true,
+		Pools: []dhcp.Pool{{
+			Network: netip.MustParsePrefix(network), From: netip.MustParseAddr(poolFrom), To: netip.MustParseAddr(poolTo),
+			Routers: []netip.Addr{netip.MustParseAddr(poolFrom)}, Lease: time.Hour,
+		}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.Listen(); err != nil {
+		return err
+	}
+	err = s.Serve(ctx)
+	fmt.Printf("%+v\n", s.Stats())
+	return err
+}
+
+// noPlanner serves nobody: the clients of perfdhcp do not netboot.
+type noPlanner struct{}
+
+func (noPlanner) Plan(boot.Client) boot.Plan { return boot.Plan{Reason: "benchmark"} }
+
+func servers() []server {
+	return []server{
+		{"castpoint", startCastpoint, lines("castpoint.leases", `^[0-9a-f]{8} `)},
+		{"dnsmasq", startDnsmasq, lines("dnsmasq.leases", `^\d+ `)},
+		{"kea", startKea, lines("kea.csv", `^10\.64\.`)},
+	}
+}
+
+func startCastpoint(n *lab.Network) (*lab.Process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return n.Server.Start(lab.Command{Args: []string{self, "-serve", filepath.Join(n.Dir, "castpoint.leases")}})
+}
+
+func startDnsmasq(n *lab.Network) (*lab.Process, error) {
+	return n.Server.Start(lab.Command{Args: []string{"dnsmasq", "--keep-in-foreground", "--log-facility=" + filepath.Join(n.Dir, "dnsmasq.log"),
+		"--quiet-dhcp", "--conf-file=/dev/null", "--pid-file=", "--port=0", "--interface=eth0", "--user=root", "--no-ping",
+		"--dhcp-range=" + poolFrom + "," + poolTo + "," + netmask + ",1h", "--dhcp-lease-max=1000000",
+		"--dhcp-leasefile=" + filepath.Join(n.Dir, "dnsmasq.leases")}})
+}
+
+// keaConfig leaves everything that costs time at its default but the log.
+const keaConfig = `{"Dhcp4": {
+  "interfaces-config": {"interfaces": ["eth0"], "dhcp-socket-type": "udp"},
+  "lease-database": {"type": "memfile", "persist": true, "name": "%[1]s/kea.csv"},
+  "valid-lifetime": 3600,
+  "subnet4": [{"id": 1, "subnet": "%[2]s", "pools": [{"pool": "%[3]s - %[4]s"}],
+    "option-data": [{"name": "routers", "data": "%[3]s"}]}],
+  "loggers": [{"name": "kea-dhcp4", "severity": "ERROR", "output_options": [{"output": "%[1]s/kea.log"}]}]
+}}`
+
+func startKea(n *lab.Network) (*lab.Process, error) {
+	config := filepath.Join(n.Dir, "kea.json")
+	if err := os.WriteFile(config, fmt.Appendf(nil, keaConfig, n.Dir, network, poolFrom, poolTo), 0o644); err != nil {
+		return nil, err
+	}
+	return n.Server.Start(lab.Command{
+		Args: []string{"kea-dhcp4", "-c", config},
+		Env:  []string{"KEA_PIDFILE_DIR=" + n.Dir, "KEA_LOCKFILE_DIR=" + n.Dir},
+	})
+}
+
+// lines counts the distinct addresses in the lines of a lease file that match.
+func lines(file, pattern string) func(string) (int, error) {
+	expr, address := regexp.MustCompile("(?m)"+pattern+".*$"), regexp.MustCompile(`10\.64\.\d+\.\d+`)
+	return func(dir string) (int, error) {
+		text, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			return 0, err
+		}
+		seen := map[string]bool{}
+		for _, line := range expr.FindAllString(string(text), -1) {
+			seen[address.FindString(line)] = true
+		}
+		return len(seen), nil
+	}
+}
+
+func run(ctx context.Context, rates string, seconds int, only string) error {
+	fmt.Printf("%d processors, %d s for each run\n\n", runtime.NumCPU(), seconds)
+	fmt.Println("| offered /s | program | leases/s | lost | mean delay ms | server CPU s | leases on disk | wrong | castpoint is |")
+	fmt.Println("|--:|---|--:|--:|--:|--:|--:|---|--:|")
+	for field := range strings.SplitSeq(rates, ",") {
+		rate, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("rate %q: %w", field, err)
+		}
+		var own float64
+		for _, s := range servers() {
+			if only != "" && s.name != only {
+				continue
+			}
+			r, err := measure(ctx, s, rate, seconds)
+			if err != nil {
+				return fmt.Errorf("%s at %d/s: %w", s.name, rate, err)
+			}
+			ratio := "1"
+			if s.name == "castpoint" {
+				own = r.leases
+			} else if r.leases > 0 {
+				ratio = fmt.Sprintf("%.2fx", own/r.leases)
+			}
+			wrong := r.wrong
+			if wrong == "" {
+				wrong = "none"
+			}
+			fmt.Printf("| %d | %s | %.0f | %.1f %% | %.2f | %.2f | %d | %s | %s |\n",
+				rate, s.name, r.leases, 100*r.lost, r.delay, r.cpu.Seconds(), r.records, wrong, ratio)
+		}
+	}
+	return nil
+}
+
+// measure runs one server and perfdhcp against it.
+func measure(ctx context.Context, s server, rate, seconds int) (r result, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(seconds+40)*time.Second)
+	defer cancel()
+	n, err := lab.New(ctx, lab.Config{Clients: 1})
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	// perfdhcp plays a relay whose address the servers answer: it is in the
+	// pool's network, so both ends get one there.
+	for _, step := range []struct {
+		host *lab.Host
+		addr string
+	}{{n.Server, "10.64.255.254/16"}, {n.Clients[0], "10.64.255.253/16"}} {
+		if out, code, err := step.host.Run(ctx, "ip", "addr", "replace", step.addr, "dev", "eth0"); err != nil || code != 0 {
+			return r, fmt.Errorf("set address: code %d, %w: %s", code, err, out)
+		}
+		if out, code, err := step.host.Run(ctx, "ip", "addr", "del", step.host.Addr.String()+"/24", "dev", "eth0"); err != nil || code != 0 {
+			return r, fmt.Errorf("remove address: code %d, %w: %s", code, err, out)
+		}
+	}
+	p, err := s.start(n)
+	if err != nil {
+		return r, err
+	}
+	if err := p.WaitUDP(ctx, 67); err != nil {
+		return r, err
+	}
+	said, code, err := n.Clients[0].Run(ctx, "perfdhcp", "-4", "-u", "-r", strconv.Itoa(rate), "-p", strconv.Itoa(seconds),
+		"-R", "60000000", "-d", "1", "-W", "1000000", "-s", "1", "10.64.255.254")
+	if err != nil {
+		return r, err
+	}
+	if code != 0 && code != 3 { // 3: some exchanges were not completed
+		return r, fmt.Errorf("perfdhcp ended with code %d: %s", code, said)
+	}
+	if err := r.read(said, seconds); err != nil {
+		return r, fmt.Errorf("%w:\n%s", err, said)
+	}
+	if _, err := p.Stop(); err != nil {
+		return r, err
+	}
+	r.cpu = p.CPU()
+	if os.Getenv("DHCPBENCH_VERBOSE") != "" {
+		fmt.Println(said, p.Output.String())
+	}
+	r.records, err = s.count(n.Dir)
+	return r, err
+}
+
+var (
+	receivedPattern = regexp.MustCompile(`received packets: (\d+)`)
+	sentPattern     = regexp.MustCompile(`sent packets: (\d+)`)
+	delayPattern    = regexp.MustCompile(`avg delay: ([\d.]+) ms`)
+	uniquePattern   = regexp.MustCompile(`(?i)(non unique addresses: |not unique|non-unique)(\d*)`)
+)
+
+// read takes perfdhcp's report apart: one part for DISCOVER-OFFER, one for
+// REQUEST-ACK.
+func (r *result) read(said string, seconds int) error {
+	received := receivedPattern.FindAllStringSubmatch(said, -1)
+	sent := sentPattern.FindAllStringSubmatch(said, -1)
+	delays := delayPattern.FindAllStringSubmatch(said, -1)
+	if len(received) != 2 || len(sent) != 2 {
+		return errors.New("perfdhcp reported something else than two exchanges")
+	}
+	acks, _ := strconv.ParseFloat(received[1][1], 64)
+	discovers, _ := strconv.ParseFloat(sent[0][1], 64)
+	r.leases = acks / float64(seconds)
+	if discovers > 0 {
+		r.lost = 1 - acks/discovers
+	}
+	for _, d := range delays {
+		ms, _ := strconv.ParseFloat(d[1], 64)
+		r.delay += ms
+	}
+	for _, m := range uniquePattern.FindAllStringSubmatch(said, -1) {
+		if m[2] != "0" {
+			r.wrong = m[0]
+		}
+	}
+	return nil
+}
