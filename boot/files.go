@@ -26,6 +26,9 @@ var _ Library = (*content.Library)(nil)
 // boot/CONTENT-ID/vmlinuz and boot/CONTENT-ID/initrd.
 const imageDir = "boot"
 
+// objectDir is the folder of the objects of boot images: object/SHA256.
+const objectDir = "object"
+
 // Names of a boot image's files, whatever they were called when they were
 // added. The original names work too.
 const (
@@ -92,6 +95,7 @@ type Idle struct {
 //	boot/CONTENT-ID/vmlinuz       kernel of a boot image
 //	boot/CONTENT-ID/initrd        initramfs of a boot image
 //	boot/CONTENT-ID/boot.wim      WIM of a boot image
+//	object/SHA256                 an object of a boot image, by its digest
 //	anything else                 loader files
 //
 // Names are compared without regard to letter case.
@@ -161,6 +165,12 @@ func (f *Files) Open(ctx context.Context, name string, c Client) (*File, error) 
 			return file, err
 		}
 	}
+	if dir, hex, ok := strings.Cut(clean, "/"); ok && strings.EqualFold(dir, objectDir) {
+		var d content.Digest
+		if d.UnmarshalText([]byte(strings.ToLower(hex))) == nil {
+			return f.openDigest(clean, d, c)
+		}
+	}
 	return f.openLoader(clean, c)
 }
 
@@ -219,29 +229,60 @@ func (f *Files) openImage(name, id, base string, c Client) (*File, error) {
 		if !ok {
 			return nil, notFound
 		}
-		file, err := f.cfg.Library.OpenObject(obj.Digest)
-		if err != nil {
-			return nil, fmt.Errorf("open %s of boot image %s: %w", base, ct.ID, err)
-		}
-		st, err := file.Stat()
-		if err == nil && st.Size() != obj.Size {
-			err = fmt.Errorf("open %s of boot image %s: object %s has %d bytes, want %d: run castpoint content validate %s",
-				base, ct.ID, obj.Digest, st.Size(), obj.Size, ct.ID)
-		}
-		if err != nil {
-			return nil, errors.Join(err, file.Close())
-		}
-		return &File{
-			ReaderAt: file,
-			Name:     name,
-			Size:     obj.Size,
-			ModTime:  ct.Created,
-			ETag:     `"` + obj.Digest.String() + `"`,
-			Client:   c,
-			os:       file,
-		}, nil
+		return f.openObject(name, ct, obj, c)
 	}
 	return nil, notFound
+}
+
+// openDigest opens an object by its digest, for loaders and scripts that keep
+// what they have. Objects of other contents than boot images exist, but need a
+// token and the join listener.
+func (f *Files) openDigest(name string, d content.Digest, c Client) (*File, error) {
+	notFound := fmt.Errorf("%w: %q", ErrNotFound, name)
+	if f.cfg.Library == nil {
+		return nil, notFound
+	}
+	list, err := f.cfg.Library.List()
+	if err != nil {
+		return nil, fmt.Errorf("open %s: list the contents: %w", name, err)
+	}
+	result := notFound
+	for _, ct := range list {
+		for _, obj := range ct.Files {
+			switch {
+			case obj.Digest != d:
+			case ct.Kind == content.KindBootImage:
+				return f.openObject(name, ct, obj, c)
+			default:
+				result = fmt.Errorf("%w: %q belongs to a content that is given out by the join server only, for a token", ErrForbidden, name)
+			}
+		}
+	}
+	return nil, result
+}
+
+func (f *Files) openObject(name string, ct *content.Content, obj content.File, c Client) (*File, error) {
+	file, err := f.cfg.Library.OpenObject(obj.Digest)
+	if err != nil {
+		return nil, fmt.Errorf("open %s of boot image %s: %w", obj.Name, ct.ID, err)
+	}
+	st, err := file.Stat()
+	if err == nil && st.Size() != obj.Size {
+		err = fmt.Errorf("open %s of boot image %s: object %s has %d bytes, want %d: run castpoint content validate %s",
+			obj.Name, ct.ID, obj.Digest, st.Size(), obj.Size, ct.ID)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &File{
+		ReaderAt: file,
+		Name:     name,
+		Size:     obj.Size,
+		ModTime:  ct.Created,
+		ETag:     `"` + obj.Digest.String() + `"`,
+		Client:   c,
+		os:       file,
+	}, nil
 }
 
 func imageFile(ct *content.Content, base string) (content.File, bool) {

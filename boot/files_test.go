@@ -89,7 +89,7 @@ func readFile(t *testing.T, f *Files, name string, c Client) (string, *File) {
 func TestOpen(t *testing.T) {
 	lib := &fakeLibrary{}
 	linux := lib.add(t, content.Content{ID: "b1", Name: "Linux", Arch: "amd64", Created: time.Unix(1e9, 0)}, linuxFiles)
-	lib.add(t, content.Content{ID: "os1", Kind: content.KindOSImage, Name: "Windows"}, map[content.Role]string{content.RoleImage: "secret"})
+	windows := lib.add(t, content.Content{ID: "os1", Kind: content.KindOSImage, Name: "Windows"}, map[content.Role]string{content.RoleImage: "secret"})
 	f := testFiles(t, FilesConfig{Library: lib}, "undionly.kpxe", "EFI/Boot.EFI", "boot/b1/font.ttf", "boot/bcd")
 
 	for name, want := range map[string]string{
@@ -104,29 +104,34 @@ func TestOpen(t *testing.T) {
 		"boot/b1/initrd-6.1.bin": "the initramfs",
 		"boot/b1/font.ttf":       "boot/b1/font.ttf",
 		`\Boot\BCD`:              "boot/bcd",
+		"object/" + linux.Files[0].Digest.String():                   "the kernel",
+		"/OBJECT/" + strings.ToUpper(linux.Files[1].Digest.String()): "the initramfs",
 	} {
 		if got, _ := readFile(t, f, name, Client{}); got != want {
 			t.Errorf("%q: got %q, want %q", name, got, want)
 		}
 	}
 	for name, want := range map[string]error{
-		"":                             ErrNotFound,
-		"/":                            ErrNotFound,
-		"efi":                          ErrNotFound,
-		"no.efi":                       ErrNotFound,
-		"boot/b1/none":                 ErrNotFound,
-		"boot/b1/boot.wim":             ErrNotFound,
-		"boot/b2/vmlinuz":              ErrNotFound,
-		"boot/os1/boot.wim":            ErrNotFound, // an OS image is not a boot file
-		"boot/os1/image-6.1.bin":       ErrNotFound,
-		"ipxe/nonsense":                ErrNotFound,
-		"../undionly.kpxe":             ErrForbidden,
-		`boot\..\..\etc\passwd`:        ErrForbidden,
-		"boot/b1/../../undionly.kpxe":  ErrForbidden,
-		"undionly.kpxe\r\nX: y":        ErrForbidden,
-		strings.Repeat("long/", 1000):  ErrForbidden,
-		"ipxe/../ipxe/" + testUUID:     ErrForbidden,
-		"ipxe/52-54-00-ab-cd-ef/../..": ErrForbidden,
+		"":                                  ErrNotFound,
+		"/":                                 ErrNotFound,
+		"efi":                               ErrNotFound,
+		"no.efi":                            ErrNotFound,
+		"boot/b1/none":                      ErrNotFound,
+		"boot/b1/boot.wim":                  ErrNotFound,
+		"boot/b2/vmlinuz":                   ErrNotFound,
+		"boot/os1/boot.wim":                 ErrNotFound, // an OS image is not a boot file
+		"boot/os1/image-6.1.bin":            ErrNotFound,
+		"ipxe/nonsense":                     ErrNotFound,
+		"object/abc":                        ErrNotFound,
+		"object/" + strings.Repeat("0", 64): ErrNotFound,
+		"object/" + windows.Files[0].Digest.String(): ErrForbidden, // exists, but needs a token
+		"../undionly.kpxe":                           ErrForbidden,
+		`boot\..\..\etc\passwd`:                      ErrForbidden,
+		"boot/b1/../../undionly.kpxe":                ErrForbidden,
+		"undionly.kpxe\r\nX: y":                      ErrForbidden,
+		strings.Repeat("long/", 1000):                ErrForbidden,
+		"ipxe/../ipxe/" + testUUID:                   ErrForbidden,
+		"ipxe/52-54-00-ab-cd-ef/../..":               ErrForbidden,
 	} {
 		if _, err := f.Open(context.Background(), name, Client{}); !errors.Is(err, want) {
 			t.Errorf("%q: error %v, want %v", name, err, want)

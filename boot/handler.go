@@ -5,14 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // HandlerConfig is what [NewHandler] needs.
@@ -25,8 +28,17 @@ type HandlerConfig struct {
 	// Observe is called once for each request, after its last byte; nil when
 	// nobody cares. It must be safe for concurrent use.
 	Observe func(Request)
-	Log     *zap.Logger
+	// Stall is how long a client may take for the next [StallBytes] of an answer
+	// before it is cut off; default 30 s, at least 1 s. A client that is steady
+	// and slow may take as long as it needs, whatever the file's size.
+	Stall time.Duration
+	Log   *zap.Logger
 }
+
+// StallBytes is how much of an answer a client must take within
+// HandlerConfig.Stall: with the default at least 35 kB/s, less than any
+// firmware does.
+const StallBytes = 1 << 20
 
 // Request is one HTTP boot request that is over.
 type Request struct {
@@ -38,6 +50,9 @@ type Request struct {
 	Bytes    int64 // of body sent
 	Duration time.Duration
 	Err      error // why the answer is not the file; nil when it is
+	// Ordinary is set when the file is not there and a boot that goes well asks
+	// for it in vain: nothing to worry about.
+	Ordinary bool
 }
 
 // Handler serves boot files by HTTP to firmware and boot loaders, which are
@@ -53,6 +68,7 @@ type Handler struct {
 	files   *Files
 	client  func(netip.Addr) Client
 	observe func(Request)
+	stall   time.Duration
 	log     *zap.Logger
 }
 
@@ -61,7 +77,13 @@ func NewHandler(cfg HandlerConfig) (*Handler, error) {
 	if cfg.Files == nil {
 		return nil, errors.New("boot handler: no files given")
 	}
-	h := &Handler{files: cfg.Files, client: cfg.Client, observe: cfg.Observe, log: cfg.Log}
+	h := &Handler{files: cfg.Files, client: cfg.Client, observe: cfg.Observe, stall: cfg.Stall, log: cfg.Log}
+	if h.stall == 0 {
+		h.stall = 30 * time.Second
+	}
+	if h.stall < time.Second {
+		return nil, fmt.Errorf("boot handler: stall time %s: want at least 1s", h.stall)
+	}
 	if h.client == nil {
 		h.client = func(netip.Addr) Client { return Client{} }
 	}
@@ -77,17 +99,34 @@ func NewHandler(cfg HandlerConfig) (*Handler, error) {
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	out := &countWriter{ResponseWriter: w}
+	out := &countWriter{ResponseWriter: w, control: http.NewResponseController(w), stall: h.stall}
+	out.hurry()
 	req := Request{Method: r.Method, Name: r.URL.Path}
 	req.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
 	req.Client = h.files.Client(r.URL.Path, h.asker(r, req.Remote))
 	req.Err = h.serve(out, r, req.Client)
 	req.Status, req.Bytes, req.Duration = out.status, out.bytes, time.Since(start)
-	h.log.Debug("boot file by http",
+	clean, err := CleanName(r.URL.Path)
+	req.Ordinary = err == nil && errors.Is(req.Err, ErrNotFound) && Ordinary(clean)
+	h.report(req)
+	h.observe(req)
+}
+
+// report logs a request that is over. A file that is missing is a warning,
+// because the machine will most likely stop there, unless every boot asks for it.
+func (h *Handler) report(req Request) {
+	level := zapcore.DebugLevel
+	switch {
+	case req.Ordinary && rollbackPolicy(req.Name):
+		level = zapcore.InfoLevel
+	case req.Ordinary:
+	case errors.Is(req.Err, ErrNotFound), errors.Is(req.Err, ErrForbidden), errors.Is(req.Err, os.ErrDeadlineExceeded):
+		level = zapcore.WarnLevel
+	}
+	h.log.Log(level, "boot file by http",
 		zap.Stringer("client", req.Client), zap.Stringer("remote", req.Remote), zap.String("method", req.Method),
 		zap.String("name", req.Name), zap.Int("status", req.Status), zap.Int64("bytes", req.Bytes),
 		zap.Duration("took", req.Duration), zap.Error(req.Err))
-	h.observe(req)
 }
 
 // asker is what the connection says about the client.
@@ -127,13 +166,6 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 		}
 	}()
 
-	// A client that takes no bytes must not hold its connection for ever; one
-	// that takes at least slowest bytes each second may take as long as it needs.
-	const slowest = 32 << 10
-	deadline := time.Now().Add(time.Minute + time.Duration(f.Size/slowest)*time.Second)
-	if err := http.NewResponseController(w.ResponseWriter).SetWriteDeadline(deadline); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return fmt.Errorf("limit the time for %s: %w", f.Name, err)
-	}
 	w.Header().Set("Content-Type", contentType(f))
 	w.Header().Set("ETag", f.ETag)
 	modified := f.ModTime
@@ -147,6 +179,9 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 	}
 	http.ServeContent(w, r, "", modified, body)
 	switch {
+	case errors.Is(w.err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("send %s: the client took less than %d bytes in %s and was cut off after %d: %w",
+			f.Name, StallBytes, h.stall, w.bytes, w.err)
 	case r.Context().Err() != nil:
 		return fmt.Errorf("send %s: the client went away after %d bytes", f.Name, w.bytes)
 	case w.status == http.StatusRequestedRangeNotSatisfiable:
@@ -181,12 +216,23 @@ func contentType(f *File) string {
 	return "application/octet-stream"
 }
 
-// countWriter counts the body and keeps the way to sendfile open.
+// countWriter counts the body, cuts off clients that take too little of it, and
+// keeps the way to sendfile open.
 type countWriter struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
-	err    error // first error of writing the body
+	control *http.ResponseController
+	stall   time.Duration
+	status  int
+	bytes   int64
+	err     error // first error of writing the body
+}
+
+// hurry begins a new stall time. A writer that knows no deadlines (a test's)
+// has none.
+func (w *countWriter) hurry() {
+	if err := w.control.SetWriteDeadline(time.Now().Add(w.stall)); err != nil && w.err == nil && !errors.Is(err, http.ErrNotSupported) {
+		w.err = err
+	}
 }
 
 func (w *countWriter) WriteHeader(status int) {
@@ -205,14 +251,30 @@ func (w *countWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom hands the file to net/http, which hands it to the kernel.
+// ReadFrom hands the file to net/http, which hands it to the kernel, StallBytes
+// at a time. net/http knows a file, and a file in one io.LimitedReader, so the
+// one that ServeContent gives is opened and a smaller one made.
 func (w *countWriter) ReadFrom(src io.Reader) (int64, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	n, err := io.Copy(w.ResponseWriter, src)
-	w.count(n, err)
-	return n, err
+	limited, ok := src.(*io.LimitedReader)
+	if !ok {
+		limited = &io.LimitedReader{R: src, N: math.MaxInt64}
+	}
+	var total int64
+	for limited.N > 0 {
+		w.hurry()
+		want := min(limited.N, StallBytes)
+		n, err := io.Copy(w.ResponseWriter, &io.LimitedReader{R: limited.R, N: want})
+		w.count(n, err)
+		total += n
+		limited.N -= n
+		if err != nil || n < want {
+			return total, err
+		}
+	}
+	return total, nil
 }
 
 func (w *countWriter) count(n int64, err error) {
@@ -224,25 +286,3 @@ func (w *countWriter) count(n int64, err error) {
 
 // Unwrap is for http.ResponseController.
 func (w *countWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// NewHTTPServer is a server for the boot listener with limits that suit
-// firmware: slow to ask, long idle between files, few headers. The caller
-// serves and shuts it down. A write limit is set by [Handler] for each answer.
-func NewHTTPServer(handler http.Handler, log *zap.Logger) *http.Server {
-	if log == nil {
-		log = zap.NewNop()
-	}
-	// Firmware that breaks off is no error of ours.
-	errorLog, err := zap.NewStdLogAt(log.Named("http"), zap.DebugLevel)
-	if err != nil {
-		errorLog = zap.NewStdLog(log)
-	}
-	return &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 15 * time.Second,
-		ReadTimeout:       30 * time.Second, // of a request; boot requests have no body
-		IdleTimeout:       3 * time.Minute,  // a loader unpacks one file before it asks for the next
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          errorLog,
-	}
-}

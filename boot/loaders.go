@@ -15,7 +15,7 @@ import (
 const DefaultLoaderDir = "/usr/lib/ipxe"
 
 const (
-	loaderDepth  = 3               // folders below a loader folder that are looked into
+	loaderDepth  = 6               // folders below a loader folder that are looked into: EFI/Microsoft/Boot/Fonts is four
 	loaderFiles  = 4096            // files indexed in all; a loader folder has dozens
 	loaderRescan = 2 * time.Second // least time between two scans caused by unknown names
 )

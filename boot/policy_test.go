@@ -230,7 +230,7 @@ func TestNewPlannerRefuses(t *testing.T) {
 }
 
 func TestLoaders(t *testing.T) {
-	a := loaderDir(t, "SNPonly.EFI", "arm64/snponly.efi", "deep/er/est/too/far.efi")
+	a := loaderDir(t, "SNPonly.EFI", "arm64/snponly.efi", "EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf", "1/2/3/4/5/6/7/far.efi")
 	b := loaderDir(t, "snponly.efi", "only-b.efi")
 	if err := os.Symlink(filepath.Join(b, "only-b.efi"), filepath.Join(a, "link.efi")); err != nil {
 		t.Fatal(err)
@@ -243,16 +243,17 @@ func TestLoaders(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"snponly.efi":       filepath.Join(a, "SNPonly.EFI"),
-		"ARM64/SnpOnly.efi": filepath.Join(a, "arm64/snponly.efi"),
-		"only-b.efi":        filepath.Join(b, "only-b.efi"),
-		"link.efi":          filepath.Join(a, "link.efi"),
+		"snponly.efi":                            filepath.Join(a, "SNPonly.EFI"),
+		"ARM64/SnpOnly.efi":                      filepath.Join(a, "arm64/snponly.efi"),
+		"only-b.efi":                             filepath.Join(b, "only-b.efi"),
+		"efi/MICROSOFT/boot/Fonts/WGL4_boot.ttf": filepath.Join(a, "EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf"),
+		"link.efi":                               filepath.Join(a, "link.efi"),
 	} {
 		if got, ok := l.Find(name); !ok || got != want {
 			t.Errorf("%s: got %q %v, want %q", name, got, ok, want)
 		}
 	}
-	for _, name := range []string{"arm64", "", "no.efi", "deep/er/est/too/far.efi"} {
+	for _, name := range []string{"arm64", "", "no.efi", "1/2/3/4/5/6/7/far.efi"} {
 		if got, ok := l.Find(name); ok {
 			t.Errorf("%q: found %q", name, got)
 		}

@@ -47,6 +47,10 @@ func ordinaryMiss(path string) bool {
 	switch {
 	case p == "bcd": // asked before Boot/BCD or the store of DHCP option 252
 		return true
+	case p == "efi/microsoft/recovery/bcd": // newer ones, before EFI/Microsoft/Boot/BCD
+		return true
+	case p == "autoexec.ipxe" || strings.HasSuffix(p, "/autoexec.ipxe"): // newer iPXE, beside itself
+		return true
 	case strings.HasSuffix(p, ".mui"): // texts of the boot manager's menus
 		return true
 	case strings.HasPrefix(p, "efi/microsoft/boot/"): // code integrity policies

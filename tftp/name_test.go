@@ -53,6 +53,8 @@ func TestOrdinaryMiss(t *testing.T) {
 		"EFI/Microsoft/Boot/Policies/UnlockToken.pol":     true,
 		"en-US/bootmgfw.efi.MUI":                          true,
 		"BCD":                                             true,
+		"EFI/Microsoft/Recovery/BCD":                      true,
+		"ipxe/autoexec.ipxe":                              true,
 		"Boot/BCD":                                        false,
 		"Boot/boot.wim":                                   false,
 		"EFI/Microsoft/Boot/boot.stl":                     false, // 24H2 needs it
