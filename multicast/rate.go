@@ -20,7 +20,9 @@ const (
 
 	startGrowth = 2.0  // per round, until the first cut
 	fastGrowth  = 1.15 // per round, far below the rate of the last cut
-	growth      = 1.03 // per round, near it and above
+	growth      = 0.03 // per round, near it and above; ...
+	patience    = 4    // ... doubled after so many rounds without a cut
+	maxGrowth   = 0.5  // per round
 	near        = 0.85 // of the rate of the last cut
 	cutTo       = 0.85 // of what the worst member received
 
@@ -46,6 +48,7 @@ type controller struct {
 	trial       bool
 	settling    time.Time // until then what was sent before the cut is under way
 	trials      int       // counts cuts
+	good        int       // rounds of growth since the last cut
 	trialExcess float64
 	before      float64 // rate before it, as far as it got through
 	wasStarting bool
@@ -161,18 +164,24 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 	default:
 		c.trial = false
 		if utilisation > 0.7 {
-			g := growth
-			switch {
-			case c.starting:
-				g = startGrowth
-			case c.rate < near*c.before:
-				g = fastGrowth
-			}
-			c.rate = min(c.rate*g, c.limit)
+			c.rate = min(c.rate*c.growth(), c.limit)
+			c.good++
 		}
 	}
 	c.lossy = c.lossy[:0]
 	c.delay = 0
+}
+
+// growth is the factor for the next round. The longer all goes well, the less
+// the last cut has to say: what it met may be gone.
+func (c *controller) growth() float64 {
+	switch {
+	case c.starting:
+		return startGrowth
+	case c.rate < near*c.before:
+		return fastGrowth
+	}
+	return 1 + min(growth*float64(int(1)<<min(c.good/patience, 8)), maxGrowth)
 }
 
 // cut goes to what got through of the present rate. The queue that has built up
@@ -182,7 +191,7 @@ func (c *controller) cut(now time.Time, through float64) {
 	if c.trial {
 		c.before = c.rate
 	}
-	c.starting = false
+	c.starting, c.good = false, 0
 	c.settling = now.Add(c.delay + c.delay/2)
 	c.rate = min(max(c.rate*min(through, 1)*cutTo, c.rate/2, minRate), c.limit)
 }
