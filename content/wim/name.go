@@ -113,7 +113,11 @@ func checkNewName(path, name string) error {
 	if strings.HasSuffix(name, ".") || strings.HasSuffix(name, " ") {
 		return fmt.Errorf("path %q: Windows does not allow the name %q to end in a dot or a space: %w", path, name, fs.ErrInvalid)
 	}
-	if n := len(appendName(nil, name)) / 2; n > maxName {
+	raw := appendName(nil, name)
+	if decodeName(raw) != name {
+		return fmt.Errorf("path %q: the name %q is not UTF-8: %w", path, name, fs.ErrInvalid)
+	}
+	if n := len(raw) / 2; n > maxName {
 		return fmt.Errorf("path %q: a name of %d characters, at most %d are possible: %w", path, n, maxName, fs.ErrInvalid)
 	}
 	return nil

@@ -419,13 +419,20 @@ func TestOverlayIntegrityChunks(t *testing.T) {
 // compares them with the same changes made to folders.
 func TestOverlayProperty(t *testing.T) {
 	dir := t.TempDir()
-	names := []string{"a", "B", "cc", "Dd", "ä", "Ö", "file.txt", "😀", "sub", "x y"}
+	done := 0
+	folders := []string{"a", "B", "cc", "ä", "sub"}
+	names := append([]string{"Dd", "Ö", "file.txt", "😀", "x y"}, folders...)
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 77))
 		path := func(depth int) string {
-			p := names[rng.IntN(len(names))]
+			p := ""
 			for range rng.IntN(depth) {
-				p += "/" + names[rng.IntN(len(names))]
+				p += folders[rng.IntN(len(folders))] + "/"
+			}
+			if rng.IntN(12) == 0 { // may be a folder elsewhere
+				p += names[rng.IntN(len(names))]
+			} else {
+				p += names[rng.IntN(5)]
 			}
 			if rng.IntN(3) == 0 {
 				p = strings.ToUpper(p)
@@ -467,7 +474,11 @@ func TestOverlayProperty(t *testing.T) {
 				o.Files = append(o.Files, OverlayFile{Path: path(4), Data: bytes.Repeat([]byte{byte(rng.IntN(6))}, rng.IntN(40_000))})
 			}
 			for range rng.IntN(4) {
-				o.Remove = append(o.Remove, path(3))
+				p := path(3)
+				if rng.IntN(2) == 0 && strings.Contains(p, "/") {
+					p = filepath.Dir(p)
+				}
+				o.Remove = append(o.Remove, p)
 			}
 			c, err := Overlay(bytes.NewReader(data), int64(len(data)), o)
 			if err != nil {
@@ -476,6 +487,7 @@ func TestOverlayProperty(t *testing.T) {
 				}
 				t.Fatalf("seed %d round %d: %v", seed, round, err)
 			}
+			done++
 			want.apply(o)
 			data = readFile(t, checkComposite(t, c, 1, want))
 			if t.Failed() {
@@ -485,6 +497,9 @@ func TestOverlayProperty(t *testing.T) {
 				t.Fatalf("seed %d round %d: remove %q", seed, round, o.Remove)
 			}
 		}
+	}
+	if done < 80 {
+		t.Errorf("only %d of 120 overlays were possible", done)
 	}
 }
 

@@ -99,9 +99,12 @@ func (r *Reader) readBlobTable() error {
 			r.images = append(r.images, i)
 		}
 	}
-	// Stable: of entries with one hash the first counts.
+	// Of several entries with one hash the first counts, as in wimlib.
 	slices.SortStableFunc(r.byHash, func(a, b int32) int {
 		return bytes.Compare(r.entry(a).hash(), r.entry(b).hash())
+	})
+	r.byHash = slices.CompactFunc(r.byHash, func(a, b int32) bool {
+		return bytes.Equal(r.entry(a).hash(), r.entry(b).hash())
 	})
 	if len(r.images) != len(r.info.Images) {
 		return corrupt("%s: metadata of %d images, the header says %d", tableBlobs, len(r.images), len(r.info.Images))
