@@ -14,6 +14,7 @@ import (
 	"castpoint/boot"
 	"castpoint/dhcp/dhcp6"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"go.uber.org/zap"
 )
@@ -68,7 +69,8 @@ type Config struct {
 
 // Tuning of the server.
 const (
-	queueLength = 256  // packets waiting for each worker
+	queueLength = 4096 // packets waiting for each worker; 0.4 s of a storm of 10 000 a second
+	queueShed   = 2048 // beyond so many, no DISCOVER or SOLICIT is taken in
 	bufferSize  = 2048 // bytes; the largest request that is read
 	batchSize   = 32   // packets per system call
 
@@ -95,7 +97,8 @@ type Server struct {
 	frames    *frames // nil when the host does not allow them
 
 	queues  []chan job
-	buffers chan []byte
+	buffers chan []byte   // free ones
+	made    atomic.Int64  // buffers made so far; at most cap(buffers)
 	later   chan struct{} // tokens of answers that wait for the delay
 	probes  chan struct{} // tokens of answers that wait for a probe
 	seen    *sightings
@@ -267,10 +270,6 @@ func (s *Server) Serve(ctx context.Context) error {
 	workers := max(2, runtime.GOMAXPROCS(0))
 	s.queues = make([]chan job, workers)
 	s.buffers = make(chan []byte, workers*queueLength)
-	for range cap(s.buffers) {
-		s.buffers <- make([]byte, bufferSize)
-	}
-
 	var working, reading sync.WaitGroup
 	for i := range s.queues {
 		s.queues[i] = make(chan job, queueLength)
@@ -380,11 +379,16 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 
 // enqueue hands a packet to the worker of its client, so that one client's
 // packets stay in order, and returns the buffer for the next packet. A full
-// queue drops it: the client will ask again.
+// queue drops it: the client will ask again. Before that, what begins an
+// exchange is dropped, so that those that were begun come to an end: in a storm
+// that nothing can answer whole, some clients are served instead of none.
 func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 	s.received.Add(1)
 	var client []byte
 	switch {
+	case l.v6 && r.length == 0:
+		s.malformed.Add(1)
+		return buffer
 	case l.v6:
 		client = clientBytes6(buffer[:r.length], r.source)
 	case r.length < offsetOptions:
@@ -394,18 +398,44 @@ func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 		client = buffer[offsetHardware : offsetHardware+lenHardware]
 	}
 	h := maphash.Bytes(s.seed, client)
-	select {
-	case spare := <-s.buffers:
-		select {
-		case s.queues[h%uint64(len(s.queues))] <- job{l, buffer, r}:
-			return spare
-		default:
-			s.buffers <- spare
+	queue := s.queues[h%uint64(len(s.queues))]
+	if len(queue) < queueShed || !begins(buffer[:r.length], l.v6) {
+		if spare := s.spare(); spare != nil {
+			select {
+			case queue <- job{l, buffer, r}:
+				return spare
+			default:
+				s.buffers <- spare
+			}
 		}
-	default:
 	}
 	s.dropped.Add(1)
 	return buffer
+}
+
+// spare is a buffer that is free, or a new one while there are less than the
+// queues can hold; else nil.
+func (s *Server) spare() []byte {
+	select {
+	case b := <-s.buffers:
+		return b
+	default:
+	}
+	if s.made.Add(1) > int64(cap(s.buffers)) {
+		s.made.Add(-1)
+		return nil
+	}
+	return make([]byte, bufferSize)
+}
+
+// begins says whether a packet is one that begins an exchange, without reading
+// it as a whole: the message type is the first option nearly everywhere.
+func begins(packet []byte, v6 bool) bool {
+	if v6 {
+		return packet[0] == byte(dhcpv6.MessageTypeSolicit)
+	}
+	const discover = byte(dhcpv4.MessageTypeDiscover)
+	return len(packet) > offsetOptions+2 && [3]byte(packet[offsetOptions:]) == [3]byte{dhcpv4.OptionDHCPMessageType.Code(), 1, discover}
 }
 
 func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {

@@ -1,0 +1,59 @@
+package dhcp
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
+)
+
+// BenchmarkExchange is DISCOVER and REQUEST of a new client, from bytes to
+// bytes, with the lease in the journal: all but the sockets.
+func BenchmarkExchange(b *testing.B) {
+	journal, err := OpenJournal(filepath.Join(b.TempDir(), "leases"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer journal.Close()
+	pool := Pool{
+		Network: netip.MustParsePrefix("10.64.0.0/12"), From: netip.MustParseAddr("10.64.0.1"), To: netip.MustParseAddr("10.79.255.254"),
+	}
+	leases, err := NewLeases(LeasesConfig{Pools: []Pool{pool}, Store: journal})
+	if err != nil {
+		b.Fatal(err)
+	}
+	a := Arrival{Interface: "eth0", Server: pool.From, Network: pool.Network, Port: PortServer, Local: limitedBroadcast}
+	limits := newLimiter()
+	now := time.Now()
+	answer := func(p *dhcpv4.DHCPv4) []byte {
+		r, err := Parse(p.ToBytes())
+		if err != nil {
+			b.Fatal(err)
+		}
+		c, err := Identify(r, a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		limits.allow(limitKey(r, c), now)
+		QuirkOf(Quirks(), c)
+		t := Terms{Mode: ModeServer, Arrival: a, Client: c, Grant: leases.Answer(r, c, a, now)}
+		m, reason := Reply(r, t)
+		if m == nil {
+			b.Fatal(reason)
+		}
+		Destination(r, m, a)
+		return Encode(m)
+	}
+	for i := 0; b.Loop(); i++ {
+		mac := binary.BigEndian.AppendUint32([]byte{2, 0}, uint32(i%1000000))
+		discover := packet(dhcpv4.MessageTypeDiscover)
+		discover.ClientHWAddr = mac
+		offer := answer(discover)
+		request := packet(dhcpv4.MessageTypeRequest, option(50, offer[16:20]...), option(54, pool.From.AsSlice()...))
+		request.ClientHWAddr = mac
+		answer(request)
+	}
+}
