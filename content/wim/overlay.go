@@ -91,7 +91,7 @@ func NewBase(r io.ReaderAt, size int64, index int) (*Base, error) {
 	}
 	switch {
 	case wr.info.Pipable:
-		return nil, unsupported("it is pipable, which boot managers and overlays cannot use", "--not-pipable --boot")
+		return nil, unsupported("it is pipable, which boot managers and overlays cannot use", "--not-pipable")
 	case wr.info.Unfinished:
 		return nil, corrupt("a program is writing the file, or did not end writing it")
 	}

@@ -53,7 +53,7 @@ func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	}
 	switch {
 	case info.Split():
-		return nil, fmt.Errorf("%w: it is part %d of the %d parts of a split WIM; join them first: wimlib-imagex join NEW.wim FIRST.swm SECOND.swm ...",
+		return nil, fmt.Errorf("%w: it is part %d of the %d parts of a split WIM; join them first: wimlib-imagex join NEW.wim FIRST.swm SECOND.swm",
 			ErrUnsupported, info.Part, info.Parts)
 	case info.Solid:
 		return nil, unsupported("its files are packed into solid resources", "")

@@ -63,7 +63,7 @@ func newCodec(h *header) (*codec, error) {
 	if c.chunkSize == 0 {
 		c.chunkSize = defaultChunk
 	}
-	low, high := uint32(0), uint32(0)
+	var low, high uint32
 	switch h.compression() {
 	case CompressionNone:
 		return c, nil

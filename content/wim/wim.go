@@ -1,5 +1,7 @@
-// Package wim reads Windows Imaging files: what is in them, and whether they
-// are whole and undamaged. It never writes to a WIM.
+// Package wim reads Windows Imaging files: what is in them, whether they are
+// whole and undamaged, and every file in their images; and it lays overlays
+// over them, which add files to an image without a copy of it. It never writes
+// to a WIM.
 //
 // Terms:
 //
@@ -9,6 +11,8 @@
 //     blob table lists all blobs;
 //   - a resource is a run of bytes in the file, plain or compressed: a blob, a
 //     table, the metadata of one image;
+//   - the metadata of an image is its directory tree: names, attributes, times,
+//     security descriptors, and the SHA-1 of each stream;
 //   - the XML data describes the images to people: names, editions, sizes;
 //   - the integrity table, which may be absent, holds a SHA-1 for each chunk of
 //     the file from the end of the header to the end of the blob table;
@@ -16,15 +20,24 @@
 //   - a solid resource packs many blobs into one (the ESD files of Windows
 //     media);
 //   - a pipable WIM is wimlib's variant that can be applied from a pipe: its
-//     blobs come first and the complete header is the last 208 bytes.
+//     blobs come first and the complete header is the last 208 bytes;
+//   - an overlay is a new header in front of a stored WIM and a tail behind it;
+//     a composite is the WIM that they make together, put together while it is
+//     read.
 //
 // Order of events in Describe: magic, header (for a pipable WIM the one at the
 // end), position of every table against the size of the file, blob table, XML
 // data. Verify does the same up to the tables and then hashes the file against
-// the integrity table.
+// the integrity table. Open goes on from Describe and makes an index of the
+// blobs; Reader.Image decompresses the metadata of one image, compares its
+// SHA-1 and checks the whole tree, so that what is done with it afterwards
+// cannot fail; contents are decompressed chunk by chunk as they are read.
+// NewBase does this once for a stored WIM, Base.Overlay then plans the changes
+// of the tree and lays out the tail.
 //
 // Every byte is hostile until checked: sizes are compared with the size of the
-// file and with the limits below before memory is taken for them.
+// file and with the limits of this package before memory is taken for them.
+// docs/wim.md has the format and the limits.
 package wim
 
 import (
