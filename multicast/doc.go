@@ -53,9 +53,10 @@ type GroupConn interface {
 // MemberConn is a member's edge.
 type MemberConn interface {
 	// ReadGroup waits for at least one datagram of the group and hands each it
-	// has to handle, which must not keep it. It returns os.ErrDeadlineExceeded
+	// has, with the time when it reached the host, to handle, which must not keep
+	// it. It returns os.ErrDeadlineExceeded
 	// after the deadline and net.ErrClosed after Close.
-	ReadGroup(handle func(datagram []byte)) error
+	ReadGroup(handle func(datagram []byte, at time.Time)) error
 	SetReadDeadline(t time.Time) error
 	// WriteReport sends one datagram to the session's feedback address.
 	WriteReport(b []byte) error

@@ -109,11 +109,15 @@ type transit struct {
 	any         bool  // fastest is valid
 }
 
+// clockStep in microseconds is a change of transit time that only a clock that
+// was set explains.
+const clockStep = 5_000_000
+
 // observe takes a datagram that was sent at the sender's microsecond sent.
 func (t *transit) observe(now time.Time, sent uint32) {
 	d := int32(uint32(now.UnixMicro()) - sent)
-	if t.windowStart.IsZero() {
-		t.windowStart, t.base, t.next = now, d, d
+	if t.windowStart.IsZero() || uint32(d-t.base+clockStep) > 2*clockStep {
+		*t = transit{windowStart: now, base: d, next: d}
 	}
 	if now.Sub(t.windowStart) > baseWindow {
 		t.base, t.next, t.windowStart = t.next, d, now

@@ -174,6 +174,20 @@ func TestTransit(t *testing.T) {
 	}
 }
 
+func TestTransitClockSet(t *testing.T) {
+	var tr transit
+	at := time.Unix(1000, 0)
+	for range 3 {
+		at = at.Add(time.Millisecond)
+		tr.observe(at, uint32(at.UnixMicro()))
+	}
+	at = at.Add(6 * time.Hour) // the clock is set, the sender's is not
+	tr.observe(at, uint32(at.Add(-6*time.Hour).UnixMicro()))
+	if d := tr.queued(); d != 0 {
+		t.Errorf("after the clock was set the queueing delay is %v", d)
+	}
+}
+
 func TestPacer(t *testing.T) {
 	var p pacer
 	now := time.Unix(1000, 0)

@@ -54,11 +54,22 @@ type controller struct {
 	wasStarting bool
 }
 
+// noLimit is the cap of a session without one, in bits per second.
+const noLimit = 100e9
+
 func newController(limit float64) *controller {
+	c := &controller{rate: startRate, starting: true}
+	c.setLimit(limit)
+	return c
+}
+
+// setLimit changes the cap; 0 takes it away.
+func (c *controller) setLimit(limit float64) {
 	if limit <= 0 {
-		limit = 100e9
+		limit = noLimit
 	}
-	return &controller{rate: min(startRate, limit), limit: limit, starting: true}
+	c.limit = limit
+	c.rate = min(c.rate, limit)
 }
 
 // lossMeter follows one member's loss, over windows that hold enough packets to

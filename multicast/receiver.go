@@ -260,7 +260,12 @@ func (r *Receiver) receive(ctx context.Context) error {
 		case now.Sub(r.lastHeard) > lostSilence:
 			return fmt.Errorf("%w for %s", ErrSilent, lostSilence)
 		}
-		if err := r.cfg.Conn.ReadGroup(handle); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		before := r.stats.Datagrams
+		err := r.cfg.Conn.ReadGroup(handle)
+		if r.stats.Datagrams != before {
+			r.lastHeard = time.Now() // not the time of arrival: that clock may be set
+		}
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -280,18 +285,17 @@ func (r *Receiver) nothing() error {
 	return ErrNoDatagrams
 }
 
-// datagram takes one datagram of the group.
-func (r *Receiver) datagram(d []byte) {
+// datagram takes one datagram of the group that reached the host at now.
+func (r *Receiver) datagram(d []byte, now time.Time) {
 	h, err := wire.ParseHeader(d)
 	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.tag {
 		r.stats.Foreign++
 		return
 	}
 	key := r.groups[h.Epoch]
-	now := time.Now()
 	if key == nil {
 		if r.badEpoch.IsZero() {
-			r.badEpoch = now
+			r.badEpoch = time.Now()
 		}
 		return
 	}
@@ -319,7 +323,6 @@ func (r *Receiver) datagram(d []byte) {
 // go slower.
 func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
 	r.badEpoch = time.Time{}
-	r.lastHeard = now
 	if !r.window.fresh(h.Number) {
 		return
 	}

@@ -22,9 +22,9 @@ func (s *Session) routineSend(ctx context.Context) error {
 		shards: make([][]byte, 0, s.g.k+s.g.m),
 		out:    make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
 		order:  make([]uint16, 0, s.g.k+s.g.m),
+		timer:  time.NewTimer(time.Hour),
 	}
-	idle := time.NewTimer(time.Hour)
-	defer idle.Stop()
+	defer e.timer.Stop()
 	for {
 		now := time.Now()
 		s.mu.Lock()
@@ -49,12 +49,8 @@ func (s *Session) routineSend(ctx context.Context) error {
 		if wait == 0 {
 			wait = time.Hour
 		}
-		idle.Reset(wait)
-		select {
-		case <-ctx.Done():
+		if e.sleep(ctx, wait) != nil {
 			return nil
-		case <-s.wake:
-		case <-idle.C:
 		}
 	}
 }
@@ -68,6 +64,7 @@ type emitter struct {
 	order  []uint16 // symbols to send
 	out    []byte   // a burst, datagram by datagram
 	pace   pacer
+	timer  *time.Timer
 }
 
 // emit sends the symbols in e.order of one block.
@@ -111,26 +108,57 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 	return nil
 }
 
-// wait holds a burst of n symbols back until the pacer lets it go.
+// wait holds a burst of n symbols back until members have kept up and the pacer
+// lets it go.
 func (e *emitter) wait(ctx context.Context, n int) error {
 	s := e.s
 	// The rate is that of datagrams with their IP and UDP headers.
 	size := n * (wire.HeaderSize + s.g.symbolSize + wire.TagSize + 28)
 	s.mu.Lock()
+	for s.ahead() {
+		if s.setHeard(); !s.ahead() {
+			break
+		}
+		s.mu.Unlock()
+		if err := e.sleep(ctx, windowWait); err != nil {
+			return err
+		}
+		s.mu.Lock()
+	}
 	rate := s.rate.rate
 	s.wireBytes += uint64(size)
 	s.sentBytes += uint64(n * s.g.symbolSize)
 	s.mu.Unlock()
-	d := e.pace.reserve(time.Now(), size, rate)
-	if d <= 0 {
-		return ctx.Err()
+	if d := e.pace.reserve(time.Now(), size, rate); d > 0 {
+		return e.sleepFully(ctx, d)
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
+	return ctx.Err()
+}
+
+// windowWait is how long the sender waits for a report before it looks whether
+// the member it waits for has become stale.
+const windowWait = 20 * time.Millisecond
+
+// sleep waits for d, or for something that may be worth a look.
+func (e *emitter) sleep(ctx context.Context, d time.Duration) error {
+	e.timer.Reset(d)
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-t.C:
+	case <-e.s.wake:
+		e.timer.Stop()
+	case <-e.timer.C:
+	}
+	return nil
+}
+
+// sleepFully waits for d.
+func (e *emitter) sleepFully(ctx context.Context, d time.Duration) error {
+	e.timer.Reset(d)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-e.timer.C:
 		return nil
 	}
 }

@@ -25,11 +25,19 @@ const (
 	beaconInterval = 100 * time.Millisecond
 	// reportInterval of a few members; reportsPerSecond bounds what many of them
 	// send together.
-	reportInterval   = 20 * time.Millisecond
-	reportsPerSecond = 500
+	reportInterval   = 5 * time.Millisecond
+	reportsPerSecond = 1000
 	// silence is after how long without reports a member is not waited for, at
 	// least; it is never less than ten report intervals.
 	silence = 2 * time.Second
+	// window is how many packets the sender may be ahead of the slowest member's
+	// reports, at least; as many are on the link and in receive buffers. It holds
+	// the sender back when a member's processor, not its network, is busy. It is
+	// never less than three report intervals at the session's rate.
+	window = 3000
+	// stale is after how long without reports the window does not wait for a
+	// member, at least; it is never less than ten report intervals.
+	stale = 250 * time.Millisecond
 	// forget is after how long a silent member ends.
 	forget = 60 * time.Second
 	// finishTime is how long a member that lacks nothing may take to check the
@@ -104,6 +112,7 @@ type Session struct {
 	order    []*member // in order of joining, for people
 	moved    []uint32  // members that were told to take the rest by unicast
 	heard    wire.PacketNumber
+	edge     wire.PacketNumber // like heard, of members that are not stale
 	schedule *schedule
 	rate     *controller
 	first    time.Time // first admission
@@ -211,6 +220,15 @@ func (s *Session) nudge() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// SetMaxRate changes the cap of a session, in bits per second; 0 takes it away. A
+// session that is faster slows down at once, one that may be faster gets there
+// round by round.
+func (s *Session) SetMaxRate(bits int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rate.setLimit(float64(bits))
 }
 
 // Params are the parameters that members get.
@@ -337,12 +355,24 @@ func (s *Session) StartNow() {
 // setHeard finds the lowest packet number that every active member has seen.
 func (s *Session) setHeard() {
 	low := wire.PacketNumber(s.number.Load())
+	edge := low
+	fresh := time.Now().Add(-max(stale, 10*s.interval))
 	for _, m := range s.members {
 		if m.active() {
 			low = min(low, m.highest)
+			if m.heard.After(fresh) {
+				edge = min(edge, m.highest)
+			}
 		}
 	}
-	s.heard = low
+	s.heard, s.edge = low, edge
+}
+
+// ahead reports whether the sender has to wait for reports.
+func (s *Session) ahead() bool {
+	perInterval := s.rate.rate / 8 / float64(s.g.symbolSize) * s.interval.Seconds()
+	limit := s.edge + wire.PacketNumber(max(window, 3*perInterval))
+	return wire.PacketNumber(s.number.Load()) > limit
 }
 
 // startsIn tells whether the start rule is fulfilled, and if not, in how many

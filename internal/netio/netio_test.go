@@ -36,7 +36,12 @@ func collect(t *testing.T, r *GroupReceiver, n int) [][]byte {
 		t.Fatal(err)
 	}
 	for len(got) < n {
-		if err := r.ReadGroup(func(d []byte) { got = append(got, bytes.Clone(d)) }); err != nil {
+		if err := r.ReadGroup(func(d []byte, at time.Time) {
+			if age := time.Since(at); age < 0 || age > 5*time.Second {
+				t.Errorf("datagram arrived %v ago", age)
+			}
+			got = append(got, bytes.Clone(d))
+		}); err != nil {
 			t.Fatalf("after %d of %d datagrams: %v", len(got), n, err)
 		}
 	}
@@ -99,7 +104,7 @@ func TestOtherGroup(t *testing.T) {
 	if err := r2.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	err = r2.ReadGroup(func(d []byte) { t.Errorf("%q came to the receiver of another group", d) })
+	err = r2.ReadGroup(func(d []byte, _ time.Time) { t.Errorf("%q came to the receiver of another group", d) })
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("waiting for nothing ends with %v, want %v", err, os.ErrDeadlineExceeded)
 	}
@@ -112,7 +117,7 @@ func TestClose(t *testing.T) {
 		_, _, err := s.ReadReport(make([]byte, 10))
 		ended <- err
 	}()
-	go func() { ended <- r.ReadGroup(func([]byte) {}) }()
+	go func() { ended <- r.ReadGroup(func([]byte, time.Time) {}) }()
 	_ = s.Close()
 	_ = r.Close()
 	for range 2 {
@@ -136,15 +141,15 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func TestGROSize(t *testing.T) {
+func TestAncillary(t *testing.T) {
 	for name, oob := range map[string][]byte{
 		"nothing":         nil,
 		"half a header":   make([]byte, 8),
 		"length zero":     make([]byte, 32),
 		"length too long": {255, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 104, 0, 0, 0},
 	} {
-		if n := groSize(oob); n != 0 {
-			t.Errorf("%s: %d", name, n)
+		if n, at := ancillary(oob); n != 0 || !at.IsZero() {
+			t.Errorf("%s: %d, %v", name, n, at)
 		}
 	}
 }

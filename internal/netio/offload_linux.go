@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 	"unsafe"
 
 	"golang.org/x/net/ipv4"
@@ -116,6 +117,7 @@ func (r *batchReader) open(c *net.UDPConn, is4 bool) {
 	control(c, func(fd int) {
 		// Refused before Linux 5.0: then every buffer holds one datagram.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	})
 	if is4 {
 		r.v4 = ipv4.NewPacketConn(c)
@@ -125,11 +127,11 @@ func (r *batchReader) open(c *net.UDPConn, is4 bool) {
 	r.msgs = make([]ipv4.Message, readBatch)
 	for i := range r.msgs {
 		r.msgs[i].Buffers = [][]byte{make([]byte, 1<<16)}
-		r.msgs[i].OOB = make([]byte, 64)
+		r.msgs[i].OOB = make([]byte, 128)
 	}
 }
 
-func (r *batchReader) read(handle func([]byte)) error {
+func (r *batchReader) read(handle func([]byte, time.Time)) error {
 	var n int
 	var err error
 	if r.v4 != nil {
@@ -143,38 +145,47 @@ func (r *batchReader) read(handle func([]byte)) error {
 	for i := range r.msgs[:n] {
 		m := &r.msgs[i]
 		b := m.Buffers[0][:m.N]
-		size := groSize(m.OOB[:m.NN])
+		size, at := ancillary(m.OOB[:m.NN])
 		if size <= 0 {
 			size = len(b)
 		}
+		if at.IsZero() {
+			at = time.Now()
+		}
 		for len(b) > size {
-			handle(b[:size])
+			handle(b[:size], at)
 			b = b[size:]
 		}
 		if len(b) > 0 {
-			handle(b)
+			handle(b, at)
 		}
 	}
 	return nil
 }
 
-// groSize finds the datagram size in a UDP_GRO control message (an int; Linux
-// net/ipv4/udp.c), 0 when there is none.
-func groSize(oob []byte) int {
+// ancillary reads the control messages of a buffer: the size of its datagrams
+// (UDP_GRO, an int; Linux net/ipv4/udp.c), 0 when it holds one, and when it
+// arrived (SCM_TIMESTAMPNS), zero when the kernel does not say.
+func ancillary(oob []byte) (size int, at time.Time) {
 	for len(oob) >= unix.SizeofCmsghdr {
 		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 		l := int(h.Len)
 		if l < unix.SizeofCmsghdr || l > len(oob) {
-			return 0
+			break
 		}
-		if h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && l >= unix.CmsgLen(2) {
-			return int(binary.NativeEndian.Uint16(oob[unix.CmsgLen(0):]))
+		data := oob[unix.CmsgLen(0):max(l, unix.CmsgLen(0))]
+		switch {
+		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 2:
+			size = int(binary.NativeEndian.Uint16(data))
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
+			ts := *(*unix.Timespec)(unsafe.Pointer(&data[0]))
+			at = time.Unix(ts.Unix())
 		}
 		next := unix.CmsgSpace(l - unix.CmsgLen(0))
 		if next > len(oob) {
-			return 0
+			break
 		}
 		oob = oob[next:]
 	}
-	return 0
+	return size, at
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"time"
 )
 
 func probeSegmentation(*net.UDPConn) bool { return false }
@@ -35,11 +36,11 @@ func (r *batchReader) open(c *net.UDPConn, _ bool) {
 	r.buf = make([]byte, 1<<16)
 }
 
-func (r *batchReader) read(handle func([]byte)) error {
+func (r *batchReader) read(handle func([]byte, time.Time)) error {
 	n, _, err := r.conn.ReadFromUDPAddrPort(r.buf)
 	if err != nil {
 		return err
 	}
-	handle(r.buf[:n])
+	handle(r.buf[:n], time.Now())
 	return nil
 }

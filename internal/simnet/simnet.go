@@ -166,10 +166,10 @@ type Member struct {
 }
 
 // ReadGroup hands over the datagrams that have arrived, waiting for the first.
-func (m *Member) ReadGroup(handle func([]byte)) error {
+func (m *Member) ReadGroup(handle func([]byte, time.Time)) error {
 	d, err := m.in.get(true)
 	for err == nil {
-		handle(d.b)
+		handle(d.b, d.at)
 		if d, err = m.in.get(false); err == errEmpty {
 			return nil
 		}
