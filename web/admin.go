@@ -36,7 +36,7 @@ func (s *Server) AdminServer(token string) *http.Server {
 }
 
 // AdminHandler is the admin API: JSON in, JSON out, errors as protocol.Problem.
-// Every request shows the token.
+// Every request shows the token. Config.Routes come on top.
 //
 //	GET    /api/v1/status
 //	GET    /api/v1/events
@@ -52,7 +52,9 @@ func (s *Server) AdminServer(token string) *http.Server {
 //	GET    /api/v1/sessions/{id}
 //	DELETE /api/v1/sessions/{id}
 //	DELETE /api/v1/sessions/{id}/members/{member}
-func (s *Server) AdminHandler(token string) http.Handler {
+func (s *Server) AdminHandler(token string) http.Handler { return guard(token, s.adminRoutes()) }
+
+func (s *Server) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, f func(http.ResponseWriter, *http.Request) error) {
 		method, path, _ := strings.Cut(pattern, " ")
@@ -76,7 +78,49 @@ func (s *Server) AdminHandler(token string) http.Handler {
 	handle("GET /sessions/{id}", s.getSession)
 	handle("DELETE /sessions/{id}", s.cancelSession)
 	handle("DELETE /sessions/{id}/members/{member}", s.kickMember)
-	return guard(token, mux)
+	for _, r := range s.cfg.Routes {
+		handle(r.Pattern, func(w http.ResponseWriter, req *http.Request) error {
+			answer, err := r.Answer(w, req)
+			if err != nil {
+				return err
+			}
+			writeJSON(w, http.StatusOK, answer)
+			return nil
+		})
+	}
+	return mux
+}
+
+// Route is one more request of the admin API, about what this package does not
+// know.
+type Route struct {
+	Pattern string // method and path behind AdminPrefix, as in "GET /dhcp/leases"
+	// Answer gives what is written as JSON. Errors that are no *protocol.Problem
+	// are failures of the server's own.
+	Answer func(w http.ResponseWriter, r *http.Request) (any, error)
+}
+
+// ReadBody reads a request's JSON into v, for a Route.
+func ReadBody(w http.ResponseWriter, r *http.Request, v any) error {
+	return readJSON(w, r, maxAdminBody, v)
+}
+
+// NewProblem makes a refusal, for a Route. The detail is one line with the names
+// in it, the hint is the way out.
+func NewProblem(status int, hint, format string, args ...any) *protocol.Problem {
+	return problem(status, "", hint, format, args...)
+}
+
+// localOnly keeps pages that somebody has open in a browser away: they can reach
+// neither a unix socket nor name it, but what they send might be passed on.
+func localOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !localHost(r.Host) || !localOrigin(r.Header.Get("Origin")) {
+			writeProblem(w, problem(http.StatusForbidden, protocol.CodeRefused, "use localhost", "the admin API is not reached by the name %q", r.Host))
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // guard lets requests through that show the token and come from a program, not
@@ -134,6 +178,30 @@ type Status struct {
 	Assigned string    `json:"assigned,omitempty"` // content that machines receive
 	Contents int       `json:"contents"`
 	Sessions int       `json:"sessions"` // running
+	Network  *Network  `json:"network,omitempty"`
+}
+
+// Network is what a server sees of its network; nil in a Status when no server
+// is running.
+type Network struct {
+	Interfaces []string `json:"interfaces"` // with addresses, as in "eth1 192.0.2.1"
+	DHCP       string   `json:"dhcp"`       // proxy, server or off
+	DHCP6      bool     `json:"dhcp6,omitempty"`
+	Leases     int      `json:"leases,omitempty"`
+	// Requests and Answered count DHCP packets since the server started.
+	Requests uint64 `json:"requests"`
+	Answered uint64 `json:"answered"`
+	// Others are DHCP and PXE servers beside this one.
+	Others []OtherServer `json:"others,omitempty"`
+}
+
+// OtherServer is a server that was seen on a segment.
+type OtherServer struct {
+	Interface string `json:"interface"`
+	Address   string `json:"address"`
+	What      string `json:"what"` // "DHCP server" or "PXE server"
+	// Trouble says that it gets in this server's way.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) error {
@@ -144,6 +212,9 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) error {
 	st := Status{
 		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
 		Pin: s.identity.Pin.String(), Assigned: s.cfg.Assign.Content, Contents: len(contents),
+	}
+	if s.cfg.Network != nil {
+		st.Network = s.cfg.Network()
 	}
 	if s.keeper != nil {
 		for _, info := range s.keeper.list() {
@@ -259,6 +330,7 @@ type StartSession struct {
 	Rate       int64  `json:"rate,omitempty"`        // bits per second; 0 takes the server's
 	Open       int    `json:"open,omitempty"`        // seconds to wait for members; 0 means 15 min
 	Now        bool   `json:"now,omitempty"`         // start at once with the members there are
+	Interface  string `json:"interface,omitempty"`   // "" is the server's first
 }
 
 const defaultOpen = 15 * time.Minute
@@ -288,7 +360,11 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 	if rule.Open == 0 {
 		rule.Open = defaultOpen
 	}
-	c, made, err := s.keeper.session(ct, rule)
+	link, err := s.keeper.linkNamed(req.Interface)
+	if err != nil {
+		return err
+	}
+	c, made, err := s.keeper.session(ct, link, rule)
 	if err != nil {
 		return contentProblem(err)
 	}

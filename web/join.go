@@ -82,7 +82,7 @@ func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request) {
 	err := readJSON(w, r, maxJoinBody, &req)
 	var adm *multicast.Admission
 	if err == nil {
-		adm, err = s.join(req, remoteAddr(r), requestMACs(r))
+		adm, err = s.join(req, remoteAddr(r), localAddr(r), requestMACs(r))
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -125,7 +125,7 @@ func printable(s string, limit int) string {
 }
 
 // join admits a member by token or ticket.
-func (s *Server) join(req multicast.JoinRequest, remote netip.Addr, macs []string) (*multicast.Admission, error) {
+func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs []string) (*multicast.Admission, error) {
 	if s.keeper == nil {
 		return nil, errNoNetwork
 	}
@@ -133,7 +133,7 @@ func (s *Server) join(req multicast.JoinRequest, remote netip.Addr, macs []strin
 		return nil, problem(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
 	}
 	if req.Ticket != "" {
-		return s.rejoin(req)
+		return s.rejoin(req, local)
 	}
 	token, err := s.tokens.Check(req.Token, macs)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *Server) join(req multicast.JoinRequest, remote netip.Addr, macs []strin
 	if name == "" || req.Name != "" {
 		name = memberName(req.Name, remote)
 	}
-	cast, adm, err := s.admit(s.wanted(token), req.Content, name)
+	cast, adm, err := s.admit(s.wanted(token), req.Content, name, local)
 	if err != nil {
 		return nil, err
 	}
@@ -163,12 +163,12 @@ func (s *Server) join(req multicast.JoinRequest, remote netip.Addr, macs []strin
 }
 
 // rejoin readmits the owner of a ticket.
-func (s *Server) rejoin(req multicast.JoinRequest) (*multicast.Admission, error) {
+func (s *Server) rejoin(req multicast.JoinRequest, local netip.Addr) (*multicast.Admission, error) {
 	ticket, err := s.tickets.Look(req.Ticket)
 	if err != nil {
 		return nil, err
 	}
-	cast, adm, err := s.admit(ticket.Content, req.Content, ticket.Name)
+	cast, adm, err := s.admit(ticket.Content, req.Content, ticket.Name, local)
 	if err != nil {
 		return nil, err
 	}
@@ -207,8 +207,8 @@ func (s *Server) wanted(t Token) string {
 }
 
 // admit brings a member into the session of the content id. asked is what the
-// machine asked for; "" takes what it may have.
-func (s *Server) admit(id, asked, name string) (*cast, *multicast.Admission, error) {
+// machine asked for; "" takes what it may have. local is the address it came to.
+func (s *Server) admit(id, asked, name string, local netip.Addr) (*cast, *multicast.Admission, error) {
 	if id == "" {
 		return nil, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
 			"no content is assigned to machines that netboot")
@@ -230,7 +230,7 @@ func (s *Server) admit(id, asked, name string) (*cast, *multicast.Admission, err
 	if !ct.Distribution.Multicast {
 		return nil, nil, errNoMulticast(ct.ID)
 	}
-	cast, adm, err := s.keeper.admit(ct, name)
+	cast, adm, err := s.keeper.admit(ct, name, local)
 	if err != nil {
 		return nil, nil, contentProblem(err)
 	}

@@ -191,7 +191,7 @@ func TestTicketAfterARestartOfTheServer(t *testing.T) {
 	if next.Identity().Pin != p.Identity().Pin {
 		t.Error("the pin has changed")
 	}
-	again, err := next.join(multicast.JoinRequest{Ticket: adm.Ticket}, netip.Addr{}, nil)
+	again, err := next.join(multicast.JoinRequest{Ticket: adm.Ticket}, netip.Addr{}, netip.Addr{}, nil)
 	if err != nil || again.Object.SHA256 != adm.Object.SHA256 || again.Session.ID == adm.Session.ID {
 		t.Errorf("%+v, %v", again, err)
 	}

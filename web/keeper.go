@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -47,11 +48,69 @@ type SessionConfig struct {
 	FirstPort  uint16
 	Ports      int
 	TTL        int // hop limit of sessions; 0 means 1, the local network
+	// Others are further interfaces. A member that joined by the address of one of
+	// them gets its session there; an object then has a session on each interface.
+	Others []SessionLink
 
-	Rate       int64         // bits per second of a session; 0 for no cap
+	Rate int64 // bits per second of a session; 0 for no cap
+	// TotalRate is the cap of all sessions together, in bits per second: each has
+	// an even share of it. 0 for no cap.
+	TotalRate  int64
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
 	Linger     time.Duration // how long a session without members stays; 0 means 10 s
+}
+
+// SessionLink is an interface that sessions leave by, and this server's address
+// on it.
+type SessionLink struct {
+	Interface string
+	Address   netip.Addr
+}
+
+// links are all interfaces, the first one first.
+func (c *SessionConfig) links() []SessionLink {
+	return append([]SessionLink{{c.Interface, c.Address}}, c.Others...)
+}
+
+// linkOf is the interface of an address of this server. Machines that joined by
+// another address, or through a router, get the first.
+func (c *SessionConfig) linkOf(local netip.Addr) SessionLink {
+	links := c.links()
+	for _, l := range links {
+		if l.Address == local {
+			return l
+		}
+	}
+	// An interface may have more addresses than the one that reports go to.
+	for _, l := range links {
+		ifi, err := net.InterfaceByName(l.Interface)
+		if err != nil {
+			continue
+		}
+		all, err := ifi.Addrs()
+		if err == nil && slices.ContainsFunc(all, func(a net.Addr) bool {
+			p, err := netip.ParsePrefix(a.String())
+			return err == nil && p.Addr() == local
+		}) {
+			return l
+		}
+	}
+	return links[0]
+}
+
+// linkNamed is the interface of that name, the first for "".
+func (k *Keeper) linkNamed(name string) (SessionLink, error) {
+	links := k.cfg.links()
+	if name == "" {
+		return links[0], nil
+	}
+	for _, l := range links {
+		if l.Interface == name {
+			return l, nil
+		}
+	}
+	return SessionLink{}, problem(http.StatusBadRequest, "", "castpoint status lists them", "this server does not serve interface %q", name)
 }
 
 // withDefaults checks the settings.
@@ -67,9 +126,9 @@ func (c SessionConfig) withDefaults() (SessionConfig, error) {
 		return c, fmt.Errorf("sessions: %s is not a multicast address", c.FirstGroup)
 	case c.Groups < 1 || c.Ports < 1 || int(c.FirstPort)+c.Ports > 65536:
 		return c, fmt.Errorf("sessions: %d groups and ports %d to %d: want at least one of each", c.Groups, c.FirstPort, int(c.FirstPort)+c.Ports-1)
-	case c.Rate < 0 || c.MinMembers < 0 || c.MaxWait < 0 || c.Linger < 0:
+	case c.Rate < 0 || c.TotalRate < 0 || c.MinMembers < 0 || c.MaxWait < 0 || c.Linger < 0:
 		return c, errors.New("sessions: rate, number of members and times cannot be negative")
-	case !c.Address.IsValid():
+	case slices.ContainsFunc(c.links(), func(l SessionLink) bool { return !l.Address.IsValid() }):
 		return c, errors.New("sessions: no address that members could report to")
 	}
 	return c, nil
@@ -96,9 +155,15 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	closed bool
-	live   map[content.Digest]*cast
+	live   map[castKey]*cast
 	ended  []SessionInfo // oldest first
 	next   int           // where the search for a free group began last
+}
+
+// castKey names what there is at most one session of.
+type castKey struct {
+	object    content.Digest
+	Interface string
 }
 
 // cast is one running session with what belongs to it.
@@ -108,7 +173,9 @@ type cast struct {
 	object  multicast.Object
 	file    *os.File
 	group   netip.AddrPort
-	only    bool // MulticastOnly
+	only    bool  // MulticastOnly
+	rate    int64 // bits per second, its own cap; 0 for none
+	link    SessionLink
 	cancel  context.CancelFunc
 
 	mu      sync.Mutex
@@ -117,9 +184,11 @@ type cast struct {
 
 // SessionInfo is a session as people see it.
 type SessionInfo struct {
-	Content string     `json:"content"` // id
-	Name    string     `json:"name"`    // of the content
-	Ended   *time.Time `json:"ended,omitempty"`
+	Content string `json:"content"` // id
+	Name    string `json:"name"`    // of the content
+	// Interface is the one that it leaves by.
+	Interface string     `json:"interface,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"`
 	multicast.SessionStatus
 }
 
@@ -132,7 +201,7 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 	if log == nil {
 		log = zap.NewNop()
 	}
-	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[content.Digest]*cast), next: -1}
+	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[castKey]*cast), next: -1}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -147,10 +216,10 @@ func (k *Keeper) Close() {
 }
 
 // admit makes name a member of the content's session, making the session when
-// there is none.
-func (k *Keeper) admit(ct *content.Content, name string) (*cast, *multicast.Admission, error) {
+// there is none. local is the address that the member came to.
+func (k *Keeper) admit(ct *content.Content, name string, local netip.Addr) (*cast, *multicast.Admission, error) {
 	for {
-		c, _, err := k.session(ct, StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
+		c, _, err := k.session(ct, k.cfg.linkOf(local), StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -176,8 +245,9 @@ func (k *Keeper) admit(ct *content.Content, name string) (*cast, *multicast.Admi
 
 var errClosing = problem(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
 
-// session finds the content's session or makes it; made says which.
-func (k *Keeper) session(ct *content.Content, rule StartRule) (_ *cast, made bool, err error) {
+// session finds the content's session on an interface or makes it; made says
+// which.
+func (k *Keeper) session(ct *content.Content, link SessionLink, rule StartRule) (_ *cast, made bool, err error) {
 	file, err := castFile(ct)
 	if err != nil {
 		return nil, false, err
@@ -188,18 +258,41 @@ func (k *Keeper) session(ct *content.Content, rule StartRule) (_ *cast, made boo
 		return nil, false, errClosing
 	}
 	// One that is over is about to be taken away by routineRun.
-	if c := k.live[file.Digest]; c != nil && !c.over() {
+	key := castKey{file.Digest, link.Interface}
+	if c := k.live[key]; c != nil && !c.over() {
 		return c, false, nil
 	}
-	c, err := k.open(ct, file, rule)
+	c, err := k.open(ct, file, link, rule)
 	if err != nil {
 		return nil, false, err
 	}
-	k.live[file.Digest] = c
+	k.live[key] = c
+	k.share()
 	ctx, cancel := context.WithCancel(k.ctx)
 	c.cancel = cancel
-	k.running.Go(func() { k.routineRun(ctx, c, file.Digest) })
+	k.running.Go(func() { k.routineRun(ctx, c, key) })
 	return c, true, nil
+}
+
+// share gives every session an even share of the total rate, within its own cap.
+// k.mu is held.
+func (k *Keeper) share() {
+	if k.cfg.TotalRate == 0 {
+		return
+	}
+	n := 0
+	for _, c := range k.live {
+		if !c.over() {
+			n++
+		}
+	}
+	for _, c := range k.live {
+		rate := k.cfg.TotalRate / int64(max(n, 1))
+		if c.rate > 0 {
+			rate = min(rate, c.rate)
+		}
+		c.SetMaxRate(rate)
+	}
 }
 
 // castFile is the one file of a content that a session transmits.
@@ -215,7 +308,7 @@ func castFile(ct *content.Content) (content.File, error) {
 }
 
 // open makes a session. k.mu is held, so no other takes the same group.
-func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *cast, err error) {
+func (k *Keeper) open(ct *content.Content, f content.File, link SessionLink, rule StartRule) (_ *cast, err error) {
 	m, err := k.library.Manifest(f.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
@@ -232,7 +325,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 			_ = file.Close()
 		}
 	}()
-	conn, group, err := k.openGroup()
+	conn, group, err := k.openGroup(link)
 	if err != nil {
 		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
 	}
@@ -242,7 +335,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 	}
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Object: object, Source: file, Conn: conn,
-		Group: group, Feedback: netip.AddrPortFrom(k.cfg.Address, conn.Local().Port()),
+		Group: group, Feedback: netip.AddrPortFrom(link.Address, conn.Local().Port()),
 		MaxRate: rate, MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
 		KeepTogether: ct.Distribution.MulticastOnly,
 		Log:          k.log,
@@ -252,13 +345,13 @@ func (k *Keeper) open(ct *content.Content, f content.File, rule StartRule) (_ *c
 	}
 	return &cast{
 		Session: s, content: ct, object: object, file: file, group: group,
-		only: ct.Distribution.MulticastOnly, unicast: make(map[uint32]*multicast.LeaveRequest),
+		only: ct.Distribution.MulticastOnly, rate: rate, link: link, unicast: make(map[uint32]*multicast.LeaveRequest),
 	}, nil
 }
 
 // openGroup takes a group that no session uses and a port that the system lets
 // us have: a sender binds the port for the reports of its members.
-func (k *Keeper) openGroup() (*netio.GroupSender, netip.AddrPort, error) {
+func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort, error) {
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for _, c := range k.live {
 		groups[c.group.Addr()], ports[c.group.Port()] = true, true
@@ -284,7 +377,7 @@ func (k *Keeper) openGroup() (*netio.GroupSender, netip.AddrPort, error) {
 			continue
 		}
 		group := netip.AddrPortFrom(addr, port)
-		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: k.cfg.Interface, Group: group, TTL: k.cfg.TTL})
+		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: link.Interface, Group: group, TTL: k.cfg.TTL})
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}
@@ -323,7 +416,7 @@ func (k *Keeper) casts() []*cast {
 }
 
 // routineRun runs a session to its end and takes it off the list.
-func (k *Keeper) routineRun(ctx context.Context, c *cast, d content.Digest) {
+func (k *Keeper) routineRun(ctx context.Context, c *cast, key castKey) {
 	err := c.Run(ctx)
 	c.cancel()
 	if err != nil {
@@ -337,9 +430,10 @@ func (k *Keeper) routineRun(ctx context.Context, c *cast, d content.Digest) {
 	info.Ended = &now
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.live[d] == c {
-		delete(k.live, d)
+	if k.live[key] == c {
+		delete(k.live, key)
 	}
+	k.share()
 	k.ended = append(k.ended, info)
 	if n := len(k.ended) - keepEnded; n > 0 {
 		k.ended = slices.Delete(k.ended, 0, n)
@@ -383,7 +477,7 @@ const reasonAgain = "joined again"
 const memberUnicast multicast.MemberState = "unicast"
 
 func (c *cast) info() SessionInfo {
-	info := SessionInfo{Content: c.content.ID, Name: c.content.Name, SessionStatus: c.Status()}
+	info := SessionInfo{Content: c.content.ID, Name: c.content.Name, Interface: c.link.Interface, SessionStatus: c.Status()}
 	// A member that joined again is the same machine under a new number.
 	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == reasonAgain })
 	c.mu.Lock()

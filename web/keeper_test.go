@@ -28,7 +28,7 @@ func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content
 
 func TestSessionEndsByItself(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	c, adm, err := k.admit(ct, "pc")
+	c, adm, err := k.admit(ct, "pc", netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestSessionEndsByItself(t *testing.T) {
 	_, err = k.find(k.list()[0].ID)
 	wantCode(t, err, protocol.CodeNotFound)
 	// The next member makes another.
-	next, _, err := k.admit(ct, "pc")
+	next, _, err := k.admit(ct, "pc", netip.Addr{})
 	if err != nil || next.ID() == c.ID() {
 		t.Error(err)
 	}
@@ -69,7 +69,7 @@ func TestGroupsAreNotShared(t *testing.T) {
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for i, ct := range contents {
-		c, _, err := k.admit(ct, "pc")
+		c, _, err := k.admit(ct, "pc", netip.Addr{})
 		if i == 3 { // three groups, and three of four ports
 			wantCode(t, err, protocol.CodeTooMany)
 			break
@@ -84,13 +84,74 @@ func TestGroupsAreNotShared(t *testing.T) {
 	}
 }
 
+func TestTotalRateIsShared(t *testing.T) {
+	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) { c.TotalRate, c.Rate = 40e6, 30e6 })
+	other, _ := addImage(t, lib, "other", 200_000, free)
+	targets := func() (all []float64) {
+		for _, s := range k.list() {
+			if s.Ended == nil {
+				all = append(all, s.Target)
+			}
+		}
+		return all
+	}
+	first, adm, err := k.admit(ct, "pc", netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := targets(); len(got) != 1 || got[0] > 30e6 {
+		t.Errorf("one session goes by its own cap, not %v", got)
+	}
+	second, _, err := k.admit(other, "pc", netip.Addr{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := targets(); len(got) != 2 || got[0] > 20e6 || got[1] > 20e6 {
+		t.Errorf("two sessions share 40 Mbit/s: %v", got)
+	}
+	first.Kick(adm.Member.ID)
+	eventually(t, "the first ends", first.over)
+	k.mu.Lock()
+	n := len(k.live)
+	k.mu.Unlock()
+	if second.over() || n == 0 {
+		t.Error("the second has ended as well")
+	}
+}
+
+// TestSessionsOfInterfaces: who joins by another address of this server gets a
+// session of its own there.
+func TestSessionsOfInterfaces(t *testing.T) {
+	k, _, ct := newTestKeeper(t, func(c *SessionConfig) {
+		c.Others = []SessionLink{{"lo", netip.MustParseAddr("127.0.0.2")}}
+	})
+	if l := k.cfg.linkOf(netip.MustParseAddr("127.0.0.2")); l.Address != netip.MustParseAddr("127.0.0.2") {
+		t.Error(l)
+	}
+	if l := k.cfg.linkOf(netip.MustParseAddr("192.0.2.1")); l.Address != netip.MustParseAddr("127.0.0.1") {
+		t.Error(l)
+	}
+	if _, err := k.linkNamed("none0"); err == nil {
+		t.Error("an interface that is not served was accepted")
+	}
+	k.cfg.Others[0].Interface = "other"
+	a, _, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, StartRule{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, made, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, StartRule{})
+	if err != nil || made || a != b {
+		t.Error("one interface has two sessions of an object", err)
+	}
+}
+
 func TestClosedKeeperAdmitsNobody(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	if _, _, err := k.admit(ct, "pc"); err != nil {
+	if _, _, err := k.admit(ct, "pc", netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.admit(ct, "pc"); !errors.Is(err, errClosing) {
+	if _, _, err := k.admit(ct, "pc", netip.Addr{}); !errors.Is(err, errClosing) {
 		t.Error(err)
 	}
 	if list := k.list(); len(list) != 1 || list[0].Ended == nil {

@@ -56,6 +56,10 @@ type Config struct {
 	// JoinURL is where people's receivers join, as in https://192.0.2.1:8443; ""
 	// without a network.
 	JoinURL string
+	// Routes are added to the admin API.
+	Routes []Route
+	// Network says what is seen of the network; nil when nothing is.
+	Network func() *Network
 	Version string
 	Log     *zap.Logger // nil logs nothing
 }
@@ -198,6 +202,20 @@ func (s *Server) note(e protocol.Event) {
 // remoteAddr is the address a request came from.
 func remoteAddr(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// localAddr is the address of this server that a request came to; invalid when
+// it did not come over a network.
+func localAddr(r *http.Request) netip.Addr {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{}
 	}
