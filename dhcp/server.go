@@ -91,6 +91,7 @@ type Server struct {
 
 	serverID dhcpv6.DUID // DHCPv6: castpoint's own name
 	leases6  *dhcp6.Leases
+	macs6    *macs
 
 	links     []*link
 	listeners []*listener
@@ -176,6 +177,7 @@ func New(c Config) (*Server, error) {
 		later:  make(chan struct{}, maxLater),
 		probes: make(chan struct{}, probesMax),
 		seen:   newSightings(),
+		macs6:  newMACs(),
 		seed:   maphash.MakeSeed(),
 	}, nil
 }

@@ -161,6 +161,9 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 		}
 	}
 	client := dhcp6.Identify(r, a)
+	if id := r.Options.ClientID(); id != nil {
+		client.MAC = s.macs6.note(id.ToBytes(), client.MAC)
+	}
 	if bogusUUID(client.UUID) {
 		client.UUID = ""
 	}
