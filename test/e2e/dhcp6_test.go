@@ -37,12 +37,12 @@ func TestUEFIBootsOverIPv6(t *testing.T) {
 			s := station{Mode: dhcp.ModeProxy, Interfaces: []string{"eth0"}, IPv6: true}
 			if c.server {
 				s.Mode = dhcp.ModeServer
-				s.Pools = []dhcp.Pool{{From: netip.MustParseAddr("10.77.0.100"), To: netip.MustParseAddr("10.77.0.120")}}
+				// Of another network: nobody boots over IPv4 here.
+				s.Pools = []dhcp.Pool{{Network: netip.MustParsePrefix("10.99.0.0/24"), From: netip.MustParseAddr("10.99.0.100"), To: netip.MustParseAddr("10.99.0.120")}}
 				s.Pools6 = []dhcp6.Pool{{From: netip.MustParseAddr("fd77::1000"), To: netip.MustParseAddr("fd77::1fff")}}
 			} else {
 				withIPv6(t, n.Clients[0], "fd77::2/64")
-				dnsmasq(t, n, n.Clients[0], "--interface=eth0", "--enable-ra",
-					"--dhcp-range=10.77.0.200,10.77.0.240,1h", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
+				dnsmasq(t, n, n.Clients[0], "--interface=eth0", "--enable-ra", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
 			}
 			p := startStation(t, n.Server, s)
 			start := time.Now()

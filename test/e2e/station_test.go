@@ -217,7 +217,13 @@ func dnsmasq(t *testing.T, n *lab.Network, h *lab.Host, args ...string) *lab.Pro
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := p.WaitUDP(ctx, 67); err != nil {
+	port := 67
+	for _, a := range args {
+		if strings.HasPrefix(a, "--dhcp-range=fd") {
+			port = 547
+		}
+	}
+	if err := p.WaitUDP(ctx, port); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -229,8 +235,9 @@ func dnsmasq(t *testing.T, n *lab.Network, h *lab.Host, args ...string) *lab.Pro
 }
 
 // uefi boots a virtual machine with OVMF that tries the given ways only: "PXEv4",
-// "PXEv6", "HTTPv4", "HTTPv6" (OVMF has a switch for each PXE and for IPv6 as a
-// whole; HTTP comes behind PXE). Its console is the process's output.
+// "PXEv6", "HTTPv4", "HTTPv6" (OVMF has a switch for each PXE and each protocol;
+// HTTP comes behind PXE, and over IPv6 it needs IPv4 switched on and comes behind
+// that). Its console is the process's output.
 func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 	t.Helper()
 	dir := filepath.Join(n.Dir, "uefi-"+way)
@@ -259,6 +266,7 @@ func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 		"-drive", "if=pflash,unit=1,format=raw,file=" + filepath.Join(dir, "vars.fd"),
 		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=" + yes(way == "PXEv4"),
 		"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=" + yes(way == "PXEv6"),
+		"-fw_cfg", "name=opt/org.tianocore/IPv4Support,string=" + yes(way != "PXEv6"),
 		"-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=" + yes(strings.HasSuffix(way, "v6")),
 		"-netdev", "tap,id=n0,script=no,downscript=no,ifname=t6",
 		"-device", "virtio-net-pci,netdev=n0,bootindex=1,romfile=,mac=" + stationMAC}})
