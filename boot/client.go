@@ -60,6 +60,7 @@ type Client struct {
 	Interface string     // name of the interface the question came in by
 	Server    netip.Addr // castpoint's own address on that interface
 	Relay     netip.Addr // giaddr; invalid when the question came directly
+	Remote    netip.Addr // address the machine asks from, by TFTP or HTTP; invalid when unknown
 }
 
 // String names the client the way log lines and reasons do.

@@ -27,7 +27,9 @@ type File struct {
 	// about it added.
 	Client Client
 
-	os *os.File
+	os    *os.File
+	text  bool         // to be read by people and iPXE
+	close func() error // instead of closing os; may be nil
 }
 
 // OS is the file on disk behind f, so that the kernel can send it without
@@ -37,6 +39,9 @@ func (f *File) OS() *os.File { return f.os }
 
 // Close frees what Open took.
 func (f *File) Close() error {
+	if f.close != nil {
+		return f.close()
+	}
 	if f.os != nil {
 		return f.os.Close()
 	}
@@ -54,6 +59,7 @@ func madeFile(name string, c Client, data []byte, now time.Time) *File {
 		ETag:     `"` + hex.EncodeToString(sum[:]) + `"`,
 		Made:     true,
 		Client:   c,
+		text:     true,
 	}
 }
 

@@ -66,7 +66,10 @@ type FilesConfig struct {
 	// of a script that boots something. An error is shown on the machine's
 	// screen, so its text must say what to do. Nil: the machine boots without a
 	// ticket.
-	Ticket func(context.Context, Client) (Ticket, error)
+	Ticket TicketFunc
+	// Windows serves what machines on Microsoft's chain ask for; nil when there
+	// is none.
+	Windows *Windows
 	// Idle says what a machine does for which there is nothing to boot.
 	Idle Idle
 	// Title is what screens call this server; "" means "castpoint".
@@ -96,7 +99,8 @@ type Idle struct {
 //	boot/CONTENT-ID/initrd        initramfs of a boot image
 //	boot/CONTENT-ID/boot.wim      WIM of a boot image
 //	object/SHA256                 an object of a boot image, by its digest
-//	anything else                 loader files
+//	winpe/MACHINE/DEVICE/...      what that device gets on Microsoft's chain
+//	anything else                 loader files, then boot files of Windows PE
 //
 // Names are compared without regard to letter case.
 type Files struct {
@@ -171,7 +175,14 @@ func (f *Files) Open(ctx context.Context, name string, c Client) (*File, error) 
 			return f.openDigest(clean, d, c)
 		}
 	}
-	return f.openLoader(clean, c)
+	if _, _, ok := windowsClient(c, clean); ok && f.cfg.Windows != nil {
+		return f.cfg.Windows.open(ctx, clean, c)
+	}
+	file, err := f.openLoader(clean, c)
+	if f.cfg.Windows != nil && errors.Is(err, ErrNotFound) {
+		return f.cfg.Windows.open(ctx, clean, c)
+	}
+	return file, err
 }
 
 // Client is c with what the name says about the asker added: the MAC, UUID and
@@ -181,11 +192,11 @@ func (f *Files) Client(name string, c Client) Client {
 	if err != nil {
 		return c
 	}
-	sc, ok := scriptClient(c, clean)
-	if !ok {
-		return c
+	if sc, ok := scriptClient(c, clean); ok {
+		return sc
 	}
-	return sc
+	wc, _, _ := windowsClient(c, clean)
+	return wc
 }
 
 func (f *Files) openLoader(name string, c Client) (*File, error) {
@@ -262,7 +273,11 @@ func (f *Files) openDigest(name string, d content.Digest, c Client) (*File, erro
 }
 
 func (f *Files) openObject(name string, ct *content.Content, obj content.File, c Client) (*File, error) {
-	file, err := f.cfg.Library.OpenObject(obj.Digest)
+	return openObject(f.cfg.Library, name, ct, obj, c)
+}
+
+func openObject(library Library, name string, ct *content.Content, obj content.File, c Client) (*File, error) {
+	file, err := library.OpenObject(obj.Digest)
 	if err != nil {
 		return nil, fmt.Errorf("open %s of boot image %s: %w", obj.Name, ct.ID, err)
 	}

@@ -137,6 +137,9 @@ func (h *Handler) asker(r *http.Request, remote netip.AddrPort) Client {
 			c.Server = ap.Addr().Unmap()
 		}
 	}
+	if !c.Remote.IsValid() {
+		c.Remote = remote.Addr().Unmap()
+	}
 	agent := r.UserAgent()
 	c.IPXE = c.IPXE || strings.HasPrefix(agent, "iPXE/")
 	c.HTTPBoot = c.HTTPBoot || strings.HasPrefix(agent, "UefiHttpBoot/")
@@ -208,7 +211,7 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, status int, err e
 // the name's ending.
 func contentType(f *File) string {
 	switch name := strings.ToLower(f.Name); {
-	case f.Made, strings.HasSuffix(name, ".ipxe"), strings.HasSuffix(name, ".cfg"):
+	case f.text, strings.HasSuffix(name, ".ipxe"), strings.HasSuffix(name, ".cfg"):
 		return "text/plain; charset=utf-8"
 	case strings.HasSuffix(name, ".efi"):
 		return "application/efi"

@@ -43,32 +43,43 @@ func imageArchs(m Machine) []string {
 type nothing struct {
 	Why  string
 	Next string
+	err  error // what the library said; nil for what is a setting
 }
 
-// pickImage chooses the boot image for a family of machines. It returns either
-// a content or the reason why there is none.
+// pickImage chooses the boot image for a family of machines, and logs when the
+// library cannot be read.
 func (f *Files) pickImage(m Machine) (*content.Content, *nothing) {
-	if f.cfg.Library == nil {
-		return nil, &nothing{"This server has no content library.", "Start castpoint serve with a library folder."}
+	ct, why := pickImage(f.cfg.Library, f.cfg.BootImage, m)
+	if why != nil && why.err != nil {
+		f.log.Error("listing boot images failed", zap.Error(why.err))
 	}
-	list, err := f.cfg.Library.List()
+	return ct, why
+}
+
+// pickImage chooses the boot image for a family of machines; want is the id or
+// name of the configured one, "" for none. It returns either a content or the
+// reason why there is none.
+func pickImage(library Library, want string, m Machine) (*content.Content, *nothing) {
+	if library == nil {
+		return nil, &nothing{Why: "This server has no content library.", Next: "Start castpoint serve with a library folder."}
+	}
+	list, err := library.List()
 	if err != nil {
-		f.log.Error("listing boot images failed", zap.Error(err))
-		return nil, &nothing{"The content library cannot be read: " + err.Error(), "Look at the log of castpoint serve."}
+		return nil, &nothing{"The content library cannot be read: " + err.Error(), "Look at the log of castpoint serve.", err}
 	}
 	archs := imageArchs(m)
 	if len(archs) == 0 {
-		return nil, &nothing{"The processor family of this machine is not known.", "Add its architecture to the firmware table of the configuration."}
+		return nil, &nothing{Why: "The processor family of this machine is not known.", Next: "Add its architecture to the firmware table of the configuration."}
 	}
 	images := slices.DeleteFunc(slices.Clone(list), func(c *content.Content) bool { return c.Kind != content.KindBootImage })
-	if want := f.cfg.BootImage; want != "" {
+	if want != "" {
 		images = slices.DeleteFunc(images, func(c *content.Content) bool {
 			return !strings.EqualFold(c.ID, want) && !strings.EqualFold(c.Name, want)
 		})
 		if len(images) == 0 {
 			return nil, &nothing{
-				fmt.Sprintf("The configured boot image %s is not in the library.", want),
-				"Run castpoint content list, then correct the boot image setting or add the content.",
+				Why:  fmt.Sprintf("The configured boot image %s is not in the library.", want),
+				Next: "Run castpoint content list, then correct the boot image setting or add the content.",
 			}
 		}
 	}
@@ -91,19 +102,19 @@ func (f *Files) pickImage(m Machine) (*content.Content, *nothing) {
 	switch {
 	case best != nil:
 		return best, nil
-	case f.cfg.BootImage != "":
+	case want != "":
 		return nil, &nothing{
-			fmt.Sprintf("The configured boot image %s is for %s, and this machine is %s.", f.cfg.BootImage, images[0].Arch, machineNames[m]),
-			"Configure a boot image for " + strings.Join(archs, " or ") + ".",
+			Why:  fmt.Sprintf("The configured boot image %s is for %s, and this machine is %s.", want, images[0].Arch, machineNames[m]),
+			Next: "Configure a boot image for " + strings.Join(archs, " or ") + ".",
 		}
 	case len(images) == 0:
 		return nil, &nothing{
-			"There is no boot image in the library.",
-			"On the server run: castpoint content add boot-image ...",
+			Why:  "There is no boot image in the library.",
+			Next: "On the server run: castpoint content add boot-image ...",
 		}
 	}
 	return nil, &nothing{
-		fmt.Sprintf("No boot image in the library is for %s (%s).", strings.Join(archs, " or "), machineNames[m]),
-		"On the server run: castpoint content add boot-image ... --arch " + archs[0],
+		Why:  fmt.Sprintf("No boot image in the library is for %s (%s).", strings.Join(archs, " or "), machineNames[m]),
+		Next: "On the server run: castpoint content add boot-image ... --arch " + archs[0],
 	}
 }

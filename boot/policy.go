@@ -19,6 +19,9 @@ type PlannerConfig struct {
 	HTTPPort int
 	// Firmware replaces or adds entries of [DefaultFirmware].
 	Firmware map[Arch]Firmware
+	// Windows sends machines whose boot image is a WIM on Microsoft's chain; nil
+	// when they are to use iPXE.
+	Windows *Windows
 	// Device, when set, is asked first: ok true means that its plan is used as
 	// it is (a refusal, a Windows boot manager, a one-time assignment). It runs
 	// once for each DHCP packet and must be fast and safe for concurrent use.
@@ -31,6 +34,7 @@ type Policy struct {
 	loaders  *Loaders
 	port     uint16
 	firmware map[Arch]Firmware
+	windows  *Windows
 	device   func(Client) (Plan, bool)
 }
 
@@ -59,6 +63,7 @@ func NewPlanner(cfg PlannerConfig) (*Policy, error) {
 		loaders:  cfg.Loaders,
 		port:     uint16(cfg.HTTPPort),
 		firmware: mergeFirmware(cfg.Firmware),
+		windows:  cfg.Windows,
 		device:   cfg.Device,
 	}, nil
 }
@@ -96,6 +101,18 @@ func (p *Policy) Plan(c Client) Plan {
 	if !known {
 		return silent("castpoint has no first stage for %s: add this architecture to the loader table of the configuration.", arch)
 	}
+	why := "" // Microsoft's chain is not taken
+	if p.windows != nil {
+		plan, reason, refuse := p.windows.plan(c, arch, fw, func(path string) string { return p.url(c.Server, path) })
+		switch {
+		case plan.Serve:
+			return plan
+		case refuse:
+			return silent("%s", reason)
+		case reason != "":
+			why = " " + reason
+		}
+	}
 	if len(fw.Loaders) == 0 {
 		return silent("the loader table lists no file for %s, so it is not served.", arch)
 	}
@@ -107,10 +124,10 @@ func (p *Policy) Plan(c Client) Plan {
 		if c.HTTPBoot || fw.HTTP {
 			plan.File = p.url(c.Server, name)
 			plan.HTTPClient = true
-			plan.Reason = fmt.Sprintf("%s firmware boots by HTTP, so it gets the URL of its first stage %s.", arch, name)
+			plan.Reason = fmt.Sprintf("%s firmware boots by HTTP, so it gets the URL of its first stage %s.%s", arch, name, why)
 		} else {
 			plan.File = name
-			plan.Reason = fmt.Sprintf("%s firmware boots by TFTP, so it gets its first stage %s.", arch, name)
+			plan.Reason = fmt.Sprintf("%s firmware boots by TFTP, so it gets its first stage %s.%s", arch, name, why)
 		}
 		return plan
 	}
@@ -118,8 +135,8 @@ func (p *Policy) Plan(c Client) Plan {
 	if fw.Package != "" {
 		advice = "install the " + fw.Package + " package or set --loaders DIR"
 	}
-	return silent("no first stage for %s: %s not found in %s; %s.",
-		arch, strings.Join(fw.Loaders, " or "), strings.Join(p.loaders.dirs, ", "), advice)
+	return silent("no first stage for %s: %s not found in %s; %s.%s",
+		arch, strings.Join(fw.Loaders, " or "), strings.Join(p.loaders.dirs, ", "), advice, why)
 }
 
 func silent(format string, args ...any) Plan {

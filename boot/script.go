@@ -111,7 +111,7 @@ func (f *Files) about(c Client, m Machine) about {
 // imageData fills the script for a boot image that was chosen.
 func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.Content) (*deviceData, *nothing) {
 	if !pathPart.MatchString(ct.ID) {
-		return nil, &nothing{fmt.Sprintf("Boot image %q has an id that cannot be part of a path.", ct.ID), "Remove it and add it again."}
+		return nil, &nothing{Why: fmt.Sprintf("Boot image %q has an id that cannot be part of a path.", ct.ID), Next: "Remove it and add it again."}
 	}
 	dir := "/" + imageDir + "/" + ct.ID + "/"
 	d := &deviceData{about: ab, Image: screenText(strings.TrimSpace(ct.Name + " " + ct.Version))}
@@ -119,9 +119,9 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 		const wimboot = "wimboot"
 		if _, ok := f.cfg.Loaders.Find(wimboot); !ok {
 			return nil, &nothing{
-				fmt.Sprintf("Boot image %s is a WIM, and iPXE needs the program wimboot for it, which is not in %s.",
+				Why: fmt.Sprintf("Boot image %s is a WIM, and iPXE needs the program wimboot for it, which is not in %s.",
 					ct.Name, strings.Join(f.cfg.Loaders.dirs, ", ")),
-				"Put wimboot into a loader folder.",
+				Next: "Put wimboot into a loader folder.",
 			}
 		}
 		d.Kernel = "/" + wimboot
@@ -129,12 +129,12 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 		return d, nil
 	}
 	if _, ok := ct.File(content.RoleKernel); !ok {
-		return nil, &nothing{fmt.Sprintf("Boot image %s has no kernel.", ct.Name), "Remove it and add it again with kernel and initrd."}
+		return nil, &nothing{Why: fmt.Sprintf("Boot image %s has no kernel.", ct.Name), Next: "Remove it and add it again with kernel and initrd."}
 	}
 	args, err := f.kernelArgs(ctx, c)
 	if err != nil {
 		f.log.Warn("boot ticket refused", zap.Stringer("client", c), zap.Error(err))
-		return nil, &nothing{"The server gave this machine no ticket: " + err.Error(), "Look at this device on the server: castpoint device list"}
+		return nil, &nothing{Why: "The server gave this machine no ticket: " + err.Error(), Next: "Look at this device on the server: castpoint device list"}
 	}
 	d.Kernel = dir + kernelName
 	if initrd, ok := ct.File(content.RoleInitrd); ok {

@@ -1,0 +1,358 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/boot/winpe"
+	"castpoint/content"
+)
+
+// windowsDir is the folder of what each machine gets on Microsoft's chain:
+// winpe/MACHINE/DEVICE/FILE.
+const windowsDir = "winpe"
+
+// Bounds of what is remembered.
+const (
+	maxVisitors     = 8192             // machines whose address or UUID is remembered
+	maxWindowsBoots = 1024             // machines whose WIM is kept ready
+	maxIdleImages   = 4                // boot images that are kept open while no machine boots
+	ticketReuse     = time.Hour        // a boot that takes longer gets a new ticket
+	imageRetry      = 10 * time.Second // before a boot image that cannot be opened is tried again
+)
+
+// Windows boots Windows PE on Microsoft's own signed chain: the boot files come
+// out of the boot image, the boot configuration is made for the machine, and the
+// WIM has the agent added. It is shared by [Policy], which sends machines this
+// way, and [Files], which serves what they ask for. Safe for concurrent use.
+//
+// A machine is known by the path of what it asks for, winpe/MACHINE/DEVICE/...,
+// which starts in DHCP's file name and option 252. What the boot manager asks for
+// by well-known names (fonts, policies, \Boot\BCD) is answered by the address
+// that asked for such a path last.
+type Windows struct {
+	cfg      WindowsConfig
+	firmware map[Arch]Firmware
+	log      *zap.Logger
+	now      func() time.Time
+
+	mu       sync.Mutex
+	images   map[imageKey]*windowsImage
+	boots    map[string]*windowsBoot // by device folder
+	visitors visitors
+	agents   map[string]*winpe.Agent // by architecture
+}
+
+type imageKey struct {
+	digest content.Digest
+	index  int
+}
+
+// windowsImage is a boot image that is open, or cannot be opened.
+type windowsImage struct {
+	img  *winpe.Image
+	file *os.File
+	err  error
+	uses int       // files that are being served
+	last time.Time // of use
+}
+
+func (w *Windows) init() {
+	w.now = time.Now
+	w.images = make(map[imageKey]*windowsImage)
+	w.boots = make(map[string]*windowsBoot)
+	w.agents = make(map[string]*winpe.Agent)
+}
+
+// Close closes the boot images that no machine is reading; those that are read
+// are closed behind the last one.
+func (w *Windows) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.boots = make(map[string]*windowsBoot)
+	var errs []error
+	for key, i := range w.images {
+		delete(w.images, key)
+		if i.uses == 0 {
+			errs = append(errs, i.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (i *windowsImage) close() error {
+	if i.file == nil {
+		return nil
+	}
+	return i.file.Close()
+}
+
+func isWIM(ct *content.Content) bool {
+	_, ok := ct.File(content.RoleImage)
+	return ok
+}
+
+// image opens a boot image. release is called when it is not read any more.
+func (w *Windows) image(ct *content.Content) (_ *winpe.Image, release func(), _ error) {
+	obj, _ := ct.File(content.RoleImage)
+	key := imageKey{obj.Digest, ct.Index}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	i := w.images[key]
+	if i == nil || i.err != nil && now.Sub(i.last) > imageRetry {
+		i = &windowsImage{}
+		i.img, i.file, i.err = w.openImage(ct, obj)
+		if i.err != nil {
+			w.log.Error("boot image cannot be used", zap.String("image", ct.ID), zap.Error(i.err))
+			i.last = now
+		}
+		w.images[key] = i
+	}
+	if i.err != nil {
+		return nil, nil, i.err
+	}
+	i.uses++
+	i.last = now
+	w.dropImages()
+	return i.img, sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		i.uses--
+		if i.uses == 0 && w.images[key] != i {
+			w.closed(i)
+		}
+	}), nil
+}
+
+// openImage reads the tables of a boot image, which takes some time: a tenth of
+// a second for a usual one. w.mu is held, so all wait for one.
+func (w *Windows) openImage(ct *content.Content, obj content.File) (*winpe.Image, *os.File, error) {
+	file, err := w.cfg.Library.OpenObject(obj.Digest)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open boot image %s: %w", ct.ID, err)
+	}
+	o := winpe.Options{Arch: ct.Arch, Extra: []fs.FS{loaderFS{w.cfg.Loaders}}}
+	for _, dir := range w.cfg.Extra {
+		o.Extra = append(o.Extra, winpe.FoldCase(os.DirFS(dir)))
+	}
+	img, err := winpe.Open(file, obj.Size, ct.Index, o)
+	if err != nil {
+		_ = file.Close()
+		return nil, nil, fmt.Errorf("open boot image %s: %w", ct.ID, err)
+	}
+	return img, file, nil
+}
+
+// dropImages closes images that were not used for longest. w.mu is held.
+func (w *Windows) dropImages() {
+	for {
+		var oldest imageKey
+		idle := 0
+		for key, i := range w.images {
+			if i.uses > 0 {
+				continue
+			}
+			if idle == 0 || i.last.Before(w.images[oldest].last) {
+				oldest = key
+			}
+			idle++
+		}
+		if idle <= maxIdleImages {
+			return
+		}
+		i := w.images[oldest]
+		delete(w.images, oldest)
+		for name, b := range w.boots {
+			if b.image == i.img {
+				delete(w.boots, name)
+			}
+		}
+		w.closed(i)
+	}
+}
+
+func (w *Windows) closed(i *windowsImage) {
+	if err := i.close(); err != nil {
+		w.log.Warn("boot image not closed", zap.Error(err))
+	}
+}
+
+// loaderFS is the loader folders as an extra folder of boot files.
+type loaderFS struct{ loaders *Loaders }
+
+func (l loaderFS) Open(name string) (fs.File, error) {
+	path, ok := l.loaders.Find(name)
+	if !ok {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return os.Open(path)
+}
+
+// visitors remembers who asks from which address, and the UUIDs that only DHCP
+// tells. The zero value is empty.
+type visitors struct {
+	byAddr map[netip.Addr]Client
+	byName map[string]Client // by DeviceName
+}
+
+func (v *visitors) note(c Client) {
+	if v.byAddr == nil || len(v.byAddr) >= maxVisitors || len(v.byName) >= maxVisitors {
+		// Starting anew costs a machine that boots right now its own fonts and
+		// policies; the others ask again.
+		v.byAddr, v.byName = make(map[netip.Addr]Client), make(map[string]Client)
+	}
+	if old, ok := v.byName[DeviceName(c)]; ok && c.UUID == "" {
+		c.UUID = old.UUID
+	}
+	v.byName[DeviceName(c)] = c
+	if c.Remote.IsValid() {
+		v.byAddr[c.Remote] = c
+	}
+}
+
+func (w *Windows) note(c Client) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.visitors.note(c)
+}
+
+// known adds what is known of a machine to what its path says.
+func (w *Windows) known(c Client) Client {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if old, ok := w.visitors.byName[DeviceName(c)]; ok && c.UUID == "" {
+		c.UUID = old.UUID
+	}
+	return c
+}
+
+// visitor is the machine at an address.
+func (w *Windows) visitor(c Client) (Client, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	old, ok := w.visitors.byAddr[c.Remote]
+	if !ok && len(c.MAC) > 0 {
+		old, ok = w.visitors.byName[DeviceName(c)]
+	}
+	if !ok {
+		return c, false
+	}
+	c.MAC, c.UUID, c.Arch, c.HasArch = old.MAC, old.UUID, old.Arch, old.HasArch
+	return c, true
+}
+
+// windowsFolder is a machine's folder.
+func windowsFolder(m Machine, c Client) string {
+	return windowsDir + "/" + string(m) + "/" + DeviceName(c)
+}
+
+// windowsClient reads a name below windowsDir: who asks, and for which file.
+func windowsClient(c Client, name string) (_ Client, file string, ok bool) {
+	parts := strings.SplitN(name, "/", 4)
+	if len(parts) < 4 || !strings.EqualFold(parts[0], windowsDir) {
+		return c, "", false
+	}
+	arch, ok := machineArch(parts[1])
+	if !ok {
+		return c, "", false
+	}
+	c.MAC, c.UUID = nil, ""
+	if !parseDevice(&c, parts[2]) || DeviceName(c) == "" {
+		return c, "", false
+	}
+	c.Arch, c.HasArch = arch, true
+	return c, parts[3], true
+}
+
+// open opens a file of Microsoft's chain; name is cleaned. Errors: ErrNotFound,
+// ErrForbidden, those of reading.
+func (w *Windows) open(ctx context.Context, name string, c Client) (*File, error) {
+	notFound := fmt.Errorf("%w: %q", ErrNotFound, name)
+	who, file, own := windowsClient(c, name)
+	if own {
+		w.note(who)
+		who = w.known(who)
+	} else {
+		file = name
+		who, own = w.visitor(c)
+	}
+	ct, machine := w.imageFor(who)
+	if ct == nil {
+		return nil, notFound
+	}
+	switch strings.ToLower(file) {
+	case "bcd":
+		// In the root it is asked for before the store of option 252, which is
+		// better than one for machines unknown.
+		if !own {
+			return nil, notFound
+		}
+		return w.openBCD(ctx, name, who, machine, ct, own)
+	case "boot/bcd", "efi/microsoft/boot/bcd":
+		return w.openBCD(ctx, name, who, machine, ct, own)
+	case "boot.wim", "boot/boot.wim":
+		return w.openWIM(ctx, name, who, machine, ct, own)
+	}
+	img, release, err := w.image(ct)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	found, err := w.find(img, file, w.settings(who).CA)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, notFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := img.Read(found)
+	if err != nil {
+		return nil, fmt.Errorf("boot image %s: %w", ct.ID, err)
+	}
+	out := madeFile(name, who, data, ct.Created)
+	out.Made, out.text = false, false
+	return out, nil
+}
+
+// find finds a boot file; fonts of a machine that boots under the CA of 2023
+// have names of their own.
+func (w *Windows) find(img *winpe.Image, name string, ca int) (winpe.File, error) {
+	if stem, ok := strings.CutSuffix(strings.ToLower(name), ".ttf"); ok && ca == 2023 {
+		if f, err := img.Find(stem + "_ex.ttf"); err == nil {
+			return f, nil
+		}
+	}
+	return img.Find(name)
+}
+
+// imageFor is the WIM that a machine boots, nil for none, and its family. A
+// machine of which nothing is known is taken for the most usual one.
+func (w *Windows) imageFor(c Client) (*content.Content, Machine) {
+	machines := []Machine{MachineEFIX64, MachineARM64, MachineBIOS}
+	if c.HasArch {
+		machines = []Machine{w.firmware[c.Arch].Machine}
+	}
+	for _, m := range machines {
+		if _, ok := bcdFirmware(m); !ok {
+			continue
+		}
+		if ct, none := pickImage(w.cfg.Library, w.cfg.BootImage, m); none == nil && isWIM(ct) {
+			return ct, m
+		}
+	}
+	return nil, MachineUnknown
+}
+
+// etag makes an entity tag of what a file is made from.
+func etag(parts ...string) string { return strconv.Quote(strings.Join(parts, "-")) }
