@@ -27,8 +27,21 @@ const findTime = 3 * time.Second
 // admin is the way to do something: through the server that has the data folder,
 // or with the data folder itself. done gives up what was opened.
 func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), err error) {
+	return o.adminRoutes(ctx, nil)
+}
+
+// localRoutes makes routes for the library of a data folder that no server has.
+type localRoutes func(*content.Library) ([]web.Route, error)
+
+// adminRoutes is admin with routes that are there when no server runs. The unix
+// socket goes before TCP: it is reached from every network namespace.
+func (o *options) adminRoutes(ctx context.Context, local localRoutes) (_ *web.AdminClient, done func(), err error) {
 	deadline := time.Now().Add(findTime)
 	for {
+		if conn, err := web.DialSocket(ctx, o.data); err == nil {
+			_ = conn.Close() // only to see that somebody listens
+			return web.NewSocketClient(o.data), func() {}, nil
+		}
 		f, ok, err := web.ReadAdminFile(o.data)
 		if err != nil {
 			return nil, nil, err
@@ -36,7 +49,7 @@ func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), e
 		if ok && answers(ctx, f.Address) {
 			return web.NewAdminClient(f), func() {}, nil
 		}
-		server, library, err := openData(o.data, web.Config{Version: version})
+		server, library, err := openData(o.data, web.Config{Version: version}, local)
 		if err == nil {
 			return web.NewLocalClient(server), func() {
 				server.Close()
@@ -71,8 +84,8 @@ func answers(ctx context.Context, address string) bool {
 }
 
 // openData opens the library of a data folder, making the folder when it is not
-// there, and the state beside it.
-func openData(data string, cfg web.Config) (*web.Server, *content.Library, error) {
+// there, and the state beside it. more may be nil.
+func openData(data string, cfg web.Config, more localRoutes) (*web.Server, *content.Library, error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
 	}
@@ -80,8 +93,14 @@ func openData(data string, cfg web.Config) (*web.Server, *content.Library, error
 	if err != nil {
 		return nil, nil, err
 	}
-	if cfg.Data, err = filepath.Abs(data); err == nil {
-		cfg.Library = library
+	cfg.Library = library
+	if more != nil {
+		cfg.Routes, err = more(library)
+	}
+	if err == nil {
+		cfg.Data, err = filepath.Abs(data)
+	}
+	if err == nil {
 		var server *web.Server
 		if server, err = web.New(cfg); err == nil {
 			return server, library, nil

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,10 +15,48 @@ import (
 	"castpoint/internal/netio"
 )
 
-// link is the interface a distribution point serves, and its address there.
+// link is an interface a distribution point serves, and its address there.
 type link struct {
-	name string
-	addr netip.Addr
+	name     string
+	index    int
+	addr     netip.Addr
+	networks []netip.Prefix // IPv4
+}
+
+// network is the network of the link that the address lies in; invalid for none.
+func (l *link) network(a netip.Addr) netip.Prefix {
+	for _, n := range l.networks {
+		if n.Contains(a) {
+			return n.Masked()
+		}
+	}
+	return netip.Prefix{}
+}
+
+func linkNames(links []link) (names []string) {
+	for _, l := range links {
+		names = append(names, l.name)
+	}
+	return names
+}
+
+// findLinks takes the named interfaces, or that of the default route.
+func findLinks(names []string) ([]link, error) {
+	if len(names) == 0 {
+		names = []string{""}
+	}
+	var links []link
+	for _, name := range names {
+		l, err := findLink(name)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(links, func(other link) bool { return other.name == l.name }) {
+			return nil, command.Usage("interface %s is named twice", l.name)
+		}
+		links = append(links, l)
+	}
+	return links, nil
 }
 
 // findLink takes the named interface, or that of the default route.
@@ -42,7 +81,17 @@ func findLink(name string) (link, error) {
 	if err != nil {
 		return link{}, fmt.Errorf("interface %s has no IPv4 address: give it one, machines could not reach this server", name)
 	}
-	return link{name, addr}, nil
+	l := link{name: name, index: ifi.Index, addr: addr}
+	all, err := ifi.Addrs()
+	if err != nil {
+		return link{}, fmt.Errorf("interface %s: %w", name, err)
+	}
+	for _, a := range all {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
+			l.networks = append(l.networks, p)
+		}
+	}
+	return l, nil
 }
 
 // defaultRoute finds the interface of the default route with the lowest metric

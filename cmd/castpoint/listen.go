@@ -11,6 +11,7 @@ import (
 
 	"castpoint/dhcp"
 	"castpoint/tftp"
+	"castpoint/web"
 )
 
 // tftpPort is the port of RFC 1350.
@@ -45,7 +46,7 @@ func (p *point) listen(ctx context.Context) error {
 		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
 	}
 	if p.tftp != nil {
-		err := p.tftp.Listen(tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), tftpPort), Device: p.link.name})
+		err := p.tftp.Listen(p.tftpEndpoints()...)
 		if err != nil {
 			e.obstacles = append(e.obstacles, obstruct("TFTP", "udp", tftpPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
 		}
@@ -55,9 +56,13 @@ func (p *point) listen(ctx context.Context) error {
 		to                     *net.Listener
 	}{
 		{"boot HTTP", "http", p.cfg.HTTP, &p.http},
+		{"boot HTTPS", "https", p.cfg.HTTPS, &p.https},
 		{"join HTTPS", "join", p.cfg.Join, &p.join},
 		{"admin HTTP", "admin", p.cfg.Admin, &p.admin},
 	} {
+		if l.address == "" {
+			continue // switched off
+		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
 		if err != nil {
 			port, _ := portOf(l.setting, l.address) // newPoint has checked it
@@ -67,16 +72,35 @@ func (p *point) listen(ctx context.Context) error {
 		*l.to = listener
 	}
 	if len(e.obstacles) == 0 {
+		var err error
+		if p.socket, err = web.ListenSocket(ctx, p.cfg.Data); err != nil {
+			e.obstacles = append(e.obstacles, obstacle{what: "admin socket", why: err.Error()})
+		}
+	}
+	if len(e.obstacles) == 0 {
 		return nil
 	}
 	p.close()
 	return &e
 }
 
+// tftpEndpoints are the TFTP port on every interface, by IPv6 too when DHCPv6
+// sends machines there.
+func (p *point) tftpEndpoints() []tftp.Endpoint {
+	var all []tftp.Endpoint
+	for _, l := range p.links {
+		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), tftpPort), Device: l.name})
+		if p.cfg.DHCP6 {
+			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), tftpPort), Device: l.name})
+		}
+	}
+	return all
+}
+
 // dhcpObstacles looks which of the two ports of DHCP is taken: the server names
 // the first only.
 func dhcpObstacles(err error) []obstacle {
-	const out = "stop it, or use --dhcp off and let that server name castpoint as the boot server"
+	const out = "stop it, share the port with --share (proxy only), or use --dhcp off and let that server name castpoint as the boot server"
 	var list []obstacle
 	if errors.Is(err, syscall.EADDRINUSE) {
 		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {

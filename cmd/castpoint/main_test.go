@@ -370,8 +370,8 @@ func TestServeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Default()
-	want.Interface, want.Rate, want.Loaders, want.DNS = "eth7", 200e6, []string{"/c"}, []string{}
-	want.KernelArgs, want.Data, want.MaxWait = []string{"console=tty0,115200 quiet"}, "/d", 30*time.Second
+	want.Interface, want.Rate, want.Loaders, want.DNS = config.List{"eth7"}, 200e6, config.List{"/c"}, config.List{}
+	want.KernelArgs, want.Data, want.MaxWait = config.List{"console=tty0,115200 quiet"}, "/d", 30*time.Second
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}

@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -33,9 +32,9 @@ const stopTime = 5 * time.Second
 // point is a distribution point: everything that castpoint serve runs. The order
 // of use is newPoint, listen, run; close at any time.
 type point struct {
-	cfg  config.Config
-	log  *zap.Logger
-	link link
+	cfg   config.Config
+	log   *zap.Logger
+	links []link // at least one; the first is the one that is told to people
 
 	library *content.Library
 	server  *web.Server
@@ -46,9 +45,13 @@ type point struct {
 	dhcp    *dhcp.Server
 	journal *dhcp.Journal // nil unless addresses are given
 	tftp    *tftp.Server  // nil when switched off
+	uploads *uploads      // nil unless TFTP takes them
+	recent  decisions     // what DHCP has answered lately
 
-	http, join, admin net.Listener
-	adminToken        string
+	http, join, admin, socket net.Listener
+	https                     net.Listener // nil when switched off
+	httpsTLS                  *tls.Config
+	adminToken                string
 }
 
 // serve runs a distribution point until ctx ends, which is no error.
@@ -76,7 +79,7 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	if p.link, err = findLink(cfg.Interface); err != nil {
+	if p.links, err = findLinks(cfg.Interface); err != nil {
 		return nil, err
 	}
 	joinPort, err := portOf("join", cfg.Join)
@@ -92,14 +95,16 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 			p.close()
 		}
 	}()
-	sessions := &web.SessionConfig{
-		Interface: p.link.name, Address: p.link.addr, Rate: int64(cfg.Rate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait,
+	sessions, err := sessionConfig(&cfg, p.links)
+	if err != nil {
+		return nil, err
 	}
 	p.server, p.library, err = openData(p.cfg.Data, web.Config{
 		Sessions: sessions, Version: version, Log: log,
-		JoinURL: "https://" + netip.AddrPortFrom(p.link.addr, joinPort).String(),
+		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].addr, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
-	})
+		Routes:  p.routes(), Network: p.network,
+	}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -124,51 +129,72 @@ func (p *point) makeBoot(httpPort uint16) (err error) {
 	if p.loaders, err = boot.NewLoaders(p.cfg.Loaders...); err != nil {
 		return err
 	}
+	if p.cfg.HTTPS != "" {
+		if _, err := portOf("https", p.cfg.HTTPS); err != nil {
+			return err
+		}
+		var authority []byte
+		if p.httpsTLS, authority, err = bootTLS(&p.cfg, p.links); err != nil {
+			return err
+		}
+		if authority != nil {
+			if err := os.WriteFile(filepath.Join(p.cfg.Data, fileBootCA), authority, 0o644); err != nil {
+				return fmt.Errorf("certificate of the boot CA: %w", err)
+			}
+		}
+	}
 	if p.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: p.loaders, HTTPPort: int(httpPort)}); err != nil {
 		return err
 	}
-	var args []string
-	for _, a := range p.cfg.KernelArgs {
-		args = append(args, strings.Fields(a)...)
-	}
 	if p.files, err = boot.NewFiles(boot.FilesConfig{
 		Loaders: p.loaders, Library: p.library, BootImage: p.cfg.BootImage, HTTPPort: int(httpPort),
-		KernelArgs: args, Ticket: p.server.BootToken, Log: p.log.Named("boot"),
+		KernelArgs: kernelArgs(p.cfg.KernelArgs), Ticket: p.server.BootToken, Log: p.log.Named("boot"),
 	}); err != nil {
 		return err
 	}
-	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Log: p.log.Named("http")})
+	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
 	return err
 }
 
 // makeServers makes the servers of the boot protocols.
-func (p *point) makeServers() (err error) {
-	d := dhcp.Config{Mode: dhcp.Mode(p.cfg.DHCP), Interfaces: []string{p.link.name}, Planner: p.planner, Log: p.log.Named("dhcp")}
+func (p *point) makeServers() error {
+	d, err := dhcpConfig(&p.cfg, p.links)
+	if err != nil {
+		return err
+	}
+	d.Planner, d.Log, d.Observer = p.planner, p.log.Named("dhcp"), p.recent.note
 	if d.Mode == dhcp.ModeServer {
-		from, to, err := p.cfg.PoolRange()
-		if err != nil {
+		if p.journal, err = dhcp.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err
 		}
-		pool := dhcp.Pool{From: from, To: to}
-		if p.cfg.Router != "" {
-			pool.Routers = []netip.Addr{netip.MustParseAddr(p.cfg.Router)} // Validate has parsed it
-		}
-		for _, a := range p.cfg.DNS {
-			pool.DNS = append(pool.DNS, netip.MustParseAddr(a))
-		}
-		if p.journal, err = dhcp.OpenJournal(filepath.Join(p.cfg.Data, "leases")); err != nil {
-			return err
-		}
-		d.Pools, d.Store = []dhcp.Pool{pool}, p.journal
+		d.Store = p.journal
 	}
 	if p.dhcp, err = dhcp.New(d); err != nil {
 		return err
 	}
-	if p.cfg.TFTP {
-		p.tftp, err = tftp.New(tftp.Config{Open: p.openTFTP, Log: p.log.Named("tftp")})
+	if !p.cfg.TFTP {
+		return nil
 	}
+	t, err := tftpConfig(&p.cfg)
+	if err != nil {
+		return err
+	}
+	t.Open, t.Log = p.openTFTP, p.log.Named("tftp")
+	if p.cfg.TFTPUpload != "" {
+		if p.uploads, err = openUploads(p.cfg.TFTPUpload); err != nil {
+			return err
+		}
+		t.Create = p.uploads.create
+	}
+	p.tftp, err = tftp.New(t)
 	return err
 }
+
+// Files of the data folder that belong to this package.
+const (
+	fileLeases = "leases"
+	fileBootCA = "boot-ca.crt" // the certificate to enroll in machines, for https
+)
 
 // portOf is the port of a listener's address.
 func portOf(setting, address string) (uint16, error) {
@@ -194,7 +220,7 @@ func loopbackOnly(address string) error {
 
 // openTFTP gives the TFTP server files of the one name space.
 func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
-	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.link.name, Server: r.Local.Addr()})
+	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr()})
 	switch {
 	case errors.Is(err, boot.ErrNotFound):
 		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)
@@ -206,6 +232,17 @@ func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error)
 	return tftpFile{f}, nil
 }
 
+// linkName is the name of the interface with that index, the first one's when it
+// is not known.
+func (p *point) linkName(index int) string {
+	for _, l := range p.links {
+		if l.index == index {
+			return l.name
+		}
+	}
+	return p.links[0].name
+}
+
 // tftpFile is a boot file as the TFTP server wants it.
 type tftpFile struct{ *boot.File }
 
@@ -214,6 +251,10 @@ func (f tftpFile) Size() int64 { return f.File.Size }
 // run serves until ctx ends or a part fails, then stops everything within
 // stopTime.
 func (p *point) run(ctx context.Context) error {
+	servers, err := p.httpServers()
+	if err != nil {
+		return err
+	}
 	data := p.cfg.Data
 	file := web.AdminFile{Address: p.admin.Addr().String(), Token: p.adminToken, PID: os.Getpid()}
 	if err := web.WriteAdminFile(data, file); err != nil {
@@ -232,14 +273,7 @@ func (p *point) run(ctx context.Context) error {
 	if p.tftp != nil {
 		group.Go(func() error { return p.tftp.Serve(ctx) })
 	}
-	for _, s := range []struct {
-		server   *http.Server
-		listener net.Listener
-	}{
-		{boot.NewHTTPServer(p.handler, p.log), p.http},
-		{p.server.JoinServer(), tls.NewListener(p.join, p.server.Identity().TLS())},
-		{p.server.AdminServer(p.adminToken), p.admin},
-	} {
+	for _, s := range servers {
 		group.Go(func() error {
 			if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 				return fmt.Errorf("serve %s: %w", s.listener.Addr(), err)
@@ -265,7 +299,7 @@ func (p *point) run(ctx context.Context) error {
 	if err := notify(ctx, "READY=1"); err != nil {
 		p.log.Warn("readiness not reported", zap.Error(err))
 	}
-	p.log.Info("serving", zap.String("interface", p.link.name), zap.Stringer("address", p.link.addr), zap.String("dhcp", p.cfg.DHCP))
+	p.log.Info("serving", zap.Strings("interfaces", linkNames(p.links)), zap.Stringer("address", p.links[0].addr), zap.String("dhcp", p.cfg.DHCP))
 
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
@@ -286,9 +320,37 @@ func (p *point) run(ctx context.Context) error {
 	}
 }
 
+// served is an HTTP server and what it listens on.
+type served struct {
+	server   *http.Server
+	listener net.Listener
+}
+
+// httpServers are the servers of all listeners.
+func (p *point) httpServers() ([]served, error) {
+	plain, err := bootServer(&p.cfg, p.handler, nil, p.log)
+	if err != nil {
+		return nil, err
+	}
+	all := []served{
+		{plain, p.http},
+		{p.server.JoinServer(), tls.NewListener(p.join, p.server.Identity().TLS())},
+		{p.server.AdminServer(p.adminToken), p.admin},
+		{p.server.SocketServer(), p.socket},
+	}
+	if p.https != nil {
+		secure, err := bootServer(&p.cfg, p.handler, p.httpsTLS, p.log)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, served{secure, tls.NewListener(p.https, p.httpsTLS)})
+	}
+	return all, nil
+}
+
 // close gives up everything that was opened and not yet closed by run.
 func (p *point) close() {
-	for _, l := range []net.Listener{p.http, p.join, p.admin} {
+	for _, l := range []net.Listener{p.http, p.https, p.join, p.admin, p.socket} {
 		if l != nil {
 			_ = l.Close()
 		}
@@ -298,6 +360,9 @@ func (p *point) close() {
 	}
 	if p.tftp != nil {
 		_ = p.tftp.Close()
+	}
+	if p.uploads != nil {
+		p.uploads.close()
 	}
 	if p.journal != nil {
 		if err := p.journal.Close(); err != nil {

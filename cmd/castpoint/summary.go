@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,11 @@ func (p *point) printSummary(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "castpoint %s serves %s (%s), data in %s\n", version, p.link.name, p.link.addr, p.cfg.Data)
+	var links []string
+	for _, l := range p.links {
+		links = append(links, fmt.Sprintf("%s (%s)", l.name, l.addr))
+	}
+	fmt.Fprintf(out, "castpoint %s serves %s, data in %s\n", version, strings.Join(links, ", "), p.cfg.Data)
 	for _, s := range []struct {
 		title string
 		rows  [][]string
@@ -49,7 +54,7 @@ func (p *point) at(l net.Listener) string {
 		return l.Addr().String()
 	}
 	if ap.Addr().IsUnspecified() {
-		ap = netip.AddrPortFrom(p.link.addr, ap.Port())
+		ap = netip.AddrPortFrom(p.links[0].addr, ap.Port())
 	}
 	return ap.String()
 }
@@ -60,19 +65,40 @@ func (p *point) listening() [][]string {
 	case dhcp.ModeProxy:
 		rows = append(rows, []string{"ProxyDHCP", "UDP 67 and 4011", "answers netboot clients only, gives no addresses"})
 	case dhcp.ModeServer:
-		rows = append(rows, []string{"DHCP", "UDP 67 and 4011", "gives " + p.cfg.Pool + " to every client"})
+		rows = append(rows, []string{"DHCP", "UDP 67 and 4011", "gives " + strings.Join(p.cfg.Pool, ", ") + " to every client"})
 	default:
-		rows = append(rows, []string{"DHCP", "off", "your DHCP server has to name " + p.link.addr.String() + " as the boot server"})
+		rows = append(rows, []string{"DHCP", "off", "your DHCP server names the boot files: castpoint dhcp settings kea, dnsmasq or windows prints how"})
+	}
+	if p.cfg.Share {
+		rows[0][2] += ", beside the DHCP server of this host"
+	}
+	if p.cfg.DHCP6 {
+		rows = append(rows, []string{"DHCPv6", "UDP 547 and 4011", ipv6Rows(p.cfg.Pool6)})
 	}
 	if p.tftp != nil {
 		rows = append(rows, []string{"TFTP", "UDP " + strconv.Itoa(tftpPort), ""})
 	} else {
 		rows = append(rows, []string{"TFTP", "off", ""})
 	}
+	rows = append(rows, []string{"boot HTTP", "http://" + p.at(p.http), ""})
+	if p.https != nil {
+		note := "certificate " + p.cfg.HTTPSCert
+		if p.cfg.HTTPSCert == "" {
+			note = "machines have to trust " + filepath.Join(p.cfg.Data, fileBootCA)
+		}
+		rows = append(rows, []string{"boot HTTPS", "https://" + p.at(p.https), note})
+	}
 	return append(rows,
-		[]string{"boot HTTP", "http://" + p.at(p.http), ""},
 		[]string{"join", "https://" + p.at(p.join), "pin " + p.server.Identity().Pin.String()},
 		[]string{"admin", "http://" + p.at(p.admin), "this host only"})
+}
+
+// ipv6Rows says what DHCPv6 does.
+func ipv6Rows(pools []string) string {
+	if len(pools) == 0 {
+		return "answers netboot clients, addresses come from the router"
+	}
+	return "gives " + strings.Join(pools, ", ")
 }
 
 // firmwares are the kinds of firmware that people have.
@@ -91,7 +117,7 @@ func (p *point) answers() [][]string {
 	var rows [][]string
 	for _, f := range firmwares {
 		plan := p.planner.Plan(boot.Client{
-			Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.link.name, Server: p.link.addr,
+			Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.links[0].name, Server: p.links[0].addr,
 		})
 		switch {
 		case !plan.Serve:

@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,42 +22,106 @@ import (
 // DefaultPath is read when it exists and no other file is named.
 const DefaultPath = "/etc/castpoint/castpoint.yaml"
 
-// Config is all settings of castpoint serve.
+// Config is all settings of castpoint serve. A number or a time of 0 stands for
+// the default that the flag's help names.
 type Config struct {
 	Data      string `yaml:"data"`      // folder of the library, certificate and state
-	Interface string `yaml:"interface"` // "" is that of the default route
+	Interface List   `yaml:"interface"` // none is that of the default route
 
-	DHCP   string   `yaml:"dhcp"`   // proxy, server or off
-	Pool   string   `yaml:"pool"`   // FROM-TO, for dhcp: server
-	Router string   `yaml:"router"` // address handed out as the router
-	DNS    []string `yaml:"dns"`    // addresses handed out as name servers
-	TFTP   bool     `yaml:"tftp"`
-	HTTP   string   `yaml:"http"`  // address of the boot listener
-	Join   string   `yaml:"join"`  // address of the join listener
-	Admin  string   `yaml:"admin"` // address of the admin listener
+	DHCP          string        `yaml:"dhcp"`            // proxy, server or off
+	Pool          List          `yaml:"pool"`            // FROM-TO[/BITS], for dhcp: server
+	Router        List          `yaml:"router"`          // addresses handed out as routers, each on its own network
+	DNS           List          `yaml:"dns"`             // addresses handed out as name servers
+	NTP           List          `yaml:"ntp"`             // addresses handed out as time servers
+	Domain        string        `yaml:"domain"`          // handed out with a pool
+	Lease         time.Duration `yaml:"lease"`           // how long an address is given for
+	Reserve       List          `yaml:"reserve"`         // MACHINE=ADDRESS[=HOSTNAME]
+	MatchClientID bool          `yaml:"match-client-id"` // tell machines apart by option 61 first
+	Probe         bool          `yaml:"probe"`           // ask whether an address is in use before it is offered
+	Allow         List          `yaml:"allow"`           // the only machines that are answered
+	Deny          List          `yaml:"deny"`            // machines that never are
+	Delay         time.Duration `yaml:"delay"`           // before a DISCOVER is answered
+	Share         bool          `yaml:"share"`           // leave port 67 to a DHCP server on this host
+	Quirks        List          `yaml:"quirk"`           // rows in front of the quirk table
+	Menu          string        `yaml:"menu"`            // prompt of the firmware's boot menu; "" shows none
+	MenuWait      time.Duration `yaml:"menu-wait"`       // countdown before the menu's first item, the disk
+	DHCP6         bool          `yaml:"dhcp6"`           // answer by DHCPv6 too
+	Pool6         List          `yaml:"pool6"`           // FROM-TO[/BITS], for dhcp: server
+	DNS6          List          `yaml:"dns6"`
 
-	Loaders    []string `yaml:"loaders"`     // folders of boot loaders
-	BootImage  string   `yaml:"boot-image"`  // content to boot; "" is the newest that fits
-	KernelArgs []string `yaml:"kernel-args"` // added to the kernel command line of boot images
+	TFTP                bool          `yaml:"tftp"`
+	TFTPBlockSize       int           `yaml:"tftp-block-size"` // bytes
+	TFTPFragment        bool          `yaml:"tftp-fragment"`
+	TFTPWindow          int           `yaml:"tftp-window"` // blocks
+	TFTPPorts           string        `yaml:"tftp-ports"`  // FROM-TO; "" lets the kernel choose
+	TFTPSinglePort      bool          `yaml:"tftp-single-port"`
+	TFTPTransfers       int           `yaml:"tftp-transfers"`        // at once; -1 no limit
+	TFTPClientTransfers int           `yaml:"tftp-client-transfers"` // of one address; -1 no limit
+	TFTPIdle            time.Duration `yaml:"tftp-idle"`
+	TFTPRate            Rate          `yaml:"tftp-rate"`        // all transfers together
+	TFTPClientRate      Rate          `yaml:"tftp-client-rate"` // of one address
+	TFTPUpload          string        `yaml:"tftp-upload"`      // folder that takes uploads; "" refuses them
+	TFTPUploadSize      int64         `yaml:"tftp-upload-size"` // bytes of one upload
+
+	HTTP            string        `yaml:"http"`              // address of the boot listener
+	HTTPConns       int           `yaml:"http-conns"`        // at once; -1 no limit
+	HTTPClientConns int           `yaml:"http-client-conns"` // of one address; -1 no limit
+	HTTPHeader      time.Duration `yaml:"http-header"`       // for a request to arrive
+	HTTPIdle        time.Duration `yaml:"http-idle"`         // between two requests of a connection
+	HTTPStall       time.Duration `yaml:"http-stall"`        // for the next MiB of an answer to be taken
+	HTTPS           string        `yaml:"https"`             // address of the boot listener with TLS; "" for none
+	HTTPSCert       string        `yaml:"https-cert"`        // PEM; "" takes castpoint's own CA
+	HTTPSKey        string        `yaml:"https-key"`
+	HTTPSName       List          `yaml:"https-name"` // names beside the addresses, with castpoint's own CA
+
+	Join  string `yaml:"join"`  // address of the join listener
+	Admin string `yaml:"admin"` // address of the admin listener
+
+	Loaders    List   `yaml:"loaders"`     // folders of boot loaders
+	BootImage  string `yaml:"boot-image"`  // content to boot; "" is the newest that fits
+	KernelArgs List   `yaml:"kernel-args"` // added to the kernel command line of boot images
 
 	Assign string `yaml:"assign"` // content that machines receive
 	Target string `yaml:"target"` // path on the machine
 	After  string `yaml:"after"`  // poweroff, reboot, shell or wait
 
-	Rate       Rate          `yaml:"rate"`        // cap of a session
-	MinMembers int           `yaml:"min-members"` // start rule
-	MaxWait    time.Duration `yaml:"max-wait"`
+	Rate         Rate          `yaml:"rate"`        // cap of a session
+	TotalRate    Rate          `yaml:"total-rate"`  // cap of all sessions together
+	MinMembers   int           `yaml:"min-members"` // start rule
+	MaxWait      time.Duration `yaml:"max-wait"`
+	Groups       string        `yaml:"groups"`        // FROM-TO, multicast addresses of sessions
+	SessionPorts string        `yaml:"session-ports"` // FROM-TO, UDP ports of sessions
+	TTL          int           `yaml:"ttl"`           // hops that sessions travel
+	Linger       time.Duration `yaml:"linger"`        // how long a session without members stays
 
 	LogLevel  string `yaml:"log-level"`
 	LogFormat string `yaml:"log-format"` // console or json
 }
 
+// List is a setting of several values; in the file a single one needs no
+// brackets.
+type List []string
+
+// UnmarshalYAML reads a value or a list of values.
+func (l *List) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
+		*l = List{n.Value}
+		return nil
+	}
+	var all []string
+	if err := n.Decode(&all); err != nil {
+		return err
+	}
+	*l = all
+	return nil
+}
+
 // Default is what holds without a file and without flags.
 func Default() Config {
 	return Config{
-		Data: "/var/lib/castpoint", DHCP: "proxy", TFTP: true,
+		Data: "/var/lib/castpoint", DHCP: "proxy", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: []string{"/usr/lib/ipxe"}, After: "reboot",
+		Loaders: List{"/usr/lib/ipxe"}, After: "reboot",
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -134,24 +198,10 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: want a folder")
 	}
-	if (c.DHCP == "server") != (c.Pool != "") {
-		return errors.New("pool: dhcp server needs one, as in 192.0.2.100-192.0.2.199, and the other modes give no addresses")
-	}
-	if c.Pool != "" {
-		if _, _, err := c.PoolRange(); err != nil {
+	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkSessions} {
+		if err := check(); err != nil {
 			return err
 		}
-	}
-	for _, a := range append([]string{c.Router}, c.DNS...) {
-		if ip, err := netip.ParseAddr(a); a != "" && (err != nil || !ip.Is4()) {
-			return fmt.Errorf("router or dns %q: want an IPv4 address", a)
-		}
-	}
-	if c.Pool == "" && (c.Router != "" || len(c.DNS) > 0) {
-		return errors.New("router and dns are handed out with a pool only")
-	}
-	if c.MinMembers < 0 || c.MaxWait < 0 {
-		return errors.New("min-members and max-wait cannot be negative")
 	}
 	if c.Target != "" && !strings.HasPrefix(c.Target, "/") {
 		return fmt.Errorf("target %q: want an absolute path on the machine", c.Target)
@@ -159,17 +209,34 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// PoolRange is the first and the last address of Pool.
-func (c *Config) PoolRange() (from, to netip.Addr, err error) {
-	a, b, ok := strings.Cut(c.Pool, "-")
-	if ok {
-		from, err = netip.ParseAddr(strings.TrimSpace(a))
-		if err == nil {
-			to, err = netip.ParseAddr(strings.TrimSpace(b))
+// within checks numbers of which 0 stands for the default.
+func within(limits ...limit) error {
+	for _, l := range limits {
+		if l.value != 0 && (l.value < l.min || l.value > l.max) {
+			return fmt.Errorf("%s %s: want %s to %s", l.name, l.text(l.value), l.text(l.min), l.text(l.max))
 		}
 	}
-	if !ok || err != nil || !from.Is4() || !to.Is4() || to.Less(from) {
-		return from, to, fmt.Errorf("pool %q: want FROM-TO, as in 192.0.2.100-192.0.2.199", c.Pool)
+	return nil
+}
+
+// limit is a number and what it may be.
+type limit struct {
+	name            string
+	value, min, max int64
+	time            bool // in nanoseconds
+}
+
+func (l limit) text(v int64) string {
+	if l.time {
+		return time.Duration(v).String()
 	}
-	return from, to, nil
+	return strconv.FormatInt(v, 10)
+}
+
+func number(name string, value, lowest, highest int) limit {
+	return limit{name: name, value: int64(value), min: int64(lowest), max: int64(highest)}
+}
+
+func duration(name string, value, lowest, highest time.Duration) limit {
+	return limit{name: name, value: int64(value), min: int64(lowest), max: int64(highest), time: true}
 }

@@ -24,8 +24,8 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Interface, want.Rate, want.MaxWait, want.MinMembers = "eth1", 900e6, 30*time.Second, 4
-	want.DNS, want.TFTP = []string{"192.0.2.1"}, false
+	want.Interface, want.Rate, want.MaxWait, want.MinMembers = List{"eth1"}, 900e6, 30*time.Second, 4
+	want.DNS, want.TFTP = List{"192.0.2.1"}, false
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -58,7 +58,7 @@ func TestLoad(t *testing.T) {
 func TestValidate(t *testing.T) {
 	good := []func(*Config){
 		func(*Config) {},
-		func(c *Config) { c.DHCP, c.Pool = "server", "192.0.2.10-192.0.2.20" },
+		func(c *Config) { c.DHCP, c.Pool = "server", List{"192.0.2.10-192.0.2.20"} },
 		func(c *Config) { c.DHCP = "off" },
 		func(c *Config) { c.Target = "/dev/sda" },
 	}
@@ -72,10 +72,10 @@ func TestValidate(t *testing.T) {
 	for part, change := range map[string]func(*Config){
 		"dhcp":        func(c *Config) { c.DHCP = "maybe" },
 		"pool":        func(c *Config) { c.DHCP = "server" },
-		"give no":     func(c *Config) { c.Pool = "192.0.2.10-192.0.2.20" },
-		"FROM-TO":     func(c *Config) { c.DHCP, c.Pool = "server", "192.0.2.20-192.0.2.10" },
-		"router":      func(c *Config) { c.DHCP, c.Pool, c.Router = "server", "192.0.2.1-192.0.2.2", "here" },
-		"with a pool": func(c *Config) { c.Router = "192.0.2.1" },
+		"give no":     func(c *Config) { c.Pool = List{"192.0.2.10-192.0.2.20"} },
+		"FROM-TO":     func(c *Config) { c.DHCP, c.Pool = "server", List{"192.0.2.20-192.0.2.10"} },
+		"router":      func(c *Config) { c.DHCP, c.Pool, c.Router = "server", List{"192.0.2.1-192.0.2.2"}, List{"here"} },
+		"with a pool": func(c *Config) { c.Router = List{"192.0.2.1"} },
 		"target":      func(c *Config) { c.Target = "sda" },
 		"after":       func(c *Config) { c.After = "explode" },
 		"min-members": func(c *Config) { c.MinMembers = -1 },

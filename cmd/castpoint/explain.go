@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+// Question asks what a machine would get.
+type Question struct {
+	MAC       string `json:"mac,omitempty"`
+	UUID      string `json:"uuid,omitempty"`
+	Arch      uint16 `json:"arch"` // number of option 93
+	Interface string `json:"interface,omitempty"`
+	IPXE      bool   `json:"ipxe,omitempty"`
+	HTTP      bool   `json:"http,omitempty"` // UEFI HTTP boot
+}
+
+// Explanation is what the machine would get, and why.
+type Explanation struct {
+	Client    string `json:"client"`
+	Interface string `json:"interface"`
+	Server    string `json:"server"`
+	DHCP      string `json:"dhcp"` // proxy, server or off
+
+	Answered bool   `json:"answered"`
+	Reason   string `json:"reason"`
+	Quirk    string `json:"quirk,omitempty"` // row of the firmware table
+	Style    string `json:"style,omitempty"` // of ProxyDHCP
+	Evidence string `json:"evidence,omitempty"`
+	Menu     bool   `json:"menu,omitempty"` // its firmware shows a menu
+	Address  string `json:"address,omitempty"`
+	File     string `json:"file,omitempty"`
+	Next     string `json:"next_server,omitempty"`
+	BCD      string `json:"bcd,omitempty"`
+
+	Image     string `json:"image,omitempty"` // id of the boot image
+	ImageName string `json:"image_name,omitempty"`
+	Assigned  string `json:"assigned,omitempty"` // content that it receives then
+	Target    string `json:"target,omitempty"`
+	Script    string `json:"script,omitempty"` // for iPXE; the token is left out
+
+	Lately []Decision `json:"lately,omitempty"` // what was answered to it, oldest first
+}
+
+// explainer answers questions with the parts that would answer machines.
+type explainer struct {
+	cfg     config.Config
+	links   []link
+	library *content.Library
+	planner boot.Planner
+	dhcp    *dhcp.Server
+	files   *boot.Files // makes scripts, but no tokens
+	recent  *decisions  // nil without a server
+	leases  func() []dhcp.Lease
+}
+
+// tokenShown stands for the token in a script that is only shown.
+const tokenShown = "ONE-TIME-TOKEN"
+
+// newExplainer makes what a server with these settings would have. It opens
+// neither sockets nor the library.
+func newExplainer(cfg config.Config, links []link, library *content.Library) (*explainer, error) {
+	httpPort, err := portOf("http", cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	joinPort, err := portOf("join", cfg.Join)
+	if err != nil {
+		return nil, err
+	}
+	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	if err != nil {
+		return nil, err
+	}
+	planner, err := boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort)})
+	if err != nil {
+		return nil, err
+	}
+	e := &explainer{cfg: cfg, links: links, library: library, planner: planner}
+	if e.files, err = boot.NewFiles(boot.FilesConfig{
+		Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: kernelArgs(cfg.KernelArgs),
+		Ticket: func(_ context.Context, c boot.Client) (boot.Ticket, error) {
+			return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
+		},
+	}); err != nil {
+		return nil, err
+	}
+	d, err := dhcpConfig(&cfg, links)
+	if err != nil {
+		return nil, err
+	}
+	d.Planner, d.Log = planner, zap.NewNop()
+	e.dhcp, err = dhcp.New(d)
+	return e, err
+}
+
+// kernelArgs splits settings of several words.
+func kernelArgs(list []string) (args []string) {
+	for _, a := range list {
+		args = append(args, strings.Fields(a)...)
+	}
+	return args
+}
+
+// imagePath finds the boot image in a script.
+var imagePath = regexp.MustCompile(`(?m)/boot/([^/\s]+)/`)
+
+// limitScript bounds what is read of a script.
+const limitScript = 1 << 20
+
+// lately is how many decisions of the past are shown.
+const lately = 8
+
+func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, error) {
+	l := e.links[0]
+	if q.Interface != "" {
+		found := false
+		for _, other := range e.links {
+			if other.name == q.Interface {
+				l, found = other, true
+			}
+		}
+		if !found {
+			return nil, web.NewProblem(http.StatusBadRequest, "it serves "+strings.Join(linkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
+		}
+	}
+	c := boot.Client{
+		UUID: strings.ToLower(q.UUID), Arch: boot.Arch(q.Arch), HasArch: true, IPXE: q.IPXE, HTTPBoot: q.HTTP, PXE: !q.HTTP,
+		Interface: l.name, Server: l.addr,
+	}
+	class := "PXEClient"
+	if q.HTTP {
+		class = "HTTPClient"
+	}
+	c.VendorClass = fmt.Sprintf("%s:Arch:%05d:UNDI:003000", class, q.Arch)
+	if q.IPXE {
+		c.UserClass = "iPXE"
+	}
+	var err error
+	if q.MAC != "" {
+		if c.MAC, err = net.ParseMAC(q.MAC); err != nil || len(c.MAC) != 6 {
+			return nil, web.NewProblem(http.StatusBadRequest, "", "MAC %q is not one, as in 52:54:00:12:34:56", q.MAC)
+		}
+	}
+	x := &Explanation{Interface: l.name, Server: l.addr.String(), DHCP: e.cfg.DHCP, Assigned: e.cfg.Assign, Target: e.cfg.Target}
+	d := e.dhcp.Decide(c)
+	c = d.Client
+	x.Client, x.Quirk, x.Style, x.Evidence, x.Menu = c.String(), d.Quirk.Name, string(d.Quirk.Style), d.Quirk.Evidence, d.Menu
+	if c.IPXE || e.cfg.DHCP != string(dhcp.ModeProxy) {
+		x.Style = ""
+	}
+	if e.recent != nil {
+		x.Lately = e.recent.of(c.MAC.String(), c.UUID, lately)
+	}
+	if e.leases != nil && len(c.MAC) > 0 {
+		for _, lease := range e.leases() {
+			if lease.MAC == c.MAC.String() {
+				x.Address = lease.Address.String()
+			}
+		}
+	}
+	switch {
+	case d.Silent != "":
+		x.Reason = d.Silent
+		return x, nil
+	case !d.Plan.Serve:
+		x.Reason = d.Plan.Reason
+		return x, nil
+	}
+	x.Answered, x.Reason, x.File, x.BCD = true, d.Plan.Reason, d.Plan.File, d.Plan.BCDPath
+	if d.Plan.NextServer.IsValid() {
+		x.Next = d.Plan.NextServer.String()
+	}
+	if e.cfg.DHCP == string(dhcp.ModeOff) {
+		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
+	}
+	return x, e.script(ctx, c, x)
+}
+
+// script adds what iPXE would run, and the boot image in it.
+func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) error {
+	c.IPXE = true
+	plan := e.planner.Plan(c)
+	_, name, ok := strings.Cut(strings.TrimPrefix(plan.File, "http://"), "/")
+	if !plan.Serve || !ok {
+		return nil // nothing that goes by iPXE
+	}
+	f, err := e.files.Open(ctx, name, c)
+	if err != nil {
+		return fmt.Errorf("script of %s: %w", c, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, min(f.Size, limitScript)))
+	if err != nil {
+		return fmt.Errorf("script of %s: %w", c, err)
+	}
+	x.Script = string(text)
+	if m := imagePath.FindStringSubmatch(x.Script); m != nil {
+		x.Image = m[1]
+		if ct, err := e.library.Get(x.Image); err == nil {
+			x.ImageName = strings.TrimSpace(ct.Name + " " + ct.Version)
+		}
+	}
+	return nil
+}
+
+// routes are what a serving point adds to the admin API.
+func (p *point) routes() []web.Route {
+	list := explainRoutes(func() (*explainer, error) {
+		e, err := newExplainer(p.cfg, p.links, p.library)
+		if err == nil {
+			e.recent, e.leases = &p.recent, p.leases
+		}
+		return e, err
+	})
+	return append(list, web.Route{Pattern: "GET /dhcp/leases", Answer: p.currentLeases})
+}
+
+// localExplain answers from the file of settings when no server runs.
+func localExplain(path, data string) localRoutes {
+	return func(library *content.Library) ([]web.Route, error) {
+		cfg, err := config.Load(path)
+		if err == nil {
+			cfg.Data = data
+			err = cfg.Validate()
+		}
+		if err != nil {
+			return nil, command.Usage("%w", err)
+		}
+		links, err := findLinks(cfg.Interface)
+		if err != nil {
+			return nil, err
+		}
+		e, err := newExplainer(cfg, links, library)
+		return explainRoutes(func() (*explainer, error) { return e, nil }), err
+	}
+}
+
+func explainRoutes(make func() (*explainer, error)) []web.Route {
+	return []web.Route{
+		{Pattern: "POST /explain", Answer: func(w http.ResponseWriter, r *http.Request) (any, error) {
+			var q Question
+			if err := web.ReadBody(w, r, &q); err != nil {
+				return nil, err
+			}
+			e, err := make()
+			if err != nil {
+				return nil, err
+			}
+			return e.explain(r.Context(), q)
+		}},
+		{Pattern: "GET /dhcp/settings", Answer: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+			e, err := make()
+			if err != nil {
+				return nil, err
+			}
+			return e.settings(r.URL.Query().Get("product"), r.URL.Query().Get("server"))
+		}},
+	}
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+)
+
+// archNames are the words that --arch takes beside numbers.
+var archNames = []struct {
+	name string
+	arch boot.Arch
+	http bool
+}{
+	{"bios", boot.ArchBIOS, false},
+	{"x64", boot.ArchEFIX64, false},
+	{"x64-http", boot.ArchEFIX64HTTP, true},
+	{"ia32", boot.ArchEFIIA32, false},
+	{"arm64", boot.ArchEFIARM64, false},
+	{"arm64-http", boot.ArchEFIARM64HTTP, true},
+	{"arm32", boot.ArchEFIARM32, false},
+	{"raspberry-pi", boot.ArchRaspberryPi, false},
+}
+
+// parseArch reads a word or a number of option 93.
+func parseArch(s string) (arch boot.Arch, http bool, err error) {
+	var words []string
+	for _, n := range archNames {
+		if strings.EqualFold(s, n.name) {
+			return n.arch, n.http, nil
+		}
+		words = append(words, n.name)
+	}
+	n, err := strconv.ParseUint(s, 0, 16)
+	if err != nil {
+		return 0, false, command.Usage("arch %q: want %s, or a number of DHCP option 93", s, strings.Join(words, ", "))
+	}
+	arch = boot.Arch(n)
+	return arch, arch >= boot.ArchEFIIA32HTTP && arch <= boot.ArchBIOSHTTP, nil
+}
+
+func newExplain(o *options) *cobra.Command {
+	var q Question
+	var path, arch string
+	var script bool
+	c := o.addJSON(&cobra.Command{
+		Use: "explain --mac MAC", Short: "Say what a machine would get when it netboots, and why",
+		Long: `Explain goes the way of a request through the lists, the firmware table, the boot plan
+and the boot script, without sending a packet, and prints what came out and by
+which rule. With a server running it is that server's answer, and what it has
+answered to this machine lately; otherwise the settings of the file are asked.
+
+Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
+		Example: `  castpoint explain --mac 52:54:00:12:34:56
+  castpoint explain --mac 52:54:00:12:34:56 --arch bios --script
+  castpoint explain --mac 52:54:00:12:34:56 --arch x64-http --json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if q.MAC == "" && q.UUID == "" {
+				return command.Usage("say which machine: --mac MAC, or --uuid UUID")
+			}
+			if mac, err := net.ParseMAC(q.MAC); q.MAC != "" && (err != nil || len(mac) != 6) {
+				return command.Usage("mac %q: want one as in 52:54:00:12:34:56", q.MAC)
+			}
+			a, http_, err := parseArch(arch)
+			if err != nil {
+				return err
+			}
+			q.Arch, q.HTTP = uint16(a), http_
+			var x Explanation
+			if err := o.callWith(cmd.Context(), localExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				err = printJSON(out, x)
+			} else {
+				err = printExplanation(out, &x, script)
+			}
+			if err == nil && !x.Answered {
+				err = &partly{fmt.Errorf("%s is not served: %s", x.Client, x.Reason)}
+			}
+			return err
+		},
+	})
+	f := c.Flags()
+	f.StringVar(&q.MAC, "mac", "", "`MAC` of the card that boots")
+	f.StringVar(&q.UUID, "uuid", "", "SMBIOS `UUID` of the machine")
+	f.StringVar(&arch, "arch", "x64", "`ARCH` of its firmware: bios, x64, x64-http, ia32, arm64, arm64-http, arm32, raspberry-pi, or a number of DHCP option 93")
+	f.StringVar(&q.Interface, "interface", "", "`NAME` of the interface that it asks on (default: the first)")
+	f.BoolVar(&q.IPXE, "ipxe", false, "it is iPXE that asks, not the firmware")
+	f.BoolVar(&script, "script", false, "print the boot script too")
+	configFlag(c, &path)
+	return c
+}
+
+func printExplanation(out io.Writer, x *Explanation, script bool) error {
+	rows := [][]string{{"machine", x.Client}, {"asks on", fmt.Sprintf("%s (%s), dhcp %s", x.Interface, x.Server, x.DHCP)}}
+	add := func(name, value string) {
+		if value != "" {
+			rows = append(rows, []string{name, value})
+		}
+	}
+	answer := "nothing"
+	if x.Answered {
+		answer = x.File
+	}
+	add("gets", answer)
+	add("because", x.Reason)
+	if x.Answered {
+		if x.Quirk != "" {
+			quirk := x.Quirk
+			if x.Style != "" {
+				quirk += ", style " + x.Style
+			}
+			add("firmware row", quirk)
+		}
+		if x.Menu {
+			add("menu", "its firmware shows one, and boots from disk unless the network is chosen")
+		}
+		add("from", x.Next)
+		add("BCD", x.BCD)
+		add("address", x.Address)
+		image := "none: the script says so on its screen"
+		if x.Image != "" {
+			image = x.Image + ": " + x.ImageName
+		}
+		if x.Script != "" {
+			add("boot image", image)
+			assigned := "nothing: it boots, says so, and waits"
+			if x.Assigned != "" {
+				assigned = strings.TrimSuffix(x.Assigned+" on "+x.Target, " on ")
+			}
+			add("then receives", assigned)
+		}
+	}
+	if err := table(out, rows); err != nil {
+		return err
+	}
+	if len(x.Lately) > 0 {
+		fmt.Fprintln(out, "\nlately:")
+		rows = nil
+		for _, d := range x.Lately {
+			did := "silent"
+			if d.Answer != "" {
+				did = strings.TrimSpace(d.Answer + " " + d.File)
+			}
+			rows = append(rows, []string{"  " + d.Time.Local().Format(time.DateTime), d.Asked, did, d.Reason})
+		}
+		if err := table(out, rows); err != nil {
+			return err
+		}
+	}
+	if script && x.Script != "" {
+		fmt.Fprintf(out, "\n%s", x.Script)
+	}
+	return nil
+}

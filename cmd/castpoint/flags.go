@@ -1,0 +1,91 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"castpoint/internal/config"
+)
+
+// configFlag names the file of settings.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "config", "", "`FILE` of settings (default "+config.DefaultPath+", if it exists)")
+}
+
+// serveFlags makes a flag of every setting but the data folder, which is a flag
+// of all commands.
+func serveFlags(f *pflag.FlagSet, c *config.Config) {
+	f.SortFlags = false
+	list := func(v *config.List, name, usage string) { f.StringSliceVar((*[]string)(v), name, *v, usage) }
+	// Values with commas of their own.
+	whole := func(v *config.List, name, usage string) { f.StringArrayVar((*[]string)(v), name, *v, usage) }
+
+	list(&c.Interface, "interface", "`NAME` of an interface to serve; may be repeated (default: that of the default route)")
+
+	f.StringVar(&c.DHCP, "dhcp", c.DHCP, "proxy: beside another DHCP server; server: give addresses; off")
+	list(&c.Pool, "pool", "`FROM-TO`: addresses to give with --dhcp server; /BITS behind it for a network behind a relay; may be repeated")
+	list(&c.Router, "router", "`ADDRESS` of a router to hand out with the pool; may be repeated")
+	list(&c.DNS, "dns", "`ADDRESS` of a name server to hand out with the pool; may be repeated")
+	list(&c.NTP, "ntp", "`ADDRESS` of a time server to hand out with the pool; may be repeated")
+	f.StringVar(&c.Domain, "domain", c.Domain, "`NAME` of the domain to hand out with the pool")
+	f.DurationVar(&c.Lease, "lease", c.Lease, "how long an address is given for (default 1h)")
+	list(&c.Reserve, "reserve", "`MACHINE=ADDRESS[=HOSTNAME]`: keep an address for a MAC, a UUID or id:HEX; may be repeated")
+	f.BoolVar(&c.MatchClientID, "match-client-id", c.MatchClientID, "tell machines apart by client identifier before MAC, as RFC 2131 has it")
+	f.BoolVar(&c.Probe, "probe", c.Probe, "ask whether an address is in use before it is offered")
+	list(&c.Allow, "allow", "`MACHINE`: a UUID, a MAC or the beginning of one; answer only these; may be repeated")
+	list(&c.Deny, "deny", "`MACHINE` never to answer; may be repeated")
+	f.DurationVar(&c.Delay, "delay", c.Delay, "wait so long before a DISCOVER is answered, so that another server comes first; up to 30s")
+	f.BoolVar(&c.Share, "share", c.Share, "leave UDP port 67 to a DHCP server on this host, with --dhcp proxy")
+	whole(&c.Quirks, "quirk", "`ROW` in front of the firmware table, as in 'mac=00:11:22 arch=7 style=redirect'; may be repeated")
+	f.StringVar(&c.Menu, "menu", c.Menu, "`PROMPT` of a boot menu that PXE firmware shows; the disk is its first item (default: no menu)")
+	f.DurationVar(&c.MenuWait, "menu-wait", c.MenuWait, "countdown of that menu before the disk is booted")
+	f.BoolVar(&c.DHCP6, "dhcp6", c.DHCP6, "answer netboot clients by DHCPv6 too")
+	list(&c.Pool6, "pool6", "`FROM-TO`: IPv6 addresses to give with --dhcp server; may be repeated")
+	list(&c.DNS6, "dns6", "`ADDRESS` of an IPv6 name server to hand out with pool6; may be repeated")
+
+	f.BoolVar(&c.TFTP, "tftp", c.TFTP, "serve TFTP")
+	f.IntVar(&c.TFTPBlockSize, "tftp-block-size", c.TFTPBlockSize, "largest block that is granted, in `BYTES` (default: what fits the path MTU)")
+	f.BoolVar(&c.TFTPFragment, "tftp-fragment", c.TFTPFragment, "grant blocks above the path MTU, as IP fragments")
+	f.IntVar(&c.TFTPWindow, "tftp-window", c.TFTPWindow, "largest window that is granted, in `BLOCKS` (default 64)")
+	f.StringVar(&c.TFTPPorts, "tftp-ports", c.TFTPPorts, "`FROM-TO`: UDP ports of transfers (default: the kernel chooses)")
+	f.BoolVar(&c.TFTPSinglePort, "tftp-single-port", c.TFTPSinglePort, "send everything from port 69, for firewalls and NAT")
+	f.IntVar(&c.TFTPTransfers, "tftp-transfers", c.TFTPTransfers, "`N` transfers at once, -1 for no limit (default 1024)")
+	f.IntVar(&c.TFTPClientTransfers, "tftp-client-transfers", c.TFTPClientTransfers, "`N` transfers of one address at once, -1 for no limit (default 32)")
+	f.DurationVar(&c.TFTPIdle, "tftp-idle", c.TFTPIdle, "end a transfer that has stood still for so long (default 30s)")
+	f.Var(&c.TFTPRate, "tftp-rate", "`RATE` of all transfers together (default: no limit)")
+	f.Var(&c.TFTPClientRate, "tftp-client-rate", "`RATE` of one address (default: no limit)")
+	f.StringVar(&c.TFTPUpload, "tftp-upload", c.TFTPUpload, "`FOLDER` that takes uploads of machines, logs above all (default: uploads are refused)")
+	f.Int64Var(&c.TFTPUploadSize, "tftp-upload-size", c.TFTPUploadSize, "largest upload, in `BYTES` (default 64 MiB)")
+
+	f.StringVar(&c.HTTP, "http", c.HTTP, "`ADDRESS` of the boot HTTP listener")
+	f.IntVar(&c.HTTPConns, "http-conns", c.HTTPConns, "`N` connections at once, -1 for no limit (default 4096)")
+	f.IntVar(&c.HTTPClientConns, "http-client-conns", c.HTTPClientConns, "`N` connections of one address at once, -1 for no limit (default 128)")
+	f.DurationVar(&c.HTTPHeader, "http-header", c.HTTPHeader, "how long a client may take to ask (default 15s)")
+	f.DurationVar(&c.HTTPIdle, "http-idle", c.HTTPIdle, "how long a connection stays open between two requests (default 3m)")
+	f.DurationVar(&c.HTTPStall, "http-stall", c.HTTPStall, "how long a client may take for the next MiB of an answer (default 30s)")
+	f.StringVar(&c.HTTPS, "https", c.HTTPS, "`ADDRESS` of a boot HTTPS listener beside it, as in :8444 (default: none)")
+	f.StringVar(&c.HTTPSCert, "https-cert", c.HTTPSCert, "`FILE` of its certificate, PEM (default: one of castpoint's own CA)")
+	f.StringVar(&c.HTTPSKey, "https-key", c.HTTPSKey, "`FILE` of the certificate's key, PEM")
+	list(&c.HTTPSName, "https-name", "`NAME` for the certificate of castpoint's own CA, beside the addresses; may be repeated")
+
+	f.StringVar(&c.Join, "join", c.Join, "`ADDRESS` of the join HTTPS listener")
+	f.StringVar(&c.Admin, "admin", c.Admin, "`ADDRESS` of the admin listener, on loopback")
+	list(&c.Loaders, "loaders", "`FOLDER` of boot loaders; may be repeated, the first that has a file wins")
+	f.StringVar(&c.BootImage, "boot-image", c.BootImage, "`ID` of the boot image (default: the newest that fits the machine)")
+	whole(&c.KernelArgs, "kernel-args", "`ARGS` added to the kernel command line; may be repeated")
+	f.StringVar(&c.Assign, "assign", c.Assign, "`ID` of the content that every machine that netboots receives (default: none)")
+	f.StringVar(&c.Target, "target", c.Target, "`PATH` it is written to on the machine, a file, or a disk that is overwritten (default: a file in memory)")
+	f.StringVar(&c.After, "after", c.After, "what the machine does then: poweroff, reboot, shell or wait")
+
+	f.Var(&c.Rate, "rate", "`RATE` that a session does not exceed, as in 900mbit (default: no cap)")
+	f.Var(&c.TotalRate, "total-rate", "`RATE` that all sessions together do not exceed, shared evenly (default: no cap)")
+	f.IntVar(&c.MinMembers, "min-members", c.MinMembers, "start a session when `N` members have joined (default: with the first)")
+	f.DurationVar(&c.MaxWait, "max-wait", c.MaxWait, "or so long after the first member")
+	f.StringVar(&c.Groups, "groups", c.Groups, "`FROM-TO`: multicast addresses of sessions (default 239.192.67.1-239.192.67.254)")
+	f.StringVar(&c.SessionPorts, "session-ports", c.SessionPorts, "`FROM-TO`: UDP ports of sessions (default 7800-7899)")
+	f.IntVar(&c.TTL, "ttl", c.TTL, "`HOPS` that sessions travel (default 1: the local network)")
+	f.DurationVar(&c.Linger, "linger", c.Linger, "how long a session without members stays (default 10s)")
+
+	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
+}

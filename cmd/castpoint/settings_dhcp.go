@@ -1,0 +1,97 @@
+package main
+
+import (
+	"net/netip"
+	"slices"
+
+	"castpoint/boot"
+	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp6"
+	"castpoint/internal/config"
+)
+
+// dhcpConfig makes the settings of the DHCP server out of those of the file. The
+// caller adds store, planner and log.
+func dhcpConfig(cfg *config.Config, links []link) (dhcp.Config, error) {
+	d := dhcp.Config{
+		Mode: dhcp.Mode(cfg.DHCP), Interfaces: linkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
+		Allow: cfg.Allow, Deny: cfg.Deny, Delay: cfg.Delay, Share: cfg.Share,
+	}
+	pools, err := cfg.Pools()
+	if err != nil {
+		return d, err
+	}
+	for _, p := range pools {
+		network := p.Network
+		for _, l := range links {
+			if !network.IsValid() {
+				network = l.network(p.From)
+			}
+		}
+		pool := dhcp.Pool{
+			Network: p.Network, From: p.From, To: p.To, Lease: cfg.Lease, Domain: cfg.Domain,
+			DNS: addresses(cfg.DNS), NTP: addresses(cfg.NTP),
+		}
+		for _, r := range addresses(cfg.Router) {
+			// With pools on several networks each gets the routers that it can reach.
+			if len(pools) == 1 || network.Contains(r) {
+				pool.Routers = append(pool.Routers, r)
+			}
+		}
+		d.Pools = append(d.Pools, pool)
+	}
+	reservations, err := cfg.Reservations()
+	if err != nil {
+		return d, err
+	}
+	for _, r := range reservations {
+		d.Reservations = append(d.Reservations, dhcp.Reservation(r))
+	}
+	rows, err := cfg.QuirkRows()
+	if err != nil {
+		return d, err
+	}
+	for _, r := range rows {
+		q := dhcp.Quirk{Name: r.Name, VendorClass: r.Vendor, MACs: r.MACs, Style: dhcp.Style(r.Style), Evidence: "a setting of this server"}
+		for _, a := range r.Archs {
+			q.Archs = append(q.Archs, boot.Arch(a))
+		}
+		if r.As != nil {
+			as := boot.Arch(*r.As)
+			q.As = &as
+		}
+		d.Quirks = append(d.Quirks, q)
+	}
+	if cfg.Menu != "" {
+		menu := dhcp.Menu{Prompt: cfg.Menu, Timeout: cfg.MenuWait, Items: []dhcp.MenuItem{
+			{Type: dhcp.LocalBoot, Text: "Boot from disk"}, {Type: menuNetwork, Text: "Boot from the network (castpoint)"},
+		}}
+		d.Menu = func(boot.Client, boot.Plan) *dhcp.Menu { return &menu }
+	}
+	if !cfg.DHCP6 {
+		return d, nil
+	}
+	d.IPv6 = &dhcp.IPv6{}
+	pools, err = cfg.Pools6()
+	for _, p := range pools {
+		pool := dhcp6.Pool{Network: p.Network, From: p.From, To: p.To, DNS: addresses(cfg.DNS6), Lease: cfg.Lease}
+		if cfg.Domain != "" {
+			pool.Domains = []string{cfg.Domain}
+		}
+		d.IPv6.Pools = append(d.IPv6.Pools, pool)
+	}
+	return d, err
+}
+
+// menuNetwork is the type of the menu's second item, of the range that is a
+// site's own (PXE 2.1 section 2.2.4).
+const menuNetwork = 0x8001
+
+// addresses parses what Validate has checked.
+func addresses(list []string) []netip.Addr {
+	var all []netip.Addr
+	for _, a := range list {
+		all = append(all, netip.MustParseAddr(a))
+	}
+	return slices.Clip(all)
+}

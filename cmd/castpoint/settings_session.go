@@ -1,0 +1,27 @@
+package main
+
+import (
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+// sessionConfig makes the settings of sessions out of those of the file.
+func sessionConfig(cfg *config.Config, links []link) (*web.SessionConfig, error) {
+	group, groups, err := cfg.GroupRange()
+	if err != nil {
+		return nil, err
+	}
+	from, to, err := cfg.SessionPortRange()
+	if err != nil {
+		return nil, err
+	}
+	s := &web.SessionConfig{
+		Interface: links[0].name, Address: links[0].addr, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate),
+		MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, FirstGroup: group, Groups: groups,
+		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
+	}
+	for _, l := range links[1:] {
+		s.Others = append(s.Others, web.SessionLink{Interface: l.name, Address: l.addr})
+	}
+	return s, nil
+}

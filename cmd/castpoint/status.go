@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/dhcp"
+	"castpoint/web"
+)
+
+// network is what this server sees of its network.
+func (p *point) network() *web.Network {
+	stats := p.dhcp.Stats()
+	n := &web.Network{DHCP: p.cfg.DHCP, DHCP6: p.cfg.DHCP6, Leases: len(p.leases()), Requests: stats.Received, Answered: stats.Answered}
+	for _, l := range p.links {
+		n.Interfaces = append(n.Interfaces, l.name+" "+l.addr.String())
+	}
+	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP))
+	return n
+}
+
+// otherServers says which of the servers that were seen are in the way. One DHCP
+// server on each interface is what proxy mode needs.
+func otherServers(seen []dhcp.Sighting, mode dhcp.Mode) []web.OtherServer {
+	var all []web.OtherServer
+	addressers := map[string]int{}
+	for _, s := range seen {
+		o := web.OtherServer{Interface: s.Interface, Address: s.Server.String(), What: s.What}
+		switch {
+		case s.What == dhcp.SeenPXE:
+			o.Trouble = "machines may boot from it instead of this server"
+		case mode == dhcp.ModeServer:
+			o.Trouble = "it gives addresses as this server does: use --dhcp proxy, or stop it"
+		default:
+			if addressers[s.Interface]++; addressers[s.Interface] > 1 {
+				o.Trouble = "more than one DHCP server gives addresses here"
+			}
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+func newStatus(o *options) *cobra.Command {
+	return o.addJSON(&cobra.Command{
+		Use: "status", Short: "Say what the running server does and sees", Args: cobra.NoArgs,
+		Long: `Status prints what the running server serves, and which other DHCP and PXE servers it
+has seen on its networks.`,
+		Example: "  castpoint status\n  castpoint status --json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var s web.Status
+			if err := o.call(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, s)
+			}
+			rows := [][]string{{"data", s.Data}, {"contents", strconv.Itoa(s.Contents)}, {"pin", s.Pin}}
+			if s.Network == nil {
+				rows = append([][]string{{"server", "not running"}}, rows...)
+				return table(out, rows)
+			}
+			n := s.Network
+			rows = append([][]string{{"server", s.Version + ", since " + s.Started.Local().Format(time.DateTime)}, {"join", s.Join}}, rows...)
+			rows = append(rows, []string{"sessions", strconv.Itoa(s.Sessions)}, []string{"assigned", orDash(s.Assigned)})
+			for _, i := range n.Interfaces {
+				rows = append(rows, []string{"interface", i})
+			}
+			if n.DHCP6 {
+				n.DHCP += ", and DHCPv6"
+			}
+			rows = append(rows, []string{"dhcp", fmt.Sprintf("%s; %d of %d packets answered", n.DHCP, n.Answered, n.Requests)})
+			if n.Leases > 0 {
+				rows = append(rows, []string{"leases", strconv.Itoa(n.Leases)})
+			}
+			for _, other := range n.Others {
+				text := fmt.Sprintf("%s at %s on %s", other.What, other.Address, other.Interface)
+				if other.Trouble != "" {
+					text += ": " + other.Trouble
+				}
+				rows = append(rows, []string{"seen", text})
+			}
+			return table(out, rows)
+		},
+	})
+}
