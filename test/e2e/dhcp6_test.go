@@ -14,14 +14,15 @@ import (
 // and with another server's.
 func TestUEFIBootsOverIPv6(t *testing.T) {
 	for _, c := range []struct {
-		name, way string
-		server    bool
-		fetched   string
+		name, way     string
+		server, share bool
+		fetched       string
 	}{
-		{"PXE, castpoint's addresses", "PXEv6", true, `TFTP snponly.efi from \[fd77`},
-		{"PXE, beside another server", "PXEv6", false, `TFTP snponly.efi from \[fd77`},
-		{"HTTP, castpoint's addresses", "HTTPv6", true, `HTTP GET /snponly.efi from \[fd77`},
-		{"HTTP, beside another server", "HTTPv6", false, `HTTP GET /snponly.efi from \[fd77`},
+		{"PXE, castpoint's addresses", "PXEv6", true, false, `TFTP snponly.efi from \[fd77`},
+		{"PXE, beside another server", "PXEv6", false, false, `TFTP snponly.efi from \[fd77`},
+		{"PXE, beside another server on the same host", "PXEv6", false, true, `TFTP snponly.efi from \[fd77`},
+		{"HTTP, castpoint's addresses", "HTTPv6", true, false, `HTTP GET /snponly.efi from \[fd77`},
+		{"HTTP, beside another server", "HTTPv6", false, false, `HTTP GET /snponly.efi from \[fd77`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			n, err := lab.New(t.Context(), lab.Config{Clients: 1})
@@ -35,12 +36,16 @@ func TestUEFIBootsOverIPv6(t *testing.T) {
 			})
 			withIPv6(t, n.Server, "fd77::1/64")
 			s := station{Mode: dhcp.ModeProxy, Interfaces: []string{"eth0"}, IPv6: true}
-			if c.server {
+			switch {
+			case c.server:
 				s.Mode = dhcp.ModeServer
 				// Of another network: nobody boots over IPv4 here.
 				s.Pools = []dhcp.Pool{{Network: netip.MustParsePrefix("10.99.0.0/24"), From: netip.MustParseAddr("10.99.0.100"), To: netip.MustParseAddr("10.99.0.120")}}
 				s.Pools6 = []dhcp6.Pool{{From: netip.MustParseAddr("fd77::1000"), To: netip.MustParseAddr("fd77::1fff")}}
-			} else {
+			case c.share:
+				s.Share = true
+				dnsmasq(t, n, n.Server, "--interface=eth0", "--enable-ra", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
+			default:
 				withIPv6(t, n.Clients[0], "fd77::2/64")
 				dnsmasq(t, n, n.Clients[0], "--interface=eth0", "--enable-ra", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
 			}
