@@ -35,6 +35,28 @@ func (b *bitReader) need(n uint) {
 	}
 }
 
+// words gives the next four words of src from pos on, in the order of bits. The
+// caller makes sure that they are there.
+func words(src []byte, pos int) uint64 {
+	x := bits.RotateLeft64(binary.LittleEndian.Uint64(src[pos:]), 32)
+	const even = 0x0000ffff0000ffff
+	return x&even<<16 | x>>16&even
+}
+
+// fill makes sure of at least 49 bits. It takes as many words as fit. Of the
+// word behind them it leaves the first bits in the buffer, which do not count
+// and do no harm: the same bits come again.
+func (b *bitReader) fill() {
+	if b.pos+8 > len(b.src) {
+		b.need(49)
+		return
+	}
+	b.buf |= words(b.src, b.pos) >> b.n
+	k := (64 - b.n) / 16
+	b.pos += 2 * int(k)
+	b.n += 16 * k
+}
+
 // take removes n bits that are in the buffer.
 func (b *bitReader) take(n uint) uint32 {
 	v := uint32(b.buf >> 32 >> (32 - n)) // n may be 0
@@ -140,14 +162,30 @@ func (h *huffman) decode(b *bitReader) (sym uint32, ok bool) {
 // copyMatch repeats length bytes from offset bytes before pos. The caller has
 // checked that both lie within dst.
 func copyMatch(dst []byte, pos, offset, length int) {
+	if offset >= 8 && length <= 32 && len(dst)-pos >= 32 {
+		// Most are short. Some bytes too many are written again later.
+		to, from := dst[pos:pos+32], dst[pos-offset:]
+		for i := 0; i < length; i += 8 {
+			binary.LittleEndian.PutUint64(to[i:], binary.LittleEndian.Uint64(from[i:]))
+		}
+		return
+	}
 	if offset >= length {
 		copy(dst[pos:pos+length], dst[pos-offset:])
 		return
 	}
-	to := dst[pos : pos+length]
-	from := dst[pos-offset : pos-offset+length]
-	for i := range to {
-		to[i] = from[i]
+	if offset == 1 {
+		to := dst[pos : pos+length]
+		for i, c := 0, dst[pos-1]; i < len(to); i++ {
+			to[i] = c
+		}
+		return
+	}
+	// What was repeated is repeated again, twice as much each time.
+	for n := offset; length > 0; n *= 2 {
+		m := copy(dst[pos:pos+length], dst[pos-n:pos])
+		pos += m
+		length -= m
 	}
 }
 

@@ -1,6 +1,9 @@
 package wim
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 const (
 	lzxMinMatch     = 2
@@ -176,58 +179,97 @@ func (d *lzxDecoder) lengths(lens []uint8) error {
 }
 
 // symbols decodes a block that ends where dst ends.
+//
+// It is most of the work of reading an image, so it keeps the bit reader in
+// local variables, and looks the common short codes up by itself.
 func (d *lzxDecoder) symbols(dst []byte, pos int, aligned bool) error {
-	in := &d.in
+	in := d.in
+	defer func() { d.in = in }()
+	first := (*[1 << huffmanBits]uint32)(d.main.table)
+	src, at, buf, n := in.src, in.pos, in.buf, in.n
 	for pos < len(dst) {
-		in.need(49) // main 16, length 16, offset 17
-		sym, ok := d.main.decode(in)
-		if !ok {
+		if n < huffmanMax {
+			if at+8 <= len(src) {
+				// As bitReader.fill does.
+				buf |= words(src, at) >> n
+				k := (64 - n) / 16
+				at += 2 * int(k)
+				n += 16 * k
+			} else {
+				in.pos, in.buf, in.n = at, buf, n
+				in.need(huffmanMax)
+				at, buf, n = in.pos, in.buf, in.n
+			}
+		}
+		e := first[buf>>(64-huffmanBits)]
+		if e&huffmanLink != 0 {
+			e = d.main.table[(e&^huffmanLink)>>8+uint32(buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
+		}
+		used := uint(e & 0xff)
+		if used == 0 {
 			return corrupt("LZX data: a code without symbols is used")
 		}
+		buf <<= used & 63
+		n -= used
+		sym := e >> 8
 		if sym < 256 {
 			dst[pos] = byte(sym)
 			pos++
 			continue
 		}
-		sym -= 256
-		length := int(sym&7) + lzxMinMatch
-		if sym&7 == 7 {
-			more, ok := d.length.decode(in)
-			if !ok {
-				return corrupt("LZX data: a code without symbols is used")
-			}
-			length += int(more)
+		in.pos, in.buf, in.n = at, buf, n
+		offset, length, err := d.match(&in, sym-256, aligned)
+		if err != nil {
+			return err
 		}
-		slot := sym >> 3
-		var offset uint32
-		if slot < 3 {
-			offset = d.recent[slot]
-			d.recent[slot] = d.recent[0]
-		} else {
-			o := lzxOffsets[slot]
-			if aligned && o.bits >= 3 {
-				offset = in.take(uint(o.bits)-3) << 3
-				in.need(huffmanMax)
-				low, ok := d.aligned.decode(in)
-				if !ok {
-					return corrupt("LZX data: a code without symbols is used")
-				}
-				offset += low
-			} else {
-				offset = in.take(uint(o.bits))
-			}
-			offset += o.base - 2
-			d.recent[2] = d.recent[1]
-			d.recent[1] = d.recent[0]
-		}
-		d.recent[0] = offset
+		at, buf, n = in.pos, in.buf, in.n
 		if offset == 0 || int64(offset) > int64(pos) || length > len(dst)-pos {
 			return corrupt("LZX data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
 		}
 		copyMatch(dst, pos, int(offset), length)
 		pos += length
 	}
+	in.pos, in.buf, in.n = at, buf, n
 	return nil
+}
+
+// match decodes the rest of a match, whose main symbol is sym.
+func (d *lzxDecoder) match(in *bitReader, sym uint32, aligned bool) (offset uint32, length int, err error) {
+	if in.n < 33 { // length 16, offset 17
+		in.fill()
+	}
+	length = int(sym&7) + lzxMinMatch
+	if sym&7 == 7 {
+		more, ok := d.length.decode(in)
+		if !ok {
+			return 0, 0, corrupt("LZX data: a code without symbols is used")
+		}
+		length += int(more)
+	}
+	slot := sym >> 3
+	if slot < 3 {
+		offset = d.recent[slot]
+		d.recent[slot] = d.recent[0]
+		d.recent[0] = offset
+		return offset, length, nil
+	}
+	o := lzxOffsets[slot]
+	if aligned && o.bits >= 3 {
+		offset = in.take(uint(o.bits)-3) << 3
+		in.need(huffmanMax)
+		low, ok := d.aligned.decode(in)
+		if !ok {
+			return 0, 0, corrupt("LZX data: a code without symbols is used")
+		}
+		offset += low
+	} else {
+		offset = in.take(uint(o.bits))
+	}
+	offset += o.base - 2
+	d.recent[2] = d.recent[1]
+	d.recent[1] = d.recent[0]
+	d.recent[0] = offset
+	return offset, length, nil
 }
 
 // stored reads an uncompressed block, which begins with the next whole word:
@@ -260,9 +302,11 @@ func (d *lzxDecoder) stored(dst []byte) error {
 // compressor did.
 func untranslateCalls(b []byte) {
 	for i := 0; i < len(b)-10; i++ {
-		if b[i] != 0xe8 {
-			continue
+		next := bytes.IndexByte(b[i:len(b)-10], 0xe8)
+		if next < 0 {
+			return
 		}
+		i += next
 		target := int32(binary.LittleEndian.Uint32(b[i+1:]))
 		switch at := int32(i); {
 		case target >= 0 && target < lzxCallSize:

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -751,3 +752,50 @@ func TestOverlayUnderFailure(t *testing.T) {
 }
 
 type replaceable struct{ io.ReaderAt }
+
+// TestParallelReaders reads one blob and one composite from many goroutines.
+func TestParallelReaders(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "base.wim")
+	tree := sourceTree(t)
+	wimlib(t, "capture", tree, file, "base", "--compress=xpress", "--chunk-size=4096")
+	stored := readFile(t, file)
+	base, err := NewBase(bytes.NewReader(stored), int64(len(stored)), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blob, err := base.Tree().Open("Windows/System32/text.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := readFile(t, filepath.Join(tree, "Windows/System32/text.txt"))
+	o := OverlayOptions{Files: []OverlayFile{{Path: "new", Data: []byte("new")}}}
+	first, err := base.Overlay(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := readFile(t, materialise(t, first))
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 0))
+			c, err := base.Overlay(o)
+			if err != nil || c.ETag("") != first.ETag("") {
+				t.Errorf("overlay beside others: %v", err)
+				return
+			}
+			for range 50 {
+				for _, x := range []struct {
+					r    io.ReaderAt
+					want []byte
+				}{{blob, text}, {first, want}, {c, want}} {
+					off := rng.IntN(len(x.want))
+					p := make([]byte, rng.IntN(len(x.want)-off))
+					if n, err := x.r.ReadAt(p, int64(off)); n != len(p) || err != nil || !bytes.Equal(p, x.want[off:off+len(p)]) {
+						t.Errorf("%d bytes at %d: %d, %v", len(p), off, n, err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

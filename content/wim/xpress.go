@@ -34,9 +34,9 @@ func (d *xpressDecoder) decode(dst, src []byte) error {
 	in := &d.in
 	in.reset(src[xpressSymbols/2:])
 	for pos := 0; pos < len(dst); {
-		// 16 bits and no more: the single bytes lie where this reading of the
-		// words leaves off.
-		in.need(16)
+		if in.n < 31 { // symbol 15, offset 15
+			in.fill()
+		}
 		sym, ok := d.code.decode(in)
 		if !ok {
 			return corrupt("XPRESS data: a code without symbols is used")
@@ -46,9 +46,9 @@ func (d *xpressDecoder) decode(dst, src []byte) error {
 			pos++
 			continue
 		}
-		in.need(16)
 		length := int(sym & 0xf)
 		if length == 0xf {
+			in.unread(16)
 			extra, ok := in.bytes(1)
 			if ok && extra == 0xff {
 				extra, ok = in.bytes(2)
@@ -72,6 +72,16 @@ func (d *xpressDecoder) decode(dst, src []byte) error {
 		return corrupt("XPRESS data ends too early")
 	}
 	return nil
+}
+
+// unread gives all words back that are not needed to hold n bits: the single
+// bytes of XPRESS lie where a reader stands that looks ahead by 16 bits and no
+// more.
+func (b *bitReader) unread(n uint) {
+	k := (b.n - n) / 16
+	b.pos -= 2 * int(k)
+	b.n -= 16 * k
+	b.buf &= ^uint64(0) << (64 - b.n)
 }
 
 // bytes takes a number of n whole bytes, 1 or 2, from behind the words that are
