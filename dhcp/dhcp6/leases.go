@@ -462,16 +462,16 @@ func (q *question) giveBack(declined bool) []Binding {
 }
 
 // sweep forgets ended leases when there are many, at most once a second.
-func (l *question) sweep() {
-	if len(l.taken) < maxLeases || l.now.Sub(l.swept) < time.Second {
+func (q *question) sweep() {
+	if len(q.taken) < maxLeases || q.now.Sub(q.swept) < time.Second {
 		return
 	}
-	l.swept = l.now
-	for a, s := range l.taken {
-		if !l.now.Before(s.Expires) {
-			delete(l.taken, a)
-			if l.held[s.Key] == s {
-				delete(l.held, s.Key)
+	q.swept = q.now
+	for a, s := range q.taken {
+		if !q.now.Before(s.Expires) {
+			delete(q.taken, a)
+			if q.held[s.Key] == s {
+				delete(q.held, s.Key)
 			}
 		}
 	}
