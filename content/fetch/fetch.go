@@ -63,7 +63,9 @@ type Result struct {
 }
 
 // Remove takes the file away when it is no longer needed.
-func (r *Result) Remove() error { return errors.Join(os.Remove(r.Path), removeState(r.state)) }
+func (r *Result) Remove() error {
+	return errors.Join(os.Remove(r.Path), os.Remove(filepath.Dir(r.Path)), removeState(r.state))
+}
 
 func removeState(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -120,12 +122,13 @@ func Get(ctx context.Context, r Request) (*Result, error) {
 			return nil, fmt.Errorf("fetch %s: SHA-256 %q: want 64 hexadecimal digits", r.URL, r.SHA256)
 		}
 	}
-	if err := os.MkdirAll(r.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("fetch %s: %w", r.URL, err)
-	}
 	id := sha256.Sum256([]byte(r.URL))
 	stem := filepath.Join(r.Dir, hex.EncodeToString(id[:8]))
-	d := &download{request: r, want: want, file: stem + filepath.Ext(name), state: stem + ".json"}
+	if err := os.MkdirAll(stem, 0o700); err != nil {
+		return nil, fmt.Errorf("fetch %s: %w", r.URL, err)
+	}
+	// A folder of its own, so that the file has the name that people know.
+	d := &download{request: r, want: want, file: filepath.Join(stem, name), state: stem + ".json"}
 	resumed, err := d.run(ctx)
 	if errors.Is(err, errAgain) {
 		// The file on the server is another by now, or the server cannot resume.
@@ -134,6 +137,7 @@ func Get(ctx context.Context, r Request) (*Result, error) {
 		}
 	}
 	if err != nil {
+		_ = os.Remove(stem) // the folder, if nothing is in it
 		return nil, fmt.Errorf("fetch %s: %w", r.URL, err)
 	}
 	st, err := os.Stat(d.file)
