@@ -21,22 +21,29 @@ func (f foldFS) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
-	real := "."
-	for part := range strings.SplitSeq(name, "/") {
-		entries, err := fs.ReadDir(f.FS, real)
-		if err != nil {
-			return nil, err
-		}
-		found := ""
-		for _, e := range entries {
-			if e.Name() == part || found == "" && strings.EqualFold(e.Name(), part) {
-				found = e.Name()
-			}
-		}
-		if found == "" {
-			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-		}
-		real = path.Join(real, found)
+	if real := f.find(".", strings.Split(name, "/")); real != "" {
+		return f.FS.Open(real)
 	}
-	return f.FS.Open(real)
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// find looks for a path below dir; "" when there is none. Several folders may
+// have the same name but for letter case.
+func (f foldFS) find(dir string, parts []string) string {
+	if len(parts) == 0 {
+		return dir
+	}
+	entries, err := fs.ReadDir(f.FS, dir)
+	if err != nil {
+		return "" // a file, or one that may not be read
+	}
+	for _, e := range entries {
+		if !strings.EqualFold(e.Name(), parts[0]) {
+			continue
+		}
+		if real := f.find(path.Join(dir, e.Name()), parts[1:]); real != "" {
+			return real
+		}
+	}
+	return ""
 }
