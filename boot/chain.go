@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.uber.org/zap"
@@ -190,6 +191,10 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 		return Plan{}, fmt.Sprintf("Boot image %s cannot be booted by Microsoft's chain: %s missing, and not in %s either (castpoint content show %s).",
 			ct.Name, strings.Join(names, ", "), strings.Join(append(w.cfg.Loaders.Dirs(), w.cfg.Extra...), ", "), ct.ID), must
 	}
+	byHTTP := c.HTTPBoot || fw.HTTP
+	if byHTTP && !must && oldForHTTP(img.Version()) {
+		return Plan{}, fmt.Sprintf("The boot manager of boot image %s (Windows %s) cannot fetch a WIM by HTTP.", ct.Name, img.Version()), false
+	}
 	loader, what := winpe.PXEBoot, "Microsoft's first stage for BIOS"
 	if kind == bcd.UEFI {
 		var err error
@@ -203,11 +208,23 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	dir := windowsFolder(fw.Machine, c)
 	plan = Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: backslashes(dir + "/BCD")}
 	by := "TFTP"
-	if c.HTTPBoot || fw.HTTP {
+	if byHTTP {
 		by, plan.File, plan.HTTPClient = "HTTP", url(plan.File), true
 	}
 	plan.Reason = fmt.Sprintf("%s firmware boots by %s and boot image %s is a WIM, so it gets %s (%s).", arch, by, ct.Name, what, loader)
 	return plan, "", false
+}
+
+// oldForHTTP tells boot managers that stop after the boot configuration when they
+// were loaded by UEFI HTTP boot (0xc0000225). 10.0.19041 was seen to; those of
+// Windows 11 are said to go on. An unknown version counts as new.
+func oldForHTTP(version string) bool {
+	parts := strings.Split(version, ".")
+	if len(parts) < 3 {
+		return false
+	}
+	build, err := strconv.Atoi(parts[2])
+	return err == nil && build < 20348
 }
 
 // bootManager chooses between the two UEFI boot managers.

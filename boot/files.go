@@ -195,8 +195,11 @@ func (f *Files) Client(name string, c Client) Client {
 	if sc, ok := scriptClient(c, clean); ok {
 		return sc
 	}
-	wc, _, _ := windowsClient(c, clean)
-	return wc
+	if wc, _, ok := windowsClient(c, clean); ok || f.cfg.Windows == nil || DeviceName(c) != "" {
+		return wc
+	}
+	c, _ = f.cfg.Windows.visitor(c)
+	return c
 }
 
 func (f *Files) openLoader(name string, c Client) (*File, error) {

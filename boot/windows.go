@@ -124,7 +124,6 @@ func (w *Windows) image(ct *content.Content) (_ *winpe.Image, release func(), _ 
 	}
 	i.uses++
 	i.last = now
-	w.dropImages()
 	return i.img, sync.OnceFunc(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -132,6 +131,7 @@ func (w *Windows) image(ct *content.Content) (_ *winpe.Image, release func(), _ 
 		if i.uses == 0 && w.images[key] != i {
 			w.closed(i)
 		}
+		w.dropImages()
 	}), nil
 }
 
@@ -260,6 +260,15 @@ func windowsFolder(m Machine, c Client) string {
 // windowsClient reads a name below windowsDir: who asks, and for which file.
 func windowsClient(c Client, name string) (_ Client, file string, ok bool) {
 	parts := strings.SplitN(name, "/", 4)
+	if len(parts) == 4 && strings.EqualFold(parts[1], windowsDir) {
+		// The boot manager puts a language in front of its own path when it looks
+		// for its texts: \en-US\winpe/efi-x64/MAC/bootmgfw.efi.MUI.
+		if machine, rest, ok := strings.Cut(parts[2]+"/"+parts[3], "/"); ok {
+			if device, base, ok := strings.Cut(rest, "/"); ok {
+				parts = []string{parts[1], machine, device, parts[0] + "/" + base}
+			}
+		}
+	}
 	if len(parts) < 4 || !strings.EqualFold(parts[0], windowsDir) {
 		return c, "", false
 	}

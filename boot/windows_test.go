@@ -1,0 +1,545 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"castpoint/boot/bcd"
+	"castpoint/content"
+)
+
+var testRemote = netip.MustParseAddr("192.0.2.77")
+
+// testWinPE makes the WIM of a boot image with wimlib. Without names it has all
+// files that both kinds of firmware need; programs are their names.
+func testWinPE(t *testing.T, without ...string) string {
+	t.Helper()
+	tool, err := exec.LookPath("wimlib-imagex")
+	if err != nil {
+		t.Fatal("install wimtools: ", err)
+	}
+	dir := t.TempDir()
+	tree, out := filepath.Join(dir, "tree"), filepath.Join(dir, "boot.wim")
+	for _, name := range []string{
+		"Windows/System32/Boot/winload.efi", "Windows/System32/Boot/winload.exe",
+		"Windows/Boot/EFI/bootmgfw.efi", "Windows/Boot/EFI_EX/bootmgfw_EX.efi", "Windows/Boot/EFI/en-US/bootmgfw.efi.mui",
+		"Windows/Boot/EFI/boot.stl", "Windows/Boot/DVD/EFI/boot.sdi",
+		"Windows/Boot/Fonts/wgl4_boot.ttf", "Windows/Boot/Fonts_EX/wgl4_boot_EX.ttf",
+		"Windows/Boot/PXE/pxeboot.n12", "Windows/Boot/PXE/bootmgr.exe",
+	} {
+		base := filepath.Base(name)
+		if strings.Contains(" "+strings.Join(without, " ")+" ", " "+base+" ") {
+			continue
+		}
+		p := filepath.Join(tree, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, []byte(base), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said, err := exec.CommandContext(t.Context(), tool, "capture", tree, out, "WinPE", "--compress=LZX", "--boot", "--no-acls").CombinedOutput()
+	if err != nil {
+		t.Fatalf("wimlib-imagex: %v: %s", err, said)
+	}
+	b, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// windowsLab is a library with one WinPE, and what serves it.
+type windowsLab struct {
+	*Windows
+	files   *Files
+	policy  *Policy
+	library *fakeLibrary
+	loaders string
+	wim     string
+
+	mu      sync.Mutex
+	tickets []Client
+	refuse  error
+}
+
+func newWindowsLab(t *testing.T, cfg WindowsConfig, wim string, loaders ...string) *windowsLab {
+	t.Helper()
+	l := &windowsLab{library: &fakeLibrary{}, wim: wim, loaders: loaderDir(t, loaders...)}
+	l.library.add(t, content.Content{ID: "pe", Name: "WinPE", Arch: "amd64", Index: 1, Created: time.Unix(1e9, 0)}, map[content.Role]string{content.RoleImage: wim})
+	var err error
+	if cfg.Loaders, err = NewLoaders(l.loaders); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Library = l.library
+	cfg.Agent = func(arch string) (io.ReaderAt, int64, error) {
+		if arch != "amd64" {
+			return nil, 0, fmt.Errorf("no agent for %s", arch)
+		}
+		return strings.NewReader("the agent"), 9, nil
+	}
+	cfg.Ticket = func(_ context.Context, c Client) (Ticket, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.tickets = append(l.tickets, c)
+		return Ticket{Server: "https://192.0.2.10:8443", Pin: "sha256:00", Token: fmt.Sprintf("token%03d", len(l.tickets))}, l.refuse
+	}
+	if l.Windows, err = NewWindows(cfg); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		for _, i := range l.images {
+			if i.uses != 0 {
+				t.Errorf("a boot image is still in use %d times", i.uses)
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if l.files, err = NewFiles(FilesConfig{Loaders: cfg.Loaders, Library: l.library, Windows: l.Windows}); err != nil {
+		t.Fatal(err)
+	}
+	if l.policy, err = NewPlanner(PlannerConfig{Loaders: cfg.Loaders, Windows: l.Windows}); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// read reads a file as the machine at an address.
+func (l *windowsLab) read(t *testing.T, name string, remote netip.Addr) (string, string) {
+	t.Helper()
+	f, err := l.files.Open(t.Context(), name, Client{Remote: remote, Server: testServer})
+	if err != nil {
+		t.Fatalf("open %s: %v", name, err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), f.ETag
+}
+
+func (l *windowsLab) missing(t *testing.T, name string, remote netip.Addr) {
+	t.Helper()
+	if f, err := l.files.Open(t.Context(), name, Client{Remote: remote}); !errors.Is(err, ErrNotFound) {
+		if err == nil {
+			_ = f.Close()
+		}
+		t.Errorf("open %s: %v, want not found", name, err)
+	}
+}
+
+func pxeClient(arch Arch) Client {
+	return Client{MAC: testMAC, UUID: testUUID, PXE: true, Arch: arch, HasArch: true, Server: testServer}
+}
+
+func TestWindowsPlan(t *testing.T) {
+	all, noUEFI, noBIOS := testWinPE(t), testWinPE(t, "boot.sdi"), testWinPE(t, "bootmgr.exe")
+	ipxe := []string{"undionly.kpxe", "snponly.efi"}
+	http := pxeClient(ArchEFIX64HTTP)
+	http.PXE, http.HTTPBoot = false, true
+	x64 := pxeClient(ArchEFIX64)
+	for _, c := range []struct {
+		name   string
+		wim    string
+		cfg    WindowsConfig
+		client Client
+		want   Plan // of Reason, what must be in it
+	}{
+		{
+			"UEFI x64", all, WindowsConfig{}, x64,
+			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "WinPE is a WIM"},
+		},
+		{
+			"CA of 2023", all, WindowsConfig{Settings: WindowsSettings{CA: 2023}}, x64,
+			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw_EX.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "bootmgfw_EX.efi"},
+		},
+		{
+			"only 2023 is there", testWinPE(t, "bootmgfw.efi"), WindowsConfig{}, x64,
+			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw_EX.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "bootmgfw_EX.efi"},
+		},
+		{
+			"2011 wanted and not there", testWinPE(t, "bootmgfw.efi"), WindowsConfig{Settings: WindowsSettings{CA: 2011, Chain: ChainWindows}}, x64,
+			Plan{Reason: "no boot manager signed under the CA of 2011"},
+		},
+		{
+			"UEFI HTTP boot", all, WindowsConfig{}, http,
+			Plan{Serve: true, File: "http://192.0.2.10:8080/winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, HTTPClient: true, Reason: "by HTTP"},
+		},
+		{
+			"BIOS", all, WindowsConfig{}, pxeClient(ArchBIOS),
+			Plan{Serve: true, File: "winpe/bios/52-54-00-ab-cd-ef/pxeboot.n12", BCDPath: `\winpe\bios\52-54-00-ab-cd-ef\BCD`, Reason: "pxeboot.n12"},
+		},
+		{
+			"BIOS without a vendor option", all, WindowsConfig{}, Client{MAC: testMAC, PXE: true, VendorClass: "PXEClient:Arch:00000:UNDI:002001", Server: testServer},
+			Plan{Serve: true, File: "winpe/bios/52-54-00-ab-cd-ef/pxeboot.n12", BCDPath: `\winpe\bios\52-54-00-ab-cd-ef\BCD`, Reason: "pxeboot.n12"},
+		},
+		{
+			"files for BIOS are missing", noBIOS, WindowsConfig{}, pxeClient(ArchBIOS),
+			Plan{Serve: true, File: "undionly.kpxe", Reason: "bootmgr.exe missing"},
+		},
+		{
+			"files for BIOS are missing, and iPXE is not wanted", noBIOS, WindowsConfig{Chains: map[Arch]Chain{ArchBIOS: ChainWindows}}, pxeClient(ArchBIOS),
+			Plan{Reason: "bootmgr.exe missing"},
+		},
+		{
+			"boot.sdi is missing", noUEFI, WindowsConfig{}, x64,
+			Plan{Serve: true, File: "snponly.efi", Reason: "boot.sdi missing"},
+		},
+		{
+			"iPXE by architecture", all, WindowsConfig{Chains: map[Arch]Chain{ArchEFIX64: ChainIPXE}}, x64,
+			Plan{Serve: true, File: "snponly.efi", Reason: "first stage snponly.efi."},
+		},
+		{
+			"iPXE for this device", all, WindowsConfig{Device: func(c Client) (WindowsSettings, bool) {
+				return WindowsSettings{Chain: ChainIPXE}, c.UUID == testUUID
+			}}, x64,
+			Plan{Serve: true, File: "snponly.efi", Reason: "first stage snponly.efi."},
+		},
+		{
+			"no boot image for ARM64", all, WindowsConfig{}, pxeClient(ArchEFIARM64),
+			Plan{Reason: "No boot image in the library is for arm64"},
+		},
+		{
+			"iPXE is running already", all, WindowsConfig{}, Client{MAC: testMAC, IPXE: true, Arch: ArchEFIX64, HasArch: true, Server: testServer},
+			Plan{Serve: true, File: "http://192.0.2.10:8080/ipxe/efi-x64/52-54-00-ab-cd-ef", Reason: "iPXE is running"},
+		},
+		{
+			"no WIM at all", "MSWIM? no", WindowsConfig{}, x64,
+			Plan{Serve: true, File: "snponly.efi", Reason: "not a WIM"},
+		},
+	} {
+		l := newWindowsLab(t, c.cfg, c.wim, ipxe...)
+		got := l.policy.Plan(c.client)
+		if !strings.Contains(got.Reason, c.want.Reason) {
+			t.Errorf("%s: reason %q lacks %q", c.name, got.Reason, c.want.Reason)
+		}
+		got.Reason, c.want.Reason = "", ""
+		if c.want.Serve {
+			c.want.NextServer = testServer
+		}
+		if got != c.want {
+			t.Errorf("%s: %+v\nwant %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// A Linux boot image goes its way as ever.
+func TestWindowsPlanLinux(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{Chain: ChainWindows}}, "x", "snponly.efi")
+	l.library.list = nil
+	l.library.add(t, content.Content{ID: "linux", Arch: "amd64"}, linuxFiles)
+	if p := l.policy.Plan(pxeClient(ArchEFIX64)); p.File != "snponly.efi" || p.BCDPath != "" {
+		t.Errorf("%+v", p)
+	}
+}
+
+// The order of requests of a signed boot manager, see docs/winpe.md.
+func TestWindowsBoot(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	plan := l.policy.Plan(pxeClient(ArchEFIX64))
+	const dir = `\winpe\efi-x64\52-54-00-ab-cd-ef\`
+	if got, _ := l.read(t, plan.File, testRemote); got != "bootmgfw.efi" {
+		t.Errorf("%s is %q", plan.File, got)
+	}
+	store, _ := l.read(t, plan.BCDPath, testRemote)
+	parsed, err := bcd.Parse([]byte(store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words strings.Builder
+	if err := parsed.Describe(&words); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`ramdisk=[boot]` + dir + `boot.wim,{ramdiskoptions}`, `\Windows\System32\Boot\winload.efi`, `\Boot\boot.sdi`, "1456", "16",
+	} {
+		if !strings.Contains(words.String(), want) {
+			t.Errorf("the boot configuration lacks %s:\n%s", want, words.String())
+		}
+	}
+	for name, want := range map[string]string{
+		`\BCD`:                    store,
+		`\Boot\BCD`:               store,
+		`\EFI\Microsoft\Boot\BCD`: store,
+		`\en-US\winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi.MUI`: "bootmgfw.efi.mui",
+		`\winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi`:           "bootmgfw.efi",
+		`\boot.stl`:      "boot.stl",
+		`\Boot\boot.sdi`: "boot.sdi",
+		dir + `boot.sdi`: "boot.sdi",
+		`\EFI\Microsoft\Boot\Fonts\wgl4_boot.ttf`: "wgl4_boot.ttf",
+		`bootmgfw.efi`: "bootmgfw.efi",
+	} {
+		if got, _ := l.read(t, name, testRemote); got != want {
+			t.Errorf("%s: %.40q, want %.40q", name, got, want)
+		}
+	}
+	l.missing(t, `\EFI\Microsoft\Boot\SkuSiPolicy.p7b`, testRemote)
+	l.missing(t, `\EFI\Microsoft\Recovery\BCD`, testRemote)
+	l.missing(t, dir+`winload.efi`, testRemote)
+	l.missing(t, `\winpe\efi-x64\nobody\boot.wim`, testRemote)
+	l.missing(t, `\winpe\cray\52-54-00-ab-cd-ef\boot.wim`, testRemote)
+
+	// Size probe and transfer are of the same bytes, by both names.
+	first, tag := l.read(t, dir+`boot.wim`, testRemote)
+	again, tagAgain := l.read(t, `\Boot\boot.wim`, testRemote)
+	if first != again || tag != tagAgain || len(l.tickets) != 1 {
+		t.Errorf("the WIM changed within a boot: %s, %s, %d tickets", tag, tagAgain, len(l.tickets))
+	}
+	if c := l.tickets[0]; c.MAC.String() != testMAC.String() || c.UUID != testUUID || c.Arch != ArchEFIX64 || c.Server != testServer {
+		t.Errorf("ticket for %+v", c)
+	}
+	for _, want := range []string{"the agent", "castpoint.token=token001", "castpoint.mac=52:54:00:ab:cd:ef", "castpoint.uuid=" + testUUID} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the WIM lacks %s", want)
+		}
+	}
+	checkWIM(t, first, "token001")
+
+	// The machine starts again: a new ticket, and the same size.
+	l.read(t, plan.BCDPath, testRemote)
+	next, tagNext := l.read(t, dir+`boot.wim`, testRemote)
+	if tagNext == tag || len(next) != len(first) || len(l.tickets) != 2 {
+		t.Errorf("the next boot: tag %s after %s, %d bytes after %d, %d tickets", tagNext, tag, len(next), len(first), len(l.tickets))
+	}
+	checkWIM(t, next, "token002")
+
+	// Another machine at the same time.
+	other, _ := l.read(t, `\winpe\bios\52-54-00-00-00-02\boot.wim`, netip.MustParseAddr("192.0.2.78"))
+	checkWIM(t, other, "token003")
+	if again, _ := l.read(t, dir+`boot.wim`, testRemote); again != next {
+		t.Error("another machine changed this one's WIM")
+	}
+	bios, _ := l.read(t, `\Boot\BCD`, netip.MustParseAddr("192.0.2.78"))
+	if !strings.Contains(bios, "w\x00i\x00n\x00l\x00o\x00a\x00d\x00.\x00e\x00x\x00e") {
+		t.Error("the boot configuration of a BIOS machine does not name winload.exe")
+	}
+}
+
+// checkWIM lets wimlib verify a WIM and read the agent's settings out of it.
+func checkWIM(t *testing.T, data, token string) {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), "x.wim")
+	if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if said, err := exec.CommandContext(t.Context(), "wimlib-imagex", "verify", p).CombinedOutput(); err != nil {
+		t.Errorf("wimlib-imagex verify: %v: %s", err, said)
+	}
+	conf, err := exec.CommandContext(t.Context(), "wimlib-imagex", "extract", p, "1", "/castpoint/boot.conf", "--to-stdout").Output()
+	if err != nil || !strings.Contains(string(conf), "castpoint.token="+token+"\r\n") {
+		t.Errorf("boot.conf: %v: %s", err, conf)
+	}
+}
+
+// Nobody known gets a boot configuration that works, and the stored WIM.
+func TestWindowsUnknownMachine(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	l.missing(t, `\BCD`, testRemote)
+	store, _ := l.read(t, `\Boot\BCD`, testRemote)
+	if !strings.Contains(store, "\\\x00B\x00o\x00o\x00t\x00\\\x00b\x00o\x00o\x00t\x00.\x00w\x00i\x00m") {
+		t.Error("the boot configuration does not name \\Boot\\boot.wim")
+	}
+	if got, tag := l.read(t, `\Boot\boot.wim`, testRemote); got != l.wim || tag != `"`+l.library.list[0].Files[0].Digest.String()+`"` {
+		t.Errorf("%d bytes, want the %d that are stored; tag %s", len(got), len(l.wim), tag)
+	}
+	if len(l.tickets) != 0 {
+		t.Error("a ticket was made")
+	}
+}
+
+// What the admin puts into a loader folder goes before what is made and what the
+// image has.
+func TestWindowsOwnFiles(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t, "boot.sdi"), "Boot/BCD", "x64/bootmgfw.efi", "EFI/Microsoft/Boot/SkuSiPolicy.p7b", "boot.sdi")
+	plan := l.policy.Plan(pxeClient(ArchEFIX64))
+	for name, want := range map[string]string{
+		plan.BCDPath:                          "Boot/BCD",
+		`\Boot\BCD`:                           "Boot/BCD",
+		`\Boot\boot.sdi`:                      "boot.sdi",
+		`\EFI\Microsoft\Boot\SkuSiPolicy.p7b`: "EFI/Microsoft/Boot/SkuSiPolicy.p7b",
+	} {
+		if got, _ := l.read(t, name, testRemote); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+
+	data, err := func() ([]byte, error) {
+		s, err := bcd.Ramdisk(bcd.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return s.Bytes()
+	}()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{BCD: data}}, testWinPE(t))
+	if got, _ := l.read(t, plan.BCDPath, testRemote); got != string(data) {
+		t.Error("the boot configuration of the settings is not served as it is")
+	}
+}
+
+func TestWindowsFontsOf2023(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{CA: 2023}}, testWinPE(t))
+	l.read(t, l.policy.Plan(pxeClient(ArchEFIX64)).File, testRemote)
+	if got, _ := l.read(t, `\EFI\Microsoft\Boot\Fonts\wgl4_boot.ttf`, testRemote); got != "wgl4_boot_EX.ttf" {
+		t.Errorf("the font is %s", got)
+	}
+}
+
+// A refused ticket stops the boot with the reason, and the next try may have one.
+func TestWindowsTicketRefused(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	l.refuse = errors.New("this device is denied: castpoint device approve")
+	const name = "winpe/efi-x64/52-54-00-ab-cd-ef/boot.wim"
+	if _, err := l.files.Open(t.Context(), name, Client{}); !errors.Is(err, ErrForbidden) || !strings.Contains(err.Error(), "device approve") {
+		t.Errorf("%v", err)
+	}
+	l.refuse = nil
+	l.read(t, name, testRemote)
+}
+
+// Images that were removed or replaced while they are read stay readable, and
+// are closed then.
+func TestWindowsImageReplaced(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	const name = "winpe/efi-x64/52-54-00-ab-cd-ef/boot.wim"
+	f, err := l.files.Open(t.Context(), name, Client{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.library.list = nil
+	l.missing(t, name, testRemote)
+	for i := range 2 * maxIdleImages {
+		l.library.list = nil
+		l.library.add(t, content.Content{ID: "pe2", Arch: "amd64", Index: 1, Created: time.Unix(2e9, 0)},
+			map[content.Role]string{content.RoleImage: testWinPE(t, fmt.Sprint("x", i))})
+		l.read(t, name, testRemote)
+	}
+	if n := len(l.images); n > maxIdleImages+1 {
+		t.Errorf("%d images are open", n)
+	}
+	if _, err := io.ReadAll(io.NewSectionReader(f, 0, f.Size)); err != nil {
+		t.Error(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two hundred machines at once: each its own ticket, one image open.
+func TestWindowsManyMachines(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			dir := fmt.Sprintf("winpe/efi-x64/52-54-00-00-00-%02x/", i)
+			for _, name := range []string{"bootmgfw.efi", "BCD", "boot.wim", "boot.wim"} {
+				f, err := l.files.Open(t.Context(), dir+name, Client{Remote: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})})
+				if err != nil {
+					t.Errorf("%s%s: %v", dir, name, err)
+					return
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(l.tickets) != 200 || len(l.images) != 1 {
+		t.Errorf("%d tickets, %d images", len(l.tickets), len(l.images))
+	}
+}
+
+// Over HTTP: HEAD before GET, ranges of one boot's WIM, no cache.
+func TestWindowsHTTP(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
+	h, err := NewHandler(HandlerConfig{Files: l.files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(h)
+	defer s.Close()
+	get := func(method, path, rng string) (*http.Response, []byte) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, s.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rng != "" {
+			req.Header.Set("Range", rng)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, body
+	}
+	const dir = "/winpe/efi-x64/52-54-00-ab-cd-ef/"
+	if r, body := get("GET", dir+"bootmgfw.efi", ""); r.StatusCode != 200 || string(body) != "bootmgfw.efi" || r.Header.Get("Content-Type") != "application/efi" {
+		t.Errorf("%s: %v %q", r.Status, r.Header, body)
+	}
+	head, _ := get("HEAD", "/EFI/Microsoft/Boot/BCD", "")
+	r, store := get("GET", "/EFI/Microsoft/Boot/BCD", "")
+	if head.StatusCode != 200 || head.ContentLength != int64(len(store)) || !bytes.Contains(store, []byte("5\x002\x00-\x005\x004\x00-\x000\x000\x00-\x00a\x00b")) {
+		t.Errorf("HEAD %s %d, GET %d bytes", head.Status, head.ContentLength, len(store))
+	}
+	if ct := r.Header.Get("Content-Type"); ct != "application/octet-stream" {
+		t.Errorf("the boot configuration is %s", ct)
+	}
+	r, all := get("GET", dir+"boot.wim", "")
+	if r.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("a WIM with a ticket may be kept: %v", r.Header)
+	}
+	r, part := get("GET", dir+"boot.wim", "bytes=100-5000")
+	if r.StatusCode != 206 || !bytes.Equal(part, all[100:5001]) {
+		t.Errorf("range: %s, %d bytes", r.Status, len(part))
+	}
+}
+
+func TestOldForHTTP(t *testing.T) {
+	for version, want := range map[string]bool{
+		"10.0.19041.1": true, "10.0.14393.0": true, "6.3.9600.1": true, "10.0.20348.1": false, "10.0.26100.1742": false, "": false, "10.0.x.1": false,
+	} {
+		if got := oldForHTTP(version); got != want {
+			t.Errorf("%q: %v", version, got)
+		}
+	}
+}
+
+func TestNewWindowsRefuses(t *testing.T) {
+	loaders := testLoaders(t)
+	for name, cfg := range map[string]WindowsConfig{
+		"no library": {Loaders: loaders},
+		"chain":      {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{Chain: "grub"}},
+		"CA":         {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{CA: 2012}},
+		"block size": {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{Store: bcd.Options{BlockSize: 1}}},
+		"store":      {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{BCD: []byte("regf?")}},
+		"chains":     {Loaders: loaders, Library: &fakeLibrary{}, Chains: map[Arch]Chain{ArchBIOS: "x"}},
+		"folder":     {Loaders: loaders, Library: &fakeLibrary{}, Extra: []string{"/no/such/folder"}},
+	} {
+		if _, err := NewWindows(cfg); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}
