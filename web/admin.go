@@ -46,6 +46,11 @@ func (s *Server) AdminServer(token string) *http.Server {
 //	PATCH  /api/v1/contents/{id}               SetContent
 //	DELETE /api/v1/contents/{id}
 //	POST   /api/v1/contents/{id}/validate      streams Step
+//	POST   /api/v1/contents/{id}/update        AddContent; streams Step
+//	POST   /api/v1/contents/{id}/repair        RepairContent; streams Step
+//	GET    /api/v1/contents/{id}/export        frames, see AdminClient.Export
+//	POST   /api/v1/contents/import             ImportContent; streams Step; or an export as the body
+//	POST   /api/v1/garbage                     deletes what no content uses
 //	POST   /api/v1/tokens                      CreateToken
 //	GET    /api/v1/sessions
 //	POST   /api/v1/sessions                    StartSession
@@ -72,6 +77,11 @@ func (s *Server) adminRoutes() http.Handler {
 	handle("PATCH /contents/{id}", s.setContent)
 	handle("DELETE /contents/{id}", s.removeContent)
 	handle("POST /contents/{id}/validate", s.validateContent)
+	handle("POST /contents/{id}/update", s.updateContent)
+	handle("POST /contents/{id}/repair", s.repairContent)
+	handle("GET /contents/{id}/export", s.exportContent)
+	handle("POST /contents/import", s.importContent)
+	handle("POST /garbage", s.collectGarbage)
 	handle("POST /tokens", s.createToken)
 	handle("GET /sessions", s.listSessions)
 	handle("POST /sessions", s.startSession)

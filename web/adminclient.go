@@ -49,9 +49,16 @@ func (c *AdminClient) request(ctx context.Context, method, path string, body any
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.send(req, path)
+}
+
+// send sends a request and returns the answer of a success.
+func (c *AdminClient) send(req *http.Request, path string) (*http.Response, error) {
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -63,7 +70,7 @@ func (c *AdminClient) request(ctx context.Context, method, path string, body any
 	defer res.Body.Close()
 	p := &protocol.Problem{}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAdminBody)).Decode(p); err != nil || p.Detail == "" {
-		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("the server answers %s to %s %s", res.Status, method, path)}
+		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("the server answers %s to %s %s", res.Status, req.Method, path)}
 	}
 	p.Status = res.StatusCode
 	return nil, p

@@ -3,16 +3,16 @@ package web
 import (
 	"fmt"
 	"net/http"
-	"path/filepath"
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
 )
 
-// AddContent asks for a new content out of files on the server's host.
+// AddContent asks for a new content, or a new revision of one, out of files on
+// the server's host or one behind a URL.
 type AddContent struct {
 	Kind         content.Kind         `json:"kind"`
-	Path         string               `json:"path"`             // absolute
+	Path         string               `json:"path"`             // absolute, or a URL
 	Initrd       string               `json:"initrd,omitempty"` // absolute
 	Name         string               `json:"name,omitempty"`
 	Version      string               `json:"version,omitempty"`
@@ -20,6 +20,12 @@ type AddContent struct {
 	Index        int                  `json:"index,omitempty"`
 	Arch         string               `json:"arch,omitempty"`
 	Distribution content.Distribution `json:"distribution"`
+
+	// SHA256 is what a file behind a URL must have; "" takes what comes.
+	SHA256 string `json:"sha256,omitempty"`
+	// FetchRate is how fast it is fetched at most, in bits per second; 0 is no
+	// limit.
+	FetchRate int64 `json:"fetch_rate,omitempty"`
 }
 
 // SetContent asks for changes; null leaves a setting as it is.
@@ -56,19 +62,10 @@ func (s *Server) addContent(w http.ResponseWriter, r *http.Request) error {
 	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
 		return err
 	}
-	for _, p := range []string{req.Path, req.Initrd} {
-		if p != "" && !filepath.IsAbs(p) {
-			return problem(http.StatusBadRequest, "", "", "path %q: want an absolute one", p)
-		}
+	if err := req.check(); err != nil {
+		return err
 	}
-	stream(w, func(progress func(done, total int64)) (any, error) {
-		ct, err := s.library.Add(r.Context(), content.AddRequest{
-			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
-			Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
-			Distribution: req.Distribution, Progress: progress,
-		})
-		return ct, contentProblem(err)
-	})
+	stream(w, func(progress func(done, total int64)) (any, error) { return s.add(r.Context(), "", req, progress) })
 	return nil
 }
 

@@ -78,7 +78,9 @@ type Server struct {
 
 	mu      sync.Mutex
 	members map[string]membership // by hash of the ticket
-	events  []protocol.Event      // the last ones, oldest first
+	// fetching are the URLs that are on their way into the library.
+	fetching map[string]bool
+	events   []protocol.Event // the last ones, oldest first
 }
 
 // membership is a ticket's place in a session.
@@ -100,7 +102,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
-		members: make(map[string]membership),
+		members: make(map[string]membership), fetching: make(map[string]bool),
 	}
 	var err error
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {

@@ -6,26 +6,39 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
+	"castpoint/content/fetch"
+	"castpoint/internal/config"
 	"castpoint/web"
 )
 
 func newContentAdd(o *options) *cobra.Command {
 	var req web.AddContent
+	var rate config.Rate
 	var kernel string
 	c := o.addJSON(&cobra.Command{
-		Use:   "add {os-image|boot-image} [FILE]",
-		Short: "Add an image to the library",
-		Long: `Add copies an image into the library, checks it, and gives it an id. The file may
+		Use:   "add KIND [PATH]",
+		Short: "Add a content to the library",
+		Long: `Add copies files into the library, checks them, and gives them an id. The originals may
 be removed afterwards. On an error nothing is left behind.
 
-An OS image is a WIM. A boot image is a Linux kernel with its initramfs, as
-castpoint bootenv build makes them.`,
+KIND        PATH
+os-image        a WIM, or the URL of one
+boot-image      a WIM, or a Linux kernel with its initramfs, as castpoint bootenv build makes them
+os-upgrade      the folder of Windows setup media
+driver-package  a folder of drivers
+package         any folder
+
+A URL is fetched first, into the data folder; interrupted, the same command goes on
+from where it was.`,
 		Example: `  castpoint content add os-image install.wim --multicast
-  castpoint content add boot-image --kernel vmlinuz --initrd initrd --arch amd64 --name linux`,
+  castpoint content add os-image https://images.example.net/install.wim --sha256 HASH --fetch-rate 200mbit
+  castpoint content add boot-image --kernel vmlinuz --initrd initrd --arch amd64 --name linux
+  castpoint content add driver-package drivers/latitude --name "Latitude 5450" --version A07`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Kind = content.Kind(args[0])
@@ -41,32 +54,20 @@ castpoint bootenv build makes them.`,
 			if req.Kind == content.KindOSImage && (kernel != "" || req.Initrd != "") {
 				return command.Usage("--kernel and --initrd are for boot images")
 			}
-			for _, p := range []struct {
-				from string
-				to   *string
-			}{{path, &req.Path}, {req.Initrd, &req.Initrd}} {
-				if p.from == "" {
-					continue
-				}
-				abs, err := filepath.Abs(p.from)
-				if err != nil {
-					return err
-				}
-				*p.to = abs
+			var err error
+			if req.Path, err = sourcePath(path); err != nil {
+				return err
+			}
+			if req.Initrd, err = sourcePath(req.Initrd); err != nil {
+				return err
+			}
+			req.FetchRate = int64(rate)
+			if !fetch.IsURL(req.Path) && (req.SHA256 != "" || rate != 0) {
+				return command.Usage("--sha256 and --fetch-rate are for URLs")
 			}
 			req.Distribution.Multicast = req.Distribution.Multicast || req.Distribution.MulticastOnly
 
-			client, done, err := o.admin(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer done()
-			ctx, stop := command.Interrupted(cmd.Context())
-			defer stop()
-			progress, clear := meter(cmd.ErrOrStderr(), "add "+filepath.Base(path))
-			var ct content.Content
-			err = client.Stream(ctx, http.MethodPost, "/contents", req, progress, &ct)
-			clear()
+			ct, err := o.streamContent(cmd, "/contents", "add "+filepath.Base(path), req)
 			if err != nil {
 				return err
 			}
@@ -74,12 +75,8 @@ castpoint bootenv build makes them.`,
 			if o.json {
 				return printJSON(out, ct)
 			}
-			var size int64
-			for _, f := range ct.Files {
-				size += f.Size
-			}
-			fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(size))
-			return nil
+			_, err = fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(contentSize(ct)))
+			return err
 		},
 	})
 	f := c.Flags()
@@ -90,6 +87,36 @@ castpoint bootenv build makes them.`,
 	f.StringVar(&req.Comment, "comment", "", "`TEXT` for people")
 	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
+	fetchFlags(f, &req, &rate)
 	distributionFlags(f, &req.Distribution)
 	return c
+}
+
+// fetchFlags say how a URL is fetched.
+func fetchFlags(f *pflag.FlagSet, req *web.AddContent, rate *config.Rate) {
+	f.StringVar(&req.SHA256, "sha256", "", "`HASH` that a file behind a URL must have")
+	f.Var(rate, "fetch-rate", "`RATE` at which it is fetched at most, as in 200mbit (default: no limit)")
+}
+
+// sourcePath makes a path of the command line one that the server understands.
+func sourcePath(path string) (string, error) {
+	if path == "" || fetch.IsURL(path) {
+		return path, nil
+	}
+	return filepath.Abs(path)
+}
+
+// streamContent sends a request that makes a content, showing its progress.
+func (o *options) streamContent(cmd *cobra.Command, path, what string, req any) (*content.Content, error) {
+	client, done, err := o.admin(cmd.Context())
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ctx, stop := command.Interrupted(cmd.Context())
+	defer stop()
+	progress, clear := meter(cmd.ErrOrStderr(), what)
+	defer clear()
+	ct := &content.Content{}
+	return ct, client.Stream(ctx, http.MethodPost, path, req, progress, ct)
 }

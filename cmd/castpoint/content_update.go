@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent"
+	"castpoint/agent/command"
+	"castpoint/content/fetch"
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+func newContentUpdate(o *options) *cobra.Command {
+	var req web.AddContent
+	var rate config.Rate
+	var kernel string
+	c := o.addJSON(&cobra.Command{
+		Use: "update ID [PATH]", Short: "Give a content new files under the same id",
+		Long: `Update replaces the files of a content by a new revision. Everybody gets the old one
+until the new one is complete; what is being sent is sent to its end.
+
+Name, comment and distribution stay as they are. Version and index are those of the
+new files unless they are given.`,
+		Example: `  castpoint content update win11 install-2026-10.wim
+  castpoint content update win11 https://images.example.net/install.wim --sha256 HASH
+  castpoint content update linux --kernel vmlinuz --initrd initrd`,
+		Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path := kernel
+			switch {
+			case len(args) == 2 && kernel != "":
+				return command.Usage("say either PATH or --kernel")
+			case len(args) == 2:
+				path = args[1]
+			case kernel == "":
+				return command.Usage("say what is new: castpoint content update %s PATH", args[0])
+			}
+			var err error
+			if req.Path, err = sourcePath(path); err != nil {
+				return err
+			}
+			if req.Initrd, err = sourcePath(req.Initrd); err != nil {
+				return err
+			}
+			if req.FetchRate = int64(rate); !fetch.IsURL(req.Path) && (req.SHA256 != "" || rate != 0) {
+				return command.Usage("--sha256 and --fetch-rate are for URLs")
+			}
+			ct, err := o.streamContent(cmd, "/contents/"+url.PathEscape(args[0])+"/update", "update "+filepath.Base(path), req)
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if o.json {
+				return printJSON(out, ct)
+			}
+			_, err = fmt.Fprintf(out, "updated %s to revision %d: %s, %s\n", ct.ID, ct.Revision, ct.Name, agent.Size(contentSize(ct)))
+			return err
+		},
+	})
+	f := c.Flags()
+	f.StringVar(&kernel, "kernel", "", "`FILE` of the kernel of a Linux boot image")
+	f.StringVar(&req.Initrd, "initrd", "", "`FILE` of its initramfs")
+	f.StringVar(&req.Name, "name", "", "new `NAME` for people")
+	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
+	f.StringVar(&req.Comment, "comment", "", "new `TEXT` for people")
+	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
+	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
+	fetchFlags(f, &req, &rate)
+	return c
+}
