@@ -2,7 +2,6 @@ package tftp
 
 import (
 	"errors"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -37,10 +36,18 @@ const maxBatch = 64
 // in lock-step, is copied behind its header: cheaper than gathering it.
 const copyLimit = 4096
 
+// socket is what a socketLink needs of a connected UDP socket.
+type socket interface {
+	Read(b []byte) (int, error)
+	Write(b []byte) (int, error)
+	SetReadDeadline(t time.Time) error
+	Close() error
+}
+
 // socketLink is a link over a connected socket of its own: the kernel filters
 // what does not come from the client's port.
 type socketLink struct {
-	conn  *net.UDPConn
+	conn  socket
 	out   *batcher
 	mtu   int
 	one   []byte    // a datagram on its way

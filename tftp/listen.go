@@ -148,9 +148,9 @@ func (l *listener) link(ctx context.Context, t *transfer) (link, error) {
 		t.inbox.Store(p)
 		return p, nil
 	}
-	return &socketLink{
-		conn: conn,
-		mtu:  mtu,
-		out:  &batcher{conn: newBatchConn(conn, t.req.Peer.Addr().Is6()), gso: l.gso, room: payloadRoom(t.req.Peer.Addr(), mtu)},
-	}, nil
+	lnk, err := newSocketLink(conn, mtu, payloadRoom(t.req.Peer.Addr(), mtu), l.gso)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return lnk, nil
 }

@@ -46,6 +46,11 @@ type batchConn = *net.UDPConn
 
 func newBatchConn(c *net.UDPConn, _ bool) batchConn { return c }
 
+// newSocketLink makes a link over a connected socket.
+func newSocketLink(conn *net.UDPConn, mtu, room int, _ bool) (*socketLink, error) {
+	return &socketLink{conn: conn, mtu: mtu, out: &batcher{conn: conn, room: room}}, nil
+}
+
 // batcher sends DATA datagrams one by one.
 type batcher struct {
 	conn batchConn
