@@ -117,6 +117,14 @@ func (a *Assembly) Put(b int, data []byte) error {
 	if _, err := a.target.WriteAt(data, int64(b)*int64(a.size.blockSize)); err != nil {
 		return fmt.Errorf("write block %d: %w", b, err)
 	}
+	if a.prefix.TryLock() {
+		if b == a.summed {
+			// In order, as most blocks come: no need to read it back.
+			a.sum.Write(data)
+			a.summed++
+		}
+		a.prefix.Unlock()
+	}
 	a.note(b)
 	return a.follow()
 }
@@ -134,9 +142,9 @@ func (a *Assembly) note(b int) {
 	}
 }
 
-// follow extends the digest over the blocks that are written without a gap. It
-// reads them back, so the digest is that of the target's content. Only one
-// goroutine does it; others go on, and what they wrote is picked up by it.
+// follow extends the digest over the blocks that are written without a gap, and
+// reads those back that came out of order. Only one goroutine does it; others go
+// on, and what they wrote is picked up by it.
 func (a *Assembly) follow() error {
 	for a.prefix.TryLock() {
 		err := a.extend(context.Background(), nil)

@@ -37,6 +37,8 @@ type member struct {
 	complete uint32            // blocks
 	loss     lossMeter
 	test     test
+	held     time.Duration // how long the sender has waited for its reports, since heldFrom
+	heldFrom time.Time
 	delay    time.Duration
 	backlog  int64 // bytes
 	left     LeaveRequest

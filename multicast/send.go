@@ -120,10 +120,12 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 			break
 		}
 		s.mu.Unlock()
+		began := time.Now()
 		if err := e.sleep(ctx, windowWait); err != nil {
 			return err
 		}
 		s.mu.Lock()
+		s.heldBack(time.Since(began))
 	}
 	rate := s.rate.rate
 	s.wireBytes += uint64(size)

@@ -112,7 +112,7 @@ type Session struct {
 	order    []*member // in order of joining, for people
 	moved    []uint32  // members that were told to take the rest by unicast
 	heard    wire.PacketNumber
-	edge     wire.PacketNumber // like heard, of members that are not stale
+	edge     wire.PacketNumber // like heard, of members that the sender waits for
 	schedule *schedule
 	rate     *controller
 	first    time.Time // first admission
@@ -360,7 +360,7 @@ func (s *Session) setHeard() {
 	for _, m := range s.members {
 		if m.active() {
 			low = min(low, m.highest)
-			if m.heard.After(fresh) {
+			if m.heard.After(fresh) && m.test.began.IsZero() {
 				edge = min(edge, m.highest)
 			}
 		}

@@ -75,11 +75,12 @@ type lab struct {
 	s    *Session
 	stop context.CancelFunc
 	end  chan error
+	wrap func(*simnet.Member) MemberConn // of members that join from now on; nil for none
 }
 
 func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 	l := &lab{t: t, net: simnet.New(seed), end: make(chan error, 1)}
-	l.net.UplinkRate = 1e9
+	l.net.SetUplink(1e9)
 	l.obj, l.data = object(size, seed)
 	l.serve(1, change)
 	return l
@@ -136,9 +137,13 @@ func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver 
 		l.t.Fatal(err)
 	}
 	rc := &receiver{name: name, conn: l.net.Member(down, up), target: target, asm: asm, m: m, done: make(chan struct{})}
+	var conn MemberConn = rc.conn
+	if l.wrap != nil {
+		conn = l.wrap(rc.conn)
+	}
 	rc.r, err = NewReceiver(ReceiverConfig{
 		Admission: Admission{Object: l.obj, Session: p, Member: m, Keys: keys},
-		Assembly:  asm, Conn: rc.conn,
+		Assembly:  asm, Conn: conn,
 	})
 	if err != nil {
 		l.t.Fatal(err)
@@ -226,7 +231,7 @@ func TestDisorder(t *testing.T) {
 func TestLateJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 4, 100*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		first := l.join("first", simnet.Link{Loss: 0.01}, simnet.Link{}, nil)
 		time.Sleep(800 * time.Millisecond) // more than half has gone by
 		if n := first.asm.Have(); n < 20 || n > 80 {
@@ -245,7 +250,7 @@ func TestLateJoin(t *testing.T) {
 func TestMemberDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 5, 60*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		lives, dies := l.join("lives", simnet.Link{}, simnet.Link{}, nil), l.join("dies", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(200 * time.Millisecond)
 		dies.cancel()
@@ -267,7 +272,7 @@ func TestMemberDies(t *testing.T) {
 func TestReceiverRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 6, 60*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(500 * time.Millisecond)
 		a.cancel()
@@ -296,7 +301,7 @@ func TestReceiverRestarts(t *testing.T) {
 func TestSenderRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 8, 60*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(300 * time.Millisecond)
 		l.stop()
@@ -332,7 +337,7 @@ func TestNothingArrives(t *testing.T) {
 func TestForeignAndForged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 11, 20*testBlock, func(c *Config) { c.MinMembers = 2; c.MaxWait = time.Second })
-		l.net.UplinkRate = 200e6
+		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		rng := rand.New(rand.NewPCG(1, 1))
 		forge := func(h wire.Header, n int) {
@@ -366,7 +371,7 @@ func TestForeignAndForged(t *testing.T) {
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 12, 20*testBlock, nil)
-		l.net.UplinkRate = 200e6
+		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		wrong := make([]byte, DefaultSymbolSize)
 		for i := range uint16(40) {
@@ -413,7 +418,7 @@ func TestStartRule(t *testing.T) {
 func TestKick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 15, 60*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		stays, goes := l.join("stays", simnet.Link{}, simnet.Link{}, nil), l.join("goes", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(300 * time.Millisecond)
 		if err := l.s.Kick(goes.m.ID); err != nil {
@@ -465,7 +470,7 @@ func TestSlowMember(t *testing.T) {
 					blocks = 100 // goes at a tenth of the speed
 				}
 				l := newLab(t, 17, blocks*testBlock, func(c *Config) { c.KeepTogether = together })
-				l.net.UplinkRate = 200e6
+				l.net.SetUplink(200e6)
 				var fast []*receiver
 				for i := range 3 {
 					fast = append(fast, l.join(fmt.Sprint("fast ", i), simnet.Link{Delay: 200 * time.Microsecond}, simnet.Link{}, nil))
@@ -498,7 +503,7 @@ func TestSlowMember(t *testing.T) {
 func TestLossyMemberStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 18, 500*testBlock, nil)
-		l.net.UplinkRate = 100e6
+		l.net.SetUplink(100e6)
 		var all []*receiver
 		for i := range 4 {
 			link := simnet.Link{Delay: 200 * time.Microsecond}
@@ -515,5 +520,47 @@ func TestLossyMemberStays(t *testing.T) {
 		if took := all[0].took.Seconds(); took > 1.35*ideal {
 			t.Errorf("it took %.1f s, want at most 1.35 times the %.1f s that the link allows", took, ideal)
 		}
+	})
+}
+
+// busyMember is a member whose processor takes time for each datagram. Its
+// network is as good as the others'.
+type busyMember struct {
+	*simnet.Member
+	each time.Duration
+}
+
+func (m busyMember) ReadGroup(handle func([]byte, time.Time)) error {
+	return m.Member.ReadGroup(func(d []byte, at time.Time) {
+		time.Sleep(m.each)
+		handle(d, at)
+	})
+}
+
+// TestBusyMember has one of four members with a slow processor: it holds the
+// window back, until it is found out.
+func TestBusyMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 19, 700*testBlock, nil)
+		l.net.SetUplink(200e6)
+		var fast []*receiver
+		for i := range 3 {
+			fast = append(fast, l.join(fmt.Sprint("fast ", i), simnet.Link{}, simnet.Link{}, nil))
+		}
+		l.wrap = func(m *simnet.Member) MemberConn { return busyMember{m, 500 * time.Microsecond} }
+		slow := l.join("busy", simnet.Link{}, simnet.Link{}, nil)
+		ideal := time.Duration(float64(l.obj.Size) * 8 / 200e6 * float64(time.Second))
+		for _, rc := range fast {
+			l.verify(rc)
+			if rc.took > ideal*14/10 {
+				t.Errorf("member %s took %v: more than 1.4 times the %v it would take without the busy one", rc.name, rc.took, ideal)
+			}
+		}
+		t.Logf("fast members took %v, the link allows %v", fast[0].took, ideal)
+		<-slow.done
+		if !errors.Is(slow.err, ErrMoved) {
+			t.Errorf("the busy member says %v, want %v", slow.err, ErrMoved)
+		}
+		l.close()
 	})
 }

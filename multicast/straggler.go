@@ -8,8 +8,9 @@ import (
 	"castpoint/multicast/wire"
 )
 
-// One member on a slow link must not set the pace for all. When few members ask
-// for a lower rate, they are put to the test: for some seconds the session goes
+// One member on a slow link, or with a slow disk, must not set the pace for all.
+// When few members ask for a lower rate or hold the window back, they are put to
+// the test: for some seconds the session goes
 // on without listening to them. Who still gets half of what is sent was not that
 // slow, and is listened to from then on; who gets less moves to unicast, where it
 // goes at its own pace and costs the others nothing.
@@ -29,8 +30,8 @@ const (
 // test is what a member's test has measured. The zero value: no test.
 type test struct {
 	began    time.Time
-	halfSent uint64 // packets sent, and received by the member, at half time
-	halfGot  uint64
+	halfSent uint64    // packets that the sender has sent at half time, and ...
+	halfGot  uint64    // ... that the member has received
 	passed   time.Time // when the last test was passed
 }
 
@@ -43,18 +44,19 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	case s.cfg.KeepTogether || now.Sub(t.passed) < stragglerRest && !t.passed.IsZero():
 		return false
 	case t.began.IsZero():
-		if m.loss.excess() <= lossTarget && m.delay <= delayTarget || !s.mayTest() {
+		slow := m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
+		if !slow || !s.mayTest() {
 			return false
 		}
 		*t = test{began: now}
 		return true
 	case now.Sub(t.began) < stragglerTest:
 		if t.halfSent == 0 && now.Sub(t.began) >= stragglerTest/2 {
-			t.halfSent, t.halfGot = uint64(m.highest), received
+			t.halfSent, t.halfGot = s.number.Load(), received
 		}
 		return true
 	}
-	sent, got := uint64(m.highest)-t.halfSent, received-t.halfGot
+	sent, got := s.number.Load()-t.halfSent, received-t.halfGot
 	share := 1.0
 	if t.halfSent > 0 && sent >= minWindow {
 		share = float64(got) / float64(sent)
@@ -68,6 +70,34 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	s.setInterval()
 	s.log.Info("member is too slow for the session", zap.Uint32("member", m.id), zap.String("name", m.name), zap.Float64("share", share))
 	return true
+}
+
+// heldBack notes that the sender has waited for d for the members whose reports
+// are the furthest behind. The lock is held.
+func (s *Session) heldBack(d time.Duration) {
+	for _, m := range s.members {
+		if m.active() && m.highest <= s.edge {
+			m.held += d
+		}
+	}
+}
+
+// Holding back is measured over holdWindow; more than holdShare of it is slow.
+const (
+	holdWindow = 500 * time.Millisecond
+	holdShare  = 0.3
+)
+
+// holds reports whether the sender has waited for this member for much of the
+// time lately: it loses nothing, but its processor or its disk is behind.
+func (m *member) holds(now time.Time) bool {
+	took := now.Sub(m.heldFrom)
+	if took < holdWindow {
+		return false
+	}
+	share := m.held.Seconds() / took.Seconds()
+	m.held, m.heldFrom = 0, now
+	return share > holdShare
 }
 
 // mayTest reports whether one more member may be tested: a quarter of them at

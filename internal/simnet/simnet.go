@@ -28,9 +28,6 @@ type Link struct {
 
 // Network connects a sender with members.
 type Network struct {
-	// UplinkRate is the sender's own link in bits per second; WriteGroup blocks
-	// when it is busy. 0 for no limit.
-	UplinkRate float64
 	// Tap, if not nil, sees every datagram to the group, may change it in place,
 	// and drops it by returning false.
 	Tap func(datagram []byte) bool
@@ -39,6 +36,7 @@ type Network struct {
 	rng     *rand.Rand
 	members []*Member
 	reports *queue
+	uplink  float64   // bits per second; 0 for no limit
 	busy    time.Time // sender's link is busy until then
 	sent    uint64    // datagrams to the group
 	bytes   uint64    // their bytes
@@ -47,6 +45,14 @@ type Network struct {
 // New makes a network whose accidents follow from seed.
 func New(seed uint64) *Network {
 	return &Network{rng: rand.New(rand.NewPCG(seed, 1)), reports: newQueue()}
+}
+
+// SetUplink limits the sender's own link to rate bits per second; WriteGroup
+// blocks when it is busy. 0 for no limit.
+func (n *Network) SetUplink(rate float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.uplink = rate
 }
 
 // Sent is how many datagrams, and bytes in them, went to the group.
@@ -114,18 +120,18 @@ type Sender struct{ n *Network }
 // WriteGroup sends b to every member as datagrams of size bytes.
 func (s *Sender) WriteGroup(b []byte, size int) error {
 	n := s.n
-	if n.UplinkRate > 0 {
-		n.mu.Lock()
+	n.mu.Lock()
+	if n.uplink > 0 {
 		now := time.Now()
 		if n.busy.Before(now) {
 			n.busy = now
 		}
 		wait := n.busy.Sub(now)
-		n.busy = n.busy.Add(time.Duration(float64(len(b)*8) / n.UplinkRate * float64(time.Second)))
+		n.busy = n.busy.Add(time.Duration(float64(len(b)*8) / n.uplink * float64(time.Second)))
 		n.mu.Unlock()
 		time.Sleep(wait)
+		n.mu.Lock()
 	}
-	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.reports.isClosed() {
 		return net.ErrClosed
@@ -168,14 +174,20 @@ type Member struct {
 // ReadGroup hands over the datagrams that have arrived, waiting for the first.
 func (m *Member) ReadGroup(handle func([]byte, time.Time)) error {
 	d, err := m.in.get(true)
-	for err == nil {
+	for n := 0; err == nil; n++ {
 		handle(d.b, d.at)
+		if n == batch {
+			return nil
+		}
 		if d, err = m.in.get(false); err == errEmpty {
 			return nil
 		}
 	}
 	return err
 }
+
+// batch is how many datagrams one ReadGroup hands over at most.
+const batch = 64
 
 // SetReadDeadline bounds ReadGroup.
 func (m *Member) SetReadDeadline(t time.Time) error { m.in.setDeadline(t); return nil }
