@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -66,6 +67,10 @@ from where it was.`,
 				return command.Usage("--sha256 and --fetch-rate are for URLs")
 			}
 			req.Distribution.Multicast = req.Distribution.Multicast || req.Distribution.MulticastOnly
+			var winPE *bootImage
+			if req.Kind == content.KindBootImage && kernel == "" && !fetch.IsURL(req.Path) {
+				winPE = lookAtBootImage(req.Path, req.Index, &req.Arch)
+			}
 
 			ct, err := o.streamContent(cmd, "/contents", "add "+filepath.Base(path), req)
 			if err != nil {
@@ -76,6 +81,9 @@ from where it was.`,
 				return printJSON(out, ct)
 			}
 			_, err = fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(contentSize(ct)))
+			if err == nil && winPE != nil {
+				err = winPE.print(out, time.Now())
+			}
 			return err
 		},
 	})

@@ -81,6 +81,15 @@ type Config struct {
 	BootImage  string `yaml:"boot-image"`  // content to boot; "" is the newest that fits
 	KernelArgs List   `yaml:"kernel-args"` // added to the kernel command line of boot images
 
+	Chain                 List   `yaml:"chain"`                   // [WHICH=]windows or ipxe, for boot images that are WIMs
+	ChainCA               int    `yaml:"chain-ca"`                // 2011 or 2023: who signed the boot manager; 0 is what there is
+	WinPEFiles            List   `yaml:"winpe-files"`             // folders of boot files that boot images lack
+	WinPEPrompt           bool   `yaml:"winpe-prompt"`            // a command prompt when the agent fails
+	BCD                   string `yaml:"bcd"`                     // boot configuration served as it is; "" makes one for each machine
+	RamdiskBlockSize      int    `yaml:"ramdisk-block-size"`      // bytes
+	RamdiskWindow         int    `yaml:"ramdisk-window"`          // blocks
+	RamdiskVariableWindow bool   `yaml:"ramdisk-variable-window"` // let the boot manager choose the window
+
 	Assign string `yaml:"assign"` // content that machines receive
 	Target string `yaml:"target"` // path on the machine
 	After  string `yaml:"after"`  // poweroff, reboot, shell or wait
@@ -121,7 +130,7 @@ func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: List{"/usr/lib/ipxe"}, After: "reboot",
+		Loaders: List{"/usr/lib/ipxe"}, RamdiskVariableWindow: true, After: "reboot",
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -198,7 +207,7 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: want a folder")
 	}
-	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkSessions} {
+	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions} {
 		if err := check(); err != nil {
 			return err
 		}
