@@ -76,7 +76,7 @@ func writeWhole(path string, force bool, write func(io.Writer) error) (err error
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%w: %s exists: --force replaces it", agent.ErrRefused, path)
+		return &refusal{fmt.Errorf("%s exists: --force replaces it", path)}
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".part-*")
 	if err != nil {

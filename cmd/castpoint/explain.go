@@ -47,6 +47,7 @@ type Explanation struct {
 	Next     string `json:"next_server,omitempty"`
 	BCD      string `json:"bcd,omitempty"`
 
+	Chain     string `json:"chain,omitempty"` // ipxe, or windows: Microsoft's own
 	Image     string `json:"image,omitempty"` // id of the boot image
 	ImageName string `json:"image_name,omitempty"`
 	Assigned  string `json:"assigned,omitempty"` // content that it receives then
@@ -58,14 +59,13 @@ type Explanation struct {
 
 // explainer answers questions with the parts that would answer machines.
 type explainer struct {
-	cfg     config.Config
-	links   []link
-	library *content.Library
-	planner boot.Planner
-	dhcp    *dhcp.Server
-	files   *boot.Files // makes scripts, but no tokens
-	recent  *decisions  // nil without a server
-	leases  func() []dhcp.Lease
+	*bootParts // of its own: it makes scripts, but no tokens
+	cfg        config.Config
+	links      []link
+	library    *content.Library
+	dhcp       *dhcp.Server
+	recent     *decisions // nil without a server
+	leases     func() []dhcp.Lease
 }
 
 // tokenShown stands for the token in a script that is only shown.
@@ -74,47 +74,32 @@ const tokenShown = "ONE-TIME-TOKEN"
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
 func newExplainer(cfg config.Config, links []link, library *content.Library) (*explainer, error) {
-	httpPort, err := portOf("http", cfg.HTTP)
-	if err != nil {
-		return nil, err
-	}
 	joinPort, err := portOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
 	}
-	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	ticket := func(_ context.Context, c boot.Client) (boot.Ticket, error) {
+		return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
+	}
+	parts, err := makeBoot(&cfg, library, ticket, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}
-	planner, err := boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort)})
-	if err != nil {
-		return nil, err
-	}
-	e := &explainer{cfg: cfg, links: links, library: library, planner: planner}
-	if e.files, err = boot.NewFiles(boot.FilesConfig{
-		Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: kernelArgs(cfg.KernelArgs),
-		Ticket: func(_ context.Context, c boot.Client) (boot.Ticket, error) {
-			return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
-		},
-	}); err != nil {
-		return nil, err
-	}
+	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library}
 	d, err := dhcpConfig(&cfg, links)
+	if err == nil {
+		d.Planner = e.planner
+		e.dhcp, err = dhcp.New(d)
+	}
 	if err != nil {
+		e.close()
 		return nil, err
 	}
-	d.Planner, d.Log = planner, zap.NewNop()
-	e.dhcp, err = dhcp.New(d)
-	return e, err
+	return e, nil
 }
 
-// kernelArgs splits settings of several words.
-func kernelArgs(list []string) (args []string) {
-	for _, a := range list {
-		args = append(args, strings.Fields(a)...)
-	}
-	return args
-}
+// close gives up boot images that questions have opened.
+func (e *explainer) close() { _ = e.bootParts.close() }
 
 // imagePath finds the boot image in a script.
 var imagePath = regexp.MustCompile(`(?m)/boot/([^/\s]+)/`)
@@ -188,7 +173,26 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	if e.cfg.DHCP == string(dhcp.ModeOff) {
 		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
 	}
+	x.Chain = string(boot.ChainIPXE)
+	if strings.Contains(d.Plan.File, windowsFolder) {
+		x.Chain = string(boot.ChainWindows)
+		return x, e.windowsImage(x)
+	}
 	return x, e.script(ctx, c, x)
+}
+
+// windowsFolder is where the files of machines on Microsoft's chain are.
+const windowsFolder = "winpe/"
+
+// windowsImage adds the boot image that the plan speaks of.
+func (e *explainer) windowsImage(x *Explanation) error {
+	list, err := e.library.List()
+	for _, ct := range list {
+		if ct.Kind == content.KindBootImage && strings.Contains(x.Reason, "boot image "+ct.Name+" is a WIM") {
+			x.Image, x.ImageName = ct.ID, strings.TrimSpace(ct.Name+" "+ct.Version)
+		}
+	}
+	return err
 }
 
 // script adds what iPXE would run, and the boot image in it.
@@ -220,13 +224,7 @@ func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) e
 
 // routes are what a serving point adds to the admin API.
 func (p *point) routes() []web.Route {
-	list := explainRoutes(func() (*explainer, error) {
-		e, err := newExplainer(p.cfg, p.links, p.library)
-		if err == nil {
-			e.recent, e.leases = &p.recent, p.leases
-		}
-		return e, err
-	})
+	list := explainRoutes(func() (*explainer, func()) { return p.explainer, func() {} })
 	return append(list, web.Route{Pattern: "GET /dhcp/leases", Answer: p.currentLeases})
 }
 
@@ -246,28 +244,25 @@ func localExplain(path, data string) localRoutes {
 			return nil, err
 		}
 		e, err := newExplainer(cfg, links, library)
-		return explainRoutes(func() (*explainer, error) { return e, nil }), err
+		return explainRoutes(func() (*explainer, func()) { return e, e.close }), err
 	}
 }
 
-func explainRoutes(make func() (*explainer, error)) []web.Route {
+// explainRoutes answer with what get gives, and done gives up.
+func explainRoutes(get func() (e *explainer, done func())) []web.Route {
 	return []web.Route{
 		{Pattern: "POST /explain", Answer: func(w http.ResponseWriter, r *http.Request) (any, error) {
+			e, done := get()
+			defer done()
 			var q Question
 			if err := web.ReadBody(w, r, &q); err != nil {
-				return nil, err
-			}
-			e, err := make()
-			if err != nil {
 				return nil, err
 			}
 			return e.explain(r.Context(), q)
 		}},
 		{Pattern: "GET /dhcp/settings", Answer: func(_ http.ResponseWriter, r *http.Request) (any, error) {
-			e, err := make()
-			if err != nil {
-				return nil, err
-			}
+			e, done := get()
+			defer done()
 			return e.settings(r.URL.Query().Get("product"), r.URL.Query().Get("server"))
 		}},
 	}

@@ -130,11 +130,14 @@ func printExplanation(out io.Writer, x *Explanation, script bool) error {
 		add("from", x.Next)
 		add("BCD", x.BCD)
 		add("address", x.Address)
+		if x.Chain == string(boot.ChainWindows) {
+			add("chain", "Microsoft's own signed boot manager")
+		}
 		image := "none: the script says so on its screen"
 		if x.Image != "" {
 			image = x.Image + ": " + x.ImageName
 		}
-		if x.Script != "" {
+		if x.Script != "" || x.Image != "" {
 			add("boot image", image)
 			assigned := "nothing: it boots, says so, and waits"
 			if x.Assigned != "" {

@@ -38,15 +38,15 @@ type point struct {
 
 	library *content.Library
 	server  *web.Server
-	loaders *boot.Loaders
-	planner *boot.Policy
-	files   *boot.Files
+	*bootParts
 	handler *boot.Handler
 	dhcp    *dhcp.Server
 	journal *dhcp.Journal // nil unless addresses are given
 	tftp    *tftp.Server  // nil when switched off
 	uploads *uploads      // nil unless TFTP takes them
 	recent  decisions     // what DHCP has answered lately
+
+	explainer *explainer
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -86,10 +86,6 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	if err != nil {
 		return nil, err
 	}
-	httpPort, err := portOf("http", cfg.HTTP)
-	if err != nil {
-		return nil, err
-	}
 	defer func() {
 		if err != nil {
 			p.close()
@@ -109,26 +105,14 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 		return nil, err
 	}
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
-	if err := p.makeBoot(httpPort); err != nil {
+	if err := p.makeBoot(); err != nil {
 		return nil, err
 	}
 	return p, p.makeServers()
 }
 
 // makeBoot makes what machines boot from.
-func (p *point) makeBoot(httpPort uint16) (err error) {
-	if p.cfg.BootImage != "" {
-		ct, err := p.library.Get(p.cfg.BootImage)
-		if err != nil {
-			return fmt.Errorf("boot-image: %w; castpoint content list shows what there is", err)
-		}
-		if ct.Kind != content.KindBootImage {
-			return command.Usage("boot-image %s is an %s: choose a boot image", ct.ID, ct.Kind)
-		}
-	}
-	if p.loaders, err = boot.NewLoaders(p.cfg.Loaders...); err != nil {
-		return err
-	}
+func (p *point) makeBoot() (err error) {
 	if p.cfg.HTTPS != "" {
 		if _, err := portOf("https", p.cfg.HTTPS); err != nil {
 			return err
@@ -143,13 +127,7 @@ func (p *point) makeBoot(httpPort uint16) (err error) {
 			}
 		}
 	}
-	if p.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: p.loaders, HTTPPort: int(httpPort)}); err != nil {
-		return err
-	}
-	if p.files, err = boot.NewFiles(boot.FilesConfig{
-		Loaders: p.loaders, Library: p.library, BootImage: p.cfg.BootImage, HTTPPort: int(httpPort),
-		KernelArgs: kernelArgs(p.cfg.KernelArgs), Ticket: p.server.BootToken, Log: p.log.Named("boot"),
-	}); err != nil {
+	if p.bootParts, err = makeBoot(&p.cfg, p.library, p.server.BootToken, p.log); err != nil {
 		return err
 	}
 	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
@@ -172,6 +150,10 @@ func (p *point) makeServers() error {
 	if p.dhcp, err = dhcp.New(d); err != nil {
 		return err
 	}
+	if p.explainer, err = newExplainer(p.cfg, p.links, p.library); err != nil {
+		return err
+	}
+	p.explainer.recent, p.explainer.leases = &p.recent, p.leases
 	if !p.cfg.TFTP {
 		return nil
 	}
@@ -220,7 +202,7 @@ func loopbackOnly(address string) error {
 
 // openTFTP gives the TFTP server files of the one name space.
 func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
-	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr()})
+	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()})
 	switch {
 	case errors.Is(err, boot.ErrNotFound):
 		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)
@@ -371,6 +353,14 @@ func (p *point) close() {
 	}
 	if p.server != nil {
 		p.server.Close()
+	}
+	if p.explainer != nil {
+		p.explainer.close()
+	}
+	if p.bootParts != nil {
+		if err := p.bootParts.close(); err != nil {
+			p.log.Error("boot images not closed", zap.Error(err))
+		}
 	}
 	if p.library != nil {
 		if err := p.library.Close(); err != nil {

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/internal/config"
+)
+
+// bootParts are what machines boot from, by whatever way they ask.
+type bootParts struct {
+	planner *boot.Policy
+	files   *boot.Files
+	windows *boot.Windows
+}
+
+func (b *bootParts) close() error {
+	if b.windows == nil {
+		return nil
+	}
+	return b.windows.Close()
+}
+
+// makeBoot makes them. Boot images are opened when the first machine needs them.
+func makeBoot(cfg *config.Config, library *content.Library, ticket boot.TicketFunc, log *zap.Logger) (*bootParts, error) {
+	httpPort, err := portOf("http", cfg.HTTP)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.BootImage != "" {
+		ct, err := library.Get(cfg.BootImage)
+		if err != nil {
+			return nil, fmt.Errorf("boot-image: %w; castpoint content list shows what there is", err)
+		}
+		if ct.Kind != content.KindBootImage {
+			return nil, command.Usage("boot-image %s is an %s: choose a boot image", ct.ID, ct.Kind)
+		}
+	}
+	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	if err != nil {
+		return nil, fmt.Errorf("loaders: %w", err)
+	}
+	var args []string
+	for _, a := range cfg.KernelArgs {
+		args = append(args, strings.Fields(a)...)
+	}
+	wc, err := windowsConfig(cfg, loaders, library)
+	if err != nil {
+		return nil, err
+	}
+	wc.Ticket, wc.Log = ticket, log.Named("winpe")
+	b := &bootParts{}
+	if b.windows, err = boot.NewWindows(wc); err != nil {
+		return nil, err
+	}
+	if b.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.windows}); err == nil {
+		b.files, err = boot.NewFiles(boot.FilesConfig{
+			Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: args,
+			Ticket: ticket, Windows: b.windows, Log: log.Named("boot"),
+		})
+	}
+	if err != nil {
+		return nil, errors.Join(err, b.close())
+	}
+	return b, nil
+}
