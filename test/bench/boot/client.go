@@ -66,6 +66,7 @@ func client(args []string) error {
 	var mu sync.Mutex
 	var all result
 	var errs []error
+	var ends []func() // tell the server that a transfer is over
 	var wg sync.WaitGroup
 	start := time.Now()
 	for range clients {
@@ -77,6 +78,9 @@ func client(args []string) error {
 			if args[0] == "tftp" {
 				c := tftpClient{window: number, delay: delay, end: start.Add(limit)}
 				r, err = c.fetch(server, args[2])
+				mu.Lock()
+				ends = append(ends, c.close)
+				mu.Unlock()
 			} else {
 				r, err = fetchHTTP(netip.AddrPortFrom(server, uint16(number)), args[2], start.Add(limit))
 			}
@@ -102,8 +106,19 @@ func client(args []string) error {
 	if len(errs) > 0 {
 		return errs[0]
 	}
-	return json.NewEncoder(os.Stdout).Encode(all)
+	if err := json.NewEncoder(os.Stdout).Encode(all); err != nil {
+		return err
+	}
+	time.Sleep(lastLook)
+	for _, end := range ends {
+		end()
+	}
+	return nil
 }
+
+// lastLook is how long transfers stay after the result, for the server's
+// processor time to be read.
+const lastLook = 300 * time.Millisecond
 
 const (
 	benchBlock = 1468
@@ -118,6 +133,7 @@ type tftpClient struct {
 	end    time.Time
 
 	fd   int
+	cut  bool // ended before the file did
 	bufs [batch][benchBlock + 4]byte
 	iovs [batch]unix.Iovec
 	msgs [batch]mmsghdr
@@ -135,7 +151,6 @@ func (c *tftpClient) fetch(server netip.Addr, name string) (r result, err error)
 	if c.fd, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		return r, err
 	}
-	defer unix.Close(c.fd)
 	if err := unix.SetsockoptInt(c.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20); err != nil {
 		return r, err
 	}
@@ -156,6 +171,14 @@ func (c *tftpClient) fetch(server netip.Addr, name string) (r result, err error)
 		return r, err
 	}
 	return c.receive()
+}
+
+// close ends the transfer.
+func (c *tftpClient) close() {
+	if c.cut {
+		_, _ = unix.Write(c.fd, []byte("\x00\x05\x00\x00enough\x00"))
+	}
+	_ = unix.Close(c.fd)
 }
 
 // ask sends the request and takes the OACK.
@@ -245,7 +268,7 @@ func (c *tftpClient) receive() (r result, err error) {
 				continue
 			}
 			if !last && time.Now().After(c.end) {
-				_, _ = unix.Write(c.fd, []byte("\x00\x05\x00\x00enough\x00"))
+				c.cut = true
 				return r, nil
 			}
 			told = block

@@ -35,6 +35,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -147,7 +148,7 @@ func (s *setup) tftp(ctx context.Context) error {
 			}
 		}
 	}
-	n, err := lab.New(ctx, lab.Config{Clients: 1, Rate: "1gbit"})
+	n, err := newLab(ctx, lab.Config{Clients: 1, Rate: "1gbit"})
 	if err != nil {
 		return err
 	}
@@ -173,9 +174,28 @@ func (s *setup) tftp(ctx context.Context) error {
 	return t.printTFTP(os.Stdout, s)
 }
 
+// newLab makes a network that keeps packets in order. A virtual cable queues a
+// packet on the processor that sends it, so that two of a kind overtake each other
+// when the sender moves from one to another, as no cable lets them. Steering by
+// flow (RPS) gives each flow one queue.
+func newLab(ctx context.Context, c lab.Config) (*lab.Network, error) {
+	n, err := lab.New(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	mask := fmt.Sprintf("%x", uint64(1)<<min(runtime.NumCPU(), 32)-1)
+	for _, h := range []*lab.Host{n.Server, n.Switch, n.Clients[0]} {
+		said, code, err := h.Run(ctx, "/bin/sh", "-c", "for f in /sys/class/net/*/queues/rx-0/rps_cpus; do echo "+mask+" >$f || exit 1; done")
+		if err != nil || code != 0 {
+			return nil, errors.Join(fmt.Errorf("steer packets on %s: code %d, %w: %s", h.Name, code, err, said), n.Close())
+		}
+	}
+	return n, nil
+}
+
 // http measures castpoint beside nginx and prints the table.
 func (s *setup) http(ctx context.Context) error {
-	n, err := lab.New(ctx, lab.Config{Clients: 1, Offload: true})
+	n, err := newLab(ctx, lab.Config{Clients: 1, Offload: true})
 	if err != nil {
 		return err
 	}
@@ -205,7 +225,8 @@ func (s *setup) one(ctx context.Context, n *lab.Network, srv server, kind string
 	if err != nil {
 		return result{}, err
 	}
-	defer proc.Kill()
+	// By a signal and not by force: nginx would leave its workers behind.
+	defer func() { _, _ = proc.Stop() }()
 	before, err := cpuTime(proc.Pid())
 	if err != nil {
 		return result{}, err
@@ -217,13 +238,18 @@ func (s *setup) one(ctx context.Context, n *lab.Network, srv server, kind string
 	if err != nil {
 		return result{}, err
 	}
-	code, err := p.Wait(ctx)
-	if err != nil || code != 0 {
-		return result{}, fmt.Errorf("client ended with code %d: %w: %s; server: %s", code, err, p.Output.Tail(5), proc.Output.Tail(5))
+	// The clients keep their transfers for a moment after they have said how it
+	// went: the time of processes that ended unwaited-for is lost (tftpd-hpa has
+	// one for each transfer).
+	if _, err := p.Stdout.WaitFor(ctx, `\}\n`, 2*s.seconds+30*time.Second); err != nil {
+		return result{}, fmt.Errorf("client: %w: %s; server: %s", err, p.Output.Tail(5), proc.Output.Tail(5))
 	}
 	after, err := cpuTime(proc.Pid())
 	if err != nil {
 		return result{}, err
+	}
+	if code, err := p.Wait(ctx); err != nil || code != 0 {
+		return result{}, fmt.Errorf("client ended with code %d: %w: %s", code, err, p.Output.Tail(5))
 	}
 	r, err := parseResult(p.Stdout.String())
 	r.CPU = after - before
