@@ -227,6 +227,10 @@ func TestAbortInTheMiddle(t *testing.T) {
 	if !errors.As(e.Err, &pe) || pe.Text != "reset by user" || e.Stats.Bytes != 512 {
 		t.Errorf("%+v", e)
 	}
+	// The event comes before the file is closed.
+	for end := time.Now().Add(5 * time.Second); closed.Load() == 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	if closed.Load() != 1 {
 		t.Errorf("the file was closed %d times", closed.Load())
 	}
