@@ -1,7 +1,11 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
+	"testing"
 
 	"castpoint/internal/config"
 )
@@ -13,4 +17,17 @@ func settingNames() (names []string) {
 		names = append(names, t.Field(i).Tag.Get("yaml"))
 	}
 	return names
+}
+
+// TestEverySettingIsDescribed looks for each in docs/cli.md.
+func TestEverySettingIsDescribed(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range settingNames() {
+		if name != "data" && !strings.Contains(string(b), "`"+name+"`") {
+			t.Errorf("docs/cli.md does not have the setting %s", name)
+		}
+	}
 }
