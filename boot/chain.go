@@ -183,7 +183,7 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 		return Plan{}, err.Error(), must
 	}
 	defer release()
-	if missing := img.Obstacles(kind); len(missing) > 0 {
+	if missing := w.missing(img, kind); len(missing) > 0 {
 		var names []string
 		for _, m := range missing {
 			names = append(names, m.Name)

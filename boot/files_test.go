@@ -30,7 +30,7 @@ func (l *fakeLibrary) OpenObject(d content.Digest) (*os.File, error) {
 }
 
 // add stores a content whose objects hold data, by role.
-func (l *fakeLibrary) add(t *testing.T, c content.Content, data map[content.Role]string) *content.Content {
+func (l *fakeLibrary) add(t testing.TB, c content.Content, data map[content.Role]string) *content.Content {
 	t.Helper()
 	if l.dir == "" {
 		l.dir = t.TempDir()

@@ -21,7 +21,7 @@ const testUUID = "4c4c4544-0034-4410-8052-b4c04f4d3132"
 
 // loaderDir makes a loader folder with these files; a file's content is its
 // own name.
-func loaderDir(t *testing.T, names ...string) string {
+func loaderDir(t testing.TB, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, n := range names {

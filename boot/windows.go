@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
 	"castpoint/content"
 )
@@ -29,6 +30,7 @@ const (
 	maxIdleImages   = 4                // boot images that are kept open while no machine boots
 	ticketReuse     = time.Hour        // a boot that takes longer gets a new ticket
 	imageRetry      = 10 * time.Second // before a boot image that cannot be opened is tried again
+	obstacleLife    = 5 * time.Second  // then the folders are looked into anew
 )
 
 // Windows boots Windows PE on Microsoft's own signed chain: the boot files come
@@ -65,6 +67,32 @@ type windowsImage struct {
 	err  error
 	uses int       // files that are being served
 	last time.Time // of use
+
+	missing [2]obstacles // by bcd.Firmware
+}
+
+// obstacles are what stands in the way of a boot, as it was found at a time:
+// looking takes many lookups in folders, and DHCP asks for each packet.
+type obstacles struct {
+	found time.Time
+	list  []winpe.Missing
+}
+
+// missing is img.Obstacles, at most obstacleLife old.
+func (w *Windows) missing(img *winpe.Image, fw bcd.Firmware) []winpe.Missing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, i := range w.images {
+		if i.img != img {
+			continue
+		}
+		o := &i.missing[fw]
+		if now := w.now(); now.Sub(o.found) > obstacleLife {
+			*o = obstacles{now, img.Obstacles(fw)}
+		}
+		return o.list
+	}
+	return img.Obstacles(fw)
 }
 
 func (w *Windows) init() {

@@ -25,7 +25,7 @@ var testRemote = netip.MustParseAddr("192.0.2.77")
 
 // testWinPE makes the WIM of a boot image with wimlib. Without names it has all
 // files that both kinds of firmware need; programs are their names.
-func testWinPE(t *testing.T, without ...string) string {
+func testWinPE(t testing.TB, without ...string) string {
 	t.Helper()
 	tool, err := exec.LookPath("wimlib-imagex")
 	if err != nil {
@@ -74,7 +74,7 @@ type windowsLab struct {
 	refuse  error
 }
 
-func newWindowsLab(t *testing.T, cfg WindowsConfig, wim string, loaders ...string) *windowsLab {
+func newWindowsLab(t testing.TB, cfg WindowsConfig, wim string, loaders ...string) *windowsLab {
 	t.Helper()
 	l := &windowsLab{library: &fakeLibrary{}, wim: wim, loaders: loaderDir(t, loaders...)}
 	l.library.add(t, content.Content{ID: "pe", Name: "WinPE", Arch: "amd64", Index: 1, Created: time.Unix(1e9, 0)}, map[content.Role]string{content.RoleImage: wim})
@@ -542,4 +542,31 @@ func TestNewWindowsRefuses(t *testing.T) {
 			t.Errorf("%s was taken", name)
 		}
 	}
+}
+
+// Names come from the network: whatever they are, they are a file, not found, or
+// forbidden, and nothing stays open.
+func FuzzWindowsName(f *testing.F) {
+	for _, name := range []string{
+		`\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, "winpe/bios/52-54-00-ab-cd-ef/boot.wim", `\en-US\winpe/efi-x64/52-54-00-ab-cd-ef/x.MUI`,
+		`\EFI\Microsoft\Boot\Fonts\wgl4_boot.ttf`, "winpe/winpe/winpe/winpe/winpe", "boot/x64/wdsmgfw.efi", "fonts/_ex.ttf", "//", "winpe/efi-x64/00-00-00-00-00-00/",
+	} {
+		f.Add(name)
+	}
+	l := newWindowsLab(f, WindowsConfig{}, testWinPE(f), "snponly.efi")
+	f.Fuzz(func(t *testing.T, name string) {
+		file, err := l.files.Open(t.Context(), name, Client{Remote: testRemote, Server: testServer})
+		if err != nil {
+			if !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrForbidden) {
+				t.Errorf("%q: %v", name, err)
+			}
+			return
+		}
+		if _, err := io.Copy(io.Discard, io.NewSectionReader(file, 0, file.Size)); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
