@@ -158,6 +158,9 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 			}
 		}
 	}
+	if x.Address == "" {
+		x.Address = e.reserved(c)
+	}
 	switch {
 	case d.Silent != "":
 		x.Reason = d.Silent
@@ -179,6 +182,20 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 		return x, e.windowsImage(x)
 	}
 	return x, e.script(ctx, c, x)
+}
+
+// reserved is the address that is kept for a machine, "" for none.
+func (e *explainer) reserved(c boot.Client) string {
+	list, err := e.cfg.Reservations()
+	if err != nil {
+		return "" // Validate has said so
+	}
+	for _, r := range list {
+		if len(r.MAC) > 0 && r.MAC.String() == c.MAC.String() || r.UUID != "" && r.UUID == c.UUID {
+			return r.Address.String()
+		}
+	}
+	return ""
 }
 
 // windowsFolder is where the files of machines on Microsoft's chain are.

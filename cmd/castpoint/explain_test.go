@@ -91,6 +91,10 @@ func TestExplainWithoutAServer(t *testing.T) {
 			t.Errorf("castpoint %s: exit code %d, %q; want %d", args, code, errs, want)
 		}
 	}
+	server := settingsFile(t, "dhcp: server\npool: 127.0.0.10-127.0.0.20\nreserve: 52:54:00:aa:00:01=127.0.0.50\n")
+	if x := explained(t, 0, "--mac", "52:54:00:aa:00:01", "--config", server, "--data", data); x.Address != "127.0.0.50" || x.Style != "" {
+		t.Errorf("%+v", x)
+	}
 	bad := settingsFile(t, "delay: 1h\n")
 	if code, _, errs := castpoint(t, "explain", "--mac", "52:54:00:aa:00:01", "--config", bad, "--data", data); code != agent.ExitUsage || !strings.Contains(errs, "delay") {
 		t.Errorf("%d %s", code, errs)
