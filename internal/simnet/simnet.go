@@ -8,6 +8,7 @@
 package simnet
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -179,7 +180,7 @@ func (m *Member) ReadGroup(handle func([]byte, time.Time)) error {
 		if n == batch {
 			return nil
 		}
-		if d, err = m.in.get(false); err == errEmpty {
+		if d, err = m.in.get(false); errors.Is(err, errEmpty) {
 			return nil
 		}
 	}
