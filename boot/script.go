@@ -124,6 +124,12 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 				Next: "Put wimboot into a loader folder.",
 			}
 		}
+		if f.cfg.Windows != nil && c.HasArch {
+			// The machine's own WIM, with agent and ticket.
+			machine := f.firmware[c.Arch].Machine
+			f.cfg.Windows.begin(machine, c)
+			dir = "/" + windowsFolder(machine, c) + "/"
+		}
 		d.Kernel = "/" + wimboot
 		d.Initrds = []initrdData{{Name: wimName, Path: dir + wimName, Arg: wimName + " ", What: screenSize("the WIM", wim)}}
 		return d, nil

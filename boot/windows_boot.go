@@ -36,7 +36,7 @@ type windowsBoot struct {
 	last   time.Time
 }
 
-// boot is the state of the machine's boot, which fresh may start anew.
+// boot is the state of the machine's boot.
 func (w *Windows) boot(folder string) *windowsBoot {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -58,6 +58,17 @@ func (w *Windows) boot(folder string) *windowsBoot {
 	return b
 }
 
+// begin is called for what a machine asks for before its WIM: when it had asked
+// for that already, it has started again, and gets a new ticket.
+func (w *Windows) begin(m Machine, c Client) {
+	b := w.boot(windowsFolder(m, c))
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asked {
+		b.wim, b.asked = nil, false
+	}
+}
+
 // openBCD gives the boot configuration of a machine: the one in the settings,
 // the one in a loader folder, or one made for it.
 func (w *Windows) openBCD(_ context.Context, name string, c Client, m Machine, ct *content.Content, own bool) (*File, error) {
@@ -76,12 +87,7 @@ func (w *Windows) openBCD(_ context.Context, name string, c Client, m Machine, c
 		}
 	}
 	if own {
-		b := w.boot(windowsFolder(m, c))
-		b.mu.Lock()
-		if b.asked { // the machine has started again
-			b.wim, b.asked = nil, false
-		}
-		b.mu.Unlock()
+		w.begin(m, c)
 	}
 	out := madeFile(name, c, data, w.now())
 	out.text = false

@@ -400,6 +400,23 @@ func TestWindowsFontsOf2023(t *testing.T) {
 	}
 }
 
+// On the way over iPXE the machine gets the same WIM, and a new one each boot.
+func TestWindowsOverIPXE(t *testing.T) {
+	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{Chain: ChainIPXE}}, testWinPE(t), "wimboot")
+	var wims []string
+	for range 2 {
+		script, _ := l.read(t, "ipxe/efi-x64/52-54-00-ab-cd-ef/"+testUUID, testRemote)
+		const path = "/winpe/efi-x64/52-54-00-ab-cd-ef/boot.wim"
+		if !strings.Contains(script, "initrd --name boot.wim "+path+" boot.wim") {
+			t.Fatalf("the script does not load the machine's WIM:\n%s", script)
+		}
+		wim, _ := l.read(t, path, testRemote)
+		wims = append(wims, wim)
+	}
+	checkWIM(t, wims[0], "token001")
+	checkWIM(t, wims[1], "token002")
+}
+
 // A refused ticket stops the boot with the reason, and the next try may have one.
 func TestWindowsTicketRefused(t *testing.T) {
 	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))
