@@ -300,7 +300,7 @@ func (c *tftpClient) read() (int, error) {
 func (c *tftpClient) acknowledge(block int64) error {
 	if c.delay > 0 {
 		t := unix.NsecToTimespec(int64(c.delay))
-		for unix.Nanosleep(&t, &t) != nil { //nolint:revive // interrupted: the rest
+		for unix.Nanosleep(&t, &t) != nil {
 		}
 	}
 	binary.BigEndian.PutUint16(c.ack[:], 4)

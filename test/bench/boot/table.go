@@ -66,7 +66,7 @@ func (t *table) measure(runs int) error {
 			if err != nil {
 				return fmt.Errorf("%s, run %d: %w", m.name, i+1, err)
 			}
-			fmt.Fprintf(os.Stderr, "run %d  %-52s %8.1f MB/s  %6.2f ns/B  lost %d\n", i+1, m.name, r.rate()/1e6, r.cpu(), r.Lost)
+			fmt.Fprintf(os.Stderr, "run %d  %-52s %8.2f MB/s  %6.2f ns/B  lost %d\n", i+1, m.name, r.rate()/1e6, r.cpu(), r.Lost)
 			m.results = append(m.results, r)
 		}
 	}
@@ -117,7 +117,7 @@ func (t *table) printTFTP(w io.Writer, s *setup) error {
 		if lock != nil && lock != m {
 			own = fmt.Sprintf("%.1f", rate/lock.median(result.rate))
 		}
-		fmt.Fprintf(w, "| %s | %d | %d | %s | %.1f | %.0f %% | %.3f | %s | %s | %.2f | %s | %d |\n",
+		fmt.Fprintf(w, "| %s | %d | %d | %s | %.2f | %.0f %% | %.3f | %s | %s | %.2f | %s | %d |\n",
 			m.delay, m.clients, m.window, m.server, rate/1e6, 100*m.spread(), rate/linkRate,
 			ratio(rate, fastest, okFast), own, cpu, ratio(cpu, thrifty, okCPU), m.lost())
 	}
