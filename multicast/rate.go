@@ -31,6 +31,7 @@ const (
 	lossTarget  = 0.03                  // loss above the floor that asks for a cut ...
 	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
 	minRound    = 50 * time.Millisecond
+	startRound  = 25 * time.Millisecond // until the first cut
 )
 
 // controller holds the rate of one session. The session's lock is held.
@@ -133,8 +134,11 @@ func (c *controller) observe(m *lossMeter, delay time.Duration) {
 // round ends a round when it is over and adapts the rate. interval is the time
 // between reports; out is how many bytes the session has sent so far.
 func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
-	took := now.Sub(c.roundAt)
-	if took < max(2*interval, minRound) {
+	took, least := now.Sub(c.roundAt), minRound
+	if c.starting {
+		least = startRound
+	}
+	if took < max(2*interval, least) {
 		return
 	}
 	first := c.roundAt.IsZero()
@@ -170,8 +174,8 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 	case c.delay > delayTarget:
 		c.trial = false
 		c.cut(now, utilisation)
-	case worst == nil && c.trial:
-		// Too few packets to tell whether the cut helped.
+	case worst == nil && (c.trial || c.starting):
+		// Too few packets to tell what the last step did.
 	default:
 		c.trial = false
 		if utilisation > 0.7 {

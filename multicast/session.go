@@ -101,6 +101,7 @@ type Session struct {
 
 	number atomic.Uint64 // packets sent to the group
 	wake   chan struct{} // something to send may have appeared
+	joined chan struct{} // the start rule may be fulfilled
 	ended  chan struct{}
 
 	mu       sync.Mutex
@@ -157,7 +158,7 @@ func NewSession(cfg Config) (*Session, error) {
 	}
 	s := &Session{
 		cfg: cfg, log: cfg.Log, g: g,
-		start: time.Now(), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
 		state: wire.StateWaiting, keys: []Key{key}, sealer: seal,
 		members: make(map[uint32]*member), interval: reportInterval,
 		rate: newController(float64(cfg.MaxRate)),
@@ -215,9 +216,11 @@ func (s *Session) event(e Event) {
 	}
 }
 
-func (s *Session) nudge() {
+// nudge makes whoever waits on c have a look; one nudge is enough for all that
+// has happened until then.
+func nudge(c chan<- struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -276,7 +279,7 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 	p, keys := s.params(), s.keys[len(s.keys)-1:]
 	s.mu.Unlock()
 	s.event(Event{Kind: EventJoined, Member: m.id, Name: name})
-	s.nudge()
+	nudge(s.joined)
 	return p, Member{ID: m.id, Key: key}, keys, nil
 }
 
@@ -340,7 +343,7 @@ func (s *Session) end(id uint32, state MemberState, req LeaveRequest) bool {
 	s.setHeard()
 	s.mu.Unlock()
 	s.event(Event{Kind: EventLeft, Member: id, Name: m.name, Reason: string(state)})
-	s.nudge()
+	nudge(s.wake)
 	return true
 }
 
@@ -349,7 +352,7 @@ func (s *Session) StartNow() {
 	s.mu.Lock()
 	s.now = true
 	s.mu.Unlock()
-	s.nudge()
+	nudge(s.joined)
 }
 
 // setHeard finds the lowest packet number that every active member has seen.
@@ -437,7 +440,7 @@ func (s *Session) tick(now time.Time) (over bool) {
 			s.state = wire.StateSending
 			s.began = now
 			events = append(events, Event{Kind: EventStarted})
-			s.nudge()
+			nudge(s.wake)
 		}
 	case lacking == 0 && s.schedule.idle():
 		s.state = wire.StateIdle
@@ -481,6 +484,7 @@ func (s *Session) routineBeacon(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.joined:
 		case <-t.C:
 		}
 	}
@@ -585,7 +589,7 @@ func (s *Session) report(datagram, plain []byte) {
 	if back {
 		s.event(Event{Kind: EventBack, Member: m.id, Name: m.name})
 	}
-	s.nudge()
+	nudge(s.wake)
 }
 
 // lacking gives a report's runs to the schedule.
