@@ -3,24 +3,17 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"castpoint/test/image"
 	"castpoint/test/lab"
 	"castpoint/test/point"
 )
-
-// realWinPE is a WIM with a boot manager that Microsoft signed, and a boot.sdi;
-// without it stand-ins are used, which cannot show more than the first stage.
-var realWinPE = flag.String("winpe", "", "a WinPE boot.wim to boot with Secure Boot off and on")
 
 // standIn is the program in place of the boot manager: an unsigned one that says
 // on the screen that it runs.
@@ -221,42 +214,5 @@ func TestFirmwareStartsBootManager(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-	}
-}
-
-// A boot manager that Microsoft signed reads its boot configuration by option
-// 252, fetches boot.sdi and the machine's WIM and goes on into it, with Secure
-// Boot off and on, with castpoint's addresses and beside another server.
-func TestRealBootManager(t *testing.T) {
-	if *realWinPE == "" {
-		t.Log("no boot.wim of Microsoft's given (-winpe FILE): nothing to boot")
-		return
-	}
-	for _, firmware := range []lab.Firmware{lab.UEFI, lab.UEFISecure} {
-		for _, proxy := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, proxy %v", firmware, proxy), func(t *testing.T) {
-				p := newPoint(t, lab.Config{Clients: 1, Offload: true})
-				if _, err := p.Add(t.Context(), "boot-image", *realWinPE, "--name", "pe"); err != nil {
-					t.Fatal(err)
-				}
-				args := []string{"--dhcp", "server", "--pool", point.Pool}
-				if proxy {
-					startDnsmasq(t, p.Network, p.Network.Clients[0])
-					args = nil
-				}
-				serve(t, p, args...)
-				vm, err := p.Network.Boot(t.Context(), lab.Machine{Name: "m", Firmware: firmware, Memory: 1024, Display: true})
-				if err != nil {
-					t.Fatal(err)
-				}
-				start := time.Now()
-				for _, path := range []string{`/BCD`, `Boot/boot\.sdi`, `/boot\.wim`} {
-					if _, err := p.Server.Output.WaitFor(t.Context(), `transfer finished.*"path": "[^"]*`+path+`"`, 5*time.Minute); err != nil {
-						t.Fatalf("%v; the console:\n%s", err, vm.Output.Tail(20))
-					}
-				}
-				t.Logf("the WIM is there after %.0f s", time.Since(start).Seconds())
-			})
-		}
 	}
 }
