@@ -25,7 +25,8 @@ type Lease struct {
 	Declined bool       `json:"declined,omitempty"` // taken out of use until Expires: somebody else answers there
 }
 
-// LeaseStore keeps leases over a restart. Calls come one at a time.
+// LeaseStore keeps leases over a restart. The leases of IPv4 and of IPv6 call it at
+// the same time.
 type LeaseStore interface {
 	// Load gives every lease that was put and not deleted, in any order.
 	Load() ([]Lease, error)
