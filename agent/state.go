@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+
+	"castpoint/internal/atomicfile"
 )
 
 // stateFormat is the version of the state file.
@@ -42,22 +43,13 @@ func readState(path string) (*state, error) {
 
 // write puts the state into its file, readable by the owner only: it has the
 // ticket in it.
-func (s *state) write(path string) (err error) {
+func (s *state) write(path string) error {
 	b, err := json.Marshal(s)
 	if err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("write state: %w", err)
-	}
-	_, err = tmp.Write(append(b, '\n'))
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write state: %w", errors.Join(err, os.Remove(tmp.Name())))
+	if err := atomicfile.Write(path, append(b, '\n')); err != nil {
+		return fmt.Errorf("state: %w", err)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"castpoint/internal/atomicfile"
 )
 
 // Suffixes of a target's files while it is incomplete.
@@ -149,7 +151,7 @@ func (t *target) finish() error {
 	if err := os.Rename(t.out+suffixPart, t.out); err != nil {
 		return fmt.Errorf("output: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(t.out)); err != nil {
+	if err := atomicfile.SyncDir(filepath.Dir(t.out)); err != nil {
 		return fmt.Errorf("output %s: %w", t.out, err)
 	}
 	return nil

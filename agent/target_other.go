@@ -24,9 +24,6 @@ func isFull(err error) bool { return errors.Is(err, errorDiskFull) }
 
 func freeSpace(string) (int64, error) { return 0, errors.ErrUnsupported }
 
-// syncFolder: a rename on NTFS is in the journal.
-func syncFolder(string) error { return nil }
-
 func checkDevice(path string, _ os.FileInfo) error {
 	return mark(ErrUsage, "output %s is not a file: disks are written on Linux only", path)
 }

@@ -16,6 +16,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"castpoint/internal/atomicfile"
 )
 
 // Authority is castpoint's own certificate authority for HTTPS boot. Firmware
@@ -48,7 +50,9 @@ func LoadAuthority(dir string) (*Authority, error) {
 		if data, err = newAuthority(time.Now()); err != nil {
 			return nil, fmt.Errorf("make boot authority: %w", err)
 		}
-		err = writeSecret(path, data)
+		if err = os.MkdirAll(dir, 0o700); err == nil {
+			err = atomicfile.Write(path, data)
+		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("boot authority: %w", err)
@@ -184,23 +188,4 @@ func newSerial() (*big.Int, error) {
 		return nil, err
 	}
 	return n.SetBit(n, 126, 1), nil
-}
-
-// writeSecret writes a file that only its owner can read, whole or not at all.
-func writeSecret(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

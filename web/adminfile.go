@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"castpoint/internal/atomicfile"
 )
 
 // fileAdmin is where a running server says how to reach its admin API.
@@ -33,7 +35,7 @@ func WriteAdminFile(data string, f AdminFile) error {
 	if err != nil {
 		return fmt.Errorf("write %s: %w", fileAdmin, err)
 	}
-	return writeFile(filepath.Join(data, fileAdmin), append(b, '\n'))
+	return atomicfile.Write(filepath.Join(data, fileAdmin), append(b, '\n'))
 }
 
 // RemoveAdminFile takes the file away when the server stops.

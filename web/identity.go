@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/internal/atomicfile"
 )
 
 // Identity is the certificate of the join listener. Machines trust it by its
@@ -48,7 +49,7 @@ func LoadIdentity(dir string) (*Identity, error) {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make join certificate: %w", err)
 		}
-		err = writeFile(path, data)
+		err = atomicfile.Write(path, data)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("join certificate: %w", err)

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/atomicfile"
 )
 
 // Life of a ticket.
@@ -89,7 +90,7 @@ func (t *Tickets) save() error {
 	if err != nil {
 		return fmt.Errorf("save tickets: %w", err)
 	}
-	if err := writeFile(t.path, data); err != nil {
+	if err := atomicfile.Write(t.path, data); err != nil {
 		return fmt.Errorf("save tickets: %w", err)
 	}
 	return nil

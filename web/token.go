@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/internal/atomicfile"
 )
 
 // Limits of the token store.
@@ -163,7 +164,7 @@ func (t *Tokens) save() error {
 	if err != nil {
 		return fmt.Errorf("save tokens: %w", err)
 	}
-	if err := writeFile(t.path, data); err != nil {
+	if err := atomicfile.Write(t.path, data); err != nil {
 		return fmt.Errorf("save tokens: %w", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/atomicfile"
 )
 
 // clock is a time that tests move.
@@ -237,7 +238,7 @@ func TestWriteFileIsWholeOrNotAtAll(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")
 	for _, text := range []string{"one", "two, longer", ""} {
-		if err := writeFile(path, []byte(text)); err != nil {
+		if err := atomicfile.Write(path, []byte(text)); err != nil {
 			t.Fatal(err)
 		}
 		if b, err := os.ReadFile(path); err != nil || string(b) != text {
@@ -249,7 +250,7 @@ func TestWriteFileIsWholeOrNotAtAll(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(target, "full"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := writeFile(target, []byte("x")); err == nil || !strings.Contains(err.Error(), target) {
+	if err := atomicfile.Write(target, []byte("x")); err == nil || !strings.Contains(err.Error(), target) {
 		t.Error(err)
 	}
 	entries, err := os.ReadDir(dir)
