@@ -38,18 +38,7 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		return
 	}
 	e := Event{Time: time.Now(), Client: client, Port: a.Port, Asked: typeName(request.MessageType())}
-	if ok, first := s.limits.allow(limitKey(request, client), e.Time); !ok {
-		s.limited.Add(1)
-		if first {
-			e.Reason = fmt.Sprintf("more than %d requests at once: ignored until it sends fewer than %d a second", limitBurst, limitRate)
-			s.report(e)
-		}
-		return
-	}
-	if reason := s.listed(client); reason != "" {
-		e.Reason = reason
-		s.silent.Add(1)
-		s.report(e)
+	if !s.admits(limitKey(request, client), e) {
 		return
 	}
 	s.noteServer(request, a)
@@ -80,6 +69,25 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		return
 	}
 	answer()
+}
+
+// admits reports whether the client may be answered at all: it does not ask too
+// often, and the lists let it. If not, the silence is counted and its reason told.
+func (s *Server) admits(key string, e Event) bool {
+	if ok, first := s.limits.allow(key, e.Time); !ok {
+		s.limited.Add(1)
+		if first {
+			e.Reason = fmt.Sprintf("more than %d requests at once: ignored until it sends fewer than %d a second", limitBurst, limitRate)
+			s.report(e)
+		}
+		return false
+	}
+	if e.Reason = s.listed(e.Client); e.Reason != "" {
+		s.silent.Add(1)
+		s.report(e)
+		return false
+	}
+	return true
 }
 
 func limitKey(request *dhcpv4.DHCPv4, c boot.Client) string {

@@ -168,19 +168,7 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 		client.UUID = ""
 	}
 	e := Event{Time: time.Now(), Client: client, Port: a.Port, Asked: r.MessageType.String()}
-	key := limitKey6(r, client)
-	if ok, first := s.limits.allow(key, e.Time); !ok {
-		s.limited.Add(1)
-		if first {
-			e.Reason = fmt.Sprintf("more than %d requests at once: ignored until it sends fewer than %d a second", limitBurst, limitRate)
-			s.report(e)
-		}
-		return
-	}
-	if reason := s.listed(client); reason != "" {
-		e.Reason = reason
-		s.silent.Add(1)
-		s.report(e)
+	if !s.admits(limitKey6(r, client), e) {
 		return
 	}
 	answer := func() { s.answer6(j, r, a, client, e) }
