@@ -66,10 +66,11 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	  done; \
 	done
 
-bench: build ## castpoint beside udpcast and uftp in the lab; root
+bench: build ## castpoint beside other multicast, TFTP and HTTP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/bench ./test/bench
-	$(SUDO) bin/test/bench -castpoint bin/castpoint
+	go build -o bin/test/ ./test/bench ./test/bench/boot
+	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint
+	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
 
 demo: tools build ## two PXE VMs and four clients receive one encrypted session; root
 	go build -o bin/test/demo ./test/demo

@@ -76,8 +76,8 @@ func main() {
 func run(ctx context.Context) error {
 	s := setup{paths: make(map[string]string)}
 	for _, p := range [][2]string{
-		{"castpoint", "bin/castpoint"}, {"dnsmasq", "/usr/sbin/dnsmasq"}, {"atftpd", "/usr/sbin/atftpd"},
-		{"tftpd-hpa", "/usr/sbin/in.tftpd"}, {"nginx", "/usr/sbin/nginx"},
+		{"castpoint", "bin/castpoint"}, {"dnsmasq", "bin/peers/bin/dnsmasq"}, {"atftpd", "bin/peers/bin/atftpd"},
+		{"tftpd-hpa", "bin/peers/bin/in.tftpd"}, {"nginx", "bin/peers/bin/nginx"},
 	} {
 		flag.Func(p[0], "the `PROGRAM` (default "+p[1]+")", func(v string) error { s.paths[p[0]] = v; return nil })
 		s.paths[p[0]] = p[1]

@@ -47,8 +47,7 @@ var tftpdHPA = server{"tftpd-hpa", "", tftpServer("tftpd-hpa", func(s *setup) []
 func tftpServer(name string, args func(*setup) []string) func(context.Context, *setup, *lab.Network) (*lab.Process, error) {
 	return func(ctx context.Context, s *setup, n *lab.Network) (*lab.Process, error) {
 		if _, err := os.Stat(s.paths[name]); err != nil {
-			return nil, fmt.Errorf("%w: install %s, or give its path by -%s (atftpd and tftpd-hpa cannot be installed together, "+
-				"but unpacked: apt-get download %s; dpkg -x)", err, name, name, name)
+			return nil, fmt.Errorf("%w: run test/install-tools bench, or give the path of %s by -%s", err, name, name)
 		}
 		p, err := n.Server.Start(lab.Command{Args: append([]string{s.paths[name]}, args(s)...)})
 		if err != nil {
@@ -80,7 +79,7 @@ http {
 
 var nginx = server{"nginx", "80", func(ctx context.Context, s *setup, n *lab.Network) (*lab.Process, error) {
 	if _, err := os.Stat(s.paths["nginx"]); err != nil {
-		return nil, fmt.Errorf("%w: install nginx-light, or give its path by -nginx", err)
+		return nil, fmt.Errorf("%w: run test/install-tools bench, or give the path of nginx by -nginx", err)
 	}
 	conf := filepath.Join(n.Dir, "nginx.conf")
 	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, n.Dir, s.root), 0o644); err != nil {
