@@ -62,6 +62,8 @@ func ExitCode(err error) int {
 	}
 	if p, ok := errors.AsType[*protocol.Problem](err); ok {
 		switch p.Status {
+		case http.StatusBadRequest:
+			return ExitUsage
 		case http.StatusNotFound:
 			return ExitNotFound
 		case http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict, http.StatusTooManyRequests:

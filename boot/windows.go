@@ -58,6 +58,10 @@ type Windows struct {
 type imageKey struct {
 	digest content.Digest
 	index  int
+	// The boot files beside the image may be others in another content or
+	// revision.
+	id       string
+	revision int
 }
 
 // windowsImage is a boot image that is open, or cannot be opened.
@@ -133,7 +137,7 @@ func isWIM(ct *content.Content) bool {
 // image opens a boot image. release is called when it is not read any more.
 func (w *Windows) image(ct *content.Content) (_ *winpe.Image, release func(), _ error) {
 	obj, _ := ct.File(content.RoleImage)
-	key := imageKey{obj.Digest, ct.Index}
+	key := imageKey{obj.Digest, ct.Index, ct.ID, ct.Revision}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
@@ -170,7 +174,7 @@ func (w *Windows) openImage(ct *content.Content, obj content.File) (*winpe.Image
 	if err != nil {
 		return nil, nil, fmt.Errorf("open boot image %s: %w", ct.ID, err)
 	}
-	o := winpe.Options{Arch: ct.Arch, Extra: []fs.FS{loaderFS{w.cfg.Loaders}}}
+	o := winpe.Options{Arch: ct.Arch, Extra: []fs.FS{loaderFS{w.cfg.Loaders}, contentFS{w.cfg.Library, ct}}}
 	for _, dir := range w.cfg.Extra {
 		o.Extra = append(o.Extra, winpe.FoldCase(os.DirFS(dir)))
 	}
@@ -225,6 +229,22 @@ func (l loaderFS) Open(name string) (fs.File, error) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 	}
 	return os.Open(path)
+}
+
+// contentFS is the boot files of installation media that are in a content beside
+// its image. Letter case does not matter.
+type contentFS struct {
+	library Library
+	content *content.Content
+}
+
+func (c contentFS) Open(name string) (fs.File, error) {
+	for _, f := range c.content.Files {
+		if f.Role == content.RoleFile && strings.EqualFold(f.Name, name) {
+			return c.library.OpenObject(f.Digest)
+		}
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 }
 
 // visitors remembers who asks from which address, and the UUIDs that only DHCP

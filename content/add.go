@@ -19,14 +19,21 @@ import (
 type AddRequest struct {
 	Kind Kind
 	// Path is the file to add: the WIM of an OS image or of a WinPE boot image,
-	// the kernel of a Linux boot image, the folder of the other kinds.
+	// the kernel of a Linux boot image, the folder of the other kinds. Instead of
+	// a WIM or a folder it may be an ISO image that holds it.
 	Path string
 	// Initrd is the initramfs of a Linux boot image.
 	Initrd string
+	// Source is where the files came from originally, when that is not Path, such
+	// as a URL.
+	Source string
 
 	Name    string // "": from the WIM, the kernel or the file's name
 	Version string // "": from the WIM or the kernel, where they say
 	Comment string
+	// Language is a list of language tags with commas; "": from the WIM.
+	Language string
+	Programs []Program // of a package
 	// Index chooses an image of a WIM. 0 means the only image, for a boot image
 	// the one marked as bootable; in an OS image with several it leaves the
 	// choice to whoever applies it.
@@ -95,7 +102,7 @@ func (l *Library) add(ctx context.Context, c *Content, sources []source, progres
 func (l *Library) newAddition(sources []source, progress func(done, total int64)) *addition {
 	a := &addition{l: l, report: progress}
 	for _, s := range sources {
-		a.total += s.info.Size()
+		a.total += s.size
 	}
 	a.left = a.total
 	return a
@@ -214,7 +221,11 @@ type SetRequest struct {
 	Name         *string
 	Version      *string
 	Comment      *string
+	Source       *string
+	Language     *string
+	Arch         *string
 	Index        *int
+	Programs     *[]Program
 	Distribution *Distribution
 }
 
@@ -234,6 +245,7 @@ func (l *Library) Set(idOrName string, req SetRequest) (*Content, error) {
 	}
 	for _, t := range []struct{ from, to *string }{
 		{req.Name, &c.Name}, {req.Version, &c.Version}, {req.Comment, &c.Comment},
+		{req.Source, &c.Source}, {req.Language, &c.Language}, {req.Arch, &c.Arch},
 	} {
 		if t.from != nil {
 			*t.to = strings.TrimSpace(*t.from)
@@ -244,6 +256,12 @@ func (l *Library) Set(idOrName string, req SetRequest) (*Content, error) {
 			return nil, fmt.Errorf("set %s: %w index: it is not a WIM", c.ID, ErrInvalid)
 		}
 		c.Index = *req.Index
+	}
+	if req.Source != nil {
+		c.SourceInitrd = ""
+	}
+	if req.Programs != nil {
+		c.Programs = withCodes(*req.Programs)
 	}
 	if req.Distribution != nil {
 		c.Distribution = *req.Distribution

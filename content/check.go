@@ -1,8 +1,10 @@
 package content
 
 import (
+	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -15,6 +17,11 @@ const (
 	maxComment = 4000
 	maxID      = 48
 	maxPath    = 1024 // bytes of a file's path within a content
+	maxSource  = 4096 // PATH_MAX
+
+	maxPrograms  = 100
+	maxExitCodes = 100
+	maxCommand   = 8191 // of cmd.exe
 )
 
 // check says what is wrong with a content, whoever made it.
@@ -25,6 +32,17 @@ func (c *Content) check() error {
 	if c.Name == "" {
 		return fmt.Errorf("%w name: it is empty", ErrInvalid)
 	}
+	if err := c.checkSettings(); err != nil {
+		return err
+	}
+	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
+		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
+	}
+	return c.checkFiles()
+}
+
+// checkSettings checks what does not come from the files.
+func (c *Content) checkSettings() error {
 	for _, t := range []struct {
 		field, value string
 		most         int
@@ -33,6 +51,9 @@ func (c *Content) check() error {
 		{"name", c.Name, maxName, false},
 		{"version", c.Version, maxName, false},
 		{"comment", c.Comment, maxComment, true},
+		{"source", c.Source, maxSource, false},
+		{"source", c.SourceInitrd, maxSource, false},
+		{"language", c.Language, maxName, false},
 	} {
 		if err := checkText(t.value, t.most, t.lines); err != nil {
 			return fmt.Errorf("%w %s: %v", ErrInvalid, t.field, err)
@@ -44,9 +65,55 @@ func (c *Content) check() error {
 	if c.Distribution.MulticastOnly && !c.Distribution.Multicast {
 		return fmt.Errorf("%w distribution: multicast only, but multicast is off", ErrInvalid)
 	}
-	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
-		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
+	switch c.Distribution.Priority {
+	case "", PriorityLow, PriorityMedium, PriorityHigh:
+	default:
+		return fmt.Errorf("%w priority %q: use low, medium or high", ErrInvalid, c.Distribution.Priority)
 	}
+	return c.checkPrograms()
+}
+
+// checkPrograms checks the programs of a package.
+func (c *Content) checkPrograms() error {
+	if len(c.Programs) > 0 && c.Kind != KindPackage {
+		return fmt.Errorf("%w program: a %s has none, only a package", ErrInvalid, c.Kind)
+	}
+	if len(c.Programs) > maxPrograms {
+		return fmt.Errorf("%w program: %d, at most %d are allowed", ErrInvalid, len(c.Programs), maxPrograms)
+	}
+	seen := map[string]bool{}
+	for _, p := range c.Programs {
+		name := strings.ToLower(p.Name)
+		switch {
+		case p.Name == "" || p.Name != strings.TrimSpace(p.Name):
+			return fmt.Errorf("%w program %q: its name is empty or begins or ends with a space", ErrInvalid, p.Name)
+		case seen[name]:
+			return fmt.Errorf("%w program %q: the name occurs twice", ErrInvalid, p.Name)
+		case strings.TrimSpace(p.Command) == "":
+			return fmt.Errorf("%w program %q: it has no command line", ErrInvalid, p.Name)
+		case len(p.Success)+len(p.Reboot) > maxExitCodes:
+			return fmt.Errorf("%w program %q: more than %d exit codes", ErrInvalid, p.Name, maxExitCodes)
+		}
+		seen[name] = true
+		if err := errors.Join(checkText(p.Name, maxID, false), checkText(p.Command, maxCommand, false)); err != nil {
+			return fmt.Errorf("%w program %q: %v", ErrInvalid, p.Name, err)
+		}
+		if p.Folder != "" {
+			if err := checkPath(p.Folder); err != nil {
+				return fmt.Errorf("%w program %q: folder: %v", ErrInvalid, p.Name, err)
+			}
+		}
+		for _, code := range p.Reboot {
+			if slices.Contains(p.Success, code) {
+				return fmt.Errorf("%w program %q: exit code %d is both success and restart", ErrInvalid, p.Name, code)
+			}
+		}
+	}
+	return nil
+}
+
+// checkFiles checks the list of files.
+func (c *Content) checkFiles() error {
 	names := map[string]bool{}
 	for _, f := range c.Files {
 		switch f.Role {

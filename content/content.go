@@ -97,6 +97,51 @@ type Distribution struct {
 	Multicast     bool `json:"multicast"`      // may be sent in a multicast session
 	Encrypt       bool `json:"encrypt"`        // multicast sessions of it are encrypted
 	MulticastOnly bool `json:"multicast_only"` // unicast fall-back is refused
+	// Priority says what goes first where contents compete for a line; "" is
+	// PriorityMedium.
+	Priority Priority `json:"priority,omitempty"`
+}
+
+// Priority orders contents that compete.
+type Priority string
+
+// Priorities.
+const (
+	PriorityLow    Priority = "low"
+	PriorityMedium Priority = "medium"
+	PriorityHigh   Priority = "high"
+)
+
+// Program is a named command line of a package.
+type Program struct {
+	Name    string `json:"name"`
+	Command string `json:"command"` // a command line, run in Folder
+	// Folder is where it runs, relative to the package; "" is its top.
+	Folder string `json:"folder,omitempty"`
+	// Success lists the exit codes that mean success, Reboot those that mean
+	// success and that the machine must restart. Where both are left out they are
+	// those of Windows Installer: 0, and 3010 (ERROR_SUCCESS_REBOOT_REQUIRED) and
+	// 1641 (ERROR_SUCCESS_REBOOT_INITIATED).
+	Success []int `json:"success,omitempty"`
+	Reboot  []int `json:"reboot,omitempty"`
+}
+
+// withCodes copies programs and gives those their exit codes that have none.
+func withCodes(programs []Program) []Program {
+	programs = slices.Clone(programs)
+	for i := range programs {
+		if p := &programs[i]; p.Success == nil && p.Reboot == nil {
+			p.Success, p.Reboot = []int{0}, []int{3010, 1641}
+		}
+	}
+	return programs
+}
+
+// Checked is the result of the last validation of a content.
+type Checked struct {
+	Time time.Time `json:"time"`
+	// Problem is what was wrong; "" when all files were good.
+	Problem string `json:"problem,omitempty"`
 }
 
 // Content is one entry of the library.
@@ -106,7 +151,14 @@ type Content struct {
 	Name    string `json:"name"`
 	Version string `json:"version,omitempty"`
 	Comment string `json:"comment,omitempty"`
-	Arch    string `json:"arch,omitempty"` // amd64, arm64, 386, arm; "" when unknown
+	// Source is where the files came from: an absolute path on this host, or a
+	// URL. Repair looks there.
+	Source string `json:"source,omitempty"`
+	// SourceInitrd is where the initramfs came from, when Source is a kernel.
+	SourceInitrd string `json:"source_initrd,omitempty"`
+	// Language is a list of language tags, as in "en-US, de-DE"; "" when unknown.
+	Language string `json:"language,omitempty"`
+	Arch     string `json:"arch,omitempty"` // amd64, arm64, 386, arm; "" when unknown
 	// Index is the image inside the WIM that is meant. It is 0 when the content
 	// is no WIM, and when the WIM has several images and none was chosen.
 	Index int `json:"index,omitempty"`
@@ -116,10 +168,13 @@ type Content struct {
 	// added; false when it has none.
 	Integrity    bool         `json:"integrity,omitempty"`
 	Files        []File       `json:"files"`
+	Programs     []Program    `json:"programs,omitempty"` // of a package
 	Distribution Distribution `json:"distribution"`
 	Created      time.Time    `json:"created"`
 	Updated      time.Time    `json:"updated"`
 	Revision     int          `json:"revision"` // counts from 1
+	// Checked is nil when this revision was never validated since it was added.
+	Checked *Checked `json:"checked,omitempty"`
 }
 
 // File returns the content's object with the given role.

@@ -237,12 +237,14 @@ func TestLeftovers(t *testing.T) {
 // no other, is reported, and keeps its objects.
 func TestUnreadableContent(t *testing.T) {
 	for name, damage := range map[string]func([]byte) []byte{
-		"empty":         func([]byte) []byte { return nil },
-		"cut":           func(b []byte) []byte { return b[:len(b)/2] },
-		"other format":  func(b []byte) []byte { return []byte(strings.Replace(string(b), `"format": 1`, `"format": 2`, 1)) },
-		"other ID":      func(b []byte) []byte { return []byte(strings.Replace(string(b), `"id": "bad"`, `"id": "good"`, 1)) },
-		"bad file name": func(b []byte) []byte { return []byte(strings.Replace(string(b), `install.wim`, `../../x`, 1)) },
-		"bad digest":    func(b []byte) []byte { return []byte(strings.Replace(string(b), `"sha256": "`, `"sha256": "z`, 1)) },
+		"empty":        func([]byte) []byte { return nil },
+		"cut":          func(b []byte) []byte { return b[:len(b)/2] },
+		"other format": func(b []byte) []byte { return []byte(strings.Replace(string(b), `"format": 1`, `"format": 2`, 1)) },
+		"other ID":     func(b []byte) []byte { return []byte(strings.Replace(string(b), `"id": "bad"`, `"id": "good"`, 1)) },
+		"bad file name": func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"name": "install.wim"`, `"name": "../../x"`, 1))
+		},
+		"bad digest": func(b []byte) []byte { return []byte(strings.Replace(string(b), `"sha256": "`, `"sha256": "z`, 1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -2,9 +2,9 @@ package content
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"path/filepath"
 	"strings"
 )
@@ -14,69 +14,27 @@ import (
 // by it early.
 const maxFiles = 100_000
 
-// inspectFolder checks a folder and lists its files in lexical order. Empty
-// folders are not kept.
+// inspectFolder checks a folder, or an ISO image, and lists its files in lexical
+// order. Empty folders are not kept.
 func inspectFolder(ctx context.Context, dir string, c *Content) ([]source, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	var sources []source
-	folded := map[string]string{} // lower case: Windows does not tell them apart
-	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		if path == dir {
-			if !e.IsDir() {
-				return fmt.Errorf("%w path %s: a %s is added as a folder", ErrInvalid, path, c.Kind)
-			}
-			return nil
-		}
-		rel, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		rel = filepath.ToSlash(rel)
-		if err := checkPath(rel); err != nil {
-			return fmt.Errorf("%w file name: %v", ErrInvalid, err)
-		}
-		if other, ok := folded[strings.ToLower(rel)]; ok {
-			return fmt.Errorf("%w file names: %s and %s are the same on Windows", ErrInvalid, other, rel)
-		}
-		folded[strings.ToLower(rel)] = rel
-		if e.IsDir() {
-			return nil
-		}
-		if !e.Type().IsRegular() {
-			return fmt.Errorf("%w file %s: it is a %s, only files and folders can be added", ErrInvalid, path, typeName(e.Type()))
-		}
-		info, err := e.Info()
-		if err != nil {
-			return err
-		}
-		if len(sources) == maxFiles {
-			return fmt.Errorf("%w folder %s: more than %d files", ErrInvalid, dir, maxFiles)
-		}
-		sources = append(sources, source{role: RoleFile, name: rel, path: path, info: info})
-		return nil
-	})
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-		err = fmt.Errorf("%w folder: %w", ErrInvalid, err)
+	sources, ok, err := listISO(dir)
+	if !ok {
+		sources, err = listFolder(ctx, dir, c.Kind)
+	}
+	if err == nil {
+		err = checkFolder(sources, dir)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if len(sources) == 0 {
-		return nil, fmt.Errorf("%w folder %s: no files in it", ErrInvalid, dir)
-	}
 	switch c.Kind {
 	case KindDriverPackage:
 		if !anyFile(sources, func(s string) bool { return strings.HasSuffix(s, ".inf") }) {
-			return nil, fmt.Errorf("%w folder %s: no .inf file in it, so no driver: unpack the vendor's archive first", ErrInvalid, dir)
+			return nil, fmt.Errorf("%w folder %s: no .inf file in it, so no driver: unpack the vendor's archive first", ErrFile, dir)
 		}
 	case KindOSUpgrade:
 		if err := inspectSetup(sources, dir, c); err != nil {
@@ -89,31 +47,65 @@ func inspectFolder(ctx context.Context, dir string, c *Content) ([]source, error
 	return sources, nil
 }
 
+// checkFolder checks the names of files as a tree.
+func checkFolder(sources []source, dir string) error {
+	switch {
+	case len(sources) == 0:
+		return fmt.Errorf("%w folder %s: no files in it", ErrFile, dir)
+	case len(sources) > maxFiles:
+		return fmt.Errorf("%w folder %s: more than %d files", ErrFile, dir, maxFiles)
+	}
+	folded := map[string]string{} // lower case: Windows does not tell them apart
+	for _, s := range sources {
+		if err := checkFolderName(s.name); err != nil {
+			return err
+		}
+		for p := s.name; p != "."; p = path.Dir(p) {
+			other, ok := folded[strings.ToLower(p)]
+			if ok && (p == s.name || other != p) {
+				return fmt.Errorf("%w file names: %s and %s are the same on Windows", ErrFile, other, p)
+			}
+			if ok {
+				break // and so are the folders above
+			}
+			folded[strings.ToLower(p)] = p
+		}
+	}
+	return nil
+}
+
+func checkFolderName(name string) error {
+	if err := checkPath(name); err != nil {
+		return fmt.Errorf("%w file name: %v", ErrFile, err)
+	}
+	return nil
+}
+
 // inspectSetup checks that the files are those of Windows setup media, and
 // takes the description from the image inside.
 func inspectSetup(sources []source, dir string, c *Content) error {
 	if !anyFile(sources, func(s string) bool { return s == "setup.exe" }) {
-		return fmt.Errorf("%w folder %s: not Windows setup media: no setup.exe at its top", ErrInvalid, dir)
+		return fmt.Errorf("%w folder %s: not Windows setup media: no setup.exe at its top", ErrFile, dir)
 	}
 	for i, s := range sources {
 		switch strings.ToLower(s.name) {
 		case "sources/install.wim", "sources/install.esd", "sources/install.swm":
-			w, _, err := describeWIM(s.path)
+			w, err := describeWIM(&s)
 			if err != nil {
 				return err
 			}
 			if len(w.Images) == 0 || c.Index < 0 || c.Index > len(w.Images) {
-				return fmt.Errorf("%w index %d: %s has %d images", ErrInvalid, c.Index, s.path, len(w.Images))
+				return fmt.Errorf("%w index %d: %s has %d images", ErrInvalid, c.Index, s.text(), len(w.Images))
 			}
 			sources[i].wim = true
 			c.Images = w.Images
 			if c.Index == 0 && len(w.Images) == 1 {
 				c.Index = 1
 			}
-			return describeByImages(c, s.path)
+			return describeByImages(c, s.text())
 		}
 	}
-	return fmt.Errorf("%w folder %s: not Windows setup media: no install.wim or install.esd in its folder sources", ErrInvalid, dir)
+	return fmt.Errorf("%w folder %s: not Windows setup media: no install.wim or install.esd in its folder sources", ErrFile, dir)
 }
 
 // anyFile says whether a name, in lower case, is wanted.

@@ -6,10 +6,30 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"castpoint/content/wim"
 )
+
+// Check says what is wrong with a request, whatever the files are.
+func (r *AddRequest) Check() error {
+	switch {
+	case !knownKind(r.Kind):
+		return fmt.Errorf("%w kind %q: use one of %s", ErrInvalid, r.Kind, kindNames())
+	case r.Path == "":
+		return fmt.Errorf("%w request: no path", ErrInvalid)
+	case r.Initrd != "" && r.Kind != KindBootImage:
+		return fmt.Errorf("%w request: only a boot image has an initramfs", ErrInvalid)
+	case r.Index < 0:
+		return fmt.Errorf("%w index %d", ErrInvalid, r.Index)
+	}
+	c := Content{
+		Kind: r.Kind, Name: strings.TrimSpace(r.Name), Version: strings.TrimSpace(r.Version), Comment: strings.TrimSpace(r.Comment),
+		Source: r.Source, Language: strings.TrimSpace(r.Language), Arch: r.Arch, Programs: r.Programs, Distribution: r.Distribution,
+	}
+	return c.checkSettings()
+}
 
 // inspect checks a request and the files it names without copying anything, and
 // returns the content to be made, without ID and files, and its sources.
@@ -19,21 +39,18 @@ func inspect(ctx context.Context, req AddRequest) (*Content, []source, error) {
 		Name:         strings.TrimSpace(req.Name),
 		Version:      strings.TrimSpace(req.Version),
 		Comment:      strings.TrimSpace(req.Comment),
+		Source:       req.Source,
+		Language:     strings.TrimSpace(req.Language),
 		Arch:         req.Arch,
+		Programs:     withCodes(req.Programs),
 		Index:        req.Index,
 		Distribution: req.Distribution,
 	}
-	if !knownKind(req.Kind) {
-		return nil, nil, fmt.Errorf("%w kind %q: use one of %s", ErrInvalid, req.Kind, kindNames())
-	}
-	if req.Path == "" {
-		return nil, nil, fmt.Errorf("%w request: no path", ErrInvalid)
-	}
-	if err := checkArch(c.Arch); err != nil { // before the files, which may take a while
+	if err := req.Check(); err != nil { // before the files, which may take a while
 		return nil, nil, err
 	}
-	if req.Initrd != "" && req.Kind != KindBootImage {
-		return nil, nil, fmt.Errorf("%w request: only a boot image has an initramfs", ErrInvalid)
+	if err := c.setSource(req); err != nil {
+		return nil, nil, err
 	}
 	var sources []source
 	var err error
@@ -54,6 +71,30 @@ func inspect(ctx context.Context, req AddRequest) (*Content, []source, error) {
 	return c, sources, c.check()
 }
 
+// setSource notes where the files come from, unless the path would garble a
+// terminal: it is only for repairs and for people.
+func (c *Content) setSource(req AddRequest) error {
+	if c.Source != "" {
+		return nil
+	}
+	for _, p := range []struct {
+		from string
+		to   *string
+	}{{req.Path, &c.Source}, {req.Initrd, &c.SourceInitrd}} {
+		if p.from == "" {
+			continue
+		}
+		abs, err := filepath.Abs(p.from)
+		if err != nil {
+			return err
+		}
+		if checkText(abs, maxSource, false) == nil {
+			*p.to = abs
+		}
+	}
+	return nil
+}
+
 // openSource opens a regular file.
 func openSource(path string) (*os.File, os.FileInfo, error) {
 	path, err := filepath.Abs(path)
@@ -62,17 +103,17 @@ func openSource(path string) (*os.File, os.FileInfo, error) {
 	}
 	info, err := os.Stat(path) // before opening: opening a named pipe would wait
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w file: %w", ErrInvalid, err)
+		return nil, nil, fmt.Errorf("%w file: %w", ErrFile, err)
 	}
 	switch {
 	case info.IsDir():
-		return nil, nil, fmt.Errorf("%w file %s: it is a folder", ErrInvalid, path)
+		return nil, nil, fmt.Errorf("%w file %s: it is a folder", ErrFile, path)
 	case !info.Mode().IsRegular():
-		return nil, nil, fmt.Errorf("%w file %s: it is not a regular file", ErrInvalid, path)
+		return nil, nil, fmt.Errorf("%w file %s: it is not a regular file", ErrFile, path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w file: %w", ErrInvalid, err)
+		return nil, nil, fmt.Errorf("%w file: %w", ErrFile, err)
 	}
 	if info, err = f.Stat(); err != nil {
 		_ = f.Close()
@@ -81,25 +122,32 @@ func openSource(path string) (*os.File, os.FileInfo, error) {
 	return f, info, nil
 }
 
-// describeWIM opens and describes a WIM.
-func describeWIM(path string) (*wim.Info, os.FileInfo, error) {
-	f, info, err := openSource(path)
+// describeWIM describes the WIM that a source is.
+func describeWIM(s *source) (*wim.Info, error) {
+	f, err := s.open()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
-	w, err := wim.Describe(f, info.Size())
+	w, err := wim.Describe(s.at(f), s.size)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w file %s: %w", ErrInvalid, path, err)
+		return nil, fmt.Errorf("%w file %s: %w", ErrFile, s.text(), err)
 	}
-	return w, info, nil
+	return w, nil
 }
 
-// inspectImage checks the WIM of an OS image or boot image.
+// inspectImage checks the WIM of an OS image or boot image, which may be inside
+// an ISO image.
 func inspectImage(path string, c *Content) ([]source, error) {
-	w, info, err := describeWIM(path)
+	s, more, err := imageSource(path, c.Kind)
+	if err != nil {
+		return nil, err
+	}
+	s.wim = true
+	path = s.text()
+	w, err := describeWIM(&s)
 	if errors.Is(err, wim.ErrNotWIM) && c.Kind == KindBootImage {
-		if _, _, kerr := describeKernelFile(path); kerr == nil {
+		if _, _, kerr := describeKernelFile(s.path); kerr == nil {
 			return nil, fmt.Errorf("%w request: %s is a Linux kernel: give its initramfs, too", ErrInvalid, path)
 		}
 	}
@@ -108,16 +156,13 @@ func inspectImage(path string, c *Content) ([]source, error) {
 	}
 	switch {
 	case w.Split():
-		return nil, fmt.Errorf("%w file %s: it is part %d of %d of a split WIM: join the parts first (wimlib-imagex join whole.wim PART1 PART2 ...)",
-			ErrInvalid, path, w.Part, w.Parts)
+		return nil, fmt.Errorf("%w file %s: it is part %d of %d of a split WIM: join the parts first (wimlib-imagex join whole.wim PART1 PART2 ...)", ErrFile, path, w.Part, w.Parts)
 	case w.Unfinished:
-		return nil, fmt.Errorf("%w file %s: a program is writing it, or crashed doing so; if none is: wimlib-imagex optimize %s",
-			ErrInvalid, path, path)
+		return nil, fmt.Errorf("%w file %s: a program is writing it, or crashed doing so; if none is: wimlib-imagex optimize %s", ErrFile, path, path)
 	case len(w.Images) == 0:
-		return nil, fmt.Errorf("%w file %s: the WIM has no image", ErrInvalid, path)
+		return nil, fmt.Errorf("%w file %s: the WIM has no image", ErrFile, path)
 	case c.Kind == KindBootImage && (w.Pipable || w.Solid || w.Compression == wim.CompressionLZMS):
-		return nil, fmt.Errorf("%w file %s: boot managers cannot read this kind of WIM (%s): convert it (wimlib-imagex export %s all boot.wim --compress=lzx --boot)",
-			ErrInvalid, path, variant(w), path)
+		return nil, fmt.Errorf("%w file %s: boot managers cannot read this kind of WIM (%s): convert it (wimlib-imagex export %s all boot.wim --compress=lzx --boot)", ErrFile, path, variant(w), path)
 	}
 	if c.Index > len(w.Images) || c.Index < 0 {
 		return nil, fmt.Errorf("%w index %d: %s has images 1 to %d", ErrInvalid, c.Index, path, len(w.Images))
@@ -134,7 +179,7 @@ func inspectImage(path string, c *Content) ([]source, error) {
 	if err := describeByImages(c, path); err != nil {
 		return nil, err
 	}
-	return []source{{role: RoleImage, name: filepath.Base(path), path: path, info: info, wim: true}}, nil
+	return append([]source{s}, more...), nil
 }
 
 // variant names what is unusual about a WIM.
@@ -174,10 +219,37 @@ func describeByImages(c *Content, path string) error {
 	if c.Version == "" {
 		c.Version = printableText(version)
 	}
+	if c.Language == "" {
+		c.Language = languages(meant)
+	}
 	if checkArch(arch) != nil {
-		return fmt.Errorf("%w file %s: the image is for %s, which castpoint does not deploy", ErrInvalid, path, arch)
+		return fmt.Errorf("%w file %s: the image is for %s, which castpoint does not deploy", ErrFile, path, arch)
 	}
 	return c.setArch(arch, path)
+}
+
+// languages lists the languages of images, each once, the default ones first.
+func languages(images []wim.Image) string {
+	var list []string
+	take := func(tag string) {
+		if tag = printableText(tag); tag != "" && !slices.Contains(list, tag) {
+			list = append(list, tag)
+		}
+	}
+	for _, img := range images {
+		take(img.DefaultLanguage)
+	}
+	for _, img := range images {
+		for _, tag := range img.Languages {
+			take(tag)
+		}
+	}
+	text := strings.Join(list, ", ")
+	for len([]rune(text)) > maxName { // an image with every language pack
+		list = list[:len(list)-1]
+		text = strings.Join(list, ", ")
+	}
+	return text
 }
 
 // setArch takes the architecture that a file is for; one that was asked for

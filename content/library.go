@@ -27,6 +27,10 @@ var (
 	ErrClosed    = errors.New("library is closed")
 	ErrInvalid   = errors.New("invalid") // the request or the files it names cannot be used
 	ErrDamaged   = errors.New("content is damaged")
+
+	// ErrFile is the ErrInvalid of files: the request is right, what it names is
+	// not. It comes with fs.ErrNotExist when there is no such file.
+	ErrFile = fmt.Errorf("%w", ErrInvalid)
 )
 
 // DefaultReserve is the disk space that the library leaves free, in bytes: room
@@ -338,6 +342,15 @@ func (c *Content) clone() *Content {
 	n := *c
 	n.Files = slices.Clone(c.Files)
 	n.Images = slices.Clone(c.Images)
+	n.Programs = slices.Clone(c.Programs)
+	for i := range n.Programs {
+		p := &n.Programs[i]
+		p.Success, p.Reboot = slices.Clone(p.Success), slices.Clone(p.Reboot)
+	}
+	if c.Checked != nil {
+		checked := *c.Checked
+		n.Checked = &checked
+	}
 	return &n
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"castpoint/content/wim"
@@ -63,9 +62,10 @@ func describeKernelFile(path string) (*source, kernel, error) {
 		if strings.Contains(looks, "-compressed data") {
 			looks += ": decompress it first, firmware does not"
 		}
-		return nil, kernel{}, fmt.Errorf("%w kernel %s: not a Linux kernel, it is %s", ErrInvalid, path, looks)
+		return nil, kernel{}, fmt.Errorf("%w kernel %s: not a Linux kernel, it is %s", ErrFile, path, looks)
 	}
-	return &source{role: RoleKernel, name: filepath.Base(path), path: path, info: info}, k, nil
+	s := fileSource(RoleKernel, path, info)
+	return &s, k, nil
 }
 
 // describeKernel knows the three forms that firmware and loaders start:
@@ -143,14 +143,13 @@ func checkInitrdFile(path string) (*source, error) {
 		return nil, fmt.Errorf("read initramfs %s: %w", path, err)
 	}
 	if string(head[:min(4, len(head))]) == "\x04\x22\x4d\x18" {
-		return nil, fmt.Errorf("%w initramfs %s: it is lz4 in the frame format, and the kernel reads the legacy format only: compress it with lz4 -l",
-			ErrInvalid, path)
+		return nil, fmt.Errorf("%w initramfs %s: it is lz4 in the frame format, and the kernel reads the legacy format only: compress it with lz4 -l", ErrFile, path)
 	}
 	for _, m := range initrdMagics {
 		if bytes.HasPrefix(head, []byte(m)) {
-			return &source{role: RoleInitrd, name: filepath.Base(path), path: path, info: info}, nil
+			s := fileSource(RoleInitrd, path, info)
+			return &s, nil
 		}
 	}
-	return nil, fmt.Errorf("%w initramfs %s: neither a cpio archive nor a compressed one, it is %s",
-		ErrInvalid, path, wim.Sniff(f, info.Size()))
+	return nil, fmt.Errorf("%w initramfs %s: neither a cpio archive nor a compressed one, it is %s", ErrFile, path, wim.Sniff(f, info.Size()))
 }

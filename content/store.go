@@ -11,15 +11,6 @@ import (
 	"castpoint/content/wim"
 )
 
-// source is one file to be added, as it was when it was inspected.
-type source struct {
-	role Role
-	name string // within the content
-	path string
-	info os.FileInfo
-	wim  bool // check its integrity table while it is copied
-}
-
 // addition is an unfinished add: what it has stored, to be taken back when it
 // fails, and what it has been promised.
 type addition struct {
@@ -98,13 +89,16 @@ func (a *addition) store(ctx context.Context, s source) (_ File, checked bool, e
 
 // fill makes tmp hold the bytes of src and hashes what it holds.
 func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Manifest, bool, error) {
-	size := s.info.Size()
+	size := s.size
 	defer func() { a.left -= size }()
-	from, to := src, []io.Writer{tmp}
-	cloned, err := a.l.replaced.clone(tmp, src)
+	from, to := s.at(src), []io.Writer{tmp}
+	cloned, err := false, error(nil)
+	if s.from == nil { // a part of a file rarely begins where a block of the file system does
+		cloned, err = a.l.replaced.clone(tmp, src)
+	}
 	switch {
 	case err != nil:
-		return nil, false, spaceError(fmt.Errorf("clone %s: %w", s.path, err))
+		return nil, false, spaceError(fmt.Errorf("clone %s: %w", s.text(), err))
 	case cloned:
 		// The clone is hashed, not the source, which may change meanwhile.
 		from, to = tmp, nil
@@ -117,7 +111,7 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 		}
 		ok, err := allocate(tmp, size)
 		if err != nil {
-			return nil, false, spaceError(fmt.Errorf("reserve space for %s: %w", s.path, err))
+			return nil, false, spaceError(fmt.Errorf("reserve space for %s: %w", s.text(), err))
 		}
 		if ok {
 			a.claim.release(size)
@@ -129,7 +123,7 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 		switch {
 		case errors.Is(err, wim.ErrNoIntegrity):
 		case err != nil:
-			return nil, false, fmt.Errorf("%w file %s: %w", ErrInvalid, s.path, err)
+			return nil, false, fmt.Errorf("%w file %s: %w", ErrFile, s.text(), err)
 		default:
 			to = append(to, checker)
 		}
@@ -139,13 +133,13 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 		return a.l.replaced.step("copy")
 	}, to...)
 	if err != nil {
-		return nil, false, readError(ctx, fmt.Errorf("copy %s: %w", s.path, err))
+		return nil, false, readError(ctx, fmt.Errorf("copy %s: %w", s.text(), err))
 	}
 	if checker == nil {
 		return m, false, nil
 	}
 	if err := checker.Close(); err != nil {
-		return nil, false, fmt.Errorf("%w file %s: %w", ErrInvalid, s.path, err)
+		return nil, false, fmt.Errorf("%w file %s: %w", ErrFile, s.text(), err)
 	}
 	return m, true, nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -171,6 +172,10 @@ func readExported(t *tar.Reader) (*Content, error) {
 		return nil, fmt.Errorf("%w: it has %d files", ErrExport, len(f.Files))
 	}
 	f.Revision = max(f.Revision, 1)
+	f.Checked = nil
+	if !strings.Contains(f.Source, "://") { // a path of another host
+		f.Source, f.SourceInitrd = "", ""
+	}
 	return &f.Content, nil
 }
 

@@ -50,6 +50,10 @@ func TestExportImport(t *testing.T) {
 		t.Errorf("progress ended at %d of %d", last, total)
 	}
 	got.Updated = c.Updated
+	if got.Source != "" || c.Source == "" {
+		t.Errorf("the source was %q and is %q: it is a path of another host", c.Source, got.Source)
+	}
+	c.Source = ""
 	if fmt.Sprint(got) != fmt.Sprint(c) {
 		t.Errorf("imported\n%+v, exported\n%+v", got, c)
 	}

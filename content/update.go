@@ -13,8 +13,8 @@ import (
 // revision's objects go, except those that other contents or the new revision
 // use. Updating with the same files repairs damaged objects.
 //
-// What req leaves empty stays as it was: name, comment and distribution; the
-// kind cannot change. Version and index are taken from the new files when req
+// What req leaves empty stays as it was: name, comment, programs and
+// distribution; the kind cannot change. Version and index are taken from the new files when req
 // does not give them.
 //
 // Errors: those of Add, and ErrNotFound, ErrAmbiguous.
@@ -77,6 +77,12 @@ func (l *Library) update(ctx context.Context, c *Content, sources []source, req 
 	}
 	if req.Comment == "" {
 		c.Comment = old.Comment
+	}
+	if c.Language == "" {
+		c.Language = old.Language
+	}
+	if req.Programs == nil {
+		c.Programs = old.Programs
 	}
 	if req.Distribution == (Distribution{}) {
 		c.Distribution = old.Distribution

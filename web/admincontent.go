@@ -3,6 +3,8 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
@@ -19,6 +21,9 @@ type AddContent struct {
 	Comment      string               `json:"comment,omitempty"`
 	Index        int                  `json:"index,omitempty"`
 	Arch         string               `json:"arch,omitempty"`
+	Language     string               `json:"language,omitempty"`
+	Source       string               `json:"source,omitempty"`   // where it is from, when that is not Path
+	Programs     []content.Program    `json:"programs,omitempty"` // of a package
 	Distribution content.Distribution `json:"distribution"`
 
 	// SHA256 is what a file behind a URL must have; "" takes what comes.
@@ -30,13 +35,22 @@ type AddContent struct {
 
 // SetContent asks for changes; null leaves a setting as it is.
 type SetContent struct {
-	Name          *string `json:"name,omitempty"`
-	Version       *string `json:"version,omitempty"`
-	Comment       *string `json:"comment,omitempty"`
-	Index         *int    `json:"index,omitempty"`
-	Multicast     *bool   `json:"multicast,omitempty"`
-	Encrypt       *bool   `json:"encrypt,omitempty"`
-	MulticastOnly *bool   `json:"multicast_only,omitempty"`
+	Name     *string `json:"name,omitempty"`
+	Version  *string `json:"version,omitempty"`
+	Comment  *string `json:"comment,omitempty"`
+	Source   *string `json:"source,omitempty"`
+	Language *string `json:"language,omitempty"`
+	Arch     *string `json:"arch,omitempty"`
+	Index    *int    `json:"index,omitempty"`
+	// Programs replace programs of the same name or are added to the others;
+	// those of RemovePrograms go.
+	Programs       []content.Program `json:"programs,omitempty"`
+	RemovePrograms []string          `json:"remove_programs,omitempty"`
+
+	Priority      *content.Priority `json:"priority,omitempty"`
+	Multicast     *bool             `json:"multicast,omitempty"`
+	Encrypt       *bool             `json:"encrypt,omitempty"`
+	MulticastOnly *bool             `json:"multicast_only,omitempty"`
 }
 
 func (s *Server) listContents(w http.ResponseWriter, _ *http.Request) error {
@@ -78,8 +92,21 @@ func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	set := content.SetRequest{Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index}
+	set := content.SetRequest{
+		Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index,
+		Source: req.Source, Language: req.Language, Arch: req.Arch,
+	}
+	if len(req.Programs)+len(req.RemovePrograms) > 0 {
+		programs, err := changePrograms(ct, req.Programs, req.RemovePrograms)
+		if err != nil {
+			return err
+		}
+		set.Programs = &programs
+	}
 	d := ct.Distribution
+	if req.Priority != nil {
+		d.Priority = *req.Priority
+	}
 	for _, f := range []struct{ from, to *bool }{
 		{req.Multicast, &d.Multicast}, {req.Encrypt, &d.Encrypt}, {req.MulticastOnly, &d.MulticastOnly},
 	} {
@@ -95,6 +122,29 @@ func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, ct)
 	return nil
+}
+
+// changePrograms makes the new list of a content's programs.
+func changePrograms(ct *content.Content, set []content.Program, remove []string) ([]content.Program, error) {
+	list := ct.Programs
+	find := func(name string) int {
+		return slices.IndexFunc(list, func(p content.Program) bool { return strings.EqualFold(p.Name, name) })
+	}
+	for _, name := range remove {
+		i := find(name)
+		if i < 0 {
+			return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint content show "+ct.ID+" lists them", "content %s has no program %q", ct.ID, name)
+		}
+		list = slices.Delete(list, i, i+1)
+	}
+	for _, p := range set {
+		if i := find(p.Name); i >= 0 {
+			list[i] = p
+		} else {
+			list = append(list, p)
+		}
+	}
+	return list, nil
 }
 
 func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {

@@ -58,6 +58,9 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 		}
 		return nil, err
 	}
+	if req.Source == "" {
+		req.Source = fetch.WithoutPassword(req.Path)
+	}
 	req.Path = res.Path
 	return func(kept bool) {
 		if !kept {
@@ -69,15 +72,24 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 
 // add makes or replaces a content out of a request; id is "" for a new one.
 func (s *Server) add(ctx context.Context, id string, req AddContent, progress func(done, total int64)) (*content.Content, error) {
+	request := func() content.AddRequest {
+		return content.AddRequest{
+			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
+			Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
+			Source: req.Source, Language: req.Language, Programs: req.Programs,
+			Distribution: req.Distribution, Progress: progress,
+		}
+	}
+	if id == "" {
+		if add := request(); add.Check() != nil {
+			return nil, contentProblem(add.Check()) // before something large is fetched for it
+		}
+	}
 	done, err := s.source(ctx, &req, progress)
 	if err != nil {
 		return nil, err
 	}
-	add := content.AddRequest{
-		Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
-		Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
-		Distribution: req.Distribution, Progress: progress,
-	}
+	add := request()
 	var ct *content.Content
 	if id == "" {
 		ct, err = s.library.Add(ctx, add)
@@ -85,7 +97,7 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 		ct, err = s.library.Update(ctx, id, add)
 	}
 	// A file that is wrong is wrong tomorrow; one that found no room is not.
-	done(err != nil && !errors.Is(err, content.ErrInvalid) && !errors.Is(err, content.ErrExists))
+	done(err != nil && !errors.Is(err, content.ErrFile) && !errors.Is(err, content.ErrExists))
 	return ct, contentProblem(err)
 }
 
@@ -230,7 +242,7 @@ func (s *Server) importContent(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, err := os.Open(req.Path)
 	if err != nil {
-		return problem(http.StatusBadRequest, "", "", "import: %v", err)
+		return fileProblem(fmt.Errorf("import: %w", err))
 	}
 	defer f.Close()
 	stream(w, func(progress func(done, total int64)) (any, error) {
@@ -258,7 +270,7 @@ func (s *Server) importBody(w http.ResponseWriter, r *http.Request) error {
 
 func importProblem(err error) error {
 	if errors.Is(err, content.ErrExport) {
-		return problem(http.StatusBadRequest, "", "", "%v", err)
+		return problem(http.StatusUnprocessableEntity, "", "", "%v", err)
 	}
 	return contentProblem(err)
 }

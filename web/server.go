@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -247,6 +248,8 @@ func contentProblem(err error) error {
 		return nil
 	case errors.Is(err, content.ErrNotFound):
 		return problem(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
+	case errors.Is(err, content.ErrFile):
+		return fileProblem(err)
 	case errors.Is(err, content.ErrAmbiguous), errors.Is(err, content.ErrInvalid):
 		return problem(http.StatusBadRequest, "", "", "%v", err)
 	case errors.Is(err, content.ErrExists):
@@ -257,4 +260,13 @@ func contentProblem(err error) error {
 		return errClosing
 	}
 	return err
+}
+
+// fileProblem is what is wrong with a file on this host that a request names:
+// the request itself is right.
+func fileProblem(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
+	}
+	return problem(http.StatusUnprocessableEntity, "", "", "%v", err)
 }

@@ -21,6 +21,7 @@ func newContentAdd(o *options) *cobra.Command {
 	var req web.AddContent
 	var rate config.Rate
 	var kernel string
+	var programs programFlags
 	c := o.addJSON(&cobra.Command{
 		Use:   "add KIND [PATH]",
 		Short: "Add a content to the library",
@@ -28,34 +29,48 @@ func newContentAdd(o *options) *cobra.Command {
 be removed afterwards. On an error nothing is left behind.
 
 KIND        PATH
-os-image        a WIM, or the URL of one
-boot-image      a WIM, or a Linux kernel with its initramfs, as castpoint bootenv build makes them
-os-upgrade      the folder of Windows setup media
-driver-package  a folder of drivers
-package         any folder
+os-image        a WIM, or the ISO image of Windows setup media
+boot-image      a WIM, or the ISO image of Windows setup media, whose boot files are
+                taken too, or a Linux kernel with its initramfs, as castpoint bootenv
+                build makes them
+os-upgrade      the folder or the ISO image of Windows setup media
+driver-package  a folder of drivers, or an ISO image of one
+package         any folder or ISO image, with the programs to run in it
 
+PATH may be the URL of a file. ISO images are read as they are, not mounted.
 A URL is fetched first, into the data folder; interrupted, the same command goes on
 from where it was.`,
 		Example: `  castpoint content add os-image install.wim --multicast
   castpoint content add os-image https://images.example.net/install.wim --sha256 HASH --fetch-rate 200mbit
   castpoint content add boot-image --kernel vmlinuz --initrd initrd --arch amd64 --name linux
+  castpoint content add os-upgrade windows.iso --index 6
+  castpoint content add package 7zip/ --name 7-Zip --program 'install=7z2409-x64.exe /S'
   castpoint content add driver-package drivers/latitude --name "Latitude 5450" --version A07`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req.Kind = content.Kind(args[0])
+			if err := knownKind(req.Kind); err != nil {
+				return err
+			}
+			if err := knownArch(req.Arch); err != nil {
+				return err
+			}
 			path := kernel
 			switch {
 			case len(args) == 2 && kernel != "":
-				return command.Usage("say either FILE or --kernel")
+				return command.Usage("say either PATH or --kernel")
 			case len(args) == 2:
 				path = args[1]
 			case kernel == "":
-				return command.Usage("say which file to add: castpoint content add %s FILE", args[0])
+				return command.Usage("say what to add: castpoint content add %s PATH", args[0])
 			}
 			if req.Kind == content.KindOSImage && (kernel != "" || req.Initrd != "") {
 				return command.Usage("--kernel and --initrd are for boot images")
 			}
 			var err error
+			if req.Programs, err = programs.programs(nil); err != nil {
+				return err
+			}
 			if req.Path, err = sourcePath(path); err != nil {
 				return err
 			}
@@ -93,9 +108,12 @@ from where it was.`,
 	f.StringVar(&req.Name, "name", "", "`NAME` for people (default: from the image)")
 	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
 	f.StringVar(&req.Comment, "comment", "", "`TEXT` for people")
+	f.StringVar(&req.Language, "language", "", "`TAGS` of its languages, as in de-DE (default: from the image)")
+	f.StringVar(&req.Source, "source", "", "`PATH` or URL that repairs read from (default: what is added)")
 	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
 	fetchFlags(f, &req, &rate)
+	programs.add(f)
 	distributionFlags(f, &req.Distribution)
 	return c
 }

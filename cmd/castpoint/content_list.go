@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,9 +34,9 @@ func newContentList(o *options) *cobra.Command {
 				_, err := fmt.Fprintln(out, "the library is empty: add an image with castpoint content add")
 				return err
 			}
-			rows := [][]string{{"ID", "KIND", "NAME", "VERSION", "ARCH", "SIZE", "MULTICAST"}}
+			rows := [][]string{{"ID", "KIND", "NAME", "VERSION", "ARCH", "SIZE", "MULTICAST", "VALIDATED"}}
 			for _, c := range list {
-				rows = append(rows, []string{c.ID, string(c.Kind), c.Name, orDash(c.Version), orDash(c.Arch), agent.Size(contentSize(&c)), travels(c.Distribution)})
+				rows = append(rows, []string{c.ID, string(c.Kind), c.Name, orDash(c.Version), orDash(c.Arch), agent.Size(contentSize(&c)), travels(c.Distribution), checkedShort(c.Checked)})
 			}
 			return table(out, rows)
 		},
@@ -59,4 +60,15 @@ func travels(d content.Distribution) string {
 		return "yes"
 	}
 	return "no"
+}
+
+// checkedShort is when a content was last validated, or that it is damaged.
+func checkedShort(c *content.Checked) string {
+	switch {
+	case c == nil:
+		return "-"
+	case c.Problem != "":
+		return "DAMAGED"
+	}
+	return c.Time.Local().Format(time.DateOnly)
 }

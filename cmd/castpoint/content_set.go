@@ -6,28 +6,23 @@ import (
 	"net/url"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"castpoint/agent/command"
 	"castpoint/content"
 	"castpoint/web"
 )
 
-// distributionFlags are the settings that say how a content may travel.
-func distributionFlags(f *pflag.FlagSet, d *content.Distribution) {
-	f.BoolVar(&d.Multicast, "multicast", false, "it may be sent in multicast sessions")
-	f.BoolVar(&d.Encrypt, "encrypt", true, "it must never be sent in the clear (no session is, so far)")
-	f.BoolVar(&d.MulticastOnly, "multicast-only", false, "never send it by unicast, not even what multicast did not bring")
-}
-
 func newContentSet(o *options) *cobra.Command {
-	var name, vers, comment string
+	var name, vers, comment, source, language, arch string
 	var index int
 	var d content.Distribution
+	var programs programFlags
+	var remove []string
 	c := o.addJSON(&cobra.Command{
 		Use: "set ID", Short: "Change settings of a content",
 		Example: `  castpoint content set win11 --multicast
-  castpoint content set win11 --name "Windows 11 lab" --multicast-only=false`,
+  castpoint content set win11 --name "Windows 11 lab" --multicast-only=false
+  castpoint content set 7zip --program 'install=7z2409-x64.exe /S' --program-reboot install=3010`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var req web.SetContent
@@ -40,6 +35,11 @@ func newContentSet(o *options) *cobra.Command {
 				{"name", func() { req.Name = &name }},
 				{"version", func() { req.Version = &vers }},
 				{"comment", func() { req.Comment = &comment }},
+				{"source", func() { req.Source = &source }},
+				{"language", func() { req.Language = &language }},
+				{"arch", func() { req.Arch = &arch }},
+				{"priority", func() { req.Priority = &d.Priority }},
+				{"remove-program", func() { req.RemovePrograms = remove }},
 				{"index", func() { req.Index = &index }},
 				{"multicast", func() { req.Multicast = &d.Multicast }},
 				{"encrypt", func() { req.Encrypt = &d.Encrypt }},
@@ -50,8 +50,11 @@ func newContentSet(o *options) *cobra.Command {
 					changed = true
 				}
 			}
-			if !changed {
+			if !changed && !programs.changed() {
 				return command.Usage("say what to change; castpoint content set --help lists the settings")
+			}
+			if err := knownArch(arch); err != nil {
+				return err
 			}
 			client, done, err := o.admin(cmd.Context())
 			if err != nil {
@@ -59,6 +62,15 @@ func newContentSet(o *options) *cobra.Command {
 			}
 			defer done()
 			var ct content.Content
+			if programs.changed() {
+				if err := client.Call(cmd.Context(), http.MethodGet, "/contents/"+url.PathEscape(args[0]), nil, &ct); err != nil {
+					return err
+				}
+				if req.Programs, err = programs.programs(ct.Programs); err != nil {
+					return err
+				}
+				ct = content.Content{}
+			}
 			if err := client.Call(cmd.Context(), http.MethodPatch, "/contents/"+url.PathEscape(args[0]), req, &ct); err != nil {
 				return err
 			}
@@ -73,7 +85,12 @@ func newContentSet(o *options) *cobra.Command {
 	f.StringVar(&name, "name", "", "`NAME` for people")
 	f.StringVar(&vers, "version", "", "`VERSION`")
 	f.StringVar(&comment, "comment", "", "`TEXT` for people")
+	f.StringVar(&source, "source", "", "`PATH` or URL that repairs read from")
+	f.StringVar(&language, "language", "", "`TAGS` of its languages, as in de-DE")
+	f.StringVar(&arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm")
 	f.IntVar(&index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
+	programs.add(f)
+	f.StringArrayVar(&remove, "remove-program", nil, "`NAME` of a program to take away; may be repeated")
 	distributionFlags(f, &d)
 	return c
 }

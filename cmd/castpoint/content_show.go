@@ -33,9 +33,17 @@ func newContentShow(o *options) *cobra.Command {
 			}
 			rows := [][]string{
 				{"id", c.ID}, {"kind", string(c.Kind)}, {"name", c.Name}, {"version", orDash(c.Version)},
-				{"comment", orDash(c.Comment)}, {"arch", orDash(c.Arch)}, {"multicast", travels(c.Distribution)},
-				{"encrypted", yesNo(c.Distribution.Encrypt)}, {"added", c.Created.Local().Format(time.DateTime)},
+				{"comment", orDash(c.Comment)}, {"source", orDash(c.Source)}, {"language", orDash(c.Language)}, {"arch", orDash(c.Arch)},
+				{"multicast", travels(c.Distribution)}, {"encrypted", yesNo(c.Distribution.Encrypt)}, {"priority", priorityOf(c.Distribution)},
+				{"added", c.Created.Local().Format(time.DateTime)},
 				{"changed", fmt.Sprintf("%s (revision %d)", c.Updated.Local().Format(time.DateTime), c.Revision)},
+				{"validated", checkedText(c.Checked, time.DateTime)},
+			}
+			if c.SourceInitrd != "" {
+				rows = append(rows, []string{"source initrd", c.SourceInitrd})
+			}
+			for _, p := range c.Programs {
+				rows = append(rows, []string{"program " + p.Name, programText(p)})
 			}
 			if c.Index > 0 {
 				rows = append(rows, []string{"index", strconv.Itoa(c.Index)})
@@ -49,6 +57,17 @@ func newContentShow(o *options) *cobra.Command {
 			return table(out, rows)
 		},
 	})
+}
+
+// checkedText is the result of the last validation.
+func checkedText(c *content.Checked, layout string) string {
+	switch {
+	case c == nil:
+		return "-"
+	case c.Problem != "":
+		return "DAMAGED, " + c.Time.Local().Format(layout) + ": " + c.Problem
+	}
+	return "good, " + c.Time.Local().Format(layout)
 }
 
 func yesNo(b bool) string {

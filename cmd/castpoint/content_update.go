@@ -23,13 +23,16 @@ func newContentUpdate(o *options) *cobra.Command {
 		Long: `Update replaces the files of a content by a new revision. Everybody gets the old one
 until the new one is complete; what is being sent is sent to its end.
 
-Name, comment and distribution stay as they are. Version and index are those of the
+Name, comment, programs and distribution stay as they are. Version and index are those of the
 new files unless they are given.`,
 		Example: `  castpoint content update win11 install-2026-10.wim
   castpoint content update win11 https://images.example.net/install.wim --sha256 HASH
   castpoint content update linux --kernel vmlinuz --initrd initrd`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := knownArch(req.Arch); err != nil {
+				return err
+			}
 			path := kernel
 			switch {
 			case len(args) == 2 && kernel != "":
@@ -67,6 +70,8 @@ new files unless they are given.`,
 	f.StringVar(&req.Name, "name", "", "new `NAME` for people")
 	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
 	f.StringVar(&req.Comment, "comment", "", "new `TEXT` for people")
+	f.StringVar(&req.Language, "language", "", "`TAGS` of its languages (default: from the image)")
+	f.StringVar(&req.Source, "source", "", "`PATH` or URL that repairs read from (default: what is added)")
 	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
 	fetchFlags(f, &req, &rate)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 
 	"castpoint/agent"
 	"castpoint/content"
@@ -27,7 +28,9 @@ func notFound(err error) error { return &missing{err} }
 // what only the server side knows.
 func exitCode(err error) int {
 	switch {
-	case errors.Is(err, content.ErrNotFound):
+	case errors.Is(err, agent.ErrUsage):
+		return agent.ExitUsage
+	case errors.Is(err, content.ErrNotFound), errors.Is(err, fs.ErrNotExist):
 		return agent.ExitNotFound
 	case errors.Is(err, content.ErrLocked), errors.Is(err, content.ErrExists):
 		return agent.ExitRefused

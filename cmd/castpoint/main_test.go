@@ -127,13 +127,21 @@ func TestExitCodes(t *testing.T) {
 		{"content show", 2, "accepts 1 arg"},
 		{"content list extra", 2, ""},
 		{"content set x", 2, "say what to change"},
-		{"content add os-image", 2, "say which file"},
-		{"content add os-image a --kernel b", 2, "either FILE or --kernel"},
+		{"content add os-image", 2, "say what to add"},
+		{"content add os-image a --kernel b", 2, "either PATH or --kernel"},
 		{"content add os-image a --initrd b", 2, "for boot images"},
-		{"content add cheese " + image, 1, `kind "cheese"`},
-		{"content add os-image /none/x.wim", 1, "/none/x.wim"},
+		{"content add cheese " + image, 2, `kind "cheese"`},
+		{"content add os-image /none/x.wim", 4, "/none/x.wim"},
 		{"content add os-image " + short, 1, "incomplete"},
 		{"content add os-image /bin/sh", 1, "not a WIM file"},
+		{"content add os-image x --arch mips", 2, `arch "mips"`},
+		{"content add os-image x --priority urgent", 2, "high"},
+		{"content add package x --program setup.exe", 2, "NAME=COMMAND"},
+		{"content add package x --program-success install=0", 2, "there is no program"},
+		{"content add package x --program install=x --program-success install=zero", 2, "zero"},
+		{"content add os-image " + image + " --program install=x", 2, "only a package"},
+		{"content add os-image " + image + " --index 9", 2, "index 9"},
+		{"content set nothing --arch mips", 2, `arch "mips"`},
 		{"content show nothing", 4, `content "nothing": not found; castpoint content list`},
 		{"content remove nothing", 4, "not found"},
 		{"content set nothing --name x", 4, "not found"},
@@ -146,7 +154,7 @@ func TestExitCodes(t *testing.T) {
 		{"session show 12345678", 4, "castpoint session list"},
 		{"session start x --rate fast", 2, "900mbit"},
 		{"wim info " + short, 1, "bytes"},
-		{"wim info /none", 1, "/none"},
+		{"wim info /none", 4, "/none"},
 		{"wim verify " + image, 0, ""},
 		{"receive", 2, "--out"},
 		{"bootenv build", 2, "--out"},
@@ -190,7 +198,7 @@ func TestContentWithoutAServer(t *testing.T) {
 	if code, _, errs := castpoint(t, "content", "add", "os-image", image, "--data", data); code != agent.ExitRefused {
 		t.Errorf("the same again: %d %s", code, errs)
 	}
-	if out := succeeds(t, "content", "list", "--data", data); !regexp.MustCompile(`(?m)^ID +KIND .*\ntest-image +os-image +Test Image .* yes$`).MatchString(out) {
+	if out := succeeds(t, "content", "list", "--data", data); !regexp.MustCompile(`(?m)^ID +KIND .*\ntest-image +os-image +Test Image .* yes +-$`).MatchString(out) {
 		t.Error(out)
 	}
 	succeeds(t, "content", "set", "test-image", "--comment", "for the lab", "--multicast=false", "--data", data)

@@ -79,10 +79,10 @@ func TestContentFoldersUpdateAndGC(t *testing.T) {
 		"content add package " + folder + " --sha256 00":            agent.ExitUsage,
 		"content export nothing " + filepath.Join(t.TempDir(), "x"): agent.ExitNotFound,
 		"content export " + ct.ID + " - --json":                     agent.ExitUsage,
-		"content import /none.tar":                                  agent.ExitFailed,
+		"content import /none.tar":                                  agent.ExitNotFound,
 		"content import " + filepath.Join(folder, "driver.inf"):     agent.ExitFailed,
 		"content add os-image http://127.0.0.1:1/x.wim":             agent.ExitFailed,
-		"content add os-image https://127.0.0.1:1/":                 agent.ExitFailed,
+		"content add os-image https://127.0.0.1:1/":                 agent.ExitUsage,
 	} {
 		if code, _, errs := castpoint(t, append(strings.Fields(args), "--data", data)...); code != want || strings.Count(errs, "\n") > 2 {
 			t.Errorf("castpoint %s: exit code %d, %q; want %d", args, code, errs, want)

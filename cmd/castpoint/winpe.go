@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
 	"castpoint/content"
+	"castpoint/content/iso"
 	"castpoint/content/wim"
 	"castpoint/internal/config"
 )
@@ -106,13 +108,20 @@ func describeBootImage(path string, index int, folders []string) (*bootImage, er
 	}
 	defer f.Close()
 	var o winpe.Options
+	r, size, media, err := bootWIM(f, size, path)
+	if err != nil {
+		return nil, err
+	}
+	if media != nil {
+		o.Extra = append(o.Extra, media)
+	}
 	for _, dir := range folders {
 		if _, err := os.ReadDir(dir); err != nil {
 			return nil, err
 		}
 		o.Extra = append(o.Extra, winpe.FoldCase(os.DirFS(dir)))
 	}
-	img, err := winpe.Open(f, size, index, o)
+	img, err := winpe.Open(r, size, index, o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -176,8 +185,9 @@ func newWIMBoot(o *options) *cobra.Command {
 	c := o.addJSON(&cobra.Command{
 		Use: "boot FILE", Short: "Say what machines can boot a WinPE image, and what is missing",
 		Long: `Boot lists the boot files in a WinPE image (boot managers, boot.sdi, fonts), who signed
-them, and for each one that is missing what does not work without it. With --files it
-looks into folders too, as castpoint serve --winpe-files does.`,
+them, and for each one that is missing what does not work without it. FILE is a WIM or
+the ISO image of Windows installation media. With --files it looks into folders too, as
+castpoint serve --winpe-files does.`,
 		Example: `  castpoint wim boot boot.wim
   castpoint wim boot boot.wim --files /media/windows`,
 		Args: cobra.ExactArgs(1),
@@ -214,10 +224,31 @@ func lookAtBootImage(path string, index int, arch *string) *bootImage {
 		return nil
 	}
 	defer f.Close()
-	if info, err := wim.Describe(f, size); err == nil && *arch == "" {
+	r, size, _, err := bootWIM(f, size, path)
+	if err != nil {
+		return nil
+	}
+	if info, err := wim.Describe(r, size); err == nil && *arch == "" {
 		if i, ok := info.Image(b.Index); ok && i.Arch == "" {
 			*arch = b.Arch
 		}
 	}
 	return b
+}
+
+// bootWIM is the WIM of a boot image: the file itself, or the one inside the ISO
+// image of installation media, whose other files are then given too.
+func bootWIM(f *os.File, size int64, path string) (io.ReaderAt, int64, fs.FS, error) {
+	if !iso.Sniff(f) {
+		return f, size, nil, nil
+	}
+	img, err := iso.Open(f, size)
+	if err != nil {
+		return nil, 0, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	boot, ok := img.Find("sources/boot.wim")
+	if !ok {
+		return nil, 0, nil, fmt.Errorf("%s: the ISO image has no sources/boot.wim: it is not of Windows installation media", path)
+	}
+	return boot.Open(f), boot.Size, img.FS(f), nil
 }

@@ -99,6 +99,17 @@ func Name(rawURL string) string {
 	return name
 }
 
+// WithoutPassword is the URL without the password that it may have, fit to be
+// kept and shown.
+func WithoutPassword(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.User == nil {
+		return rawURL
+	}
+	u.User = url.User(u.User.Username())
+	return u.String()
+}
+
 // state is kept beside an unfinished file: without it the file is not trusted.
 type state struct {
 	URL       string `json:"url"`

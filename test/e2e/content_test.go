@@ -48,7 +48,7 @@ func TestContentAddRefusesBadInput(t *testing.T) {
 		{"not a WIM", text, 1, []string{text, "WIM"}},
 		{"truncated", cut, 1, []string{cut}},
 		{"corrupt", broken, 1, []string{broken}},
-		{"missing", missing, 1, []string{missing}},
+		{"missing", missing, 4, []string{missing}},
 		{"folder", dir, 1, []string{dir}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

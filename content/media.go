@@ -1,0 +1,188 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"castpoint/content/iso"
+)
+
+// source is one file to be added, as it was when it was inspected: a file of this
+// host, or one inside an ISO image.
+type source struct {
+	role Role
+	name string // within the content
+	path string // of the file, or of the ISO image
+	info os.FileInfo
+	size int64     // bytes
+	from *iso.File // within the image; nil for the file itself
+	wim  bool      // check its integrity table while it is copied
+}
+
+// at is the source's bytes in the opened file.
+func (s *source) at(f *os.File) io.ReaderAt {
+	if s.from == nil {
+		return f
+	}
+	return s.from.Open(f)
+}
+
+// text names the source for people.
+func (s *source) text() string {
+	if s.from == nil {
+		return s.path
+	}
+	return s.path + ": " + s.from.Path
+}
+
+// open opens a source that has been inspected a moment ago.
+func (s *source) open() (*os.File, error) {
+	f, _, err := openSource(s.path)
+	return f, err
+}
+
+// fileSource makes a source of a file that is open.
+func fileSource(role Role, path string, info os.FileInfo) source {
+	return source{role: role, name: filepath.Base(path), path: path, info: info, size: info.Size()}
+}
+
+// openISO lists the files of an ISO image. ok is false when path is no such
+// image, or cannot be opened, which whoever expects something else will find out.
+func openISO(path string) (_ *iso.Image, _ os.FileInfo, ok bool, _ error) {
+	f, info, err := openSource(path)
+	if err != nil {
+		return nil, nil, false, nil
+	}
+	defer f.Close()
+	if !iso.Sniff(f) {
+		return nil, nil, false, nil
+	}
+	img, err := iso.Open(f, info.Size())
+	if errors.Is(err, iso.ErrNotISO) {
+		return nil, nil, false, nil
+	}
+	if err != nil {
+		return nil, nil, true, fmt.Errorf("%w file %s: %w", ErrFile, path, err)
+	}
+	return img, info, true, nil
+}
+
+// listISO lists the files of an ISO image as those of a folder.
+func listISO(path string) (sources []source, ok bool, err error) {
+	img, info, ok, err := openISO(path)
+	if !ok || err != nil {
+		return nil, ok, err
+	}
+	for i := range img.Files {
+		f := &img.Files[i]
+		if f.Special != "" {
+			return nil, true, fmt.Errorf("%w file %s: %s is a %s, only files and folders can be added", ErrFile, path, f.Path, f.Special)
+		}
+		sources = append(sources, source{role: RoleFile, name: f.Path, path: path, info: info, size: f.Size, from: f})
+	}
+	return sources, true, nil
+}
+
+// listFolder lists the files of a folder in lexical order.
+func listFolder(ctx context.Context, dir string, kind Kind) (sources []source, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		if path == dir {
+			if !e.IsDir() {
+				return fmt.Errorf("%w path %s: a %s is added as a folder or an ISO image", ErrFile, path, kind)
+			}
+			return nil
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		if e.IsDir() {
+			return checkFolderName(rel)
+		}
+		if !e.Type().IsRegular() {
+			return fmt.Errorf("%w file %s: it is a %s, only files and folders can be added", ErrFile, path, typeName(e.Type()))
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		if len(sources) > maxFiles {
+			return nil // counted, and refused, by the caller
+		}
+		sources = append(sources, source{role: RoleFile, name: rel, path: path, info: info, size: info.Size()})
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		err = fmt.Errorf("%w folder: %w", ErrFile, err)
+	}
+	return sources, err
+}
+
+// Files of Windows installation media.
+var (
+	mediaInstall = []string{"sources/install.wim", "sources/install.esd", "sources/install.swm"}
+	mediaBoot    = []string{"sources/boot.wim"}
+)
+
+// imageSource finds the WIM of an OS image or boot image: the file itself, or
+// the one inside installation media. More are the boot files beside a boot
+// image, which its WIM need not have.
+func imageSource(path string, kind Kind) (s source, more []source, err error) {
+	img, info, ok, err := openISO(path)
+	if err != nil {
+		return s, nil, err
+	}
+	if !ok {
+		f, info, err := openSource(path)
+		if err != nil {
+			return s, nil, err
+		}
+		f.Close()
+		return fileSource(RoleImage, path, info), nil, nil
+	}
+	names := mediaInstall
+	if kind == KindBootImage {
+		names = mediaBoot
+	}
+	for _, name := range names {
+		f, ok := img.Find(name)
+		if !ok || f.Special != "" {
+			continue
+		}
+		s = source{role: RoleImage, name: baseOf(f.Path), path: path, info: info, size: f.Size, from: f}
+		if kind == KindBootImage {
+			more = bootFiles(img, path, info)
+		}
+		return s, more, nil
+	}
+	return s, nil, fmt.Errorf("%w file %s: the ISO image is not of Windows installation media: no %s in it", ErrFile, path, strings.Join(names, ", "))
+}
+
+// bootFiles are the boot managers, boot.sdi, fonts and policies of installation
+// media: everything in the folders boot and efi, and the boot managers at the top.
+func bootFiles(img *iso.Image, path string, info os.FileInfo) (sources []source) {
+	for i := range img.Files {
+		f := &img.Files[i]
+		top, _, deeper := strings.Cut(strings.ToLower(f.Path), "/")
+		wanted := deeper && (top == "boot" || top == "efi") || !deeper && strings.HasPrefix(top, "bootmgr")
+		if wanted && f.Special == "" {
+			sources = append(sources, source{role: RoleFile, name: f.Path, path: path, info: info, size: f.Size, from: f})
+		}
+	}
+	return sources
+}
+
+func baseOf(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
