@@ -10,42 +10,6 @@ import (
 	"testing"
 )
 
-// fuzzDecoder demands that a decoder ends, with ErrCorrupt or not, writes
-// nothing beyond its output, and gives the same again.
-func fuzzDecoder(f *testing.F, d chunkDecoder, limit uint32) {
-	f.Add([]byte{}, uint32(0))
-	f.Add(bytes.Repeat([]byte{0x11}, 400), uint32(1000))
-	f.Add(bytes.Repeat([]byte{0xff}, 400), uint32(1000))
-	f.Add(make([]byte, 400), uint32(40_000))
-	f.Fuzz(func(t *testing.T, src []byte, size uint32) {
-		if size == 0 || size > limit {
-			return
-		}
-		guarded := bytes.Repeat([]byte{0x5a}, int(size)+64)
-		dst := guarded[:size:size]
-		err := d.decode(dst, src)
-		if err != nil && !errors.Is(err, ErrCorrupt) {
-			t.Errorf("error of no kind: %v", err)
-		}
-		if !bytes.Equal(guarded[size:], bytes.Repeat([]byte{0x5a}, 64)) {
-			t.Error("wrote beyond the output")
-		}
-		again := make([]byte, size)
-		if (d.decode(again, src) == nil) != (err == nil) || err == nil && !bytes.Equal(again, dst) {
-			t.Error("the same input gives something else")
-		}
-	})
-}
-
-// FuzzXPRESS has chunks made by wimlib in its corpus.
-func FuzzXPRESS(f *testing.F) { fuzzDecoder(f, new(xpressDecoder), xpressMaxChunk) }
-
-// FuzzLZX has chunks made by wimlib in its corpus.
-func FuzzLZX(f *testing.F) { fuzzDecoder(f, newLZXDecoder(lzxMinChunk), lzxMinChunk) }
-
-// FuzzLZXLarge decodes with the largest window, whose block sizes are wider.
-func FuzzLZXLarge(f *testing.F) { fuzzDecoder(f, newLZXDecoder(lzxMaxChunk), 1<<17) }
-
 func kindOf(t *testing.T, err error, allowed ...error) {
 	t.Helper()
 	for _, a := range allowed {
@@ -93,9 +57,7 @@ func FuzzOpen(f *testing.F) {
 func (r *Reader) totalSize() int64 {
 	total := int64(0)
 	for _, i := range append(r.byHash, r.images...) {
-		if res, err := r.entry(i).resource(); err == nil {
-			total += int64(min(res.originalSize, maxResource))
-		}
+		total += r.entrySize(i)
 	}
 	return total
 }

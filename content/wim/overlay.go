@@ -83,7 +83,8 @@ type baseIntegrity struct {
 // file's size bytes for as long as the Base or a Composite of it is used. It
 // reads all metadata, and of files with an integrity table up to 10 MiB of data.
 //
-// Errors: those of Open and Reader.Image; ErrUnsupported for pipable files.
+// Errors: those of Open and Reader.Image; ErrUnsupported for pipable
+// files, LZMS and solid resources.
 func NewBase(r io.ReaderAt, size int64, index int) (*Base, error) {
 	wr, err := Open(r, size)
 	if err != nil {
@@ -92,6 +93,10 @@ func NewBase(r io.ReaderAt, size int64, index int) (*Base, error) {
 	switch {
 	case wr.info.Pipable:
 		return nil, unsupported("it is pipable, which boot managers and overlays cannot use", "--not-pipable")
+	case wr.info.Solid:
+		return nil, unsupported("its files are packed into solid resources, which boot managers cannot read", "")
+	case wr.info.Compression == CompressionLZMS:
+		return nil, unsupported("its files are compressed by LZMS, which boot managers cannot read", "")
 	case wr.info.Unfinished:
 		return nil, corrupt("a program is writing the file, or did not end writing it")
 	}
@@ -112,7 +117,7 @@ func NewBase(r io.ReaderAt, size int64, index int) (*Base, error) {
 	}
 	b.metadata = bytes.NewReader(b.tree.metadata)
 	b.links = b.tree.linkCounts()
-	text, err := readXMLText(r, wr.header)
+	text, err := readXMLText(r, wr.parts[0].header)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +126,7 @@ func NewBase(r io.ReaderAt, size int64, index int) (*Base, error) {
 		return nil, err
 	}
 	if wr.info.Integrity {
-		if b.integrity, err = newBaseIntegrity(r, size, wr.header); err != nil {
+		if b.integrity, err = newBaseIntegrity(r, size, wr.parts[0].header); err != nil {
 			return nil, err
 		}
 	}
@@ -205,12 +210,12 @@ func (b *Base) Overlay(o OverlayOptions) (*Composite, error) {
 
 	c := &Composite{}
 	c.pieces.size = headerSize // the header is known last
-	c.pieces.add(b.reader.r, headerSize, b.reader.size-headerSize)
+	c.pieces.add(b.reader.parts[0].r, headerSize, b.reader.parts[0].size-headerSize)
 	build := &overlayBuild{base: b, options: o, out: &c.pieces, header: bytes.Clone(b.raw[:])}
 	if err := build.run(); err != nil {
 		return nil, err
 	}
-	c.tail = c.pieces.size - b.reader.size
+	c.tail = c.pieces.size - b.reader.parts[0].size
 	c.pieces.list = slices.Insert(c.pieces.list, 0, piece{0, headerSize, bytes.NewReader(build.header), 0})
 	id := sha256.New()
 	id.Write(build.header)
@@ -443,7 +448,7 @@ func (o *overlayBuild) setHeader(metadata, table, xml resource) {
 func (o *overlayBuild) addIntegrity(end int64) error {
 	i := o.base.integrity
 	sums := i.sums.clone()
-	if err := sums.read(o.out, o.base.reader.size, end-o.base.reader.size); err != nil {
+	if err := sums.read(o.out, o.base.reader.parts[0].size, end-o.base.reader.parts[0].size); err != nil {
 		return err
 	}
 	own := sums.finish()
@@ -458,7 +463,7 @@ func (o *overlayBuild) addIntegrity(end int64) error {
 	head = binary.LittleEndian.AppendUint32(head, uint32(chunks))
 	head = binary.LittleEndian.AppendUint32(head, uint32(sums.chunkSize))
 	o.out.addBytes(head)
-	o.out.add(o.base.reader.r, i.table, i.keep*sha1.Size)
+	o.out.add(o.base.reader.parts[0].r, i.table, i.keep*sha1.Size)
 	o.out.addBytes(own)
 	copy(o.header[headerIntegrity:], appendResource(nil, resource{flags: resourceMetadata, offset: at, size: size, originalSize: uint64(size)}))
 	return nil

@@ -3,15 +3,11 @@ package wim
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
-	"sync"
-	"sync/atomic"
 )
 
 // Limits of what a Reader holds in memory.
@@ -24,71 +20,105 @@ const (
 	maxMetadata = 256 << 20
 )
 
-// Reader reads the images in a WIM file. Its methods may be called from several
-// goroutines.
+// Reader reads the images in a WIM file, or in the parts of a split one. Its
+// methods may be called from several goroutines.
 type Reader struct {
-	r      io.ReaderAt
-	size   int64
+	parts  []*part
 	info   *Info
-	header *header
-	codec  *codec
-	table  []byte  // the blob table as it is in the file
-	byHash []int32 // the entries that can be read, in order of hash
-	images []int32 // the entries of the images' metadata, in order of index
+	table  []byte       // the blob tables of the parts, as they are in the files
+	byHash []int32      // the entries that can be read, in order of hash
+	images []int32      // the entries of the images' metadata, in order of index
+	solids []*packed    // the solid resources
+	places []solidPlace // of each entry, where it lies in them; nil without any
+	cache  chunkCache   // of solid resources
+}
+
+// part is one file of a WIM.
+type part struct {
+	r       io.ReaderAt
+	size    int64
+	header  *header
+	codec   *codec
+	entries int32 // in Reader.table, the number of the first behind those of this part
 }
 
 // Open reads the tables of a WIM file. r must give the file's size bytes for as
 // long as the Reader is used.
 //
-// Errors: those of Describe; ErrUnsupported for LZMS compression, solid
-// resources and parts of split WIMs.
+// Errors: those of Describe; ErrUnsupported for solid resources with chunks too
+// large for memory, and for one part of a split WIM, which OpenSet reads.
 func Open(r io.ReaderAt, size int64) (*Reader, error) {
 	info, err := Describe(r, size)
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHeader(r, size)
+	if info.Split() {
+		return nil, fmt.Errorf("%w: it is part %d of the %d parts of a split WIM, and all are needed", ErrUnsupported, info.Part, info.Parts)
+	}
+	return open(info, []Part{{R: r, Size: size}})
+}
+
+// open reads the tables of all parts, which are in order.
+func open(info *Info, parts []Part) (*Reader, error) {
+	wr := &Reader{info: info}
+	for _, p := range parts {
+		if err := wr.openPart(p); err != nil {
+			return nil, p.name(err)
+		}
+	}
+	for i, p := range wr.parts {
+		from := int32(0)
+		if i > 0 {
+			from = wr.parts[i-1].entries
+		}
+		if err := wr.readSolids(p, from, p.entries); err != nil {
+			return nil, parts[i].name(err)
+		}
+	}
+	if err := wr.index(); err != nil {
+		return nil, err
+	}
+	return wr, wr.checkOverlap()
+}
+
+// openPart reads the header and the blob table of a part.
+func (r *Reader) openPart(file Part) error {
+	h, err := readHeader(file.R, file.Size)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	switch {
-	case info.Split():
-		return nil, fmt.Errorf("%w: it is part %d of the %d parts of a split WIM; join them first: wimlib-imagex join NEW.wim FIRST.swm SECOND.swm",
-			ErrUnsupported, info.Part, info.Parts)
-	case info.Solid:
-		return nil, unsupported("its files are packed into solid resources", "")
-	case h.blobTable.compressed():
-		return nil, unsupported("its blob table is compressed", "")
+	p := &part{r: file.R, size: file.Size, header: h}
+	if h.blobTable.compressed() {
+		return unsupported("its blob table is compressed", "")
 	}
-	wr := &Reader{r: r, size: size, info: info, header: h}
-	if wr.codec, err = newCodec(h); err != nil {
-		return nil, err
+	if p.codec, err = newCodec(h.compression(), h.chunkSize); err != nil {
+		return fmt.Errorf("header: %w", err)
 	}
-	if err := wr.readBlobTable(); err != nil {
-		return nil, err
+	p.codec.pipable = h.pipable
+	have := int64(len(r.table))
+	if n := (have + h.blobTable.size) / blobEntrySize; n > maxBlobEntries {
+		return corrupt("%s: %d entries, at most %d are sensible", tableBlobs, n, maxBlobEntries)
 	}
-	return wr, nil
+	r.table = append(r.table, make([]byte, h.blobTable.size)...)
+	if err := readFull(p.r, r.table[have:], h.blobTable.offset, tableBlobs); err != nil {
+		return err
+	}
+	p.entries = int32(len(r.table) / blobEntrySize)
+	r.parts = append(r.parts, p)
+	return nil
 }
 
 // Info describes the file.
 func (r *Reader) Info() *Info { return r.info }
 
-// readBlobTable makes the index. Describe has checked the positions.
-func (r *Reader) readBlobTable() error {
-	n := r.header.blobTable.size / blobEntrySize
-	if n > maxBlobEntries {
-		return corrupt("%s: %d entries, at most %d are sensible", tableBlobs, n, maxBlobEntries)
-	}
-	r.table = make([]byte, n*blobEntrySize)
-	if err := readFull(r.r, r.table, r.header.blobTable.offset, tableBlobs); err != nil {
-		return err
-	}
-	r.byHash = make([]int32, 0, n)
-	for i := range int32(n) {
-		e := r.entry(i)
-		if e.unusable(r.header.part) {
+// index makes the index of the blob table. Describe has checked the positions.
+func (r *Reader) index() error {
+	r.byHash = make([]int32, 0, len(r.table)/blobEntrySize)
+	for i := range int32(len(r.table) / blobEntrySize) {
+		if r.unusable(i) {
 			continue
 		}
+		e := r.entry(i)
 		if e.flags()&resourceMetadata == 0 {
 			r.byHash = append(r.byHash, i)
 			continue
@@ -110,6 +140,60 @@ func (r *Reader) readBlobTable() error {
 		return corrupt("%s: metadata of %d images, the header says %d", tableBlobs, len(r.images), len(r.info.Images))
 	}
 	return nil
+}
+
+// checkOverlap refuses blobs that share bytes. A small file could else stand
+// for contents without end.
+func (r *Reader) checkOverlap() error {
+	type span struct {
+		part       uint16
+		solid      int32
+		start, end int64
+	}
+	spans := make([]span, 0, len(r.byHash)+len(r.images)+len(r.solids))
+	for _, list := range [][]int32{r.byHash, r.images} {
+		for _, i := range list {
+			res, err := r.entry(i).resource()
+			if err != nil {
+				return corrupt("%s: entry %d: %v", tableBlobs, i, err)
+			}
+			s := span{part: r.partOf(i).header.part, solid: -1, start: res.offset, end: res.end()}
+			if in, ok := r.solidPlace(i); ok {
+				s.solid, s.start, s.end = in.resource, in.offset, in.offset+res.size
+			}
+			if s.start < s.end {
+				spans = append(spans, s)
+			}
+		}
+	}
+	// The solid resources themselves must not share bytes either.
+	for _, s := range r.solids {
+		spans = append(spans, span{part: s.part, solid: -1, start: s.res.offset, end: s.res.end()})
+	}
+	slices.SortFunc(spans, func(a, b span) int {
+		return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.solid, b.solid), cmp.Compare(a.start, b.start))
+	})
+	for i := 1; i < len(spans); i++ {
+		a, b := spans[i-1], spans[i]
+		if a.part == b.part && a.solid == b.solid && b.start < a.end {
+			return corrupt("%s: two resources overlap: one is at %d to %d, another begins at %d", tableBlobs, a.start, a.end-1, b.start)
+		}
+	}
+	return nil
+}
+
+// partOf is the part that holds an entry.
+func (r *Reader) partOf(i int32) *part {
+	k, _ := slices.BinarySearchFunc(r.parts, i+1, func(p *part, i int32) int { return cmp.Compare(p.entries, i) })
+	return r.parts[k]
+}
+
+// solidPlace says where an entry's blob lies in a solid resource.
+func (r *Reader) solidPlace(i int32) (solidPlace, bool) {
+	if r.places == nil || r.places[i].resource < 0 {
+		return solidPlace{}, false
+	}
+	return r.places[i], true
 }
 
 // tableEntry is one entry of the blob table as it is in the file.
@@ -138,9 +222,14 @@ func (e tableEntry) resource() (resource, error) {
 	}.decode()
 }
 
-// unusable says that the entry names no blob of this file.
-func (e tableEntry) unusable(part uint16) bool {
-	return e.flags()&resourceFree != 0 || e.part() != part || bytes.Equal(e.hash(), make([]byte, len(Hash{})))
+// unusable says that an entry names no blob of its file.
+func (r *Reader) unusable(i int32) bool {
+	e := r.entry(i)
+	if e.flags()&resourceFree != 0 || e.part() != r.partOf(i).header.part || Hash(e.hash()) == (Hash{}) {
+		return true
+	}
+	_, packed := r.solidPlace(i)
+	return e.flags()&resourceSolid != 0 && !packed // a solid resource itself
 }
 
 // find returns the number of the entry with the given hash.
@@ -159,34 +248,48 @@ func (r *Reader) find(h Hash) (int32, bool) {
 // its position or size is impossible.
 func (r *Reader) Blob(h Hash) (*Blob, error) {
 	if h == (Hash{}) {
-		return &Blob{r: r.r, what: "empty file"}, nil
+		return &Blob{}, nil
 	}
 	i, ok := r.find(h)
 	if !ok {
 		return nil, fmt.Errorf("blob %v: %w", h, fs.ErrNotExist)
 	}
-	return r.blobAt(i)
+	return r.blobAt(i, "blob "+h.String())
 }
 
-func (r *Reader) blobAt(i int32) (*Blob, error) {
+// blobAt opens the blob of an entry.
+func (r *Reader) blobAt(i int32, what string) (*Blob, error) {
 	e := r.entry(i)
-	h := Hash(e.hash())
-	what := "blob " + h.String()
 	res, err := e.resource()
 	if err != nil {
 		return nil, corrupt("%s: %v", what, err)
 	}
-	return newBlob(r.r, r.size, r.codec, res, h, what)
+	if in, ok := r.solidPlace(i); ok {
+		return &Blob{hash: Hash(e.hash()), size: res.size, packed: r.solids[in.resource], start: in.offset, cache: &r.cache}, nil
+	}
+	p := r.partOf(i)
+	return newBlob(p.r, p.size, p.codec, res, Hash(e.hash()), what)
 }
 
 // blobSize is the size of a blob, 0 when it is not in the file.
 func (r *Reader) blobSize(h Hash) int64 {
-	if i, ok := r.find(h); ok {
-		if res, err := r.entry(i).resource(); err == nil {
-			return int64(min(res.originalSize, maxResource))
-		}
+	i, ok := r.find(h)
+	if !ok {
+		return 0
 	}
-	return 0
+	return r.entrySize(i)
+}
+
+// entrySize is the size of an entry's blob.
+func (r *Reader) entrySize(i int32) int64 {
+	res, err := r.entry(i).resource()
+	if err != nil {
+		return 0
+	}
+	if _, ok := r.solidPlace(i); ok {
+		return res.size
+	}
+	return int64(min(res.originalSize, maxResource))
 }
 
 // readMetadata reads and checks the metadata resource of an image.
@@ -194,99 +297,9 @@ func (r *Reader) readMetadata(index int) ([]byte, error) {
 	if index < 1 || index > len(r.images) {
 		return nil, fmt.Errorf("image %d: the file has %d: %w", index, len(r.images), fs.ErrNotExist)
 	}
-	e := r.entry(r.images[index-1])
-	what := fmt.Sprintf("metadata of image %d", index)
-	res, err := e.resource()
-	if err != nil {
-		return nil, corrupt("%s: %v", what, err)
-	}
-	b, err := newBlob(r.r, r.size, r.codec, res, Hash(e.hash()), what)
+	b, err := r.blobAt(r.images[index-1], fmt.Sprintf("metadata of image %d", index))
 	if err != nil {
 		return nil, err
 	}
 	return b.readAll(maxMetadata)
-}
-
-// VerifyBlobs decompresses every blob and the metadata of every image, each
-// once, and compares the SHA-1. It works in the order of the file with the
-// given number of workers, at least one. progress, which may be nil, is called
-// with decompressed bytes done and in total, by one goroutine at a time.
-//
-// It finds damage in files without an integrity table, and says which blob is
-// damaged; Verify is faster. Errors: ErrCorrupt, ErrTruncated, the context's,
-// or the reader's own: the first that was met, after all workers have ended.
-func (r *Reader) VerifyBlobs(ctx context.Context, workers int, progress func(done, total int64)) error {
-	type job struct {
-		entry  int32
-		offset int64
-	}
-	jobs := make([]job, 0, len(r.byHash)+len(r.images))
-	total := int64(0)
-	for _, list := range [][]int32{r.byHash, r.images} {
-		for _, i := range list {
-			res, err := r.entry(i).resource()
-			if err != nil {
-				return corrupt("%s: entry %d: %v", tableBlobs, i, err)
-			}
-			if res.originalSize > maxResource || total > maxResource {
-				return corrupt("%s: entry %d: size %d is beyond any file", tableBlobs, i, res.originalSize)
-			}
-			total += int64(res.originalSize)
-			jobs = append(jobs, job{i, res.offset})
-		}
-	}
-	slices.SortFunc(jobs, func(a, b job) int { return cmp.Compare(a.offset, b.offset) })
-
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var (
-		next atomic.Int64
-		mu   sync.Mutex
-		done int64
-		wg   sync.WaitGroup
-	)
-	report := func(n int) {
-		mu.Lock()
-		defer mu.Unlock()
-		done += int64(n)
-		if progress != nil {
-			progress(done, total)
-		}
-	}
-	for range max(workers, 1) {
-		wg.Go(func() {
-			buf := make([]byte, verifyBuffer)
-			for ctx.Err() == nil {
-				i := next.Add(1) - 1
-				if i >= int64(len(jobs)) {
-					return
-				}
-				if err := r.verifyBlob(ctx, jobs[i].entry, buf, report); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
-// verifyBlob reads one blob to its end.
-func (r *Reader) verifyBlob(ctx context.Context, entry int32, buf []byte, report func(int)) error {
-	b, err := r.blobAt(entry)
-	if err != nil {
-		return err
-	}
-	for in := b.Reader(); ; {
-		n, err := in.Read(buf)
-		report(n)
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-	}
 }

@@ -10,6 +10,8 @@ import (
 	"io"
 	"math/bits"
 	"sync"
+
+	"castpoint/content/wim/decompress"
 )
 
 // A compressed resource is a row of chunks, each of which becomes a fixed
@@ -22,12 +24,17 @@ import (
 //     or 64 when the resource is 4 GiB or more when decompressed;
 //   - pipable: the same with the table behind the chunks, and each chunk behind
 //     its length in 32 bits, which the offsets do not count;
-//   - solid: not read here.
+//   - solid: a header with size, chunk size and compression, a table of the
+//     chunks' lengths with 32 bits each, then the chunks. See solid.go.
 
 // Limits of resources.
 const (
 	// maxResource is far above any file (1 PiB): more is damage.
 	maxResource = 1 << 50
+	// maxChunkMemory is the largest chunk that is decompressed, which needs its
+	// size in memory. Microsoft's programs read chunks of up to 64 MiB and
+	// write such in solid resources; wimlib can be asked for more.
+	maxChunkMemory = 256 << 20
 	// defaultChunk is what compressed files have when the header leaves the
 	// field empty.
 	defaultChunk = 1 << 15
@@ -43,104 +50,233 @@ type Hash [sha1.Size]byte
 // String gives 40 hexadecimal digits.
 func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 
-// chunkDecoder decompresses one chunk: all of dst from all of src. It is used
-// for one chunk after the other.
-type chunkDecoder interface {
-	decode(dst, src []byte) error
-}
-
-// codec is how the compressed resources of a WIM are read.
+// codec is how compressed resources are read.
 type codec struct {
 	chunkSize uint32
 	pipable   bool
-	decoders  *sync.Pool // of chunkDecoder
+	decoders  *sync.Pool // of decompress.Decoder; nil without compression
 }
 
-// newCodec fails with ErrUnsupported for compression that is not read here and
-// with ErrCorrupt for chunk sizes that do not exist.
-func newCodec(h *header) (*codec, error) {
-	c := &codec{chunkSize: h.chunkSize, pipable: h.pipable}
+// newCodec fails with ErrCorrupt for chunk sizes that do not exist.
+func newCodec(method Compression, chunkSize uint32) (*codec, error) {
+	c := &codec{chunkSize: chunkSize}
 	if c.chunkSize == 0 {
 		c.chunkSize = defaultChunk
 	}
 	var low, high uint32
-	switch h.compression() {
+	var make func() any
+	switch method {
 	case CompressionNone:
 		return c, nil
 	case CompressionXPRESS:
-		low, high = xpressMinChunk, xpressMaxChunk
-		c.decoders = &sync.Pool{New: func() any { return new(xpressDecoder) }}
+		low, high = decompress.XPRESSMinChunk, decompress.XPRESSMaxChunk
+		make = func() any { return new(decompress.XPRESS) }
 	case CompressionLZX:
-		low, high = lzxMinChunk, lzxMaxChunk
-		size := c.chunkSize
-		c.decoders = &sync.Pool{New: func() any { return newLZXDecoder(size) }}
+		low, high = decompress.LZXMinChunk, decompress.LZXMaxChunk
+		make = func() any { return decompress.NewLZX(chunkSize) }
 	default:
-		return nil, unsupported("files in it are compressed by LZMS", "")
+		low, high = decompress.LZMSMinChunk, decompress.LZMSMaxChunk
+		make = func() any { return decompress.NewLZMS() }
 	}
 	if bits.OnesCount32(c.chunkSize) != 1 || c.chunkSize < low || c.chunkSize > high {
-		return nil, corrupt("header: chunk size %d is no power of two from %d to %d (%s)", c.chunkSize, low, high, h.compression())
+		return nil, corrupt("chunk size %d is no power of two from %d to %d (%s)", c.chunkSize, low, high, method)
 	}
+	chunkSize = c.chunkSize
+	c.decoders = &sync.Pool{New: make}
 	return c, nil
 }
 
-// Blob is the content of one file or of one of its streams. Its methods may be
-// called from several goroutines.
-type Blob struct {
+// packed is a resource that can be read: where it lies and how. It does not
+// change, so any number of goroutines may use it.
+type packed struct {
 	r     io.ReaderAt
-	hash  Hash
-	size  int64
+	size  int64 // when decompressed
 	res   resource
-	codec *codec
+	codec *codec // nil when the bytes are as they are
 	what  string // for messages
 
 	// Of a compressed one:
-	chunks     int64
-	entrySize  int64
-	tableStart int64 // in the file
-	dataSize   int64 // of all chunks, without table and lengths
-
-	mu      sync.Mutex
-	table   []byte // entries that were read last
-	tableAt int64  // number of the first of them
-	chunk   []byte // decompressed
-	chunkAt int64  // its number, -1 for none
-	src     []byte // room for a compressed chunk
+	chunks    int64
+	entrySize int64
+	table     int64   // where the table begins in the file
+	data      int64   // where the chunks begin
+	dataSize  int64   // of all chunks, without table and lengths
+	starts    []int64 // of a solid resource: where each chunk begins, and the end
+	part      uint16  // of a solid resource
 }
 
-// newBlob checks the position of a resource; what is its name in messages.
-func newBlob(r io.ReaderAt, size int64, c *codec, res resource, hash Hash, what string) (*Blob, error) {
+// newPacked checks the position of a resource that is not solid; what is its
+// name in messages.
+func newPacked(r io.ReaderAt, size int64, c *codec, res resource, what string) (*packed, error) {
 	if res.originalSize > maxResource {
 		return nil, corrupt("%s: size %d is beyond any file", what, res.originalSize)
 	}
 	if res.end() > size {
 		return nil, corrupt("%s: ends at %d, the file at %d", what, res.end(), size)
 	}
-	b := &Blob{r: r, hash: hash, size: int64(res.originalSize), res: res, codec: c, what: what, chunkAt: -1}
+	p := &packed{r: r, size: int64(res.originalSize), res: res, what: what}
 	if !res.compressed() {
-		if res.size != b.size {
-			return nil, corrupt("%s: %d bytes in the file and %d without compression, but not compressed", what, res.size, b.size)
+		if res.size != p.size {
+			return nil, corrupt("%s: %d bytes in the file and %d without compression, but not compressed", what, res.size, p.size)
 		}
-		return b, nil
+		return p, nil
 	}
 	if c.decoders == nil {
 		return nil, corrupt("%s: compressed, in a WIM without compression", what)
 	}
-	b.entrySize = 4
-	if b.size >= 1<<32 {
-		b.entrySize = 8
+	p.codec = c
+	p.entrySize = 4
+	if p.size >= 1<<32 {
+		p.entrySize = 8
 	}
-	b.chunks = (b.size + int64(c.chunkSize) - 1) / int64(c.chunkSize)
-	tableSize := max(b.chunks-1, 0) * b.entrySize
-	b.dataSize = res.size - tableSize
-	b.tableStart = res.offset
+	p.chunks = (p.size + int64(c.chunkSize) - 1) / int64(c.chunkSize)
+	tableSize := max(p.chunks-1, 0) * p.entrySize
+	p.dataSize = res.size - tableSize
+	p.table = res.offset
+	p.data = res.offset + tableSize
 	if c.pipable {
-		b.tableStart = res.end() - tableSize
-		b.dataSize -= 4 * b.chunks
+		p.dataSize -= 4 * p.chunks
+		p.data = res.offset
+		p.table = res.end() - tableSize
 	}
-	if b.dataSize < b.chunks { // a chunk has a byte at least
-		return nil, corrupt("%s: %d bytes cannot hold the %d chunks of %d bytes", what, res.size, b.chunks, b.size)
+	if p.dataSize < p.chunks { // a chunk has a byte at least
+		return nil, corrupt("%s: %d bytes cannot hold the %d chunks of %d bytes", what, res.size, p.chunks, p.size)
 	}
-	return b, nil
+	return p, p.checkMemory()
+}
+
+// checkMemory refuses chunks that are too large.
+func (p *packed) checkMemory() error {
+	if n := min(p.size, int64(p.codec.chunkSize)); n > maxChunkMemory {
+		return unsupported(fmt.Sprintf("%s: to read any of it, %d bytes must be decompressed at once, and at most %d are", p.what, n, maxChunkMemory), "")
+	}
+	return nil
+}
+
+// chunk gives the bounds of chunk i when decompressed.
+func (p *packed) chunk(i int64) (start, size int64) {
+	start = i * int64(p.codec.chunkSize)
+	return start, min(int64(p.codec.chunkSize), p.size-start)
+}
+
+// scratch is the memory that one reader of chunks needs beside the result.
+type scratch struct {
+	of    *packed
+	table []byte // entries of its chunk table that were read last
+	at    int64  // number of the first of them
+	src   []byte // a compressed chunk
+}
+
+// decompress reads chunk i into dst, which has its size.
+func (p *packed) decompress(dst []byte, i int64, s *scratch) error {
+	from, to, err := p.bounds(i, s)
+	if err != nil {
+		return err
+	}
+	if to-from > int64(len(dst)) || from >= to || to > p.dataSize {
+		return corrupt("%s: chunk %d of %d has %d bytes and stands for %d", p.what, i+1, p.chunks, to-from, len(dst))
+	}
+	at := p.data + from
+	if p.codec.pipable {
+		at += 4 * (i + 1)
+	}
+	if to-from == int64(len(dst)) || p.codec.decoders == nil {
+		if to-from != int64(len(dst)) {
+			return corrupt("%s: chunk %d of %d has %d bytes and stands for %d, without compression", p.what, i+1, p.chunks, to-from, len(dst))
+		}
+		return readFull(p.r, dst, at, p.what)
+	}
+	if int64(cap(s.src)) < to-from {
+		s.src = make([]byte, to-from, len(dst))
+	}
+	src := s.src[:to-from]
+	if err := readFull(p.r, src, at, p.what); err != nil {
+		return err
+	}
+	d := p.codec.decoders.Get().(decompress.Decoder)
+	defer p.codec.decoders.Put(d)
+	if err := d.Decode(dst, src); err != nil {
+		return corrupt("%s: chunk %d of %d: %v", p.what, i+1, p.chunks, err)
+	}
+	return nil
+}
+
+// bounds gives the place of chunk i among the chunks.
+func (p *packed) bounds(i int64, s *scratch) (from, to int64, err error) {
+	if p.starts != nil {
+		return p.starts[i], p.starts[i+1], nil
+	}
+	if s.of != p {
+		s.of, s.table = p, s.table[:0]
+	}
+	if from, err = p.chunkOffset(i, s); err != nil {
+		return 0, 0, err
+	}
+	to, err = p.chunkOffset(i+1, s)
+	return from, to, err
+}
+
+func (p *packed) chunkOffset(i int64, s *scratch) (int64, error) {
+	switch i {
+	case 0:
+		return 0, nil
+	case p.chunks:
+		return p.dataSize, nil
+	}
+	i-- // the first has no entry
+	if i < s.at || i >= s.at+int64(len(s.table))/p.entrySize {
+		n := min(chunkEntriesRead, p.chunks-1-i) * p.entrySize
+		if int64(cap(s.table)) < n {
+			s.table = make([]byte, n)
+		}
+		s.table = s.table[:n]
+		if err := readFull(p.r, s.table, p.table+i*p.entrySize, "chunk table of "+p.what); err != nil {
+			s.table = s.table[:0]
+			return 0, err
+		}
+		s.at = i
+	}
+	entry := s.table[(i-s.at)*p.entrySize:]
+	if p.entrySize == 4 {
+		return int64(binary.LittleEndian.Uint32(entry)), nil
+	}
+	v := binary.LittleEndian.Uint64(entry)
+	if v > maxResource {
+		return 0, corrupt("%s: chunk %d begins at %d, beyond any file", p.what, i+2, v)
+	}
+	return int64(v), nil
+}
+
+// Blob is the content of one file or of one of its streams. Its methods may be
+// called from several goroutines.
+type Blob struct {
+	hash   Hash
+	size   int64
+	packed *packed // nil when there are no bytes
+	start  int64   // within it
+	cache  *chunkCache
+
+	mu      sync.Mutex
+	chunk   []byte // decompressed
+	chunkAt int64  // its number, -1 for none
+	scratch scratch
+}
+
+// newBlob makes the blob that is a whole resource.
+func newBlob(r io.ReaderAt, size int64, c *codec, res resource, hash Hash, what string) (*Blob, error) {
+	p, err := newPacked(r, size, c, res, what)
+	if err != nil {
+		return nil, err
+	}
+	return &Blob{hash: hash, size: p.size, packed: p, chunkAt: -1}, nil
+}
+
+// what names the blob in messages.
+func (b *Blob) what() string {
+	if b.packed != nil && b.cache == nil {
+		return b.packed.what
+	}
+	return "blob " + b.hash.String()
 }
 
 // Size is the number of bytes.
@@ -154,7 +290,7 @@ func (b *Blob) Hash() Hash { return b.hash }
 // reader's own.
 func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("read %s: negative offset %d", b.what, off)
+		return 0, fmt.Errorf("read %s: negative offset %d", b.what(), off)
 	}
 	if off >= b.size {
 		return 0, io.EOF
@@ -163,35 +299,45 @@ func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
 	if int64(len(p)) > b.size-off {
 		p, end = p[:b.size-off], io.EOF
 	}
-	if !b.res.compressed() {
-		if err := readFull(b.r, p, b.res.offset+off, b.what); err != nil {
+	off += b.start
+	if b.packed.codec == nil {
+		if err := readFull(b.packed.r, p, b.packed.res.offset+off, b.packed.what); err != nil {
 			return 0, err
 		}
 		return len(p), end
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	if b.cache == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+	}
 	n := 0
 	for n < len(p) {
-		i := (off + int64(n)) / int64(b.codec.chunkSize)
-		start := i * int64(b.codec.chunkSize)
+		i := (off + int64(n)) / int64(b.packed.codec.chunkSize)
+		start, size := b.packed.chunk(i)
 		skip := off + int64(n) - start
-		want := min(int64(b.codec.chunkSize), b.size-start)
-		if skip == 0 && int64(len(p)-n) >= want {
-			// A whole chunk goes to its place at once.
-			if err := b.decompress(p[n:n+int(want)], i); err != nil {
+		if b.cache != nil {
+			m, err := b.cache.read(b.packed, i, p[n:], skip)
+			if err != nil {
 				return n, err
 			}
-			n += int(want)
+			n += m
+			continue
+		}
+		if skip == 0 && int64(len(p)-n) >= size {
+			// A whole chunk goes to its place at once.
+			if err := b.packed.decompress(p[n:n+int(size)], i, &b.scratch); err != nil {
+				return n, err
+			}
+			n += int(size)
 			continue
 		}
 		if b.chunkAt != i {
 			b.chunkAt = -1
-			if int64(cap(b.chunk)) < want {
-				b.chunk = make([]byte, want)
+			if int64(cap(b.chunk)) < size {
+				b.chunk = make([]byte, size)
 			}
-			b.chunk = b.chunk[:want]
-			if err := b.decompress(b.chunk, i); err != nil {
+			b.chunk = b.chunk[:size]
+			if err := b.packed.decompress(b.chunk, i, &b.scratch); err != nil {
 				return n, err
 			}
 			b.chunkAt = i
@@ -199,75 +345,6 @@ func (b *Blob) ReadAt(p []byte, off int64) (int, error) {
 		n += copy(p[n:], b.chunk[skip:])
 	}
 	return n, end
-}
-
-// decompress reads chunk i into dst, which has its size.
-func (b *Blob) decompress(dst []byte, i int64) error {
-	from, to, err := b.bounds(i)
-	if err != nil {
-		return err
-	}
-	if to-from > int64(len(dst)) || from >= to || to > b.dataSize {
-		return corrupt("%s: chunk %d of %d has %d bytes and stands for %d", b.what, i+1, b.chunks, to-from, len(dst))
-	}
-	at := b.res.offset + from
-	if b.codec.pipable {
-		at += 4 * (i + 1)
-	} else {
-		at += b.res.size - b.dataSize
-	}
-	if to-from == int64(len(dst)) {
-		return readFull(b.r, dst, at, b.what)
-	}
-	if int64(cap(b.src)) < to-from {
-		b.src = make([]byte, to-from, len(dst))
-	}
-	src := b.src[:to-from]
-	if err := readFull(b.r, src, at, b.what); err != nil {
-		return err
-	}
-	d := b.codec.decoders.Get().(chunkDecoder)
-	defer b.codec.decoders.Put(d)
-	if err := d.decode(dst, src); err != nil {
-		return fmt.Errorf("%s: chunk %d of %d: %w", b.what, i+1, b.chunks, err)
-	}
-	return nil
-}
-
-// bounds gives the place of chunk i among the chunks.
-func (b *Blob) bounds(i int64) (from, to int64, err error) {
-	if from, err = b.chunkOffset(i); err != nil {
-		return 0, 0, err
-	}
-	to, err = b.chunkOffset(i + 1)
-	return from, to, err
-}
-
-func (b *Blob) chunkOffset(i int64) (int64, error) {
-	switch i {
-	case 0:
-		return 0, nil
-	case b.chunks:
-		return b.dataSize, nil
-	}
-	i-- // the first has no entry
-	if i < b.tableAt || i >= b.tableAt+int64(len(b.table))/b.entrySize {
-		n := min(chunkEntriesRead, b.chunks-1-i)
-		table := make([]byte, n*b.entrySize)
-		if err := readFull(b.r, table, b.tableStart+i*b.entrySize, "chunk table of "+b.what); err != nil {
-			return 0, err
-		}
-		b.table, b.tableAt = table, i
-	}
-	entry := b.table[(i-b.tableAt)*b.entrySize:]
-	if b.entrySize == 4 {
-		return int64(binary.LittleEndian.Uint32(entry)), nil
-	}
-	v := binary.LittleEndian.Uint64(entry)
-	if v > maxResource {
-		return 0, corrupt("%s: chunk %d begins at %d, beyond any file", b.what, i+2, v)
-	}
-	return int64(v), nil
 }
 
 // Reader returns a reader of the whole content that checks it: when the bytes
@@ -291,24 +368,31 @@ func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.section.Read(p)
 	r.sum.Write(p[:n])
 	if errors.Is(err, io.EOF) && r.blob.hash != (Hash{}) {
-		if have := Hash(r.sum.Sum(nil)); have != r.blob.hash {
-			return n, corrupt("%s: the content has SHA-1 %v, the WIM says %v", r.blob.what, have, r.blob.hash)
+		if err := checkHash(r.blob.what(), Hash(r.sum.Sum(nil)), r.blob.hash); err != nil {
+			return n, err
 		}
 	}
 	return n, err
 }
 
+func checkHash(what string, have, want Hash) error {
+	if have != want {
+		return corrupt("%s: the content has SHA-1 %v, the WIM says %v", what, have, want)
+	}
+	return nil
+}
+
 // readAll reads and checks a blob of at most limit bytes.
 func (b *Blob) readAll(limit int64) ([]byte, error) {
 	if b.size > limit {
-		return nil, corrupt("%s: %d bytes, at most %d are sensible", b.what, b.size, limit)
+		return nil, corrupt("%s: %d bytes, at most %d are sensible", b.what(), b.size, limit)
 	}
 	p := make([]byte, b.size)
 	if n, err := b.ReadAt(p, 0); n < len(p) {
 		return nil, err
 	}
-	if have := Hash(sha1.Sum(p)); b.hash != (Hash{}) && have != b.hash { //nolint:gosec // see the import
-		return nil, corrupt("%s: the content has SHA-1 %v, the WIM says %v", b.what, have, b.hash)
+	if b.hash != (Hash{}) {
+		return p, checkHash(b.what(), sha1.Sum(p), b.hash) //nolint:gosec // see the import
 	}
 	return p, nil
 }

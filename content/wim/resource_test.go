@@ -13,7 +13,7 @@ import (
 // copyDecoder stands for a compression: a chunk is one byte, repeated.
 type copyDecoder struct{}
 
-func (copyDecoder) decode(dst, src []byte) error {
+func (copyDecoder) Decode(dst, src []byte) error {
 	if len(src) != 1 {
 		return corrupt("a chunk of %d bytes", len(src))
 	}

@@ -457,9 +457,11 @@ func TestBlobTableAttacks(t *testing.T) {
 		"chunk size 3":    {func(f *file) { f.header.Flags |= flagCompression | flagLZX; f.header.ChunkSize = 3 }, ErrCorrupt, nil, nil, "power of two"},
 		"XPRESS of 1 MiB": {func(f *file) { f.header.Flags |= flagCompression | flagXPRESS; f.header.ChunkSize = 1 << 20 }, ErrCorrupt, nil, nil, "power of two"},
 		"LZX of 4 KiB":    {func(f *file) { f.header.Flags |= flagCompression | flagLZX; f.header.ChunkSize = 4096 }, ErrCorrupt, nil, nil, "power of two"},
-		"LZMS":            {func(f *file) { f.header.Flags |= flagCompression | flagLZMS; f.header.ChunkSize = 1 << 17 }, ErrUnsupported, nil, nil, "wimlib-imagex export"},
-		"split":           {func(f *file) { f.header.Parts = 2 }, ErrUnsupported, nil, nil, "wimlib-imagex join"},
-		"solid":           {func(f *file) { f.header.Version = versionSolid; f.blobs[blobEntrySize+7] |= resourceSolid }, ErrUnsupported, nil, nil, "wimlib-imagex export"},
+		"LZMS of 4 KiB":   {func(f *file) { f.header.Flags |= flagCompression | flagLZMS; f.header.ChunkSize = 4096 }, ErrCorrupt, nil, nil, "power of two"},
+		"split":           {func(f *file) { f.header.Parts = 2 }, ErrUnsupported, nil, nil, "all are needed"},
+		"solid blob without solid resource": {func(f *file) { f.header.Version = versionSolid; f.blobs[blobEntrySize+7] |= resourceSolid },
+			ErrCorrupt, nil, nil, "do not lie in the solid resources"},
+		"content overlaps metadata": {func(f *file) { f.blobs[blobEntrySize+8]-- }, ErrCorrupt, nil, nil, "overlap"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := imageFile(meta, blobs...)

@@ -1,4 +1,4 @@
-package wim
+package decompress
 
 import (
 	"encoding/binary"
@@ -146,13 +146,19 @@ func (h *huffman) build(lengths []uint8) bool {
 	return true
 }
 
+// entry is that of the symbol whose code buf begins with.
+func (h *huffman) entry(buf uint64) uint32 {
+	e := h.table[buf>>(64-huffmanBits)]
+	if e&huffmanLink != 0 {
+		e = h.table[(e&^huffmanLink)>>8+uint32(buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
+	}
+	return e
+}
+
 // decode takes one symbol from b, which must hold huffmanMax bits. It reports
 // false for the code without symbols.
 func (h *huffman) decode(b *bitReader) (sym uint32, ok bool) {
-	e := h.table[b.buf>>(64-huffmanBits)]
-	if e&huffmanLink != 0 {
-		e = h.table[(e&^huffmanLink)>>8+uint32(b.buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
-	}
+	e := h.entry(b.buf)
 	l := uint(e & 0xff)
 	b.buf <<= l
 	b.n -= l

@@ -1,4 +1,4 @@
-package wim
+package decompress
 
 import "encoding/binary"
 
@@ -6,21 +6,21 @@ const (
 	xpressSymbols  = 512
 	xpressMinMatch = 3
 	// XPRESS offsets have at most 16 bits.
-	xpressMinChunk = 1 << 12
-	xpressMaxChunk = 1 << 16
+	XPRESSMinChunk = 1 << 12
+	XPRESSMaxChunk = 1 << 16
 )
 
-// xpressDecoder decodes the "LZ77+Huffman" form of XPRESS, [MS-XCA] 2.2: 512
+// XPRESS decodes the "LZ77+Huffman" form of XPRESS, [MS-XCA] 2.2: 512
 // code lengths of 4 bits, then one string of bits with single bytes between.
 // Symbols below 256 are literals; the others hold four bits of the match's
 // length and the number of bits of its offset. Every chunk stands alone.
-type xpressDecoder struct {
+type XPRESS struct {
 	lengths [xpressSymbols]uint8
 	code    huffman
 	in      bitReader
 }
 
-func (d *xpressDecoder) decode(dst, src []byte) error {
+func (d *XPRESS) Decode(dst, src []byte) error {
 	if len(src) < xpressSymbols/2 {
 		return corrupt("XPRESS data: %d bytes are too short for the code lengths", len(src))
 	}

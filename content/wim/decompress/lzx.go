@@ -1,4 +1,4 @@
-package wim
+package decompress
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ const (
 	lzxBlockUncompressed = 3
 
 	// Windows, which are the chunks of a WIM: 32 KiB to 2 MiB.
-	lzxMinChunk = 1 << 15
-	lzxMaxChunk = 1 << 21
+	LZXMinChunk = 1 << 15
+	LZXMaxChunk = 1 << 21
 
 	// The distance of x86 calls is stored as if the program were this long, in
 	// every WIM.
@@ -27,7 +27,7 @@ const (
 )
 
 // lzxSlots is the number of offset slots by the exponent of the window's size,
-// from lzxMinChunk on.
+// from LZXMinChunk on.
 var lzxSlots = [...]int{30, 32, 34, 36, 38, 42, 50}
 
 // lzxOffsets gives the first offset of a slot and how many bits follow.
@@ -43,7 +43,7 @@ var lzxOffsets = func() (t [lzxMaxSlots]struct{ base, bits uint32 }) {
 	return t
 }()
 
-// lzxDecoder decodes the LZX of WIM files: that of cabinet files ([MS-PATCH])
+// LZX decodes the LZX of WIM files: that of cabinet files ([MS-PATCH])
 // with another block header and with call translation always on. Every chunk
 // stands alone: the window, the code lengths and the three recent offsets begin
 // anew.
@@ -51,7 +51,7 @@ var lzxOffsets = func() (t [lzxMaxSlots]struct{ base, bits uint32 }) {
 // A chunk is a row of blocks. A block has a type (3 bits), a size (one bit for
 // 32768, or the size itself), its codes, and its symbols: a literal, or a match
 // as three bits of length and the slot of its offset.
-type lzxDecoder struct {
+type LZX struct {
 	slots       int
 	wideSize    bool // sizes of blocks have 24 bits, not 16
 	mainLengths [256 + 8*lzxMaxSlots]uint8
@@ -64,16 +64,16 @@ type lzxDecoder struct {
 	in          bitReader
 }
 
-// newLZXDecoder makes a decoder for chunks of up to chunkSize bytes, a power of
-// two from lzxMinChunk to lzxMaxChunk.
-func newLZXDecoder(chunkSize uint32) *lzxDecoder {
-	return &lzxDecoder{
-		slots:    lzxSlots[log2(chunkSize)-log2(lzxMinChunk)],
+// NewLZX makes a decoder for chunks of up to chunkSize bytes, a power of
+// two from LZXMinChunk to LZXMaxChunk.
+func NewLZX(chunkSize uint32) *LZX {
+	return &LZX{
+		slots:    lzxSlots[log2(chunkSize)-log2(LZXMinChunk)],
 		wideSize: chunkSize >= 1<<16,
 	}
 }
 
-func (d *lzxDecoder) decode(dst, src []byte) error {
+func (d *LZX) Decode(dst, src []byte) error {
 	d.in.reset(src)
 	d.recent = [3]uint32{1, 1, 1}
 	clear(d.mainLengths[:])
@@ -113,7 +113,7 @@ func (d *lzxDecoder) decode(dst, src []byte) error {
 }
 
 // codes reads the Huffman codes of a block.
-func (d *lzxDecoder) codes(aligned bool) error {
+func (d *LZX) codes(aligned bool) error {
 	if aligned {
 		var lengths [lzxAlignedCodes]uint8
 		for i := range lengths {
@@ -137,7 +137,7 @@ func (d *lzxDecoder) codes(aligned bool) error {
 
 // lengths reads code lengths, which are written as differences from those of
 // the block before.
-func (d *lzxDecoder) lengths(lens []uint8) error {
+func (d *LZX) lengths(lens []uint8) error {
 	var pre [lzxPreCodes]uint8
 	for i := range pre {
 		pre[i] = uint8(d.in.read(4))
@@ -182,7 +182,7 @@ func (d *lzxDecoder) lengths(lens []uint8) error {
 //
 // It is most of the work of reading an image, so it keeps the bit reader in
 // local variables, and looks the common short codes up by itself.
-func (d *lzxDecoder) symbols(dst []byte, pos int, aligned bool) error {
+func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 	in := d.in
 	defer func() { d.in = in }()
 	first := (*[1 << huffmanBits]uint32)(d.main.table)
@@ -234,7 +234,7 @@ func (d *lzxDecoder) symbols(dst []byte, pos int, aligned bool) error {
 }
 
 // match decodes the rest of a match, whose main symbol is sym.
-func (d *lzxDecoder) match(in *bitReader, sym uint32, aligned bool) (offset uint32, length int, err error) {
+func (d *LZX) match(in *bitReader, sym uint32, aligned bool) (offset uint32, length int, err error) {
 	if in.n < 33 { // length 16, offset 17
 		in.fill()
 	}
@@ -274,7 +274,7 @@ func (d *lzxDecoder) match(in *bitReader, sym uint32, aligned bool) (offset uint
 
 // stored reads an uncompressed block, which begins with the next whole word:
 // the recent offsets, then the bytes.
-func (d *lzxDecoder) stored(dst []byte) error {
+func (d *LZX) stored(dst []byte) error {
 	in := &d.in
 	// What remains of the current word is padding, a whole word when nothing
 	// remains. Whole words behind it were only looked at.
