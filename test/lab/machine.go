@@ -37,6 +37,11 @@ type Machine struct {
 	CPUs     int // 1 when zero
 	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
 	Disk string
+	// Cards is how many network cards it has, each at a port of the switch; 1 when
+	// zero.
+	Cards int
+	// Linux is a kernel to start in place of a network boot.
+	Linux *Linux
 	// Accel is what Accelerator returned; software emulation when empty.
 	Accel string
 	// CPU is QEMU's name of the processor; one that suits Accel when empty.
@@ -46,6 +51,12 @@ type Machine struct {
 	Display bool
 	// Echo, when set, is called for every line on the serial console.
 	Echo func(line string)
+}
+
+// Linux is a kernel that QEMU puts into a machine's memory.
+type Linux struct {
+	Kernel, Initrd string // paths
+	CommandLine    string
 }
 
 // A VM is a running virtual machine. Its transcript is its serial console,
@@ -72,17 +83,6 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
 	vm.UUID = fmt.Sprintf("%x-%x-%04x-%04x-%x", id[:4], id[4:6],
 		uint16(id[6])<<8&0x0f00|uint16(id[7])|0x4000, uint16(id[8])<<8&0x3f00|uint16(id[9])|0x8000, id[10:16])
 
-	tap := "tap" + strconv.Itoa(number)
-	sw := n.Switch.Namespace
-	for _, step := range [][]string{
-		{"-n", sw, "tuntap", "add", "dev", tap, "mode", "tap"},
-		{"-n", sw, "link", "set", tap, "master", "br0"},
-		{"-n", sw, "link", "set", tap, "txqueuelen", "4000", "up"},
-	} {
-		if err := ip(ctx, step...); err != nil {
-			return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
-		}
-	}
 	dir := filepath.Join(n.Dir, "vm"+strconv.Itoa(number))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
@@ -92,17 +92,15 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
 	}
-	// The BIOS boots by the option ROM that QEMU has for the card by itself (from
-	// the package ipxe-qemu; QEMU puts the card's PCI ids into it, which it does
-	// not for a ROM named here). OVMF gets none and uses the PXE driver that
-	// UEFI machines have.
-	nic := "virtio-net-pci,netdev=n0,bootindex=1,mac=" + vm.MAC
-	if m.Firmware != BIOS {
-		nic += ",romfile="
+	for i := range max(1, m.Cards) {
+		card, err := n.card(ctx, m, i, number, vm)
+		if err != nil {
+			return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+		}
+		args = append(args, card...)
 	}
 	args = append(args,
 		"-name", m.Name, "-uuid", vm.UUID,
-		"-netdev", "tap,id=n0,script=no,downscript=no,ifname="+tap, "-device", nic,
 		"-qmp", "unix:"+vm.monitor+",server=on,wait=off",
 	)
 	vm.Process, err = n.Switch.Start(Command{Args: args, Dir: dir, Echo: m.Echo})
@@ -110,6 +108,34 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
 		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
 	}
 	return vm, nil
+}
+
+// card makes a port of the switch for a machine's card and returns QEMU's
+// arguments for it.
+func (n *Network) card(ctx context.Context, m Machine, i, number int, vm *VM) ([]string, error) {
+	tap, mac := fmt.Sprintf("tap%d", number), vm.MAC
+	if i > 0 {
+		tap, mac = fmt.Sprintf("%s-%d", tap, i), fmt.Sprintf("52:54:00:77:%02x:%02x", i, number)
+	}
+	sw := n.Switch.Namespace
+	for _, step := range [][]string{
+		{"-n", sw, "tuntap", "add", "dev", tap, "mode", "tap"},
+		{"-n", sw, "link", "set", tap, "master", "br0"},
+		{"-n", sw, "link", "set", tap, "txqueuelen", "4000", "up"},
+	} {
+		if err := ip(ctx, step...); err != nil {
+			return nil, err
+		}
+	}
+	// The BIOS boots by the option ROM that QEMU has for the card by itself (from
+	// the package ipxe-qemu; QEMU puts the card's PCI ids into it, which it does
+	// not for a ROM named here). OVMF gets none and uses the PXE driver that
+	// UEFI machines have.
+	nic := fmt.Sprintf("virtio-net-pci,netdev=n%d,bootindex=%d,mac=%s", i, i+1, mac)
+	if m.Firmware != BIOS || m.Linux != nil {
+		nic += ",romfile="
+	}
+	return []string{"-netdev", fmt.Sprintf("tap,id=n%d,script=no,downscript=no,ifname=%s", i, tap), "-device", nic}, nil
 }
 
 // arguments is QEMU's command line but for what belongs to the network.
@@ -167,6 +193,9 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 		return nil, fmt.Errorf("unknown firmware %q", m.Firmware)
 	}
 	args = append(args, "-machine", machine)
+	if m.Linux != nil {
+		args = append(args, "-kernel", m.Linux.Kernel, "-initrd", m.Linux.Initrd, "-append", m.Linux.CommandLine)
+	}
 	if m.Display {
 		args = append(args, "-device", "VGA")
 	}
