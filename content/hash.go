@@ -6,70 +6,137 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/zeebo/blake3"
 )
 
 // copyBuffer is the unit of reading and writing while an object is hashed: a
-// whole number of blocks, large enough that handing it to the SHA-256 goroutine
-// costs nothing.
+// whole number of blocks, large enough that handing it from goroutine to
+// goroutine costs nothing.
 const copyBuffer = 8 * BlockSize
+
+// readAhead is how many of them there are.
+const readAhead = 3
 
 // errSourceSize says that a source gave more or fewer bytes than it should.
 var errSourceSize = errors.New("source changed size while it was read")
 
+// pass is how an object is read once.
+type pass struct {
+	// advance is called after each buffer with its length; an error from it ends
+	// the reading.
+	advance func(int64) error
+	// begin, when not nil, is called first in each goroutine that works.
+	begin func()
+}
+
 // digestReader reads exactly size bytes from r, writes them to every one of
-// dst, and returns their digest and block hashes. SHA-256, the slowest part,
-// runs in a goroutine of its own beside the block hashes and the writing; it
-// ends before digestReader returns. advance is called after each buffer with
-// its length; an error from it ends the reading.
-func digestReader(ctx context.Context, r io.Reader, size int64, advance func(int64) error, dst ...io.Writer) (*Manifest, error) {
+// dst, and returns their digest and block hashes.
+//
+// Three goroutines work at once: one reads ahead, one computes the SHA-256, the
+// slowest part, and this one computes the block hashes and writes. All have
+// ended when digestReader returns.
+func digestReader(ctx context.Context, r io.Reader, size int64, p pass, dst ...io.Writer) (*Manifest, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer cancel() // before the wait
+	start := func(f func()) {
+		working.Go(func() {
+			if p.begin != nil {
+				p.begin()
+			}
+			f()
+		})
+	}
+	read, free := make(chan buffer), make(chan []byte, readAhead)
+	for range readAhead {
+		free <- make([]byte, min(copyBuffer, size+1))
+	}
+	start(func() { readBuffers(ctx, r, size, free, read) })
+
 	sum := sha256.New()
 	work, done := make(chan []byte), make(chan struct{})
-	go func() {
-		defer close(done)
+	start(func() {
 		for b := range work {
 			sum.Write(b)
 			done <- struct{}{}
 		}
-	}()
-	defer func() {
-		close(work)
-		<-done
-	}()
+	})
+	defer close(work)
 
 	m := &Manifest{Size: size, BlockSize: BlockSize}
 	m.Hashes = make([]byte, 0, BlockCount(size)*HashSize)
-	buf := make([]byte, min(copyBuffer, size+1))
-	for left := size; left > 0; {
-		if err := ctx.Err(); err != nil {
-			return nil, err
+	for b := range read {
+		if b.err != nil {
+			return nil, b.err
 		}
-		b := buf[:min(int64(len(buf)), left)]
-		if _, err := io.ReadFull(r, b); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				return nil, fmt.Errorf("%w: it ended %d bytes early", errSourceSize, left)
-			}
-			return nil, err
-		}
-		work <- b
-		err := hashAndWrite(m, b, dst)
+		work <- b.bytes
+		err := hashAndWrite(m, b.bytes, dst)
 		<-done
 		if err != nil {
 			return nil, err
 		}
-		left -= int64(len(b))
-		if err := advance(int64(len(b))); err != nil {
+		if err := p.advance(int64(len(b.bytes))); err != nil {
 			return nil, err
 		}
+		free <- b.bytes[:cap(b.bytes)]
 	}
-	if n, err := r.Read(buf[:1]); n > 0 {
-		return nil, fmt.Errorf("%w: it is longer than %d bytes", errSourceSize, size)
-	} else if err != nil && !errors.Is(err, io.EOF) {
+	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	sum.Sum(m.Digest[:0])
 	return m, nil
+}
+
+// buffer is what was read, or why nothing was.
+type buffer struct {
+	bytes []byte
+	err   error
+}
+
+// readBuffers reads exactly size bytes from r into the buffers of free and hands
+// them out; out is closed at the end.
+func readBuffers(ctx context.Context, r io.Reader, size int64, free <-chan []byte, out chan<- buffer) {
+	defer close(out)
+	send := func(b buffer) bool {
+		select {
+		case out <- b:
+			return b.err == nil
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for left := size; ; {
+		var b []byte
+		select {
+		case b = <-free:
+		case <-ctx.Done():
+			return
+		}
+		if left == 0 {
+			if n, err := r.Read(b[:1]); n > 0 {
+				send(buffer{err: fmt.Errorf("%w: it is longer than %d bytes", errSourceSize, size)})
+			} else if err != nil && !errors.Is(err, io.EOF) {
+				send(buffer{err: err})
+			}
+			return
+		}
+		b = b[:min(int64(len(b)), left)]
+		if _, err := io.ReadFull(r, b); err != nil {
+			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+				err = fmt.Errorf("%w: it ended %d bytes early", errSourceSize, left)
+			}
+			send(buffer{err: err})
+			return
+		}
+		left -= int64(len(b))
+		if !send(buffer{bytes: b}) {
+			return
+		}
+	}
 }
 
 // hashAndWrite appends the hashes of the blocks in b to m and writes b. All

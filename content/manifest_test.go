@@ -19,7 +19,7 @@ import (
 
 func manifestOf(t testing.TB, data []byte) *Manifest {
 	t.Helper()
-	m, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), func(int64) error { return nil })
+	m, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), pass{advance: func(int64) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +33,10 @@ func TestDigestReader(t *testing.T) {
 		data := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
 		var copied bytes.Buffer
 		var advanced int64
-		m, err := digestReader(context.Background(), iotest.HalfReader(bytes.NewReader(data)), int64(size), func(n int64) error {
+		m, err := digestReader(context.Background(), iotest.HalfReader(bytes.NewReader(data)), int64(size), pass{advance: func(n int64) error {
 			advanced += n
 			return nil
-		}, &copied)
+		}}, &copied)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,13 +51,13 @@ func TestDigestReader(t *testing.T) {
 		}
 	}
 	nothing := func(int64) error { return nil }
-	if _, err := digestReader(context.Background(), strings.NewReader("short"), 6, nothing); !errors.Is(err, errSourceSize) {
+	if _, err := digestReader(context.Background(), strings.NewReader("short"), 6, pass{advance: nothing}); !errors.Is(err, errSourceSize) {
 		t.Errorf("short: %v", err)
 	}
-	if _, err := digestReader(context.Background(), strings.NewReader("longer"), 5, nothing); !errors.Is(err, errSourceSize) {
+	if _, err := digestReader(context.Background(), strings.NewReader("longer"), 5, pass{advance: nothing}); !errors.Is(err, errSourceSize) {
 		t.Errorf("long: %v", err)
 	}
-	if _, err := digestReader(context.Background(), iotest.ErrReader(io.ErrNoProgress), 5, nothing); !errors.Is(err, io.ErrNoProgress) {
+	if _, err := digestReader(context.Background(), iotest.ErrReader(io.ErrNoProgress), 5, pass{advance: nothing}); !errors.Is(err, io.ErrNoProgress) {
 		t.Errorf("failing: %v", err)
 	}
 }
@@ -187,7 +187,7 @@ func BenchmarkDigestReader(b *testing.B) {
 	data := make([]byte, 64<<20)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), func(int64) error { return nil }); err != nil {
+		if _, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), pass{advance: func(int64) error { return nil }}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -128,10 +128,10 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 			to = append(to, checker)
 		}
 	}
-	m, err := digestReader(ctx, io.NewSectionReader(from, 0, 1<<62), size, func(n int64) error {
+	m, err := digestReader(ctx, io.NewSectionReader(from, 0, 1<<62), size, pass{advance: func(n int64) error {
 		a.advance(n)
 		return a.l.replaced.step("copy")
-	}, to...)
+	}}, to...)
 	if err != nil {
 		return nil, false, readError(ctx, fmt.Errorf("copy %s: %w", s.text(), err))
 	}

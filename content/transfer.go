@@ -91,7 +91,7 @@ func (l *Library) exportObject(ctx context.Context, t *tar.Writer, c *Content, f
 	if err := t.WriteHeader(entry(dirObjects+"/"+f.Digest.String(), c.Updated, f.Size)); err != nil {
 		return err
 	}
-	have, err := digestReader(ctx, o, f.Size, func(n int64) error { a.advance(n); return nil }, t)
+	have, err := digestReader(ctx, o, f.Size, pass{advance: func(n int64) error { a.advance(n); return nil }}, t)
 	if err != nil {
 		return readError(ctx, err)
 	}
@@ -267,10 +267,10 @@ func (a *addition) importObject(ctx context.Context, t *tar.Reader, want map[Dig
 	} else if ok {
 		a.claim.release(f.Size)
 	}
-	have, err := digestReader(ctx, t, f.Size, func(n int64) error {
+	have, err := digestReader(ctx, t, f.Size, pass{advance: func(n int64) error {
 		a.advance(n)
 		return a.l.replaced.step("copy")
-	}, tmp)
+	}}, tmp)
 	if err != nil {
 		if !noSpace(err) {
 			err = fmt.Errorf("%w: %w", ErrExport, err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/zeebo/blake3"
 	"go.uber.org/zap"
@@ -46,6 +47,14 @@ func (f *FileValidation) OK() bool {
 // Err is nil when all files are good, and otherwise an ErrDamaged that says
 // what is wrong with the first that is not and what to do.
 func (v *Validation) Err() error {
+	if what := v.problem(); what != "" {
+		return fmt.Errorf("%w: %s: %s: check the disk, then castpoint content repair %s", ErrDamaged, v.ID, what, v.ID)
+	}
+	return nil
+}
+
+// problem says what is wrong with the first file that is not good.
+func (v *Validation) problem() string {
 	for _, f := range v.Files {
 		if f.OK() {
 			continue
@@ -60,18 +69,37 @@ func (v *Validation) Err() error {
 			what = fmt.Sprintf("%d of %d blocks are damaged, the first at byte %d",
 				f.DamagedBlocks, BlockCount(f.File.Size), int64(f.Damaged[0])*BlockSize)
 		}
-		return fmt.Errorf("%w: %s: file %s: %s: check the disk, then update the content from its source", ErrDamaged, v.ID, f.File.Name, what)
+		return fmt.Sprintf("file %s: %s", f.File.Name, what)
 	}
-	return nil
+	return ""
 }
 
 // Validate reads all objects of a content and compares them with their
 // manifests and digests. Damage is in the result, not in the error. progress,
 // which may be nil, is called with bytes read and in total.
 //
+// The result is noted in the content (Checked).
+//
 // Errors: ErrNotFound, ErrAmbiguous, ErrClosed, the end of ctx, or a read error
 // of the disk.
 func (l *Library) Validate(ctx context.Context, idOrName string, progress func(done, total int64)) (*Validation, error) {
+	return l.validate(ctx, idOrName, progress, nil)
+}
+
+// ValidateIdle is Validate with threads that read and compute only when nothing
+// else on the host wants to (I/O class idle, lowest CPU priority).
+func (l *Library) ValidateIdle(ctx context.Context, idOrName string) (v *Validation, err error) {
+	done := make(chan struct{})
+	go func() { // its thread ends with it
+		defer close(done)
+		idleThread()
+		v, err = l.validate(ctx, idOrName, nil, idleThread)
+	}()
+	<-done
+	return v, err
+}
+
+func (l *Library) validate(ctx context.Context, idOrName string, progress func(done, total int64), begin func()) (*Validation, error) {
 	ctx, done, err := l.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -95,7 +123,7 @@ func (l *Library) Validate(ctx context.Context, idOrName string, progress func(d
 	_ = advance(0)
 	v := &Validation{ID: c.ID}
 	for _, f := range c.Files {
-		fv, err := l.validateFile(ctx, f, advance)
+		fv, err := l.validateFile(ctx, f, pass{advance, begin})
 		if err != nil {
 			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, readError(ctx, err))
 		}
@@ -105,15 +133,35 @@ func (l *Library) Validate(ctx context.Context, idOrName string, progress func(d
 				zap.Bool("missing", fv.Missing), zap.Int("blocks", fv.DamagedBlocks))
 		}
 	}
+	if err := l.noteChecked(c, v); err != nil {
+		// What was found out is right all the same.
+		l.log.Error("result of a validation cannot be written", zap.String("content", c.ID), zap.Error(err))
+	}
 	return v, nil
 }
 
-func (l *Library) validateFile(ctx context.Context, f File, advance func(int64) error) (FileValidation, error) {
+// noteChecked writes the result of a validation into the content, unless it has
+// other files by now or is gone.
+func (l *Library) noteChecked(c *Content, v *Validation) error {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	l.index.RLock()
+	now := l.contents[c.ID]
+	l.index.RUnlock()
+	if now == nil || now.Revision != c.Revision || !now.Created.Equal(c.Created) {
+		return nil
+	}
+	next := now.clone()
+	next.Checked = &Checked{Time: time.Now().UTC().Truncate(time.Second), Problem: v.problem()}
+	return l.commit(next)
+}
+
+func (l *Library) validateFile(ctx context.Context, f File, p pass) (FileValidation, error) {
 	v := FileValidation{File: f}
 	o, err := l.OpenObject(f.Digest)
 	if errors.Is(err, ErrNotFound) {
 		v.Missing = true
-		return v, advance(f.Size)
+		return v, p.advance(f.Size)
 	}
 	if err != nil {
 		return v, err
@@ -125,12 +173,12 @@ func (l *Library) validateFile(ctx context.Context, f File, advance func(int64) 
 	}
 	v.Size = info.Size()
 	// The blocks that are there are compared even when the size is wrong.
-	have, err := digestReader(ctx, io.NewSectionReader(o, 0, v.Size), v.Size, advance)
+	have, err := digestReader(ctx, io.NewSectionReader(o, 0, v.Size), v.Size, p)
 	if err != nil {
 		return v, err
 	}
 	if v.Size < f.Size {
-		if err := advance(f.Size - v.Size); err != nil { // what is missing needs no time
+		if err := p.advance(f.Size - v.Size); err != nil { // what is missing needs no time
 			return v, err
 		}
 	}

@@ -187,8 +187,12 @@ type Status struct {
 	Pin      string    `json:"pin"`
 	Assigned string    `json:"assigned,omitempty"` // content that machines receive
 	Contents int       `json:"contents"`
-	Sessions int       `json:"sessions"` // running
-	Network  *Network  `json:"network,omitempty"`
+	// Damaged are the ids of contents that the last validation found damaged.
+	Damaged []string `json:"damaged,omitempty"`
+	// Problems are what the library could not use when it was opened.
+	Problems []string `json:"problems,omitempty"`
+	Sessions int      `json:"sessions"` // running
+	Network  *Network `json:"network,omitempty"`
 }
 
 // Network is what a server sees of its network; nil in a Status when no server
@@ -223,6 +227,14 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) error {
 		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
 		Pin: s.identity.Pin.String(), Assigned: s.cfg.Assign.Content, Contents: len(contents),
 	}
+	for _, ct := range contents {
+		if ct.Checked != nil && ct.Checked.Problem != "" {
+			st.Damaged = append(st.Damaged, ct.ID)
+		}
+	}
+	for _, p := range s.library.Problems() {
+		st.Problems = append(st.Problems, p.String())
+	}
 	if s.cfg.Network != nil {
 		st.Network = s.cfg.Network()
 	}
@@ -251,6 +263,8 @@ type CreateToken struct {
 	MAC     string `json:"mac,omitempty"`  // the only machine that may use it
 	Name    string `json:"name,omitempty"` // what the member is called
 	TTL     int    `json:"ttl,omitempty"`  // seconds it is good for; 0 means a day
+	// Files makes it a token for another server's repairs instead of a receiver.
+	Files bool `json:"files,omitempty"`
 }
 
 // Limits of a token's life.
@@ -279,8 +293,12 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := castFile(ct); err != nil {
-		return err
+	if !req.Files {
+		if _, err := castFile(ct); err != nil {
+			return err
+		}
+	} else if req.MAC != "" {
+		return problem(http.StatusBadRequest, "", "", "a token for another server is not bound to a MAC")
 	}
 	ttl := time.Duration(req.TTL) * time.Second
 	switch {
@@ -296,7 +314,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 		}
 		req.MAC = mac.String()
 	}
-	secret, token, err := s.tokens.Create(Token{Content: ct.ID, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
+	secret, token, err := s.tokens.Create(Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
 	if err != nil {
 		return err
 	}

@@ -2,119 +2,110 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
+	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
+	"path/filepath"
+	"sync"
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/fetch"
 )
 
-// RepairContent names the files that a content was made of.
+// RepairContent says where the files that a content was made of are: on this
+// host or behind a URL, or on another castpoint server. Without both it is where
+// they came from.
 type RepairContent struct {
-	Path      string `json:"path"`             // absolute, or a URL
+	Path      string `json:"path,omitempty"`   // absolute, or a URL
 	Initrd    string `json:"initrd,omitempty"` // absolute
 	FetchRate int64  `json:"fetch_rate,omitempty"`
+
+	From  string `json:"from,omitempty"` // join URL of another server
+	Pin   string `json:"pin,omitempty"`  // of its certificate
+	Token string `json:"token,omitempty"`
 }
 
-// repairContent adds the same files again, which replaces damaged objects.
 func (s *Server) repairContent(w http.ResponseWriter, r *http.Request) error {
 	var req RepairContent
 	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	add := AddContent{Path: req.Path, Initrd: req.Initrd, FetchRate: req.FetchRate}
-	if err := add.check(); err != nil {
 		return err
 	}
 	ct, err := s.contentByID(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
+	from, done, err := s.originals(ct, req)
+	if err != nil {
+		return err
+	}
 	stream(w, func(progress func(done, total int64)) (any, error) {
-		return s.repair(r.Context(), ct, add, progress)
+		from.progress = progress
+		v, err := s.library.Repair(r.Context(), ct.ID, from, progress)
+		done(err)
+		switch {
+		case errors.Is(err, content.ErrOther):
+			return nil, problem(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes other files", "%v", err)
+		case err != nil:
+			return nil, contentProblem(err)
+		case v.Err() != nil:
+			return nil, contentProblem(fmt.Errorf("after the repair: %w", v.Err()))
+		}
+		return v, nil
 	})
 	return nil
 }
 
-func (s *Server) repair(ctx context.Context, ct *content.Content, req AddContent, progress func(done, total int64)) (*content.Validation, error) {
-	done, err := s.source(ctx, &req, progress)
-	if err != nil {
-		return nil, err
-	}
-	defer done(false)
-	if err := sameFiles(ctx, ct, req.Path, req.Initrd); err != nil {
-		return nil, err
-	}
-	if _, err := s.library.Update(ctx, ct.ID, content.AddRequest{
-		Kind: ct.Kind, Path: req.Path, Initrd: req.Initrd, Name: ct.Name, Version: ct.Version, Comment: ct.Comment,
-		Index: ct.Index, Arch: ct.Arch, Distribution: ct.Distribution, Progress: progress,
-	}); err != nil {
-		return nil, contentProblem(err)
-	}
-	v, err := s.library.Validate(ctx, ct.ID, progress)
-	if err == nil {
-		err = v.Err()
-	}
-	if err != nil {
-		return nil, contentProblem(fmt.Errorf("after the repair: %w", err))
-	}
-	return v, nil
-}
-
-// sameFiles refuses files that are not those of the content. Folders are not
-// compared: content.Library.Update does what is needed of them.
-func sameFiles(ctx context.Context, ct *content.Content, path, initrd string) error {
-	want := map[content.Role]string{content.RoleImage: path}
-	if _, ok := ct.File(content.RoleKernel); ok {
-		want = map[content.Role]string{content.RoleKernel: path, content.RoleInitrd: initrd}
-	} else if _, ok := ct.File(content.RoleImage); !ok {
-		return problem(http.StatusConflict, protocol.CodeRefused, "castpoint content update "+ct.ID+" FOLDER does it", "content %s is a folder", ct.ID)
-	}
-	for role, from := range want {
-		f, ok := ct.File(role)
-		if !ok {
-			continue
+// originals finds out how the originals of a content are opened, which happens
+// when something is damaged. done is called at the end.
+func (s *Server) originals(ct *content.Content, req RepairContent) (o *lazyOriginals, done func(error), err error) {
+	if req.From != "" {
+		if req.Path != "" || req.Initrd != "" {
+			return nil, nil, problem(http.StatusBadRequest, "", "", "say either a path or another server")
 		}
-		if from == "" {
-			return problem(http.StatusBadRequest, "", "say where it is with --initrd", "content %s has an %s", ct.ID, role)
-		}
-		d, err := digestFile(ctx, from)
+		p, err := newPeer(req.From, req.Pin, req.Token)
 		if err != nil {
-			return problem(http.StatusBadRequest, "", "", "repair %s: %v", ct.ID, err)
+			return nil, nil, err
 		}
-		if d != f.Digest {
-			return problem(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes another file",
-				"%s has SHA-256 %s, the %s of content %s has %s", from, d, role, ct.ID, f.Digest)
+		return &lazyOriginals{open: func(context.Context, func(done, total int64)) (content.Originals, error) { return p, nil }}, func(error) { p.close() }, nil
+	}
+	add := AddContent{Path: req.Path, Initrd: req.Initrd, FetchRate: req.FetchRate}
+	if add.Path == "" {
+		if ct.Source == "" || !fetch.IsURL(ct.Source) && !filepath.IsAbs(ct.Source) {
+			return nil, nil, problem(http.StatusBadRequest, "", "say where it is now", "where content %s came from is not known", ct.ID)
 		}
+		add.Path, add.Initrd = ct.Source, ct.SourceInitrd
 	}
-	return nil
+	if err := add.check(); err != nil {
+		return nil, nil, err
+	}
+	fetched := func(bool) {}
+	o = &lazyOriginals{open: func(ctx context.Context, progress func(done, total int64)) (content.Originals, error) {
+		var err error
+		if fetched, err = s.source(ctx, &add, progress); err != nil {
+			fetched = func(bool) {}
+			return nil, err
+		}
+		return content.OriginalsAt(ct, add.Path, add.Initrd)
+	}}
+	return o, func(err error) {
+		fetched(err != nil && !errors.Is(err, content.ErrOther) && !errors.Is(err, content.ErrFile))
+	}, nil
 }
 
-func digestFile(ctx context.Context, path string) (d content.Digest, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return d, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, contextReader{ctx, f}); err != nil {
-		return d, err
-	}
-	return content.Digest(h.Sum(nil)), nil
+// lazyOriginals finds the originals when the first is opened.
+type lazyOriginals struct {
+	progress func(done, total int64) // of a download
+	open     func(ctx context.Context, progress func(done, total int64)) (content.Originals, error)
+	once     sync.Once
+	found    content.Originals
+	err      error
 }
 
-// contextReader ends when its context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(b []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
+func (l *lazyOriginals) Open(ctx context.Context, f content.File) (content.Original, error) {
+	l.once.Do(func() { l.found, l.err = l.open(ctx, l.progress) })
+	if l.err != nil {
+		return nil, l.err
 	}
-	return c.r.Read(b)
+	return l.found.Open(ctx, f)
 }

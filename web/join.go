@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/content"
 	"castpoint/multicast"
 )
 
@@ -302,6 +303,9 @@ func (s *Server) serveObject(w http.ResponseWriter, r *http.Request) {
 func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	ticket, err := s.tickets.Look(bearer(r))
 	if err != nil {
+		if token, terr := s.tokens.Look(bearer(r)); terr == nil && token.Files {
+			return s.objectForServer(w, r, token)
+		}
 		return err
 	}
 	if r.PathValue("digest") != ticket.Object.String() {
@@ -315,7 +319,32 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
 			"content %s may be sent by multicast only", ct.ID)
 	}
-	f, err := s.library.OpenObject(ticket.Object)
+	s.mu.Lock()
+	m, ok := s.members[ticket.Hash]
+	s.mu.Unlock()
+	if ok {
+		m.cast.byUnicast(m.member)
+	}
+	return s.sendObject(w, r, ct, ticket.Object)
+}
+
+// objectForServer gives another server an object of the content that its token
+// is for, whatever the content's distribution is to machines.
+func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token Token) error {
+	ct, err := s.contentByID(token.Content)
+	if err != nil {
+		return err
+	}
+	for _, f := range ct.Files {
+		if f.Digest.String() == r.PathValue("digest") {
+			return s.sendObject(w, r, ct, f.Digest)
+		}
+	}
+	return problem(http.StatusNotFound, protocol.CodeNotFound, "", "content %s has no object %.64q here: it is another revision, or another content", ct.ID, r.PathValue("digest"))
+}
+
+func (s *Server) sendObject(w http.ResponseWriter, r *http.Request, ct *content.Content, d content.Digest) error {
+	f, err := s.library.OpenObject(d)
 	if err != nil {
 		return contentProblem(err)
 	}
@@ -323,13 +352,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "no-store")
-	h.Set("ETag", `"`+ticket.Object.String()+`"`)
-	s.mu.Lock()
-	m, ok := s.members[ticket.Hash]
-	s.mu.Unlock()
-	if ok {
-		m.cast.byUnicast(m.member)
-	}
+	h.Set("ETag", `"`+d.String()+`"`)
 	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", ct.Created, f)
 	return nil
 }

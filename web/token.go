@@ -34,11 +34,14 @@ const (
 
 // Token is what the server remembers of a token; the secret itself is not kept.
 type Token struct {
-	Hash    string    `json:"hash"`              // SHA-256 of the secret, hexadecimal
-	Content string    `json:"content,omitempty"` // id of the content it is for; "" with Boot: what is assigned when it is used
-	Boot    bool      `json:"boot,omitempty"`    // made for a boot script
-	MAC     string    `json:"mac,omitempty"`     // the only machine that may use it; "" is any
-	Name    string    `json:"name,omitempty"`    // what the member is called
+	Hash    string `json:"hash"`              // SHA-256 of the secret, hexadecimal
+	Content string `json:"content,omitempty"` // id of the content it is for; "" with Boot: what is assigned when it is used
+	Boot    bool   `json:"boot,omitempty"`    // made for a boot script
+	// Files lets another server read the objects of the content, any number of
+	// times until it expires; it admits to no session.
+	Files   bool      `json:"files,omitempty"`
+	MAC     string    `json:"mac,omitempty"`  // the only machine that may use it; "" is any
+	Name    string    `json:"name,omitempty"` // what the member is called
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	UsedAt  time.Time `json:"used_at,omitzero"`
@@ -98,14 +101,14 @@ func hashSecret(secret string) string {
 }
 
 // Create makes a token that is good for ttl and returns its secret. Of want,
-// Content, Boot, MAC and Name count.
+// Content, Boot, Files, MAC and Name count.
 func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, err error) {
 	secret, hash := newSecret()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now().UTC()
 	k := &Token{
-		Hash: hash, Content: want.Content, Boot: want.Boot, MAC: strings.ToLower(want.MAC), Name: want.Name,
+		Hash: hash, Content: want.Content, Boot: want.Boot, Files: want.Files, MAC: strings.ToLower(want.MAC), Name: want.Name,
 		Created: now.Truncate(time.Second), Expires: now.Add(ttl).Truncate(time.Second),
 	}
 	t.prune(now)
@@ -210,6 +213,9 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 	k, err := t.find(secret)
 	if err != nil {
 		return nil, err
+	}
+	if k.Files {
+		return nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is for castpoint content repair on another server")
 	}
 	if !k.UsedAt.IsZero() {
 		return nil, problem(http.StatusForbidden, protocol.CodeTokenUsed, "make another with castpoint token create",

@@ -278,6 +278,9 @@ func (p *point) run(ctx context.Context) error {
 		p.server.Close() // members are told that their sessions have ended
 		return nil
 	})
+	if p.cfg.ValidateEvery > 0 {
+		group.Go(func() error { return p.library.Schedule(ctx, p.cfg.ValidateEvery) })
+	}
 	if err := notify(ctx, "READY=1"); err != nil {
 		p.log.Warn("readiness not reported", zap.Error(err))
 	}

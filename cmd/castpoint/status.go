@@ -48,8 +48,8 @@ func otherServers(seen []dhcp.Sighting, mode dhcp.Mode) []web.OtherServer {
 func newStatus(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "status", Short: "Say what the running server does and sees", Args: cobra.NoArgs,
-		Long: `Status prints what the running server serves, and which other DHCP and PXE servers it
-has seen on its networks.`,
+		Long: `Status prints what the running server serves, which contents are damaged, and which other
+DHCP and PXE servers it has seen on its networks.`,
 		Example: "  castpoint status\n  castpoint status --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s web.Status
@@ -61,6 +61,12 @@ has seen on its networks.`,
 				return printJSON(out, s)
 			}
 			rows := [][]string{{"data", s.Data}, {"contents", strconv.Itoa(s.Contents)}, {"pin", s.Pin}}
+			for _, id := range s.Damaged {
+				rows = append(rows, []string{"DAMAGED", "content " + id + ": castpoint content show " + id + " says how, castpoint content repair " + id + " mends it"})
+			}
+			for _, p := range s.Problems {
+				rows = append(rows, []string{"PROBLEM", p})
+			}
 			if s.Network == nil {
 				rows = append([][]string{{"server", "not running"}}, rows...)
 				return table(out, rows)

@@ -74,7 +74,10 @@ func TestContentFoldersUpdateAndGC(t *testing.T) {
 	for args, want := range map[string]int{
 		"content update " + ct.ID:                                   agent.ExitUsage,
 		"content update nothing " + folder:                          agent.ExitNotFound,
-		"content repair " + ct.ID + " " + folder:                    agent.ExitRefused,
+		"content repair " + ct.ID + " " + folder:                    agent.ExitDone, // nothing is damaged
+		"content repair " + ct.ID + " " + folder + " --from x":      agent.ExitUsage,
+		"content repair " + ct.ID + " --from x --token y":           agent.ExitUsage,
+		"content repair " + ct.ID + " --pin x":                      agent.ExitUsage,
 		"content repair nothing " + folder:                          agent.ExitNotFound,
 		"content add package " + folder + " --sha256 00":            agent.ExitUsage,
 		"content export nothing " + filepath.Join(t.TempDir(), "x"): agent.ExitNotFound,
@@ -135,7 +138,7 @@ func TestContentExportImportRepair(t *testing.T) {
 		t.Errorf("damaged export: %d %s", code, errs)
 	}
 	other := makeWIM(t, 1_000_000)
-	if code, _, errs := castpoint(t, "content", "repair", ct.ID, other, "--data", to); code != agent.ExitRefused || !strings.Contains(errs, "SHA-256") {
+	if code, _, errs := castpoint(t, "content", "repair", ct.ID, other, "--data", to); code != agent.ExitRefused || !strings.Contains(errs, "another file") {
 		t.Errorf("repair with another file: %d %s", code, errs)
 	}
 	succeeds(t, "content", "repair", ct.ID, image, "--data", to)
@@ -161,6 +164,23 @@ func TestContentFromURL(t *testing.T) {
 	}
 	if code, _, errs := castpoint(t, "content", "add", "os-image", url+".gone", "--data", data); code != 1 || !strings.Contains(errs, "404") {
 		t.Errorf("%d %s", code, errs)
+	}
+	damage(t, data, ct.Files[0])
+	if code, _, _ := castpoint(t, "content", "validate", "--data", data); code != agent.ExitFailed {
+		t.Errorf("damage was not seen: %d", code)
+	}
+	for _, command := range []string{"list", "show " + ct.ID, "!status"} {
+		line, isStatus := strings.CutPrefix(command, "!")
+		if !isStatus {
+			line = "content " + line
+		}
+		if out := succeeds(t, append(strings.Fields(line), "--data", data)...); !strings.Contains(out, "DAMAGED") {
+			t.Errorf("%s: %s", line, out)
+		}
+	}
+	succeeds(t, "content", "repair", ct.ID, "--data", data) // from where it came
+	if out := succeeds(t, "status", "--data", data); strings.Contains(out, "DAMAGED") {
+		t.Error(out)
 	}
 	damage(t, data, ct.Files[0])
 	succeeds(t, "content", "repair", ct.ID, url, "--data", data)

@@ -90,6 +90,8 @@ type Config struct {
 	RamdiskWindow         int    `yaml:"ramdisk-window"`          // blocks
 	RamdiskVariableWindow bool   `yaml:"ramdisk-variable-window"` // let the boot manager choose the window
 
+	ValidateEvery time.Duration `yaml:"validate-every"` // age at which contents are validated again; 0 is never
+
 	Assign string `yaml:"assign"` // content that machines receive
 	Target string `yaml:"target"` // path on the machine
 	After  string `yaml:"after"`  // poweroff, reboot, shell or wait
@@ -130,7 +132,7 @@ func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: List{"/usr/lib/ipxe"}, RamdiskVariableWindow: true, After: "reboot",
+		Loaders: List{"/usr/lib/ipxe"}, RamdiskVariableWindow: true, After: "reboot", ValidateEvery: 7 * 24 * time.Hour,
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -211,6 +213,9 @@ func (c *Config) Validate() error {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	if err := within(duration("validate-every", c.ValidateEvery, time.Minute, 10*365*24*time.Hour)); err != nil {
+		return err
 	}
 	if c.Target != "" && !strings.HasPrefix(c.Target, "/") {
 		return fmt.Errorf("target %q: want an absolute path on the machine", c.Target)

@@ -1,0 +1,90 @@
+package web
+
+import (
+	"bytes"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"castpoint/content"
+)
+
+// damage spoils a byte of a content's first object.
+func damage(t *testing.T, lib *content.Library, ct *content.Content, at int) string {
+	t.Helper()
+	d := ct.Files[0].Digest.String()
+	path := filepath.Join(lib.Dir(), "objects", d[:2], d)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[at] ^= 1
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A server repairs a content from another one, which knows it by a token for
+// that content's files and by nothing else.
+func TestRepairFromPeer(t *testing.T) {
+	ctx := t.Context()
+	// Multicast only is about machines.
+	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
+	branch := newPoint(t, free, nil)
+	mainAdmin, admin := NewLocalClient(main.Server), NewLocalClient(branch.Server)
+	token := func(req CreateToken) string {
+		t.Helper()
+		var made CreatedToken
+		if err := mainAdmin.Call(ctx, http.MethodPost, "/tokens", req, &made); err != nil {
+			t.Fatal(err)
+		}
+		return made.Token
+	}
+	other, _ := addImage(t, main.lib, "other", 1000, free)
+	files := token(CreateToken{Content: main.ct.ID, Files: true})
+	pin := main.Identity().Pin.String()
+	path := damage(t, branch.lib, branch.ct, 400_000)
+	for _, c := range []struct {
+		name   string
+		req    RepairContent
+		status int
+		words  string
+	}{
+		{"unknown token", RepairContent{From: main.url, Pin: pin, Token: strings.Repeat("0", 32)}, 403, "not known"},
+		{"receiver's token", RepairContent{From: main.url, Pin: pin, Token: token(CreateToken{Content: main.ct.ID})}, 403, "not known"},
+		{"token of another content", RepairContent{From: main.url, Pin: pin, Token: token(CreateToken{Content: other.ID, Files: true})}, 404, "no object"},
+		{"pin of another server", RepairContent{From: main.url, Pin: branch.Identity().Pin.String(), Token: files}, 403, "not the expected server"},
+		{"no pin", RepairContent{From: main.url, Token: files}, 400, ""},
+		{"nobody there", RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: files}, 502, "127.0.0.1:1"},
+		{"both", RepairContent{From: main.url, Pin: pin, Token: files, Path: "/x"}, 400, "either"},
+	} {
+		err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", c.req, nil, nil)
+		wantStatus(t, err, c.status)
+		if err != nil && !strings.Contains(err.Error(), c.words) {
+			t.Errorf("%s: %v, want %q", c.name, err, c.words)
+		}
+	}
+	var v content.Validation
+	if err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+		t.Fatal(err, v.Err())
+	}
+	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, branch.data) {
+		t.Errorf("repaired: %d bytes, %v", len(b), err)
+	}
+	// The token reads again, also an object that is lost, but is none to join with.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+		t.Fatal(err, v.Err())
+	}
+	if _, err := main.tokens.Check(files, nil); err == nil {
+		t.Error("a receiver joins with a token for files")
+	}
+}
