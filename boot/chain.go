@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,58 +13,6 @@ import (
 	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
 )
-
-// Chain says which way a machine goes to a boot image that is a WIM.
-type Chain string
-
-// The chains. Which one a machine gets is policy, never a guess: DHCP does not
-// show whether Secure Boot is on.
-const (
-	// ChainAuto is ChainWindows when the boot image has the files for it, else
-	// ChainIPXE.
-	ChainAuto Chain = ""
-	// ChainWindows is Microsoft's own: a signed boot manager, a boot
-	// configuration made for the machine, boot.sdi and the WIM.
-	ChainWindows Chain = "windows"
-	// ChainIPXE is iPXE with wimboot, for which Secure Boot must be off.
-	ChainIPXE Chain = "ipxe"
-)
-
-// WindowsSettings say how Windows PE is booted: for all machines, or for one.
-type WindowsSettings struct {
-	Chain Chain
-	// CA is the year of the CA that the UEFI boot manager is signed under: 2011
-	// (bootmgfw.efi) or 2023 (bootmgfw_EX.efi). 0 takes that of 2011, which all
-	// firmware until 2025 trusts, or the other one when it is the only one.
-	CA int
-	// Store says what the boot configuration has beside the device's own: block
-	// and window size, menu, debugger. Entries without a WIM boot the machine's.
-	Store bcd.Options
-	// BCD is a boot configuration that is served as it is, instead of a made
-	// one. Its WIM should be \Boot\boot.wim.
-	BCD []byte
-	// Prompt leaves a command prompt when the agent in Windows PE fails.
-	Prompt bool
-}
-
-func (s *WindowsSettings) check() error {
-	if !slices.Contains([]Chain{ChainAuto, ChainWindows, ChainIPXE}, s.Chain) {
-		return fmt.Errorf("chain %q: want %s or %s, or nothing", s.Chain, ChainWindows, ChainIPXE)
-	}
-	if s.CA != 0 && s.CA != 2011 && s.CA != 2023 {
-		return fmt.Errorf("CA of %d: want 2011 or 2023, or 0", s.CA)
-	}
-	if len(s.BCD) > bcd.MaxSize {
-		return fmt.Errorf("boot configuration of %d bytes: at most %d are served", len(s.BCD), bcd.MaxSize)
-	}
-	if s.BCD != nil {
-		if _, err := bcd.Parse(s.BCD); err != nil {
-			return err
-		}
-	}
-	_, err := bcd.Ramdisk(s.Store)
-	return err
-}
 
 // WindowsConfig is what [NewWindows] needs.
 type WindowsConfig struct {
@@ -81,13 +28,8 @@ type WindowsConfig struct {
 	// Extra are folders that have boot files which boot images lack: a mounted
 	// installation medium, the folders of the ADK.
 	Extra []string
-	// Settings hold for all machines.
-	Settings WindowsSettings
-	// Chains replace Settings.Chain for an architecture.
-	Chains map[Arch]Chain
-	// Device replaces Settings and Chains for one machine, when it says ok. It
-	// must be fast and safe for concurrent use.
-	Device func(Client) (_ WindowsSettings, ok bool)
+	// Settings say how each machine boots. Nil is the zero Settings for all.
+	Settings *Resolver
 	// Agent gives the agent for Windows and an architecture (amd64, arm64, 386);
 	// the bytes must stay. Nil, or an error, serves the WIM as it is stored.
 	Agent func(arch string) (io.ReaderAt, int64, error)
@@ -102,14 +44,6 @@ type WindowsConfig struct {
 func NewWindows(cfg WindowsConfig) (*Windows, error) {
 	if cfg.Loaders == nil || cfg.Library == nil {
 		return nil, errors.New("boot of Windows PE: loader folders and a library are needed")
-	}
-	if err := cfg.Settings.check(); err != nil {
-		return nil, fmt.Errorf("boot of Windows PE: %w", err)
-	}
-	for arch, chain := range cfg.Chains {
-		if err := (&WindowsSettings{Chain: chain}).check(); err != nil {
-			return nil, fmt.Errorf("boot of Windows PE: %s: %w", arch, err)
-		}
 	}
 	for _, dir := range cfg.Extra {
 		if st, err := os.Stat(dir); err != nil {
@@ -127,24 +61,7 @@ func NewWindows(cfg WindowsConfig) (*Windows, error) {
 }
 
 // settings are those of one machine.
-func (w *Windows) settings(c Client) WindowsSettings {
-	s := w.cfg.Settings
-	if chain, ok := w.cfg.Chains[clientArch(c)]; ok {
-		s.Chain = chain
-	}
-	if w.cfg.Device == nil {
-		return s
-	}
-	own, ok := w.cfg.Device(c)
-	if !ok {
-		return s
-	}
-	if err := own.check(); err != nil {
-		w.log.Error("settings of a device are not usable", zap.Stringer("client", c), zap.Error(err))
-		return s
-	}
-	return own
-}
+func (w *Windows) settings(c Client) Settings { return w.cfg.Settings.For(c) }
 
 // bcdFirmware is the kind of boot manager a family of machines runs, and whether
 // Microsoft makes one for it.
@@ -165,7 +82,7 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	kind, ok := bcdFirmware(fw.Machine)
 	settings := w.settings(c)
 	must := settings.Chain == ChainWindows
-	if settings.Chain == ChainIPXE || !ok || arch == ArchBIOSHTTP {
+	if settings.Chain != ChainAuto && !must || !ok || arch == ArchBIOSHTTP {
 		return Plan{}, "", false
 	}
 	ct, none := pickImage(w.cfg.Library, w.cfg.BootImage, fw.Machine)
@@ -195,9 +112,11 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	if byHTTP && !must && oldForHTTP(img.Version()) {
 		return Plan{}, fmt.Sprintf("The boot manager of boot image %s (Windows %s) cannot fetch a WIM by HTTP.", ct.Name, img.Version()), false
 	}
-	loader, what := winpe.PXEBoot, "Microsoft's first stage for BIOS"
+	loader, what, asks := winpe.PXEBoot, "Microsoft's first stage for BIOS", false
+	if _, err := img.Find(winpe.PXEBootPrompt); kind == bcd.BIOS && settings.Ask && err == nil {
+		loader, what, asks = winpe.PXEBootPrompt, "Microsoft's first stage for BIOS, which asks for F12", true
+	}
 	if kind == bcd.UEFI {
-		var err error
 		if loader, err = bootManager(img, settings.CA); err != nil {
 			return Plan{}, fmt.Sprintf("Boot image %s: %v.", ct.Name, err), must
 		}
@@ -206,7 +125,7 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	c.Arch, c.HasArch = arch, true
 	w.note(c)
 	dir := windowsFolder(fw.Machine, c)
-	plan = Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: backslashes(dir + "/BCD")}
+	plan = Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: backslashes(dir + "/BCD"), Ask: settings.Ask && !asks && !byHTTP}
 	by := "TFTP"
 	if byHTTP {
 		by, plan.File, plan.HTTPClient = "HTTP", url(plan.File), true

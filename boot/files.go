@@ -70,6 +70,8 @@ type FilesConfig struct {
 	// Windows serves what machines on Microsoft's chain ask for; nil when there
 	// is none.
 	Windows *Windows
+	// Settings say how each machine boots; nil is the zero Settings for all.
+	Settings *Resolver
 	// Idle says what a machine does for which there is nothing to boot.
 	Idle Idle
 	// Title is what screens call this server; "" means "castpoint".
@@ -82,7 +84,8 @@ type Idle struct {
 	// Exit leaves iPXE for the firmware's next boot device after Wait; without
 	// it iPXE asks again every Wait.
 	Exit bool
-	// Wait is 30 s when 0; whole seconds count.
+	// Wait is how long it first shows why; 0 is 30 s, or no time with Exit. Whole
+	// seconds count.
 	Wait time.Duration
 	// ExitCode is iPXE's exit status, usually 1: with 0 some firmware takes the
 	// boot as done and opens its setup instead of trying the disk.
@@ -100,6 +103,9 @@ type Idle struct {
 //	boot/CONTENT-ID/boot.wim      WIM of a boot image
 //	object/SHA256                 an object of a boot image, by its digest
 //	winpe/MACHINE/DEVICE/...      what that device gets on Microsoft's chain
+//	grub/MACHINE/DEVICE/...       what that device gets from shim and GRUB
+//	grub/grub.cfg[-...]           leads GRUB to its settings
+//	local.0                       sends a BIOS machine on to its disk
 //	anything else                 loader files, then boot files of Windows PE
 //
 // Names are compared without regard to letter case.
@@ -126,10 +132,10 @@ func NewFiles(cfg FilesConfig) (*Files, error) {
 			return nil, fmt.Errorf("boot files: kernel argument %w", err)
 		}
 	}
-	if cfg.Idle.Wait == 0 {
+	if cfg.Idle.Wait == 0 && !cfg.Idle.Exit {
 		cfg.Idle.Wait = 30 * time.Second
 	}
-	if cfg.Idle.Wait < time.Second {
+	if cfg.Idle.Wait < time.Second && !cfg.Idle.Exit {
 		return nil, fmt.Errorf("boot files: idle wait %s: want at least 1s", cfg.Idle.Wait)
 	}
 	if cfg.Idle.ExitCode < 0 || cfg.Idle.ExitCode > 255 {
@@ -178,6 +184,14 @@ func (f *Files) Open(ctx context.Context, name string, c Client) (*File, error) 
 	if _, _, ok := windowsClient(c, clean); ok && f.cfg.Windows != nil {
 		return f.cfg.Windows.open(ctx, clean, c)
 	}
+	if strings.EqualFold(clean, localName) {
+		file := madeFile(clean, c, localProgram(), f.now())
+		file.Made, file.text = false, false
+		return file, nil
+	}
+	if dir, _, ok := strings.Cut(clean, "/"); ok && strings.EqualFold(dir, grubDir) {
+		return f.openGRUB(ctx, clean, c)
+	}
 	file, err := f.openLoader(clean, c)
 	if f.cfg.Windows != nil && errors.Is(err, ErrNotFound) {
 		return f.cfg.Windows.open(ctx, clean, c)
@@ -194,6 +208,9 @@ func (f *Files) Client(name string, c Client) Client {
 	}
 	if sc, ok := scriptClient(c, clean); ok {
 		return sc
+	}
+	if gc, _, ok := grubFile(c, clean); ok {
+		return gc
 	}
 	if wc, _, ok := windowsClient(c, clean); ok || f.cfg.Windows == nil || DeviceName(c) != "" {
 		return wc

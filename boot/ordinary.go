@@ -23,7 +23,7 @@ func Ordinary(name string) bool {
 	case strings.HasPrefix(p, "efi/microsoft/boot/"): // code integrity policies
 		return strings.HasSuffix(p, ".p7b") || strings.HasSuffix(p, ".pol")
 	}
-	return false
+	return grubOrdinary(p)
 }
 
 // rollbackPolicy tells the one policy whose absence matters to some: a device

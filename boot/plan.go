@@ -20,6 +20,12 @@ type Plan struct {
 	// HTTPClient asks the reply to carry option 60 "HTTPClient" (UEFI HTTP boot
 	// firmware drops offers without it).
 	HTTPClient bool
+	// Local asks the reply to send PXE firmware on to its own disk: a boot menu
+	// of one item, which is taken at once. File is empty then.
+	Local bool
+	// Ask asks the reply for a boot menu of the firmware that goes on to the disk
+	// unless somebody chooses the network, where the loader does not ask by itself.
+	Ask bool
 }
 
 // Planner decides what a client boots. Plan must be safe for concurrent use

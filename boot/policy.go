@@ -19,6 +19,14 @@ type PlannerConfig struct {
 	HTTPPort int
 	// Firmware replaces or adds entries of [DefaultFirmware].
 	Firmware map[Arch]Firmware
+	// Settings say how each machine boots; nil is the zero Settings for all.
+	Settings *Resolver
+	// Library and BootImage are as in FilesConfig. With Idle.Exit machines for
+	// which there is no boot image are sent on to their disk before they load
+	// anything.
+	Library   Library
+	BootImage string
+	Idle      Idle
 	// Windows sends machines whose boot image is a WIM on Microsoft's chain; nil
 	// when they are to use iPXE.
 	Windows *Windows
@@ -35,6 +43,8 @@ type Policy struct {
 	port     uint16
 	firmware map[Arch]Firmware
 	windows  *Windows
+	settings *Resolver
+	cfg      PlannerConfig
 	device   func(Client) (Plan, bool)
 }
 
@@ -64,6 +74,8 @@ func NewPlanner(cfg PlannerConfig) (*Policy, error) {
 		port:     uint16(cfg.HTTPPort),
 		firmware: mergeFirmware(cfg.Firmware),
 		windows:  cfg.Windows,
+		settings: cfg.Settings,
+		cfg:      cfg,
 		device:   cfg.Device,
 	}, nil
 }
@@ -101,7 +113,22 @@ func (p *Policy) Plan(c Client) Plan {
 	if !known {
 		return silent("castpoint has no first stage for %s: add this architecture to the loader table of the configuration.", arch)
 	}
-	why := "" // Microsoft's chain is not taken
+	c.Arch, c.HasArch = arch, true
+	settings := p.settings.For(c)
+	if settings.Chain == ChainLocal {
+		return localPlan(c, arch, fw, "its chain is local.")
+	}
+	if p.cfg.Idle.Exit && p.cfg.Library != nil {
+		if _, none := pickImage(p.cfg.Library, p.cfg.BootImage, fw.Machine); none != nil {
+			return localPlan(c, arch, fw, none.Why)
+		}
+	}
+	return p.network(c, arch, fw, settings)
+}
+
+// network says by which chain firmware boots from the network.
+func (p *Policy) network(c Client, arch Arch, fw Firmware, settings Settings) Plan {
+	why := "" // the better chains are not taken
 	if p.windows != nil {
 		plan, reason, refuse := p.windows.plan(c, arch, fw, func(path string) string { return p.url(c.Server, path) })
 		switch {
@@ -113,6 +140,25 @@ func (p *Policy) Plan(c Client) Plan {
 			why = " " + reason
 		}
 	}
+	if settings.Chain == ChainGRUB {
+		plan, reason := p.grubPlan(c, arch, fw, settings)
+		if reason != "" {
+			return silent("%s", reason)
+		}
+		return plan
+	}
+	plan := p.ipxePlan(c, arch, fw, why)
+	if !plan.Serve && settings.Chain == ChainAuto {
+		if other, reason := p.grubPlan(c, arch, fw, settings); reason == "" {
+			return other
+		}
+	}
+	return plan
+}
+
+// ipxePlan gives firmware its first stage that is iPXE; why is added to the
+// reason.
+func (p *Policy) ipxePlan(c Client, arch Arch, fw Firmware, why string) Plan {
 	if len(fw.Loaders) == 0 {
 		return silent("the loader table lists no file for %s, so it is not served.", arch)
 	}

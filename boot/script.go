@@ -18,12 +18,12 @@ import (
 	"castpoint/content"
 )
 
-//go:embed scripts/*.ipxe
+//go:embed scripts/*.ipxe scripts/*.grub
 var scriptFiles embed.FS
 
 // scripts are parsed from embedded text, so a failure is a bug that the first
 // test run shows.
-var scripts = template.Must(template.ParseFS(scriptFiles, "scripts/*.ipxe"))
+var scripts = template.Must(template.ParseFS(scriptFiles, "scripts/*.ipxe", "scripts/*.grub"))
 
 // about is what every script shows of itself.
 type about struct {
@@ -37,6 +37,7 @@ type about struct {
 
 type deviceData struct {
 	about
+	Ask     int    // milliseconds to wait for a key without which nothing is booted; 0 asks nothing
 	Image   string // for the screen
 	Kernel  string // path
 	Args    string // kernel command line
@@ -70,6 +71,10 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 	}
 	machine := f.firmware[arch].Machine
 	ab := f.about(c, machine)
+	settings := f.cfg.Settings.For(c)
+	if settings.Chain == ChainLocal {
+		return render("local.ipxe", ab)
+	}
 	ct, why := f.pickImage(machine)
 	if why != nil {
 		return f.nothingScript(c, ab, why)
@@ -77,6 +82,9 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 	data, why := f.imageData(ctx, c, ab, ct)
 	if why != nil {
 		return f.nothingScript(c, ab, why)
+	}
+	if settings.Ask {
+		data.Ask = int(askTime / time.Millisecond)
 	}
 	f.log.Info("made boot script", zap.Stringer("client", c), zap.String("image", ct.ID))
 	return render("device.ipxe", data)

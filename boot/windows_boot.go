@@ -95,7 +95,7 @@ func (w *Windows) openBCD(_ context.Context, name string, c Client, m Machine, c
 }
 
 // makeBCD makes the boot configuration of a machine.
-func (w *Windows) makeBCD(settings WindowsSettings, c Client, m Machine, ct *content.Content, own bool) ([]byte, error) {
+func (w *Windows) makeBCD(settings Settings, c Client, m Machine, ct *content.Content, own bool) ([]byte, error) {
 	img, release, err := w.image(ct)
 	if err != nil {
 		return nil, err

@@ -107,10 +107,10 @@ func newWindowsLab(t testing.TB, cfg WindowsConfig, wim string, loaders ...strin
 			t.Error(err)
 		}
 	})
-	if l.files, err = NewFiles(FilesConfig{Loaders: cfg.Loaders, Library: l.library, Windows: l.Windows}); err != nil {
+	if l.files, err = NewFiles(FilesConfig{Loaders: cfg.Loaders, Library: l.library, Windows: l.Windows, Settings: cfg.Settings}); err != nil {
 		t.Fatal(err)
 	}
-	if l.policy, err = NewPlanner(PlannerConfig{Loaders: cfg.Loaders, Windows: l.Windows}); err != nil {
+	if l.policy, err = NewPlanner(PlannerConfig{Loaders: cfg.Loaders, Windows: l.Windows, Settings: cfg.Settings, Library: l.library}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -163,7 +163,7 @@ func TestWindowsPlan(t *testing.T) {
 			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "WinPE is a WIM"},
 		},
 		{
-			"CA of 2023", all, WindowsConfig{Settings: WindowsSettings{CA: 2023}}, x64,
+			"CA of 2023", all, WindowsConfig{Settings: testResolver(t, Settings{CA: 2023})}, x64,
 			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw_EX.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "bootmgfw_EX.efi"},
 		},
 		{
@@ -171,7 +171,7 @@ func TestWindowsPlan(t *testing.T) {
 			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw_EX.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Reason: "bootmgfw_EX.efi"},
 		},
 		{
-			"2011 wanted and not there", testWinPE(t, "bootmgfw.efi"), WindowsConfig{Settings: WindowsSettings{CA: 2011, Chain: ChainWindows}}, x64,
+			"2011 wanted and not there", testWinPE(t, "bootmgfw.efi"), WindowsConfig{Settings: testResolver(t, Settings{CA: 2011, Chain: ChainWindows})}, x64,
 			Plan{Reason: "no boot manager signed under the CA of 2011"},
 		},
 		{
@@ -191,7 +191,7 @@ func TestWindowsPlan(t *testing.T) {
 			Plan{Serve: true, File: "undionly.kpxe", Reason: "bootmgr.exe missing"},
 		},
 		{
-			"files for BIOS are missing, and iPXE is not wanted", noBIOS, WindowsConfig{Chains: map[Arch]Chain{ArchBIOS: ChainWindows}}, pxeClient(ArchBIOS),
+			"files for BIOS are missing, and iPXE is not wanted", noBIOS, WindowsConfig{Settings: testResolver(t, Settings{}, Rule{Archs: []Arch{ArchBIOS}, Set: mustChange(t, "chain=windows")})}, pxeClient(ArchBIOS),
 			Plan{Reason: "bootmgr.exe missing"},
 		},
 		{
@@ -199,13 +199,11 @@ func TestWindowsPlan(t *testing.T) {
 			Plan{Serve: true, File: "snponly.efi", Reason: "boot.sdi missing"},
 		},
 		{
-			"iPXE by architecture", all, WindowsConfig{Chains: map[Arch]Chain{ArchEFIX64: ChainIPXE}}, x64,
+			"iPXE by architecture", all, WindowsConfig{Settings: testResolver(t, Settings{}, Rule{Archs: []Arch{ArchEFIX64}, Set: mustChange(t, "chain=ipxe")})}, x64,
 			Plan{Serve: true, File: "snponly.efi", Reason: "first stage snponly.efi."},
 		},
 		{
-			"iPXE for this device", all, WindowsConfig{Device: func(c Client) (WindowsSettings, bool) {
-				return WindowsSettings{Chain: ChainIPXE}, c.UUID == testUUID
-			}}, x64,
+			"iPXE for this device", all, WindowsConfig{Settings: testResolver(t, Settings{}, Rule{UUID: testUUID, Set: mustChange(t, "chain=ipxe")})}, x64,
 			Plan{Serve: true, File: "snponly.efi", Reason: "first stage snponly.efi."},
 		},
 		{
@@ -238,7 +236,7 @@ func TestWindowsPlan(t *testing.T) {
 
 // A Linux boot image goes its way as ever.
 func TestWindowsPlanLinux(t *testing.T) {
-	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{Chain: ChainWindows}}, "x", "snponly.efi")
+	l := newWindowsLab(t, WindowsConfig{Settings: testResolver(t, Settings{Chain: ChainWindows})}, "x", "snponly.efi")
 	l.library.list = nil
 	l.library.add(t, content.Content{ID: "linux", Arch: "amd64"}, linuxFiles)
 	if p := l.policy.Plan(pxeClient(ArchEFIX64)); p.File != "snponly.efi" || p.BCDPath != "" {
@@ -386,14 +384,14 @@ func TestWindowsOwnFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l = newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{BCD: data}}, testWinPE(t))
+	l = newWindowsLab(t, WindowsConfig{Settings: testResolver(t, Settings{BCD: data})}, testWinPE(t))
 	if got, _ := l.read(t, plan.BCDPath, testRemote); got != string(data) {
 		t.Error("the boot configuration of the settings is not served as it is")
 	}
 }
 
 func TestWindowsFontsOf2023(t *testing.T) {
-	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{CA: 2023}}, testWinPE(t))
+	l := newWindowsLab(t, WindowsConfig{Settings: testResolver(t, Settings{CA: 2023})}, testWinPE(t))
 	l.read(t, l.policy.Plan(pxeClient(ArchEFIX64)).File, testRemote)
 	if got, _ := l.read(t, `\EFI\Microsoft\Boot\Fonts\wgl4_boot.ttf`, testRemote); got != "wgl4_boot_EX.ttf" {
 		t.Errorf("the font is %s", got)
@@ -402,7 +400,7 @@ func TestWindowsFontsOf2023(t *testing.T) {
 
 // On the way over iPXE the machine gets the same WIM, and a new one each boot.
 func TestWindowsOverIPXE(t *testing.T) {
-	l := newWindowsLab(t, WindowsConfig{Settings: WindowsSettings{Chain: ChainIPXE}}, testWinPE(t), "wimboot")
+	l := newWindowsLab(t, WindowsConfig{Settings: testResolver(t, Settings{Chain: ChainIPXE})}, testWinPE(t), "wimboot")
 	var wims []string
 	for range 2 {
 		script, _ := l.read(t, "ipxe/efi-x64/52-54-00-ab-cd-ef/"+testUUID, testRemote)
@@ -534,11 +532,6 @@ func TestNewWindowsRefuses(t *testing.T) {
 	loaders := testLoaders(t)
 	for name, cfg := range map[string]WindowsConfig{
 		"no library": {Loaders: loaders},
-		"chain":      {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{Chain: "grub"}},
-		"CA":         {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{CA: 2012}},
-		"block size": {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{Store: bcd.Options{BlockSize: 1}}},
-		"store":      {Loaders: loaders, Library: &fakeLibrary{}, Settings: WindowsSettings{BCD: []byte("regf?")}},
-		"chains":     {Loaders: loaders, Library: &fakeLibrary{}, Chains: map[Arch]Chain{ArchBIOS: "x"}},
 		"folder":     {Loaders: loaders, Library: &fakeLibrary{}, Extra: []string{"/no/such/folder"}},
 	} {
 		if _, err := NewWindows(cfg); err == nil {

@@ -124,7 +124,7 @@ func verdict(request *dhcpv4.DHCPv4, t Terms) (dhcpv4.MessageType, string) {
 	if !t.Plan.Serve {
 		return none, t.Plan.Reason
 	}
-	if t.Plan.File == "" {
+	if t.Plan.File == "" && (t.Menu == nil || !t.Plan.Local) {
 		return none, "the plan names no boot file: " + t.Plan.Reason
 	}
 	return answer, ""

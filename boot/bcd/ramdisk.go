@@ -30,6 +30,16 @@ const (
 	NXAlwaysOn
 )
 
+// ParseNX reads a policy as bcdedit writes it, in any letter case.
+func ParseNX(s string) (NXPolicy, error) {
+	for i, name := range []string{"optin", "optout", "alwaysoff", "alwayson"} {
+		if strings.EqualFold(s, name) {
+			return NXPolicy(i), nil
+		}
+	}
+	return 0, fmt.Errorf("nx %q: want optin, optout, alwaysoff or alwayson", s)
+}
+
 // What an option is when it is left zero.
 const (
 	DefaultWIM         = `\Boot\boot.wim`

@@ -61,12 +61,10 @@ servers, and for castpoint serve --bcd.`,
 			if bios {
 				s.Firmware = bcd.BIOS
 			}
-			policies := map[string]bcd.NXPolicy{"optin": bcd.NXOptIn, "optout": bcd.NXOptOut, "alwaysoff": bcd.NXAlwaysOff, "alwayson": bcd.NXAlwaysOn}
-			policy, ok := policies[nx]
-			if !ok {
-				return command.Usage("nx %q: want optin, optout, alwaysoff or alwayson", nx)
+			var err error
+			if e.NX, err = bcd.ParseNX(nx); err != nil {
+				return command.Usage("%w", err)
 			}
-			e.NX = policy
 			if cmd.Flags().Changed("variable-window") {
 				s.VariableWindow = &variable
 			}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path"
 	"regexp"
 	"strings"
 
@@ -47,7 +48,7 @@ type Explanation struct {
 	Next     string `json:"next_server,omitempty"`
 	BCD      string `json:"bcd,omitempty"`
 
-	Chain     string `json:"chain,omitempty"` // ipxe, or windows: Microsoft's own
+	Chain     string `json:"chain,omitempty"` // windows (Microsoft's own), ipxe, grub or local
 	Image     string `json:"image,omitempty"` // id of the boot image
 	ImageName string `json:"image_name,omitempty"`
 	Assigned  string `json:"assigned,omitempty"` // content that it receives then
@@ -177,6 +178,15 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
 	}
 	x.Chain = string(boot.ChainIPXE)
+	switch {
+	case d.Plan.Local, d.Plan.File == bootLocal:
+		x.Chain = string(boot.ChainLocal)
+		return x, nil
+	case strings.Contains(d.Plan.File, grubFolder):
+		x.Chain = string(boot.ChainGRUB)
+		name := d.Plan.File[strings.Index(d.Plan.File, grubFolder):]
+		return x, e.show(ctx, path.Dir(name)+"/grub.cfg", c, x)
+	}
 	if strings.Contains(d.Plan.File, windowsFolder) {
 		x.Chain = string(boot.ChainWindows)
 		return x, e.windowsImage(x)
@@ -198,8 +208,13 @@ func (e *explainer) reserved(c boot.Client) string {
 	return ""
 }
 
-// windowsFolder is where the files of machines on Microsoft's chain are.
-const windowsFolder = "winpe/"
+// Names by which a plan's chain is known: the folders of machines on Microsoft's
+// chain and of those with shim and GRUB, and the program that does nothing.
+const (
+	windowsFolder = "winpe/"
+	grubFolder    = "grub/"
+	bootLocal     = "local.0"
+)
 
 // windowsImage adds the boot image that the plan speaks of.
 func (e *explainer) windowsImage(x *Explanation) error {
@@ -220,6 +235,11 @@ func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) e
 	if !plan.Serve || !ok {
 		return nil // nothing that goes by iPXE
 	}
+	return e.show(ctx, name, c, x)
+}
+
+// show adds a script that loaders run, and the boot image in it.
+func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Explanation) error {
 	f, err := e.files.Open(ctx, name, c)
 	if err != nil {
 		return fmt.Errorf("script of %s: %w", c, err)

@@ -111,7 +111,10 @@ func printExplanation(out io.Writer, x *Explanation, script bool) error {
 		}
 	}
 	answer := "nothing"
-	if x.Answered {
+	switch {
+	case x.Chain == string(boot.ChainLocal) && x.File == "":
+		answer = "its own disk, by a menu that has nothing else"
+	case x.Answered:
 		answer = x.File
 	}
 	add("gets", answer)
@@ -132,6 +135,9 @@ func printExplanation(out io.Writer, x *Explanation, script bool) error {
 		add("address", x.Address)
 		if x.Chain == string(boot.ChainWindows) {
 			add("chain", "Microsoft's own signed boot manager")
+		}
+		if x.Chain == string(boot.ChainGRUB) {
+			add("chain", "shim and GRUB, signed by a distribution")
 		}
 		image := "none: the script says so on its screen"
 		if x.Image != "" {

@@ -50,19 +50,28 @@ func makeBoot(cfg *config.Config, library *content.Library, ticket boot.TicketFu
 	for _, a := range cfg.KernelArgs {
 		args = append(args, strings.Fields(a)...)
 	}
-	wc, err := windowsConfig(cfg, loaders, library)
+	rc, err := bootSettings(cfg)
 	if err != nil {
 		return nil, err
 	}
-	wc.Ticket, wc.Log = ticket, log.Named("winpe")
+	rc.Log = log.Named("boot")
+	settings, err := boot.NewResolver(rc)
+	if err != nil {
+		return nil, command.Usage("%w", err)
+	}
+	wc := windowsConfig(cfg, loaders, library)
+	wc.Settings, wc.Ticket, wc.Log = settings, ticket, log.Named("winpe")
+	// With 0 some firmware takes the boot as done and opens its setup.
+	idle := boot.Idle{Exit: cfg.Idle == "disk", ExitCode: 1}
 	b := &bootParts{}
 	if b.windows, err = boot.NewWindows(wc); err != nil {
 		return nil, err
 	}
-	if b.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.windows}); err == nil {
+	if b.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.windows,
+		Settings: settings, Library: library, BootImage: cfg.BootImage, Idle: idle}); err == nil {
 		b.files, err = boot.NewFiles(boot.FilesConfig{
 			Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: args,
-			Ticket: ticket, Windows: b.windows, Log: log.Named("boot"),
+			Ticket: ticket, Windows: b.windows, Settings: settings, Idle: idle, Log: log.Named("boot"),
 		})
 	}
 	if err != nil {

@@ -62,12 +62,7 @@ func dhcpConfig(cfg *config.Config, links []link) (dhcp.Config, error) {
 		}
 		d.Quirks = append(d.Quirks, q)
 	}
-	if cfg.Menu != "" {
-		menu := dhcp.Menu{Prompt: cfg.Menu, Timeout: cfg.MenuWait, Items: []dhcp.MenuItem{
-			{Type: dhcp.LocalBoot, Text: "Boot from disk"}, {Type: menuNetwork, Text: "Boot from the network (castpoint)"},
-		}}
-		d.Menu = func(boot.Client, boot.Plan) *dhcp.Menu { return &menu }
-	}
+	d.Menu = func(_ boot.Client, p boot.Plan) *dhcp.Menu { return bootMenu(cfg, p) }
 	if !cfg.DHCP6 {
 		return d, nil
 	}
@@ -81,6 +76,27 @@ func dhcpConfig(cfg *config.Config, links []link) (dhcp.Config, error) {
 		d.IPv6.Pools = append(d.IPv6.Pools, pool)
 	}
 	return d, err
+}
+
+// askText is what firmware shows to machines that are to be asked, when the
+// settings have no text of their own.
+const askText = "Press F8 to boot from the network"
+
+// bootMenu is the menu that PXE firmware shows a machine, nil for none. Its first
+// item is taken when the time runs out.
+func bootMenu(cfg *config.Config, p boot.Plan) *dhcp.Menu {
+	disk := dhcp.MenuItem{Type: dhcp.LocalBoot, Text: "Boot from disk"}
+	switch {
+	case p.Local:
+		return &dhcp.Menu{Prompt: "castpoint", Items: []dhcp.MenuItem{disk}}
+	case cfg.Menu == "" && !p.Ask:
+		return nil
+	}
+	m := &dhcp.Menu{Prompt: cfg.Menu, Timeout: cfg.MenuWait, Items: []dhcp.MenuItem{disk, {Type: menuNetwork, Text: "Boot from the network (castpoint)"}}}
+	if m.Prompt == "" {
+		m.Prompt = askText
+	}
+	return m
 }
 
 // menuNetwork is the type of the menu's second item, of the range that is a

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent"
+	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
@@ -22,53 +23,40 @@ import (
 )
 
 // windowsConfig makes the settings of Microsoft's boot chain out of those of the
-// file. Ticket and Log are missing.
-func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *content.Library) (boot.WindowsConfig, error) {
-	w := boot.WindowsConfig{
+// file. Settings, Ticket and Log are missing.
+func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *content.Library) boot.WindowsConfig {
+	return boot.WindowsConfig{
 		Loaders: loaders, Library: library, BootImage: cfg.BootImage, Extra: cfg.WinPEFiles, Agent: windowsAgent,
-		Settings: boot.WindowsSettings{
-			CA: cfg.ChainCA, Prompt: cfg.WinPEPrompt,
-			Store: bcd.Options{BlockSize: cfg.RamdiskBlockSize, WindowSize: cfg.RamdiskWindow, VariableWindow: &cfg.RamdiskVariableWindow},
-		},
-		Chains: make(map[boot.Arch]boot.Chain),
 	}
+}
+
+// bootSettings makes the settings of machines out of those of the file.
+func bootSettings(cfg *config.Config) (boot.ResolverConfig, error) {
+	r := boot.ResolverConfig{Base: boot.Settings{
+		CA: cfg.ChainCA, Prompt: cfg.WinPEPrompt,
+		Store: bcd.Options{BlockSize: cfg.RamdiskBlockSize, WindowSize: cfg.RamdiskWindow, VariableWindow: &cfg.RamdiskVariableWindow},
+	}}
 	if cfg.BCD != "" {
 		var err error
-		if w.Settings.BCD, err = os.ReadFile(cfg.BCD); err != nil {
-			return w, fmt.Errorf("bcd: %w", err)
+		if r.Base.BCD, err = os.ReadFile(cfg.BCD); err != nil {
+			return r, fmt.Errorf("bcd: %w", err)
 		}
 	}
-	chains, err := cfg.Chains()
+	rules, err := cfg.BootRules()
 	if err != nil {
-		return w, err
+		return r, err
 	}
-	var machines []config.Chain
-	for _, c := range chains {
-		switch {
-		case len(c.MAC) > 0 || c.UUID != "":
-			machines = append(machines, c)
-		case c.Arch != "":
-			for _, arch := range config.ChainArchs()[c.Arch] {
-				w.Chains[boot.Arch(arch)] = boot.Chain(c.Chain)
-			}
-		default:
-			w.Settings.Chain = boot.Chain(c.Chain)
+	for _, from := range rules {
+		rule := boot.Rule{MAC: from.MAC, UUID: from.UUID}
+		for _, arch := range config.ChainArchs()[from.Arch] {
+			rule.Archs = append(rule.Archs, boot.Arch(arch))
 		}
-	}
-	if len(machines) > 0 {
-		settings := w.Settings
-		w.Device = func(c boot.Client) (boot.WindowsSettings, bool) {
-			for _, m := range machines {
-				if len(m.MAC) > 0 && bytes.Equal(m.MAC, c.MAC) || m.UUID != "" && m.UUID == c.UUID {
-					own := settings
-					own.Chain = boot.Chain(m.Chain)
-					return own, true
-				}
-			}
-			return boot.WindowsSettings{}, false
+		if rule.Set, err = boot.ParseChange(from.Set); err != nil {
+			return r, command.Usage("machine: %w", err)
 		}
+		r.Rules = append(r.Rules, rule)
 	}
-	return w, nil
+	return r, nil
 }
 
 // windowsAgent is the embedded agent for Windows machines of arch.

@@ -81,7 +81,9 @@ type Config struct {
 	BootImage  string `yaml:"boot-image"`  // content to boot; "" is the newest that fits
 	KernelArgs List   `yaml:"kernel-args"` // added to the kernel command line of boot images
 
-	Chain                 List   `yaml:"chain"`                   // [WHICH=]windows or ipxe, for boot images that are WIMs
+	Chain                 List   `yaml:"chain"`                   // [WHICH=]windows, ipxe, grub, local or auto
+	Machine               List   `yaml:"machine"`                 // WHICH name=value ..., boot settings of some machines
+	Idle                  string `yaml:"idle"`                    // ask or disk: what a machine does for which there is nothing to boot
 	ChainCA               int    `yaml:"chain-ca"`                // 2011 or 2023: who signed the boot manager; 0 is what there is
 	WinPEFiles            List   `yaml:"winpe-files"`             // folders of boot files that boot images lack
 	WinPEPrompt           bool   `yaml:"winpe-prompt"`            // a command prompt when the agent fails
@@ -127,12 +129,18 @@ func (l *List) UnmarshalYAML(n *yaml.Node) error {
 	return nil
 }
 
+// DefaultLoaders are the folders where Debian's and Ubuntu's packages ipxe,
+// shim-signed and grub-efi-*-signed put boot loaders.
+func DefaultLoaders() List {
+	return List{"/usr/lib/ipxe", "/usr/lib/shim", "/usr/lib/grub/x86_64-efi-signed", "/usr/lib/grub/arm64-efi-signed"}
+}
+
 // Default is what holds without a file and without flags.
 func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: List{"/usr/lib/ipxe"}, RamdiskVariableWindow: true, After: "reboot", ValidateEvery: 7 * 24 * time.Hour,
+		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", ValidateEvery: 7 * 24 * time.Hour,
 		LogLevel: "info", LogFormat: "console",
 	}
 }

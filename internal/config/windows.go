@@ -1,19 +1,23 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 )
 
-// Chain says how one architecture, one machine or all machines boot a boot image
-// that is a WIM.
-type Chain struct {
-	Arch  string           // name of an architecture; "" is any
-	MAC   net.HardwareAddr // of the machine; nil is any
-	UUID  string           // of the machine; "" is any
-	Chain string           // windows or ipxe
+// BootRule says how one architecture, one machine or all machines boot.
+type BootRule struct {
+	Arch string           // name of an architecture; "" is any
+	MAC  net.HardwareAddr // of the machine; nil is any
+	UUID string           // of the machine; "" is any
+	Set  []string         // name=value, checked by package boot
 }
+
+// chains are what the setting chain can say.
+var chains = []string{"windows", "ipxe", "grub", "local", "auto"}
 
 // ChainArchs are the names of architectures in the setting chain, and their
 // numbers in DHCP option 93.
@@ -24,42 +28,63 @@ func ChainArchs() map[string][]uint16 {
 	}
 }
 
-// Chains is Chain, parsed.
-func (c *Config) Chains() ([]Chain, error) {
-	var list []Chain
+// BootRules are Chain and Machine, parsed.
+func (c *Config) BootRules() ([]BootRule, error) {
+	var list []BootRule
 	for _, text := range c.Chain {
-		bad := fmt.Errorf("chain %q: want windows or ipxe, or WHICH=windows, where WHICH is a MAC, a UUID, or one of bios, ia32, x64, arm64, ia32-http, x64-http, arm64-http", text)
 		which, chain, ok := strings.Cut(text, "=")
 		if !ok {
-			which, chain = "", text
+			which, chain = "all", text
 		}
-		if chain != "windows" && chain != "ipxe" {
-			return nil, bad
+		rule, err := bootRule(which)
+		if err != nil || !slices.Contains(chains, chain) {
+			return nil, fmt.Errorf("chain %q: want %s, or WHICH=%s and so on, where WHICH is %s", text, strings.Join(chains, ", "), chains[0], whichWords)
 		}
-		entry := Chain{Chain: chain}
-		which = strings.ToLower(which)
-		mac, err := net.ParseMAC(which)
-		_, known := ChainArchs()[which]
-		switch {
-		case !ok:
-		case known:
-			entry.Arch = which
-		case err == nil && len(mac) == 6:
-			entry.MAC = mac
-		case uuidText.MatchString(which):
-			entry.UUID = which
-		default:
-			return nil, bad
+		rule.Set = []string{"chain=" + chain}
+		list = append(list, rule)
+	}
+	for _, text := range c.Machine {
+		words := strings.Fields(text)
+		if len(words) < 2 {
+			return nil, fmt.Errorf("machine %q: want WHICH and words of the form name=value, as in '52:54:00:12:34:56 chain=grub ask=yes'", text)
 		}
-		list = append(list, entry)
+		rule, err := bootRule(words[0])
+		if err != nil {
+			return nil, fmt.Errorf("machine %q: %w", text, err)
+		}
+		rule.Set = words[1:]
+		list = append(list, rule)
 	}
 	return list, nil
 }
 
+const whichWords = "a MAC, a UUID, all, or one of bios, ia32, x64, arm64, ia32-http, x64-http, arm64-http"
+
+// bootRule reads which machines are meant.
+func bootRule(which string) (BootRule, error) {
+	which = strings.ToLower(which)
+	mac, err := net.ParseMAC(which)
+	_, known := ChainArchs()[which]
+	switch {
+	case which == "all":
+		return BootRule{}, nil
+	case known:
+		return BootRule{Arch: which}, nil
+	case err == nil && len(mac) == 6:
+		return BootRule{MAC: mac}, nil
+	case uuidText.MatchString(which):
+		return BootRule{UUID: which}, nil
+	}
+	return BootRule{}, errors.New("want " + whichWords)
+}
+
 // checkWindows checks what concerns Windows PE.
 func (c *Config) checkWindows() error {
-	if _, err := c.Chains(); err != nil {
+	if _, err := c.BootRules(); err != nil {
 		return err
+	}
+	if c.Idle != "ask" && c.Idle != "disk" {
+		return fmt.Errorf("idle %q: want ask or disk", c.Idle)
 	}
 	if c.ChainCA != 0 && c.ChainCA != 2011 && c.ChainCA != 2023 {
 		return fmt.Errorf("chain-ca %d: want 2011 or 2023", c.ChainCA)
