@@ -209,7 +209,7 @@ func (f *Files) Client(name string, c Client) Client {
 	if sc, ok := scriptClient(c, clean); ok {
 		return sc
 	}
-	if gc, _, ok := grubFile(c, clean); ok {
+	if gc, _, ok := grubFile(c, clean); ok && DeviceName(gc) != "" {
 		return gc
 	}
 	if wc, _, ok := windowsClient(c, clean); ok || f.cfg.Windows == nil || DeviceName(c) != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,9 +40,6 @@ func (p *Policy) grubPlan(c Client, arch Arch, fw Firmware, settings Settings) (
 	if !ok {
 		return Plan{}, fmt.Sprintf("There is no shim for %s.", arch)
 	}
-	if DeviceName(c) == "" {
-		return Plan{}, "The machine sent neither a hardware address nor a UUID, so GRUB has no settings for it."
-	}
 	files := shimFiles(suffix)
 	shim, grub := "shim"+suffix+".efi", "grub"+suffix+".efi"
 	for _, name := range []string{shim, grub} {
@@ -54,6 +52,10 @@ func (p *Policy) grubPlan(c Client, arch Arch, fw Firmware, settings Settings) (
 	by := "TFTP"
 	plan.Ask = settings.Ask
 	if c.HTTPBoot || fw.HTTP {
+		name, _ := p.loaders.first(files[grub])
+		if !p.loaders.has(name, grubHTTP) {
+			return Plan{}, fmt.Sprintf("The GRUB in %s cannot read by HTTP, so it could not go on after UEFI HTTP boot: boot this machine by PXE, or give castpoint a GRUB that can.", name)
+		}
 		plan.Ask = false // there is no menu
 		by, plan.File, plan.HTTPClient = "HTTP", p.url(c.Server, plan.File), true
 	}
@@ -61,18 +63,13 @@ func (p *Policy) grubPlan(c Client, arch Arch, fw Firmware, settings Settings) (
 	return plan, ""
 }
 
-func grubFolder(m Machine, c Client) string {
-	return grubDir + "/" + string(m) + "/" + DeviceName(c)
-}
+// grubHTTP is in every GRUB that has the module http: what it writes in a request.
+// Debian's signed ones have not; Ubuntu's and Fedora's have.
+const grubHTTP = " HTTP/1.1\r\n"
 
-// first finds the first of the names that exists.
-func (l *Loaders) first(names []string) (string, bool) {
-	for _, name := range names {
-		if _, ok := l.Find(name); ok {
-			return name, true
-		}
-	}
-	return "", false
+// grubFolder is a machine's folder: grub/MACHINE[/MAC][/UUID].
+func grubFolder(m Machine, c Client) string {
+	return strings.TrimSuffix(grubDir+"/"+strings.TrimPrefix(scriptName(m, c), scriptDir+"/"), "/")
 }
 
 // grubConfig are the names by which GRUB looks for its settings below its prefix:
@@ -80,39 +77,34 @@ func (l *Loaders) first(names []string) (string, bool) {
 // its IPv4 address or the beginnings of it, then without.
 var grubConfig = regexp.MustCompile(`(?i)^grub\.cfg(-01-([0-9a-f]{2}(-[0-9a-f]{2}){5})|-[0-9a-f-]+)?$`)
 
-// grubFile reads a name below grubDir, already cleaned: who asks, and for which
-// file. ok is false when the name is not GRUB's or shim's. A machine that is not
-// in the name stays unknown.
-func grubFile(c Client, name string) (_ Client, file string, ok bool) {
-	dir, rest, ok := strings.Cut(name, "/")
-	if !ok || !strings.EqualFold(dir, grubDir) {
-		return c, "", false
+// grubFile reads a name below grubDir, already cleaned. In a machine's folder,
+// grub/MACHINE[/MAC][/UUID]/FILE, c is who the folder is for, and file is the rest.
+func grubFile(c Client, name string) (_ Client, file string, machine bool) {
+	dir, rest, _ := strings.Cut(name, "/")
+	family, below, ok := strings.Cut(rest, "/")
+	arch, known := machineArch(family)
+	if !strings.EqualFold(dir, grubDir) || !ok || !known {
+		return c, rest, false
 	}
-	parts := strings.SplitN(rest, "/", 3)
-	if len(parts) == 3 {
-		if arch, ok := machineArch(parts[0]); ok {
-			own := c
-			own.MAC, own.UUID = nil, ""
-			if parseDevice(&own, parts[1]) && DeviceName(own) != "" {
-				own.Arch, own.HasArch = arch, true
-				return own, parts[2], true
-			}
+	c.MAC, c.UUID = nil, ""
+	c.Arch, c.HasArch = arch, true
+	for range 2 {
+		device, rest, ok := strings.Cut(below, "/")
+		if !ok || !parseDevice(&c, device) {
+			break
 		}
+		below = rest
 	}
-	return c, rest, true
+	return c, below, true
 }
 
 // openGRUB opens a file of shim's and GRUB's.
 func (f *Files) openGRUB(ctx context.Context, name string, c Client) (*File, error) {
 	who, file, ok := grubFile(c, name)
 	notFound := fmt.Errorf("%w: %q", ErrNotFound, name)
-	if !ok {
-		return nil, notFound
-	}
-	own := DeviceName(who) != "" && who.HasArch
-	if own {
+	if ok {
 		machine := f.firmware[who.Arch].Machine
-		if strings.EqualFold(file, "grub.cfg") {
+		if strings.EqualFold(file, "grub.cfg") && DeviceName(who) != "" {
 			return madeFile(name, who, f.grubScript(ctx, who, machine), f.now()), nil
 		}
 		for asked, names := range shimFiles(grubSuffix[machine]) {
@@ -144,7 +136,8 @@ type grubData struct {
 	Why                            []string // what is wrong; then there is nothing to boot
 	Wait                           int      // seconds
 	Self                           string
-	Local                          bool // go on to the disk
+	Probe                          string // a small file that is always there
+	Local                          bool   // go on to the disk
 }
 
 // grubScript makes GRUB's settings for a machine: they boot it, or say why not.
@@ -153,6 +146,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 	d := grubData{
 		Title: grubText(f.cfg.Title), Server: ab.Server, Device: ab.Device, Machine: ab.Machine,
 		Wait: ab.Wait, Self: "/" + grubFolder(machine, c) + "/grub.cfg",
+		Probe: "/" + grubDir + "/grub.cfg",
 	}
 	if c.Server.IsValid() && !c.Server.IsUnspecified() {
 		d.HTTP = netip.AddrPortFrom(c.Server.Unmap(), uint16(f.cfg.HTTPPort)).String()
@@ -192,13 +186,12 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 func grubText(s string) string { return screenText(s) }
 
 // grubOrdinary tells names that GRUB and shim ask for in vain in a boot that goes
-// well: lists of modules, which signed GRUB has built in, fonts, the settings by
-// hardware address and IP address before those that exist.
+// well: lists of modules, which signed GRUB has built in, fonts, texts, settings
+// for its address before those for all, revocations and more certificates.
 func grubOrdinary(p string) bool {
-	switch {
-	case strings.HasPrefix(p, grubDir+"/"):
-		return strings.HasSuffix(p, ".lst") || strings.HasSuffix(p, ".pf2") || strings.HasSuffix(p, ".mo") || strings.HasSuffix(p, ".mod") ||
-			strings.HasSuffix(p, ".gz") || strings.Contains(p, "/grub.cfg") || strings.Contains(p, "revocations")
+	if !strings.HasPrefix(p, grubDir+"/") {
+		return false
 	}
-	return false
+	return slices.Contains([]string{".lst", ".mod", ".mo", ".gz", ".pf2"}, path.Ext(p)) || strings.HasSuffix(p, "/grub.cfg") ||
+		strings.Contains(p, "/revocations") || strings.Contains(p, "/shim_certificate")
 }

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,6 +30,7 @@ type Loaders struct {
 
 	mu      sync.Mutex
 	index   map[string]string // lower-case name with slashes -> path on disk
+	held    map[string]bool   // what has found
 	scanned time.Time
 }
 
@@ -74,6 +76,48 @@ func (l *Loaders) Find(name string) (string, bool) {
 		return l.lookup(name)
 	}
 	return "", false
+}
+
+// first finds the first of the names that exists.
+func (l *Loaders) first(names []string) (string, bool) {
+	for _, name := range names {
+		if _, ok := l.Find(name); ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// maxHeld bounds what is remembered of the contents of loader files.
+const maxHeld = 64
+
+// has tells whether a loader file has a text in it. The answer is kept for as long
+// as size and time of the file are the same.
+func (l *Loaders) has(name, text string) bool {
+	path, ok := l.Find(name)
+	if !ok {
+		return false
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	key := fmt.Sprintf("%s %d %d %s", path, st.Size(), st.ModTime().UnixNano(), text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if found, ok := l.held[key]; ok {
+		return found
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	if len(l.held) >= maxHeld || l.held == nil {
+		l.held = make(map[string]bool)
+	}
+	found := bytes.Contains(data, []byte(text))
+	l.held[key] = found
+	return found
 }
 
 func (l *Loaders) lookup(name string) (string, bool) {

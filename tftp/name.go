@@ -40,8 +40,8 @@ func cleanName(name string) (string, error) {
 
 // ordinaryMiss tells whether a boot that goes well asks for this file although
 // nothing needs it, so that its absence is not worth a warning. The names are
-// those that a signed Windows boot manager asked for under OVMF, got no answer
-// to, and still started its WIM; docs/tftp.md has the order.
+// those that a signed Windows boot manager, and Debian's shim and GRUB, asked for
+// under OVMF, got no answer to, and went on; docs/tftp.md has the order.
 func ordinaryMiss(path string) bool {
 	p := strings.ToLower(path)
 	switch {
@@ -55,6 +55,13 @@ func ordinaryMiss(path string) bool {
 		return true
 	case strings.HasPrefix(p, "efi/microsoft/boot/"): // code integrity policies
 		return strings.HasSuffix(p, ".p7b") || strings.HasSuffix(p, ".pol")
+	case strings.HasPrefix(p, "grub/"): // lists of modules, fonts, texts; shim's revocations and certificates
+		for _, part := range []string{".lst", ".mod", ".mo", ".gz", ".pf2", "/grub.cfg"} {
+			if strings.HasSuffix(p, part) {
+				return true
+			}
+		}
+		return strings.Contains(p, "/revocations") || strings.Contains(p, "/shim_certificate")
 	}
 	return false
 }

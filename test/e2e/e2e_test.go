@@ -56,6 +56,26 @@ func serve(t *testing.T, p *point.Point, args ...string) {
 	}
 }
 
+// bootVM starts a machine.
+func bootVM(t *testing.T, p *point.Point, m lab.Machine) *lab.VM {
+	t.Helper()
+	vm, err := p.Network.Boot(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vm
+}
+
+// must waits until a machine's console says what matches.
+func must(t *testing.T, vm *lab.VM, pattern string) []string {
+	t.Helper()
+	m, err := vm.Output.WaitFor(t.Context(), pattern, patience)
+	if err != nil {
+		t.Fatalf("%s: %v; the console:\n%s", vm.Name, err, vm.Output.Tail(40))
+	}
+	return m
+}
+
 // wait returns the exit code of a program, which must end within patience.
 func wait(t *testing.T, p *lab.Process) int {
 	t.Helper()

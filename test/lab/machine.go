@@ -35,6 +35,8 @@ type Machine struct {
 	Firmware Firmware
 	Memory   int // MiB; 512 when zero
 	CPUs     int // 1 when zero
+	// HTTP has UEFI firmware boot by HTTP instead of PXE.
+	HTTP bool
 	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
 	Disk string
 	// Cards is how many network cards it has, each at a port of the switch; 1 when
@@ -181,6 +183,9 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 		own := filepath.Join(dir, "vars.fd")
 		if err := copyFile(own, vars); err != nil {
 			return nil, fmt.Errorf("copy the firmware's variables: %w", err)
+		}
+		if m.HTTP {
+			args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=no")
 		}
 		args = append(args,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+code,

@@ -1,0 +1,35 @@
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"castpoint/test/lab"
+	"castpoint/test/point"
+)
+
+// With Secure Boot enforced a Linux boot environment comes up by shim and GRUB
+// that Debian has signed, and an unsigned loader is refused by the same machine.
+func TestSecureBootLinux(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1, Offload: true})
+	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	// The first machine of a lab has this address.
+	serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--kernel-args", "console=ttyS0",
+		"--chain", "52:54:00:77:00:01=ipxe", "--chain", "x64=grub", "--chain", "x64-http=grub")
+
+	refused := bootVM(t, p, lab.Machine{Name: "refused", Firmware: lab.UEFISecure})
+	must(t, refused, `NBP filename is snponly\.efi`)
+	must(t, refused, `Access Denied|Security Violation`)
+	refused.Kill()
+
+	start := time.Now()
+	vm := bootVM(t, p, lab.Machine{Name: "signed", Firmware: lab.UEFISecure, Memory: 768})
+	must(t, vm, `NBP filename is grub/efi-x64/52-54-00-77-00-02/\S+/shimx64\.efi`)
+	must(t, vm, `boot image: linux`)
+	must(t, vm, `Loading the initramfs`)
+	must(t, vm, `Kernel is locked down from EFI Secure Boot`)
+	must(t, vm, `boot environment, kernel`)
+	t.Logf("Linux after %.0f s", time.Since(start).Seconds())
+}
