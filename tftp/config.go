@@ -85,8 +85,7 @@ const (
 	initialInterval = time.Second           // RFC 6298 section 2.1, before the first measurement
 	minInterval     = 50 * time.Millisecond // firmware that polls its card is late by up to 20 ms
 	maxInterval     = 4 * time.Second       // no client waits longer than this before it repeats itself
-	lastInterval    = time.Second           // ceiling while only the last ACK is missing
-	lastWait        = 5 * time.Second       // then the transfer counts as finished, unconfirmed
+	lastWait        = 5 * time.Second       // without the last ACK, then the transfer counts as finished, unconfirmed
 	firstTries      = 6                     // answers to a request of which nothing more is heard
 )
 

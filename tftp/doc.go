@@ -5,7 +5,8 @@
 //   - a request is the RRQ (read) or WRQ (write) datagram that a client sends to
 //     the listening port;
 //   - a transfer is what follows an accepted request: one file, one client port,
-//     one goroutine, normally one socket of its own (the server's TID of RFC 1350);
+//     normally one socket of its own (the server's TID of RFC 1350), a goroutine for
+//     what may take time, and a coroutine that a loop resumes when the client answers;
 //   - a block is the payload of one DATA datagram; blocks count from 1 and are
 //     64-bit numbers here, 16-bit numbers on the wire, where 0 follows 65535;
 //   - a window is how many blocks the client takes before it acknowledges

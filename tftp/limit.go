@@ -1,7 +1,6 @@
 package tftp
 
 import (
-	"context"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -19,26 +18,13 @@ func newLimiter(bytesPerSecond int64) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(bytesPerSecond), rateBurst)
 }
 
-// pace waits until n bytes, at most rateBurst, may be sent under every limit.
-func pace(ctx context.Context, n int, limiters ...*rate.Limiter) error {
+// reserve takes n bytes, at most rateBurst, from every limiter, and returns how long
+// to wait before they may be sent.
+func reserve(n int, limiters []*rate.Limiter) time.Duration {
 	var wait time.Duration
 	now := time.Now()
 	for _, l := range limiters {
-		if l == nil {
-			continue
-		}
-		r := l.ReserveN(now, min(n, rateBurst))
-		wait = max(wait, r.DelayFrom(now))
+		wait = max(wait, l.ReserveN(now, min(n, rateBurst)).DelayFrom(now))
 	}
-	if wait <= 0 {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return wait
 }

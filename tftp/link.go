@@ -2,20 +2,31 @@ package tftp
 
 import (
 	"errors"
+	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"castpoint/internal/netio"
 )
 
 // link is a transfer's way to its client and back.
 type link interface {
+	// do runs f, which alone calls receive, sleep and blocking.
+	do(f func())
 	// receive reads the client's next datagram into buf. It returns an error that
 	// matches os.ErrDeadlineExceeded when none came in time, errInterrupted after
 	// interrupt, and ErrPeerClosed when the client's machine refused a datagram.
 	receive(buf []byte, deadline time.Time) (int, error)
-	// interrupt makes receive return, now and from now on. It is safe to call at
-	// any time, by any goroutine.
+	// sleep lets time pass, and returns errInterrupted after interrupt.
+	sleep(d time.Duration) error
+	// blocking tells that what comes next may take its time: other transfers are
+	// not to wait for it.
+	blocking()
+	// interrupt makes receive and sleep return, now and from now on. It is safe to
+	// call at any time, by any goroutine.
 	interrupt()
 	// send sends one datagram.
 	send(b []byte) error
@@ -36,94 +47,237 @@ const maxBatch = 64
 // in lock-step, is copied behind its header: cheaper than gathering it.
 const copyLimit = 4096
 
-// socket is what a socketLink needs of a connected UDP socket.
-type socket interface {
-	Read(b []byte) (int, error)
-	Write(b []byte) (int, error)
-	SetReadDeadline(t time.Time) error
-	Close() error
-}
+// fullWait is how long a full socket buffer is given to drain: 30 kB at 1 Gbit/s.
+const fullWait = 250 * time.Microsecond
 
-// socketLink is a link over a connected socket of its own: the kernel filters
-// what does not come from the client's port.
-type socketLink struct {
-	conn  socket
-	out   *batcher
+// loopLink is a link whose coroutine a loop resumes, over a connected socket of
+// its own, where the kernel filters what does not come from the client's port, or
+// over the listening socket.
+type loopLink struct {
+	coroutine
+	inbox *inbox // of what came by the listening socket
+	out   *netio.Sender
 	mtu   int
-	one   []byte    // a datagram on its way
-	armed time.Time // read deadline that is set
 	stop  atomic.Bool
+
+	one     []byte // a datagram on its way
+	headers []byte
+	parts   [][]byte
 }
 
-func (l *socketLink) receive(buf []byte, deadline time.Time) (int, error) {
-	for {
-		// Setting a deadline costs as much as a system call, and every ACK moves it
-		// a little later: the earlier one stays, and is looked at when it passes.
-		if l.armed.IsZero() || deadline.Before(l.armed) {
-			l.armed = deadline
-			if err := l.conn.SetReadDeadline(deadline); err != nil {
-				return 0, err
-			}
-		}
+// newSocketLink makes a link over a connected socket, and owns it then.
+func newSocketLink(on *loop, sock *netio.Socket, mtu, room int, segment bool) *loopLink {
+	l := &loopLink{mtu: mtu, out: sock.Sender(netio.SenderConfig{Room: room, Segment: segment})}
+	l.coroutine = coroutine{loop: on, sock: sock, turn: make(chan bool, 1), ready: l.stop.Load}
+	return l
+}
+
+// newPortLink makes a link over the listening socket.
+func newPortLink(on *loop, sock *netio.Socket, req Request, mtu int, segment bool) *loopLink {
+	cfg := netio.SenderConfig{To: req.Peer, Room: payloadRoom(req.Peer.Addr(), mtu), Segment: segment}
+	cfg.Control = sourceControl(req)
+	l := &loopLink{mtu: mtu, inbox: &inbox{}, out: sock.Sender(cfg)}
+	l.coroutine = coroutine{loop: on, turn: make(chan bool, 1), ready: func() bool {
+		return l.stop.Load() || l.listening && !l.inbox.empty()
+	}}
+	return l
+}
+
+// wait lets the coroutine rest until the deadline or, when it listens, until
+// something came.
+func (l *loopLink) wait(deadline time.Time, listening bool) {
+	l.deadline, l.listening = deadline, listening
+	l.yield(pauseWait)
+}
+
+func (l *loopLink) receive(buf []byte, deadline time.Time) (int, error) {
+	for looked := false; ; looked = true {
 		if l.stop.Load() {
 			return 0, errInterrupted
 		}
-		n, err := l.conn.Read(buf)
-		switch {
-		case err == nil:
-			return n, nil
-		case l.stop.Load():
-			return 0, errInterrupted
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			l.armed = time.Time{}
-			if !time.Now().Before(deadline) {
+		if looked || l.inbox != nil {
+			n, err := l.read(buf)
+			switch {
+			case err == nil:
+				return n, nil
+			case errors.Is(err, syscall.EAGAIN):
+				if looked && !time.Now().Before(deadline) {
+					return 0, os.ErrDeadlineExceeded
+				}
+			case errors.Is(err, syscall.ECONNREFUSED):
+				return 0, ErrPeerClosed
+			case netio.Passing(err):
+				continue
+			default:
 				return 0, err
 			}
-		case errors.Is(err, syscall.ECONNREFUSED):
-			return 0, ErrPeerClosed
-		case passing(err):
-			// The next read waits.
-		default:
-			return 0, err
+		}
+		l.wait(deadline, true)
+	}
+}
+
+// read takes a datagram that is there.
+func (l *loopLink) read(buf []byte) (int, error) {
+	if l.inbox != nil {
+		return l.inbox.take(buf)
+	}
+	return l.sock.Read(buf)
+}
+
+func (l *loopLink) sleep(d time.Duration) error {
+	for end := time.Now().Add(d); !l.stop.Load(); {
+		if !time.Now().Before(end) {
+			return nil
+		}
+		l.wait(end, false)
+	}
+	return errInterrupted
+}
+
+func (l *loopLink) blocking() {
+	if l.inLoop {
+		l.yield(pauseBlocking)
+	}
+}
+
+func (l *loopLink) interrupt() {
+	l.stop.Store(true)
+	l.loop.post(func() {
+		if l.held {
+			l.step()
+		}
+	})
+}
+
+// deliver hands over a datagram that came by the listening socket; the loop calls
+// it.
+func (l *loopLink) deliver(b []byte) {
+	if l.inbox.put(b) && l.held && l.listening {
+		l.step()
+	}
+}
+
+func (l *loopLink) send(b []byte) error {
+	for {
+		err := l.out.Send(b)
+		switch {
+		case err == nil || netio.Passing(err):
+			return nil // to the transfer what did not leave is a lost datagram
+		case !errors.Is(err, syscall.EAGAIN):
+			return err
+		}
+		if err := l.sleep(fullWait); err != nil {
+			return err
 		}
 	}
 }
 
-func (l *socketLink) interrupt() {
-	l.stop.Store(true)
-	_ = l.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
-func (l *socketLink) send(b []byte) error {
-	_, err := l.conn.Write(b)
-	if err != nil && passing(err) {
-		// The error belonged to an earlier datagram, this one did not leave.
-		_, err = l.conn.Write(b)
-	}
-	if err != nil && passing(err) {
-		return nil
-	}
-	return err
-}
-
-func (l *socketLink) sendBlocks(first int64, count, blockSize int, data []byte) error {
+func (l *loopLink) sendBlocks(first int64, count, blockSize int, data []byte) error {
 	if count == 1 && len(data) <= copyLimit {
 		l.one = appendData(l.one[:0], first, data)
 		return l.send(l.one)
 	}
-	return l.out.sendBlocks(first, count, blockSize, data)
+	if len(l.headers) < count*headerSize {
+		l.headers = make([]byte, count*headerSize)
+		l.parts = make([][]byte, 2*count)
+	}
+	parts := l.parts[:2*count]
+	for i := range count {
+		h := l.headers[i*headerSize : (i+1)*headerSize]
+		putDataHeader(h, first+int64(i))
+		parts[2*i] = h
+		parts[2*i+1] = data[i*blockSize : min((i+1)*blockSize, len(data))]
+	}
+	for {
+		n, err := l.out.SendGathered(parts, 2, blockSize+headerSize)
+		switch {
+		case err == nil || netio.Passing(err):
+			return nil
+		case !errors.Is(err, syscall.EAGAIN):
+			return err
+		}
+		parts = parts[2*n:]
+		if err := l.sleep(fullWait); err != nil {
+			return err
+		}
+	}
 }
 
-func (l *socketLink) pathMTU() int { return l.mtu }
+func (l *loopLink) pathMTU() int { return l.mtu }
 
-func (l *socketLink) close() error { return l.conn.Close() }
+func (l *loopLink) close() error {
+	if l.sock == nil {
+		return nil
+	}
+	return l.sock.Close()
+}
 
-// passing tells whether a send error is of the kind that the next try may not
-// meet: to the transfer it is a lost datagram. ECONNREFUSED and EHOSTUNREACH are
-// late news about an earlier datagram (ICMP, or an unanswered ARP), ENOBUFS is a
-// full queue of the interface.
-func passing(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EHOSTUNREACH) ||
-		errors.Is(err, syscall.ENETUNREACH) || errors.Is(err, syscall.ENOBUFS) ||
-		errors.Is(err, syscall.EAGAIN)
+// Single-port mode: how many of a client's datagrams may wait for its transfer,
+// and how long they may be. A full queue drops, as a socket would; ACKs are 5
+// bytes, so only uploads come near the size.
+const (
+	inboxPlaces = 64
+	inboxBytes  = 2048
+)
+
+// inbox is what came for a transfer by the listening socket.
+type inbox struct {
+	mu    sync.Mutex
+	queue [][]byte
+	spare [][]byte // buffers to be used again
+}
+
+// put returns whether there was room.
+func (q *inbox) put(b []byte) bool {
+	if len(b) > inboxBytes {
+		return false
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == inboxPlaces {
+		return false
+	}
+	var place []byte
+	if n := len(q.spare); n > 0 {
+		place, q.spare = q.spare[n-1], q.spare[:n-1]
+	}
+	q.queue = append(q.queue, append(place[:0], b...))
+	return true
+}
+
+// take returns syscall.EAGAIN when there is nothing.
+func (q *inbox) take(b []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == 0 {
+		return 0, syscall.EAGAIN
+	}
+	first := q.queue[0]
+	q.spare = append(q.spare, first)
+	copy(q.queue, q.queue[1:])
+	q.queue = q.queue[:len(q.queue)-1]
+	return copy(b, first), nil
+}
+
+func (q *inbox) empty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queue) == 0
+}
+
+// sourceControl is the control data that makes a datagram leave from the address that the
+// request was sent to.
+func sourceControl(req Request) []byte {
+	if local := req.Local.Addr(); !local.IsUnspecified() {
+		return sourceOOB(local, req.Interface)
+	}
+	return nil
+}
+
+// payloadRoom is the UDP payload that one IP packet carries.
+func payloadRoom(peer netip.Addr, mtu int) int {
+	if peer.Is6() {
+		return mtu - 40 - 8
+	}
+	return mtu - 20 - 8
 }

@@ -4,35 +4,39 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
-	"os"
-	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"castpoint/internal/netio"
 )
 
 // listener receives requests on one socket and, in single-port mode, everything
 // else too.
 type listener struct {
-	s     *Server
-	conn  *net.UDPConn
-	batch batchConn
-	addr  netip.AddrPort
-	dev   string
-	gso   bool // UDP segmentation offload may be tried
-	stop  atomic.Bool
+	s    *Server
+	sock *netio.Socket
+	addr netip.AddrPort
+	dev  string
 
-	strays *rate.Limiter // answers to datagrams of no transfer
+	// Set by Serve.
+	loop *loop
+	ctx  context.Context // of the transfers it begins
+	fail func(error)     // ends Serve
+
+	// Only of the loop's goroutine.
+	buf, oob []byte
+	failures int           // to receive, in a row
+	strays   *rate.Limiter // answers to datagrams of no transfer
 }
 
-func newListener(s *Server, conn *net.UDPConn, e Endpoint) *listener {
-	addr := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+func newListener(s *Server, sock *netio.Socket, e Endpoint) *listener {
 	return &listener{
-		s: s, conn: conn, batch: newBatchConn(conn, addr.Addr().Is6()), addr: addr, dev: e.Device,
-		gso: !s.cfg.NoOffload && offloadSupported(conn), strays: rate.NewLimiter(10, 10),
+		s: s, sock: sock, addr: sock.Local(), dev: e.Device,
+		buf: make([]byte, 64<<10), oob: make([]byte, 128), strays: rate.NewLimiter(10, 10),
 	}
 }
 
@@ -40,38 +44,28 @@ func newListener(s *Server, conn *net.UDPConn, e Endpoint) *listener {
 // be the network's.
 const maxFailures = 10
 
-// serve receives until interrupt. ctx is that of the transfers it begins.
-func (l *listener) serve(ctx context.Context) error {
-	buf := make([]byte, 64<<10)
-	oob := make([]byte, 128)
-	failures := 0
-	for {
-		n, noob, _, peer, err := l.conn.ReadMsgUDPAddrPort(buf, oob)
-		if err != nil {
-			if l.stop.Load() || errors.Is(err, net.ErrClosed) {
-				return nil
+// receive takes what has come. Its loop calls it.
+func (l *listener) receive() {
+	for range maxBatch {
+		n, noob, peer, err := l.sock.ReadFrom(l.buf, l.oob)
+		switch {
+		case err == nil:
+			l.failures = 0
+			l.take(l.buf[:n], l.oob[:noob], netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
+		case errors.Is(err, syscall.EAGAIN):
+			return
+		case netio.Passing(err):
+		default:
+			if l.failures++; l.failures >= maxFailures {
+				l.fail(fmt.Errorf("receive TFTP requests on %s: %w", l.addr, err))
+				return
 			}
-			if errors.Is(err, os.ErrDeadlineExceeded) || passing(err) {
-				continue
-			}
-			if failures++; failures >= maxFailures {
-				return fmt.Errorf("receive TFTP requests on %s: %w", l.addr, err)
-			}
-			continue
 		}
-		failures = 0
-		l.take(ctx, buf[:n], oob[:noob], netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port()))
 	}
 }
 
-// interrupt ends serve.
-func (l *listener) interrupt() {
-	l.stop.Store(true)
-	_ = l.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
 // take deals with one datagram.
-func (l *listener) take(ctx context.Context, b, oob []byte, peer netip.AddrPort) {
+func (l *listener) take(b, oob []byte, peer netip.AddrPort) {
 	req := Request{Peer: peer, Local: l.addr}
 	if a, ok := parseArrival(oob); ok {
 		if a.dst != a.local || a.dst.IsMulticast() {
@@ -90,7 +84,7 @@ func (l *listener) take(ctx context.Context, b, oob []byte, peer netip.AddrPort)
 		l.s.refuse(l, req, err)
 		return
 	}
-	t, err := l.s.admit(ctx, l, b, req)
+	t, err := l.s.admit(l.ctx, l, b, req)
 	switch {
 	case errors.Is(err, errFull):
 		l.s.publish(Event{Kind: Refused, Time: time.Now(), Request: req, Err: err})
@@ -125,11 +119,7 @@ func (l *listener) route(b []byte, req Request) {
 
 // answer sends a datagram from the address that the request was sent to.
 func (l *listener) answer(req Request, b []byte) {
-	var oob []byte
-	if local := req.Local.Addr(); !local.IsUnspecified() {
-		oob = sourceOOB(local, req.Interface)
-	}
-	if _, _, err := l.conn.WriteMsgUDPAddrPort(b, oob, req.Peer); err != nil {
+	if err := l.sock.Sender(netio.SenderConfig{To: req.Peer, Control: sourceControl(req)}).Send(b); err != nil {
 		l.s.log.Debug("answer not sent", zap.Stringer("client", req.Peer), zap.Error(err))
 	}
 }
@@ -144,13 +134,14 @@ func (l *listener) link(ctx context.Context, t *transfer) (link, error) {
 	if l.s.cfg.SinglePort {
 		// The socket has told the path MTU and that there is a way; no more is needed.
 		_ = conn.Close()
-		p := newPortLink(l, t.req, mtu)
+		p := newPortLink(l.loop, l.sock, t.req, mtu, !l.s.cfg.NoOffload)
 		t.inbox.Store(p)
 		return p, nil
 	}
-	lnk, err := newSocketLink(conn, mtu, payloadRoom(t.req.Peer.Addr(), mtu), l.gso)
+	sock, err := netio.NewSocket(conn)
 	if err != nil {
-		return nil, errors.Join(err, conn.Close())
+		return nil, err
 	}
-	return lnk, nil
+	on := l.s.loops[t.id%uint64(len(l.s.loops))]
+	return newSocketLink(on, sock, mtu, payloadRoom(t.req.Peer.Addr(), mtu), !l.s.cfg.NoOffload), nil
 }

@@ -278,8 +278,8 @@ func FuzzAcknowledge(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, window uint8, varWindow bool) {
 		r := &reader{
 			terms: Terms{BlockSize: 512, Window: max(1, int(window)), VarWindow: varWindow},
-			stats: &Stats{}, final: -1, window: max(1, int(window)), next: 1, heard: func() {},
-			src: newOctets(patternFile(200*512), 200*512, 512, max(1, int(window))), link: nullLink{},
+			stats: &Stats{}, final: -1, window: max(1, int(window)), next: 1, heard: func() {}, moved: never,
+			src: newOctets(patternFile(200*512), 200*512, 512, max(1, int(window)), nothing), link: nullLink{},
 		}
 		step := 4
 		if varWindow {

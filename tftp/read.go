@@ -19,7 +19,8 @@ type reader struct {
 	oack     []byte // first answer; nil when no option was agreed on
 	idle     time.Duration
 	limiters []*rate.Limiter
-	heard    func() // called for each datagram of the client
+	heard    func()      // called for each datagram of the client
+	moved    func() bool // whether the client has asked for something else since
 	stats    *Stats
 
 	est    estimator
@@ -68,6 +69,9 @@ func (r *reader) run(ctx context.Context) error {
 	defer r.settle()
 	for {
 		if err := r.fly(ctx); err != nil {
+			return err
+		}
+		if err := r.src.ahead(r.next); err != nil {
 			return err
 		}
 		done, err := r.wait(ctx)
@@ -142,24 +146,22 @@ func (r *reader) fly(ctx context.Context) error {
 		r.flight = time.Now()
 	}
 	limit := maxBatch
-	limited := false
-	for _, l := range r.limiters {
-		if l != nil {
-			limited = true
-			limit = max(1, min(limit, rateBurst/(r.terms.BlockSize+headerSize+28)))
-		}
+	if len(r.limiters) > 0 {
+		limit = max(1, min(limit, rateBurst/(r.terms.BlockSize+headerSize+28)))
 	}
 	for burst := 0; r.next <= end; {
 		if burst >= r.pacer.burst() {
-			time.Sleep(burstGap)
+			if err := r.rest(ctx, burstGap); err != nil {
+				return err
+			}
 			burst = 0
 		}
 		data, count, last, err := r.src.read(r.next, int(min(int64(limit), end-r.next+1, int64(r.pacer.burst()-burst))))
 		if err != nil {
 			return err
 		}
-		if limited {
-			if err := pace(ctx, len(data)+count*(headerSize+28), r.limiters...); err != nil {
+		if len(r.limiters) > 0 {
+			if err := r.rest(ctx, reserve(len(data)+count*(headerSize+28), r.limiters)); err != nil {
 				return err
 			}
 		}
@@ -181,16 +183,29 @@ func (r *reader) fly(ctx context.Context) error {
 	return nil
 }
 
+// rest lets time pass.
+func (r *reader) rest(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	if r.link.sleep(d) != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
 // wait takes the client's datagrams until there is something to send, or nothing
 // left to do.
 func (r *reader) wait(ctx context.Context) (done bool, err error) {
 	for {
-		interval := r.est.interval()
-		finishing := r.known && r.final >= 0 && r.next > r.final
-		if finishing {
-			interval = min(interval, lastInterval)
+		finishing := r.finishing()
+		deadline := r.sent.Add(r.est.interval())
+		if finishing && !r.heardSince {
+			end := r.progress.Add(lastWait)
+			if r.moved() || end.Before(deadline) {
+				deadline = end
+			}
 		}
-		deadline := r.sent.Add(interval)
 		complaint := !r.suspect.IsZero() && r.suspect.Before(deadline)
 		if complaint {
 			deadline = r.suspect
@@ -210,11 +225,16 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 				r.stats.GoBacks++
 				r.complaints++
 			} else {
+				if finishing && !r.heardSince {
+					if time.Since(r.progress) >= lastWait {
+						return true, nil
+					}
+					if r.moved() {
+						continue
+					}
+				}
 				r.stats.Timeouts++
 				r.est.expired()
-				if finishing && !r.heardSince && time.Since(r.progress) >= lastWait {
-					return true, nil
-				}
 			}
 			r.goBack()
 			return false, r.givenUp()
@@ -223,6 +243,12 @@ func (r *reader) wait(ctx context.Context) (done bool, err error) {
 		}
 	}
 }
+
+// finishing tells whether everything was sent, and the client is only to say that
+// it has it. Some never do: the Windows boot manager keeps silent about the last
+// block of what it has loaded and asks for its next file. Then nothing is repeated
+// any more unless the client asks.
+func (r *reader) finishing() bool { return r.known && r.final >= 0 && r.next > r.final }
 
 // givenUp returns an error when nothing new was acknowledged for too long. A client
 // that never answered gets no more than a few answers: its address may be forged,
@@ -268,6 +294,10 @@ func (r *reader) acknowledge(a ack) (again, done bool) {
 	now := time.Now()
 	if n == r.acked {
 		r.stats.DuplicateACKs++
+		if r.finishing() && r.moved() {
+			r.goBack() // no timer would
+			return true, false
+		}
 		if r.window > 1 && r.next > r.acked+1 && r.suspect.IsZero() {
 			r.suspect = now.Add(r.est.patience() << min(r.complaints, 12))
 		}

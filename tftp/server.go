@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"castpoint/internal/netio"
 )
 
 // Endpoint is where a Server listens.
@@ -27,11 +29,10 @@ type Server struct {
 	log  *zap.Logger
 	rate *rate.Limiter // all transfers together; nil when not limited
 
-	datagrams sync.Pool // of *datagram, for single-port mode
-
 	mu        sync.Mutex
 	state     state
 	listeners []*listener
+	loops     []*loop // while it serves
 	active    map[tid]*transfer
 	clients   map[netip.Addr]*client
 	count     uint64 // transfers ever begun
@@ -58,7 +59,7 @@ type tid struct {
 
 // client is what one client address shares between its transfers.
 type client struct {
-	transfers int
+	transfers map[*transfer]struct{}
 	rate      *rate.Limiter
 }
 
@@ -76,7 +77,6 @@ func New(cfg Config) (*Server, error) {
 		clients: make(map[netip.Addr]*client),
 		served:  make(chan struct{}),
 	}
-	s.datagrams.New = func() any { return new(datagram) }
 	return s, nil
 }
 
@@ -91,17 +91,25 @@ func (s *Server) Listen(endpoints ...Endpoint) error {
 	}
 	var bound []*listener
 	for _, e := range endpoints {
-		conn, err := listenUDP(e.Address, e.Device)
+		sock, err := listen(e)
 		if err != nil {
 			for _, l := range bound {
-				_ = l.conn.Close()
+				_ = l.sock.Close()
 			}
 			return listenError(e, err)
 		}
-		bound = append(bound, newListener(s, conn, e))
+		bound = append(bound, newListener(s, sock, e))
 	}
 	s.listeners = append(s.listeners, bound...)
 	return nil
+}
+
+func listen(e Endpoint) (*netio.Socket, error) {
+	conn, err := listenUDP(e.Address, e.Device)
+	if err != nil {
+		return nil, err
+	}
+	return netio.NewSocket(conn)
 }
 
 // listenError says in words why a port cannot be had.
@@ -166,37 +174,72 @@ func (s *Server) Serve(ctx context.Context) error {
 	transfers, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(ErrShutdown)
 
-	var readers sync.WaitGroup
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		readers.Go(func() {
-			if err := l.serve(transfers); err != nil {
-				failed <- err
-				stop(err)
-			}
-		})
+	running, err := s.startLoops()
+	if err == nil {
+		err = s.listen(ctx, transfers, stop, listeners)
+		// No new transfer can begin any more; single-port transfers still send by the
+		// listening sockets, so these close last.
+		end(ErrShutdown)
+		s.wg.Wait()
+		for _, l := range s.loops {
+			l.close()
+		}
+		running.Wait()
 	}
-	<-ctx.Done()
-	for _, l := range listeners {
-		l.interrupt()
+	errs := []error{err}
+	for _, l := range s.loops {
+		errs = append(errs, l.poll.Close())
 	}
-	readers.Wait()
-	// No new transfer can begin any more; single-port transfers still send by the
-	// listening sockets, so these close last.
-	end(ErrShutdown)
-	s.wg.Wait()
-	var errs []error
 	for _, l := range listeners {
-		errs = append(errs, l.conn.Close())
+		errs = append(errs, l.sock.Close())
 	}
 	s.mu.Lock()
 	s.state = closed
 	s.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// startLoops makes the loops and lets them run.
+func (s *Server) startLoops() (*sync.WaitGroup, error) {
+	for range loops() {
+		l, err := newLoop(s.log)
+		if err != nil {
+			return nil, err
+		}
+		s.loops = append(s.loops, l)
+	}
+	var running sync.WaitGroup
+	for _, l := range s.loops {
+		running.Go(l.run)
+	}
+	return &running, nil
+}
+
+// listen lets the listeners begin transfers until ctx ends or one of them fails.
+func (s *Server) listen(ctx, transfers context.Context, stop context.CancelCauseFunc, listeners []*listener) error {
+	failed := make(chan error, len(listeners))
+	var err error
+	for i, l := range listeners {
+		l.loop = s.loops[i%len(s.loops)]
+		l.ctx = transfers
+		l.fail = func(err error) {
+			l.loop.poll.Remove(l.sock)
+			failed <- err
+			stop(err)
+		}
+		l.loop.call(func() { err = errors.Join(err, l.loop.poll.Add(l.sock, l.receive)) })
+	}
+	if err == nil {
+		<-ctx.Done()
+	}
+	for _, l := range listeners {
+		l.loop.call(func() { l.loop.poll.Remove(l.sock) })
+	}
 	select {
 	case err := <-failed:
 		return err
 	default:
-		return errors.Join(errs...)
+		return err
 	}
 }
 
@@ -209,7 +252,7 @@ func (s *Server) Close() error {
 		s.state = closed
 		var errs []error
 		for _, l := range s.listeners {
-			errs = append(errs, l.conn.Close())
+			errs = append(errs, l.sock.Close())
 		}
 		s.mu.Unlock()
 		return errors.Join(errs...)
@@ -246,13 +289,15 @@ func (s *Server) admit(ctx context.Context, l *listener, raw []byte, req Request
 	host := req.Peer.Addr()
 	c := s.clients[host]
 	if c == nil {
-		c = &client{rate: newLimiter(s.cfg.ClientRate)}
+		c = &client{transfers: make(map[*transfer]struct{}), rate: newLimiter(s.cfg.ClientRate)}
 		s.clients[host] = c
 	}
-	if s.cfg.MaxPerClient >= 0 && c.transfers >= s.cfg.MaxPerClient {
-		return nil, fmt.Errorf("%w: %d transfers to %s are running", ErrBusy, c.transfers, host)
+	if s.cfg.MaxPerClient >= 0 && len(c.transfers) >= s.cfg.MaxPerClient {
+		return nil, fmt.Errorf("%w: %d transfers to %s are running", ErrBusy, len(c.transfers), host)
 	}
-	c.transfers++
+	for other := range c.transfers {
+		other.moved.Store(true)
+	}
 	s.count++
 	t := &transfer{
 		s: s, l: l, key: key, id: s.count, raw: string(raw), req: req, client: c, started: now,
@@ -260,6 +305,7 @@ func (s *Server) admit(ctx context.Context, l *listener, raw []byte, req Request
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
 	t.heard.Store(now.UnixNano())
 	s.active[key] = t
+	c.transfers[t] = struct{}{}
 	s.wg.Add(1)
 	return t, nil
 }
@@ -282,8 +328,8 @@ func (s *Server) forget(t *transfer) {
 		return // another one has the place
 	}
 	delete(s.active, t.key)
-	t.client.transfers--
-	if t.client.transfers == 0 {
+	delete(t.client.transfers, t)
+	if len(t.client.transfers) == 0 {
 		delete(s.clients, t.key.peer.Addr())
 	}
 }

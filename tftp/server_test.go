@@ -377,8 +377,8 @@ func TestRateLimit(t *testing.T) {
 		for _, window := range []int{1, 64} {
 			stats := Stats{}
 			r := &reader{
-				link: &echoLink{}, src: newOctets(zeroFile(size), size, 1456, window), stats: &stats,
-				idle: time.Minute, heard: func() {}, terms: Terms{BlockSize: 1456, Window: window},
+				link: &echoLink{}, src: newOctets(zeroFile(size), size, 1456, window, nothing), stats: &stats,
+				idle: time.Minute, heard: func() {}, moved: never, terms: Terms{BlockSize: 1456, Window: window},
 				limiters: limiters(nil, newLimiter(2*bytesPerSecond), newLimiter(bytesPerSecond)),
 			}
 			start := time.Now()
@@ -389,14 +389,6 @@ func TestRateLimit(t *testing.T) {
 			if got > bytesPerSecond || got < bytesPerSecond*95/100 {
 				t.Errorf("window %d: %.0f bytes per second, the limit is %d", window, got, bytesPerSecond)
 			}
-		}
-		// The end of the server does not wait for the limit.
-		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(ErrShutdown)
-		l := newLimiter(8192)
-		_ = pace(t.Context(), rateBurst, l)
-		if err := pace(ctx, rateBurst, l); !errors.Is(err, ErrShutdown) {
-			t.Errorf("%v", err)
 		}
 	})
 }

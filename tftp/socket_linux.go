@@ -96,18 +96,6 @@ func bindDevice(fd int, device string) error {
 	return nil
 }
 
-// offloadSupported tells whether the kernel knows UDP_SEGMENT.
-func offloadSupported(c *net.UDPConn) bool {
-	rc, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
-	return control(rc, func(fd int) error {
-		_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
-		return err
-	}) == nil
-}
-
 // control runs f on the socket's descriptor.
 func control(rc syscall.RawConn, f func(fd int) error) error {
 	var err error

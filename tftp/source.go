@@ -6,8 +6,9 @@ import (
 	"io"
 )
 
-// chunkLimit bounds the file bytes that a transfer holds in memory. It is two
-// full UDP segmentation batches: more does not make sending faster.
+// chunkLimit bounds the file bytes that a transfer reads at once; it holds twice as
+// many in memory. It is two full UDP segmentation batches: more does not make
+// sending faster.
 const chunkLimit = 128 << 10
 
 // source cuts a file into blocks.
@@ -18,31 +19,77 @@ type source interface {
 	// further than a window ahead, may be asked for. The bytes are valid until the
 	// next call.
 	read(first int64, limit int) (data []byte, count int, last bool, err error)
+	// ahead prepares for a read that will begin with block next.
+	ahead(next int64) error
 }
 
-// octets is the source of octet mode. Its buffer is file bytes as they are, so
-// that they travel from the page cache to the socket with one copy each way.
+// octets is the source of octet mode. Its buffers are file bytes as they are, so
+// that they travel from the page cache to the socket with one copy each way. There
+// are two: one is read while the client has the blocks of the other.
 type octets struct {
-	file io.ReaderAt
-	size int64
-	blk  int64
+	file     io.ReaderAt
+	size     int64
+	blk      int64
+	blocking func() // called before the file is read
 
+	chunks [2]chunk
+	newest int
+}
+
+// chunk is a part of the file.
+type chunk struct {
 	buf   []byte
 	off   int64 // file offset of buf[0]
 	valid int64 // bytes of buf that are read
 }
 
-func newOctets(f io.ReaderAt, size int64, blockSize, window int) *octets {
+func (c *chunk) has(off int64) bool { return off >= c.off && off < c.off+c.valid }
+
+func newOctets(f io.ReaderAt, size int64, blockSize, window int, blocking func()) *octets {
 	// A whole number of windows, so that flights do not straddle two buffers.
 	n := min(window, max(1, chunkLimit/blockSize))
 	if n == window {
-		n *= max(1, chunkLimit/4/(blockSize*window))
+		n *= max(1, chunkLimit/2/(blockSize*window))
 	}
 	length := int64(n) * int64(blockSize)
 	if size < length {
 		length = size + 1 // never 0
 	}
-	return &octets{file: f, size: size, blk: int64(blockSize), buf: make([]byte, length)}
+	o := &octets{file: f, size: size, blk: int64(blockSize), blocking: blocking}
+	o.chunks[0].buf = make([]byte, length)
+	return o
+}
+
+// load reads the part of the file that begins at start in place of the older one.
+func (o *octets) load(start int64) (*chunk, error) {
+	o.blocking()
+	if o.chunks[o.newest].valid > 0 {
+		o.newest = 1 - o.newest
+	}
+	c := &o.chunks[o.newest]
+	if c.buf == nil {
+		c.buf = make([]byte, len(o.chunks[0].buf))
+	}
+	want := min(int64(len(c.buf)), o.size-start)
+	c.off, c.valid = start, 0
+	n, err := o.file.ReadAt(c.buf[:want], start)
+	if int64(n) < want {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = ErrChanged
+		}
+		return nil, fmt.Errorf("read %d bytes at %d of %d: %w", want, start, o.size, err)
+	}
+	c.valid = want
+	return c, nil
+}
+
+func (o *octets) ahead(next int64) error {
+	start := (next - 1) * o.blk
+	if start >= o.size || o.chunks[0].has(start) || o.chunks[1].has(start) {
+		return nil
+	}
+	_, err := o.load(start)
+	return err
 }
 
 func (o *octets) read(first int64, limit int) ([]byte, int, bool, error) {
@@ -54,36 +101,35 @@ func (o *octets) read(first int64, limit int) ([]byte, int, bool, error) {
 	if start == o.size {
 		return nil, 1, true, nil
 	}
-	if start < o.off || start >= o.off+o.valid {
-		want := min(int64(len(o.buf)), o.size-start)
-		o.off, o.valid = start, 0
-		n, err := o.file.ReadAt(o.buf[:want], start)
-		if int64(n) < want {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = ErrChanged
-			}
-			return nil, 0, false, fmt.Errorf("read %d bytes at %d of %d: %w", want, start, o.size, err)
-		}
-		o.valid = want
+	c := &o.chunks[o.newest]
+	if !c.has(start) {
+		c = &o.chunks[1-o.newest]
 	}
-	have := o.off + o.valid - start
+	if !c.has(start) {
+		var err error
+		if c, err = o.load(start); err != nil {
+			return nil, 0, false, err
+		}
+	}
+	have := c.off + c.valid - start
 	full := int(have / o.blk)
 	if full >= limit {
-		return o.buf[start-o.off:][:int64(limit)*o.blk], limit, false, nil
+		return c.buf[start-c.off:][:int64(limit)*o.blk], limit, false, nil
 	}
-	if o.off+o.valid == o.size && have%o.blk != 0 {
-		return o.buf[start-o.off:][:have], full + 1, true, nil
+	if c.off+c.valid == o.size && have%o.blk != 0 {
+		return c.buf[start-c.off:][:have], full + 1, true, nil
 	}
-	return o.buf[start-o.off:][:int64(full)*o.blk], full, false, nil
+	return c.buf[start-c.off:][:int64(full)*o.blk], full, false, nil
 }
 
 // netasciiSource converts on the way: LF becomes CR LF, a CR becomes CR NUL (RFC
 // 764 by way of RFC 1350). A block of it has no fixed place in the file, so the
 // places where the blocks of a window start are remembered to go back to.
 type netasciiSource struct {
-	file io.ReaderAt
-	size int64
-	blk  int
+	file     io.ReaderAt
+	size     int64
+	blk      int
+	blocking func()
 
 	starts []asciiPlace // ring, indexed by block number
 	buf    []byte
@@ -101,15 +147,17 @@ type asciiPlace struct {
 	isOwed bool
 }
 
-func newNetascii(f io.ReaderAt, size int64, blockSize, window int) *netasciiSource {
+func newNetascii(f io.ReaderAt, size int64, blockSize, window int, blocking func()) *netasciiSource {
 	n := min(window, max(1, chunkLimit/blockSize))
 	return &netasciiSource{
-		file: f, size: size, blk: blockSize,
+		file: f, size: size, blk: blockSize, blocking: blocking,
 		starts: make([]asciiPlace, window+2),
 		buf:    make([]byte, 0, n*blockSize),
 		raw:    make([]byte, 8<<10),
 	}
 }
+
+func (s *netasciiSource) ahead(int64) error { return nil }
 
 func (s *netasciiSource) read(first int64, limit int) ([]byte, int, bool, error) {
 	ring := int64(len(s.starts))
@@ -160,6 +208,7 @@ func (s *netasciiSource) convert(at *asciiPlace) (full bool, err error) {
 
 func (s *netasciiSource) byteAt(off int64) (byte, error) {
 	if off < s.rawOff || off >= s.rawOff+s.rawValid {
+		s.blocking()
 		want := min(int64(len(s.raw)), s.size-off)
 		s.rawOff, s.rawValid = off, 0
 		n, err := s.file.ReadAt(s.raw[:want], off)

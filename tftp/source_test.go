@@ -12,11 +12,21 @@ import (
 type nullLink struct{}
 
 func (nullLink) receive([]byte, time.Time) (int, error)   { return 0, errInterrupted }
+func (nullLink) do(f func())                              { f() }
+func (nullLink) blocking()                                {}
 func (nullLink) interrupt()                               {}
 func (nullLink) send([]byte) error                        { return nil }
 func (nullLink) sendBlocks(int64, int, int, []byte) error { return nil }
 func (nullLink) pathMTU() int                             { return 1500 }
 func (nullLink) close() error                             { return nil }
+
+func (nullLink) sleep(d time.Duration) error {
+	time.Sleep(d)
+	return nil
+}
+
+func never() bool { return false }
+func nothing()    {}
 
 // readAll reads a source to its end in steps of limit, going back a window now and
 // then.
@@ -57,14 +67,14 @@ func TestSources(t *testing.T) {
 					limit = min(limit, window)
 					name := fmt.Sprintf("%d bytes, blksize %d, window %d, limit %d", size, blockSize, window, limit)
 					data := asciiBytes(size)
-					octet := newOctets(bytes.NewReader(data), int64(size), blockSize, window)
+					octet := newOctets(bytes.NewReader(data), int64(size), blockSize, window, nothing)
 					if got := readAll(t, octet, blockSize, window, limit, true); !bytes.Equal(got, data) {
 						t.Errorf("%s: octets differ", name)
 					}
-					if len(octet.buf) > max(chunkLimit, blockSize) {
-						t.Errorf("%s: holds %d bytes", name, len(octet.buf))
+					if len(octet.chunks[0].buf) > max(chunkLimit, blockSize) || len(octet.chunks[1].buf) > max(chunkLimit, blockSize) {
+						t.Errorf("%s: holds %d and %d bytes", name, len(octet.chunks[0].buf), len(octet.chunks[1].buf))
 					}
-					ascii := newNetascii(bytes.NewReader(data), int64(size), blockSize, window)
+					ascii := newNetascii(bytes.NewReader(data), int64(size), blockSize, window, nothing)
 					if got := readAll(t, ascii, blockSize, window, limit, true); !bytes.Equal(got, toNetascii(data)) {
 						t.Errorf("%s: netascii differs", name)
 					}
@@ -77,7 +87,7 @@ func TestSources(t *testing.T) {
 func TestNetasciiPairsAcrossBlocks(t *testing.T) {
 	// With blocks of 8 bytes the pair of '\n' is cut between two blocks.
 	data := []byte("1234567\nabc\r\r\n\n")
-	s := newNetascii(bytes.NewReader(data), int64(len(data)), 8, 4)
+	s := newNetascii(bytes.NewReader(data), int64(len(data)), 8, 4, nothing)
 	want := "1234567\r\nabc\r\x00\r\x00\r\n\r\n"
 	if got := readAll(t, s, 8, 4, 1, false); string(got) != want {
 		t.Errorf("%q, want %q", got, want)
@@ -87,8 +97,8 @@ func TestNetasciiPairsAcrossBlocks(t *testing.T) {
 func TestFileThatShrinks(t *testing.T) {
 	short := bytes.NewReader(make([]byte, 1000))
 	for name, s := range map[string]source{
-		"octet":    newOctets(short, 5000, 512, 4),
-		"netascii": newNetascii(short, 5000, 512, 4),
+		"octet":    newOctets(short, 5000, 512, 4, nothing),
+		"netascii": newNetascii(short, 5000, 512, 4, nothing),
 	} {
 		var err error
 		for next := int64(1); err == nil && next < 20; {
@@ -107,7 +117,7 @@ func TestFileThatShrinks(t *testing.T) {
 func TestLargeFile(t *testing.T) {
 	const size = 20_000_000_123
 	f := patternFile(size)
-	s := newOctets(f, size, 1456, 16)
+	s := newOctets(f, size, 1456, 16, nothing)
 	lastBlock := int64(size/1456 + 1)
 	data, count, last, err := s.read(lastBlock-3, 16)
 	if err != nil || count != 4 || !last {
@@ -124,8 +134,8 @@ func TestLargeFile(t *testing.T) {
 	if _, _, _, err := s.read(lastBlock+1, 1); err == nil {
 		t.Error("read behind the end")
 	}
-	if len(s.buf) > chunkLimit {
-		t.Errorf("holds %d bytes", len(s.buf))
+	if n := len(s.chunks[0].buf) + len(s.chunks[1].buf); n > 2*chunkLimit {
+		t.Errorf("holds %d bytes", n)
 	}
 }
 
@@ -136,7 +146,7 @@ func TestLargeTransfer(t *testing.T) {
 	l := &echoLink{blocks: size/1456 + 1}
 	stats := Stats{}
 	r := &reader{
-		link: l, src: newOctets(zeroFile(size), size, 1456, 64), stats: &stats, idle: time.Minute, heard: func() {},
+		link: l, src: newOctets(zeroFile(size), size, 1456, 64, nothing), stats: &stats, idle: time.Minute, heard: func() {}, moved: never,
 		terms: Terms{BlockSize: 1456, Window: 64},
 	}
 	if err := r.run(t.Context()); err != nil {
@@ -170,8 +180,8 @@ func TestNoAllocation(t *testing.T) {
 		run := func(size int64) float64 {
 			return testing.AllocsPerRun(3, func() {
 				r := &reader{
-					link: &echoLink{}, src: newOctets(zeroFile(size), size, 1456, window), stats: &Stats{},
-					idle: time.Minute, heard: func() {}, terms: Terms{BlockSize: 1456, Window: window},
+					link: &echoLink{}, src: newOctets(zeroFile(size), size, 1456, window, nothing), stats: &Stats{},
+					idle: time.Minute, heard: func() {}, moved: never, terms: Terms{BlockSize: 1456, Window: window},
 				}
 				if err := r.run(t.Context()); err != nil {
 					t.Fatal(err)

@@ -32,7 +32,8 @@ type transfer struct {
 	heard  atomic.Int64 // unix nanoseconds of the client's last datagram
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	inbox  atomic.Pointer[portLink] // single-port mode: where its datagrams go
+	inbox  atomic.Pointer[loopLink] // single-port mode: where its datagrams go
+	moved  atomic.Bool              // the client has asked for something else since
 
 	terms Terms
 	stats Stats
@@ -82,9 +83,11 @@ func (t *transfer) serveRead(ctx context.Context) {
 	r := t.s.newReader(lnk, file, &t.req, &t.stats)
 	r.limiters = limiters(t.s.rate, t.client.rate)
 	r.heard = t.hear
+	r.moved = t.moved.Load
 	t.terms = r.terms
 	t.report(Started, nil)
-	t.end(lnk, r.run(ctx))
+	lnk.do(func() { err = r.run(ctx) })
+	t.end(lnk, err)
 }
 
 // newReader negotiates a read request and makes its reader.
@@ -98,15 +101,15 @@ func (s *Server) newReader(lnk link, file File, req *Request, stats *Stats) *rea
 		blockSize: s.blockLimit(req.Peer.Addr(), lnk.pathMTU()), window: s.cfg.MaxWindow, size: told,
 	})
 	*stats = Stats{Size: size}
-	r := &reader{link: lnk, terms: terms, idle: s.cfg.IdleTimeout, heard: func() {}, stats: stats}
+	r := &reader{link: lnk, terms: terms, idle: s.cfg.IdleTimeout, heard: func() {}, moved: func() bool { return false }, stats: stats}
 	if req.Mode == Netascii {
 		window := terms.Window
 		if terms.VarWindow {
 			window = maxVarWindow
 		}
-		r.src = newNetascii(file, size, terms.BlockSize, window)
+		r.src = newNetascii(file, size, terms.BlockSize, window, lnk.blocking)
 	} else {
-		r.src = newOctets(file, size, terms.BlockSize, terms.Window)
+		r.src = newOctets(file, size, terms.BlockSize, terms.Window, lnk.blocking)
 	}
 	if len(answer) > 0 {
 		r.oack = appendOACK(nil, answer)
@@ -224,14 +227,6 @@ func (s *Server) blockLimit(peer netip.Addr, mtu int) int {
 		limit = min(limit, max(payloadRoom(peer, mtu)-headerSize, defaultBlockSize))
 	}
 	return limit
-}
-
-// payloadRoom is the UDP payload that one IP packet carries.
-func payloadRoom(peer netip.Addr, mtu int) int {
-	if peer.Is6() {
-		return mtu - 40 - 8
-	}
-	return mtu - 20 - 8
 }
 
 // limiters are the limiters that exist.

@@ -43,7 +43,7 @@ func (t *transfer) serveWrite(ctx context.Context) {
 
 	block := t.s.blockLimit(t.req.Peer.Addr(), lnk.pathMTU())
 	if t.s.cfg.SinglePort {
-		block = min(block, portDatagram-headerSize)
+		block = min(block, inboxBytes-headerSize)
 	}
 	var answer []Option
 	t.terms, answer = negotiate(t.req.Options, true, bounds{blockSize: block, window: t.s.cfg.MaxWindow, size: -1})
@@ -59,13 +59,13 @@ func (t *transfer) serveWrite(ctx context.Context) {
 		w.dst = &fromNetascii{w: upload}
 	}
 	t.report(Started, nil)
-	err = w.run(ctx)
+	lnk.do(func() { err = w.run(ctx) })
 	if err != nil {
 		upload.Abort()
 	}
 	t.end(lnk, err)
 	if err == nil {
-		w.dally()
+		lnk.do(w.dally)
 	}
 }
 
@@ -162,6 +162,7 @@ func (w *writer) take(payload []byte) (last bool, err error) {
 	if w.stats.Bytes > w.limit {
 		return false, tooLarge(w.limit)
 	}
+	w.link.blocking()
 	if _, err := w.dst.Write(payload); err != nil {
 		return false, err
 	}

@@ -7,6 +7,9 @@
 // up to 64 KiB that it cuts into datagrams just above the device, and one call
 // returns as much. Both are probed when the socket is opened, and sending falls
 // back for good when the kernel refuses at run time.
+//
+// Socket and Poller are for the other pattern, many peers that each wait for the
+// answer to their last datagram: one thread that waits for all sockets at once.
 package netio
 
 import (
@@ -27,6 +30,8 @@ const (
 	// maxDatagram is the largest UDP payload over IPv4, in bytes; also the most
 	// that one segmented send may carry.
 	maxDatagram = 65507
+	// ipv6Header is the length of an IPv6 header, which counts for IPv6's limit.
+	ipv6Header = 40
 	// maxSegments is the kernel's UDP_MAX_SEGMENTS before Linux 6.9; the segments
 	// of one send also have to fit into maxDatagram.
 	maxSegments = 64

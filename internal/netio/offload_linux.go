@@ -18,10 +18,7 @@ import (
 // probeSegmentation asks whether the kernel knows UDP_SEGMENT (Linux 4.18).
 func probeSegmentation(c *net.UDPConn) bool {
 	ok := false
-	control(c, func(fd int) {
-		_, err := unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
-		ok = err == nil
-	})
+	control(c, func(fd int) { ok = segmentationKnown(fd) })
 	return ok
 }
 
@@ -34,22 +31,30 @@ func control(c *net.UDPConn, f func(fd int)) {
 // writeSegmented sends b in one call; the kernel cuts it into datagrams of size
 // bytes.
 func writeSegmented(c *net.UDPConn, b []byte, size int, to netip.AddrPort) error {
-	var oob [64]byte // room for one control message with a 16-bit value
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
-	h.Level = unix.IPPROTO_UDP
-	h.Type = unix.UDP_SEGMENT
-	h.SetLen(unix.CmsgLen(2))
-	binary.NativeEndian.PutUint16(oob[unix.CmsgLen(0):], uint16(size))
-	_, _, err := c.WriteMsgUDPAddrPort(b, oob[:unix.CmsgSpace(2)], to)
+	var room [64]byte
+	_, _, err := c.WriteMsgUDPAddrPort(b, appendSegmentSize(room[:0], uint16(size)), to)
 	return err
+}
+
+// appendSegmentSize appends the control message that tells the kernel where to cut.
+func appendSegmentSize(oob []byte, size uint16) []byte {
+	at := len(oob)
+	var empty [64]byte
+	oob = append(oob, empty[:unix.CmsgSpace(2)]...)
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[at])) //nolint:gosec // the layout that sendmsg(2) wants
+	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
+	binary.NativeEndian.PutUint16(oob[at+unix.CmsgLen(0):], size)
+	return oob
 }
 
 // segmentationRefused tells errors of the offload from errors of the network.
 // EIO is what udp_send_skb returns when the device has no transmit checksum
-// offload, which UDP_SEGMENT needs; EINVAL comes from tunnels and from segments
-// larger than the path MTU.
+// offload, which UDP_SEGMENT needs; EINVAL and EMSGSIZE come from tunnels and from
+// segments larger than the path MTU, the others from kernels without it.
 func segmentationRefused(err error) bool {
-	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL)
+	return errors.Is(err, unix.EIO) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EMSGSIZE) ||
+		errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOPROTOOPT)
 }
 
 // ipv6MulticastAll is IPV6_MULTICAST_ALL (Linux 4.20, include/uapi/linux/in6.h).
