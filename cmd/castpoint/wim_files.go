@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -41,15 +41,15 @@ func newWIMEntry(name string, e wim.Entry) wimEntry {
 
 // withTree opens an image of a WIM file. index 0 is the only image, or the one
 // that boots.
-func withTree(file string, index int, f func(*wim.Tree) error) error {
-	r, size, err := openWIM(file)
+func withTree(file string, index int, f func(*wim.Reader, *wim.Tree) error) error {
+	files, err := wim.OpenFiles(file)
 	if err != nil {
-		return err
+		return inFile(file, err)
 	}
-	defer r.Close()
-	reader, err := wim.Open(r, size)
+	defer files.Close()
+	reader, err := wim.OpenSet(files.Parts)
 	if err != nil {
-		return fmt.Errorf("%s: %w", file, err)
+		return inFile(file, err)
 	}
 	info := reader.Info()
 	switch {
@@ -62,15 +62,12 @@ func withTree(file string, index int, f func(*wim.Tree) error) error {
 	}
 	tree, err := reader.Image(index)
 	if errors.Is(err, fs.ErrNotExist) {
-		return notFound(fmt.Errorf("%s has no image %d, only 1 to %d", file, index, len(info.Images)))
+		return noImage(file, index, info)
 	}
 	if err == nil {
-		err = f(tree)
+		err = f(reader, tree)
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%s: %w", file, err)
-	}
-	return err
+	return inFile(file, err)
 }
 
 // lookup finds a file or folder in an image.
@@ -114,7 +111,7 @@ matter. With --recursive everything below is listed too.`,
 				name = inside(args[1])
 			}
 			entries := []wimEntry{}
-			err := withTree(args[0], index, func(t *wim.Tree) error {
+			err := withTree(args[0], index, func(_ *wim.Reader, t *wim.Tree) error {
 				e, err := lookup(t, name)
 				if err != nil {
 					return err
@@ -182,7 +179,7 @@ type extracted struct {
 }
 
 func newWIMExtract(o *options) *cobra.Command {
-	var index int
+	var index, threads int
 	var force bool
 	var out string
 	c := o.addJSON(&cobra.Command{
@@ -192,6 +189,7 @@ SHA-1 of each. With - as --out a single file goes to standard output.
 
 Only contents and times are kept: no permissions, streams or short names. Links and
 encrypted files are left out and named.
+` + splitHelp + `
 
 Exit codes: 0 done, 3 something was left out, 4 the image has no such path, 5 a file
 is there already.`,
@@ -201,28 +199,35 @@ is there already.`,
 			if out == "" {
 				return command.Usage("say where to: --out FOLDER, or --out - for standard output")
 			}
+			threads, err := threadCount(threads)
+			if err != nil {
+				return err
+			}
 			if out == "-" && (len(args) > 2 || o.json) {
 				return command.Usage("standard output takes one file, and no --json")
 			}
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
 			var done extracted
-			err := withTree(args[0], index, func(t *wim.Tree) error {
+			err = withTree(args[0], index, func(r *wim.Reader, t *wim.Tree) error {
 				if out == "-" {
 					return extractTo(ctx, t, inside(args[1]), cmd.OutOrStdout())
 				}
-				x, err := newExtraction(ctx, t, out, force)
+				x, err := newExtraction(r, t, out, force)
 				if err != nil {
 					return err
 				}
 				defer x.root.Close()
 				for _, name := range args[1:] {
-					if err := x.take(inside(name)); err != nil {
+					if err := x.plan(ctx, inside(name)); err != nil {
 						return err
 					}
 				}
+				progress, clear := meter(cmd.ErrOrStderr(), "extract from "+filepath.Base(args[0]))
+				err = x.run(ctx, threads, progress)
+				clear()
 				done = x.done
-				return nil
+				return err
 			})
 			if err != nil || out == "-" {
 				return err
@@ -242,6 +247,7 @@ is there already.`,
 	wimIndexFlag(c, &index)
 	c.Flags().StringVar(&out, "out", "", "`FOLDER` to write to, made when it is not there; or -")
 	c.Flags().BoolVar(&force, "force", false, "replace files that exist")
+	threadsFlag(c, &threads)
 	return c
 }
 
@@ -256,87 +262,6 @@ func extractTo(ctx context.Context, t *wim.Tree, name string, w io.Writer) error
 	}
 	_, err = io.Copy(w, contextReader{ctx, b.Reader()})
 	return err
-}
-
-// extraction writes into one folder and nowhere else, whatever the image says.
-type extraction struct {
-	ctx   context.Context
-	tree  *wim.Tree
-	root  *os.Root
-	force bool
-	done  extracted
-}
-
-func newExtraction(ctx context.Context, t *wim.Tree, out string, force bool) (*extraction, error) {
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, err
-	}
-	root, err := os.OpenRoot(out)
-	if err != nil {
-		return nil, err
-	}
-	return &extraction{ctx: ctx, tree: t, root: root, force: force}, nil
-}
-
-// take extracts a file or folder under its own name; of the root, what is in it.
-func (x *extraction) take(name string) error {
-	e, err := lookup(x.tree, name)
-	if err != nil {
-		return err
-	}
-	top := path.Dir(name)
-	return walkBelow(x.tree, name, e, true, func(full string, e wim.Entry) error {
-		if err := x.ctx.Err(); err != nil {
-			return err
-		}
-		to := strings.TrimPrefix(strings.TrimPrefix(full, top), "/")
-		if to == "" {
-			return nil
-		}
-		data, ok := e.Data()
-		switch {
-		case e.IsDir():
-			x.done.Folders++
-			return x.root.MkdirAll(to, 0o755)
-		case !ok || e.ReparseTag != 0:
-			if len(e.Streams) == 0 && e.ReparseTag == 0 { // an empty file
-				return x.write(to, e, nil)
-			}
-			x.done.Skipped = append(x.done.Skipped, full)
-			return nil
-		}
-		b, err := x.tree.OpenStream(data)
-		if err != nil {
-			return fmt.Errorf("%s: %w", full, err)
-		}
-		return x.write(to, e, b)
-	})
-}
-
-// write makes a file; b is nil for an empty one.
-func (x *extraction) write(to string, e wim.Entry, b *wim.Blob) error {
-	flags := os.O_CREATE | os.O_WRONLY | os.O_EXCL
-	if x.force {
-		flags = os.O_CREATE | os.O_WRONLY | os.O_TRUNC
-	}
-	f, err := x.root.OpenFile(to, flags, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return &refusal{fmt.Errorf("%s exists: --force replaces it", to)}
-	}
-	if err != nil {
-		return err
-	}
-	var n int64
-	if b != nil {
-		n, err = io.Copy(f, contextReader{x.ctx, b.Reader()})
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		_ = x.root.Remove(to) // what is wrong is not left behind
-		return fmt.Errorf("%s: %w", to, err)
-	}
-	x.done.Files++
-	x.done.Bytes += n
-	return x.root.Chtimes(to, e.Modified, e.Modified)
 }
 
 // contextReader ends when its context does.

@@ -41,15 +41,15 @@ type BlobWriter interface {
 // with decompressed bytes done and in total, by one goroutine at a time.
 //
 // It finds damage in files without an integrity table, and says which blob is
-// damaged; Verify is faster. Errors: ErrCorrupt, ErrTruncated, the context's,
+// damaged (a *BlobError); Verify is faster. Errors: ErrCorrupt, ErrTruncated, the context's,
 // or the reader's own: the first that was met, after all workers have ended.
 func (r *Reader) VerifyBlobs(ctx context.Context, workers int, progress func(done, total int64)) error {
 	return r.pass(ctx, slices.Concat(r.byHash, r.images), workers, nil, progress)
 }
 
 // ReadBlobs reads many blobs, each once whatever the order and number of
-// hashes. For each, open is called and gets the content; both are called by
-// several goroutines, those of one blob one after the other. It is the fast way
+// hashes. For each, open, which may be nil, is called and gets the content; both are
+// called by several goroutines, those of one blob one after the other. It is the fast way
 // to many files: the bytes of a chunk are decompressed once for all of them.
 //
 // Errors: those of VerifyBlobs, of open and its writers; fs.ErrNotExist for a
@@ -66,6 +66,17 @@ func (r *Reader) ReadBlobs(ctx context.Context, blobs []Hash, workers int, open 
 	slices.Sort(entries)
 	return r.pass(ctx, slices.Compact(entries), workers, open, progress)
 }
+
+// BlobError says which blob cannot be read or has another SHA-1 than its own.
+type BlobError struct {
+	Hash Hash
+	Err  error
+}
+
+func (e *BlobError) Error() string { return e.Err.Error() }
+
+// Unwrap gives what is wrong with it.
+func (e *BlobError) Unwrap() error { return e.Err }
 
 // pass is one pass at work.
 type pass struct {
@@ -187,7 +198,7 @@ func (p *pass) work() error {
 			return err
 		}
 		if err := u.read(&s); err != nil {
-			return err
+			return &BlobError{u.pieces[0].hash, err}
 		}
 		for i := range u.pieces {
 			b := &u.pieces[i]
@@ -348,7 +359,7 @@ func (p *pass) giveBack(u *unit) {
 // whole checks a blob that is all there and hands it over.
 func (p *pass) whole(b *blobPiece) error {
 	data := b.unit.data[b.from:b.to]
-	if err := checkHash(b.what(), sha1.Sum(data), b.hash); err != nil { //nolint:gosec // see the import
+	if err := b.check(sha1.Sum(data)); err != nil { //nolint:gosec // see the import
 		return err
 	}
 	if p.open == nil {
@@ -362,7 +373,13 @@ func (p *pass) whole(b *blobPiece) error {
 	return w.Done(err)
 }
 
-func (b *blobPiece) what() string { return "blob " + b.hash.String() }
+// check compares the SHA-1 that the content has.
+func (b *blobPiece) check(have Hash) error {
+	if have == b.hash {
+		return nil
+	}
+	return &BlobError{b.hash, checkHash("blob "+b.hash.String(), have, b.hash)}
+}
 
 // link puts a piece into its chain and works off what is ready there.
 func (p *pass) link(b *blobPiece) error {
@@ -415,7 +432,7 @@ func (p *pass) follow(c *chain, b *blobPiece) error {
 	if !b.last {
 		return nil
 	}
-	err := checkHash(b.what(), Hash(c.sum.Sum(nil)), b.hash)
+	err := b.check(Hash(c.sum.Sum(nil)))
 	if c.writer == nil {
 		return err
 	}

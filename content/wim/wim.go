@@ -16,7 +16,8 @@
 //   - the XML data describes the images to people: names, editions, sizes;
 //   - the integrity table, which may be absent, holds a SHA-1 for each chunk of
 //     the file from the end of the header to the end of the blob table;
-//   - a split WIM is spread over several files, its parts;
+//   - a split WIM is spread over several files, its parts, each with a header
+//     and a blob table of its own; OpenSet reads all of them as one;
 //   - a solid resource packs many blobs into one (the ESD files of Windows
 //     media);
 //   - a pipable WIM is wimlib's variant that can be applied from a pipe: its
@@ -31,7 +32,8 @@
 // the integrity table. Open goes on from Describe and makes an index of the
 // blobs; Reader.Image decompresses the metadata of one image, compares its
 // SHA-1 and checks the whole tree, so that what is done with it afterwards
-// cannot fail; contents are decompressed chunk by chunk as they are read.
+// cannot fail; contents are decompressed chunk by chunk as they are read, or
+// many in one pass with several workers (ReadBlobs, VerifyBlobs).
 // NewBase does this once for a stored WIM, Base.Overlay then plans the changes
 // of the tree and lays out the tail.
 //
@@ -86,7 +88,7 @@ type Info struct {
 	ChunkSize   int         `json:"chunk_size"` // uncompressed bytes of a compression unit; 0 when uncompressed
 	Solid       bool        `json:"solid"`      // has solid resources
 	Pipable     bool        `json:"pipable"`    // wimlib's variant; Microsoft's programs do not read it
-	Part        int         `json:"part"`       // number of this part, from 1
+	Part        int         `json:"part"`       // number of this part, from 1; 0 for all parts of a split WIM
 	Parts       int         `json:"parts"`      // 1 when not split
 	Integrity   bool        `json:"integrity"`  // has an integrity table
 	ReadOnly    bool        `json:"read_only"`  // marked as not to be changed

@@ -121,8 +121,9 @@ func (h *huffman) build(lengths []uint8) bool {
 		entry := uint32(sym)<<8 | uint32(l)
 		if l <= huffmanBits {
 			first := c << (huffmanBits - l)
-			for i := range uint32(1) << (huffmanBits - l) {
-				h.table[first+i] = entry
+			fill := h.table[first : first+1<<(huffmanBits-l)]
+			for i := range fill {
+				fill[i] = entry
 			}
 			continue
 		}
@@ -139,8 +140,9 @@ func (h *huffman) build(lengths []uint8) bool {
 		start := (link &^ huffmanLink) >> 8
 		rest := c & (1<<(l-huffmanBits) - 1)
 		first := start + rest<<(huffmanMax-l)
-		for i := range uint32(1) << (huffmanMax - l) {
-			h.table[first+i] = entry
+		fill := h.table[first : first+1<<(huffmanMax-l)]
+		for i := range fill {
+			fill[i] = entry
 		}
 	}
 	return true
@@ -150,9 +152,14 @@ func (h *huffman) build(lengths []uint8) bool {
 func (h *huffman) entry(buf uint64) uint32 {
 	e := h.table[buf>>(64-huffmanBits)]
 	if e&huffmanLink != 0 {
-		e = h.table[(e&^huffmanLink)>>8+uint32(buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
+		e = h.second(e, buf)
 	}
 	return e
+}
+
+// second follows a link.
+func (h *huffman) second(e uint32, buf uint64) uint32 {
+	return h.table[(e&^huffmanLink)>>8+uint32(buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
 }
 
 // decode takes one symbol from b, which must hold huffmanMax bits. It reports

@@ -110,7 +110,10 @@ type LZMS struct {
 	length                lzmsCode
 	lzOffset, deltaOffset lzmsCode
 	power                 lzmsCode
-	targets               [1 << 16]int32 // of the filter
+
+	// Of the filter: where each target was met, counted on from chunk to chunk.
+	targets [1 << 16]int32
+	base    int32 // what the start of the chunk counts as
 }
 
 // NewLZMS makes a decoder. It takes some 300 KB.
@@ -230,29 +233,25 @@ func (d *LZMS) number(c *lzmsCode, slots []lzmsSlot) (uint32, bool) {
 	return v, ok
 }
 
-// lzmsMatch is an offset and, of a delta match, the power of two that its bytes
-// are apart.
-type lzmsMatch struct{ offset, power uint32 }
-
-// lzmsQueue has the last offsets, the latest first. A match cannot name the
-// offset of the match of its kind right before it, which would have been one
-// with that one: then the queue is looked at without its first entry.
-type lzmsQueue [4]lzmsMatch
+// lzmsQueue has the last offsets, the latest first; those of delta matches with
+// the power in the upper half. A match cannot name the offset of the match of
+// its kind right before it, which would have been one with that one: then the
+// queue is looked at without its first entry.
+type lzmsQueue [4]uint64
 
 // take moves the entry with the given number to the front.
-func (q *lzmsQueue) take(i int) lzmsMatch {
-	m := q[i]
-	copy(q[1:i+1], q[:i])
+func (q *lzmsQueue) take(i int) uint64 {
+	m := q[i&3]
+	for ; i > 0; i-- {
+		q[i&3] = q[(i-1)&3]
+	}
 	q[0] = m
 	return m
 }
 
-func (q *lzmsQueue) put(m lzmsMatch) {
-	copy(q[1:], q[:])
-	q[0] = m
+func (q *lzmsQueue) put(m uint64) {
+	q[3], q[2], q[1], q[0] = q[2], q[1], q[0], m
 }
-
-var lzmsFirstQueue = lzmsQueue{{offset: 1}, {offset: 2}, {offset: 3}, {offset: 4}}
 
 // queued decodes which of the queue is meant.
 func (d *LZMS) queued(second, third *lzmsDecisions) int {
@@ -262,56 +261,144 @@ func (d *LZMS) queued(second, third *lzmsDecisions) int {
 	return 1 + int(d.decide(third))
 }
 
-// items decodes all of dst.
+// items decodes all of dst. The bits from the back and the commonest decisions
+// and symbols are in local variables and written out, as nearly all time goes
+// there: see decide, fill and symbol for what they do.
 func (d *LZMS) items(dst []byte) error {
-	lz, delta := lzmsFirstQueue, lzmsFirstQueue
+	lz, delta := lzmsQueue{1, 2, 3, 4}, lzmsQueue{1, 2, 3, 4}
 	afterLZ, afterDelta := 0, 0 // 1 right behind a match of that kind
+	src, back, buf, n := d.src, d.back, d.buf, d.n
+	front, width, code := d.pos, d.width, d.code
+	matches := &d.isMatch.bits
+	state := uint32(0)
+	literals := &d.literal
 	for pos := 0; pos < len(dst); {
-		if d.decide(&d.isMatch) == 0 {
-			if d.n < 15 {
+		if n < 49 {
+			if back >= 8 && back <= len(src) {
+				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> n
+				k := (64 - n) / 16
+				back -= 2 * int(k)
+				n += 16 * k
+			} else {
+				d.back, d.buf, d.n = back, buf, n
 				d.fill()
+				back, buf, n = d.back, d.buf, d.n
 			}
-			sym, _ := d.symbol(&d.literal) // a code of 256 symbols is complete
-			dst[pos] = byte(sym)
+		}
+		if width < 1<<16 {
+			width <<= 16
+			code <<= 16
+			if front+2 <= len(src) {
+				code |= uint32(binary.LittleEndian.Uint16(src[front:]))
+			}
+			front += 2
+		}
+		p := &matches[state&15]
+		bound := width >> 6 * min(max(p.zeros, 1), 63)
+		if code < bound {
+			width = bound
+			p.zeros += uint32(p.recent >> 63)
+			p.recent <<= 1
+			state <<= 1
+			e := literals.code.table[buf>>(64-huffmanBits)]
+			if e&huffmanLink != 0 {
+				e = literals.code.second(e, buf)
+			}
+			used := uint(e & 0xff)
+			buf <<= used & 63
+			n -= used
+			dst[pos] = byte(e >> 8)
 			pos++
+			literals.counts[byte(e>>8)]++
+			if literals.left--; literals.left == 0 {
+				literals.rebuild()
+			}
 			afterLZ, afterDelta = 0, 0
 			continue
 		}
-		ok := true
-		var m lzmsMatch
+		width -= bound
+		code -= bound
+		p.zeros += uint32(p.recent>>63) - 1
+		p.recent = p.recent<<1 | 1
+		state = state<<1 | 1
+
+		d.pos, d.width, d.code = front, width, code
 		isDelta := d.decide(&d.isDelta) == 1
-		switch {
-		case !isDelta && d.decide(&d.lzRepeat) == 0:
-			m.offset, ok = d.number(&d.lzOffset, lzmsOffsets)
-			lz.put(m)
-		case !isDelta:
+		var m uint64
+		if !isDelta && d.decide(&d.lzRepeat) == 1 {
 			m = lz.take(afterLZ + d.queued(&d.lzSecond, &d.lzThird))
-		case d.decide(&d.deltaRepeat) == 0:
-			d.fill()
-			m.power, _ = d.symbol(&d.power)
-			m.offset, ok = d.number(&d.deltaOffset, lzmsOffsets)
-			delta.put(m)
-		default:
+		} else if isDelta && d.decide(&d.deltaRepeat) == 1 {
 			m = delta.take(afterDelta + d.queued(&d.deltaSecond, &d.deltaThird))
+		} else {
+			d.back, d.buf, d.n = back, buf, n
+			codes, queue := &d.lzOffset, &lz
+			if isDelta {
+				power, _ := d.symbol(&d.power)
+				m = uint64(power) << 32
+				codes, queue = &d.deltaOffset, &delta
+			}
+			offset, ok := d.number(codes, lzmsOffsets)
+			if !ok {
+				return corrupt("LZMS data: a code without symbols is used")
+			}
+			m |= uint64(offset)
+			queue.put(m)
+			back, buf, n = d.back, d.buf, d.n
 		}
-		length, _ := d.number(&d.length, lzmsLengths)
-		// Of a delta match, one distance more must lie before it.
-		reach := int64(m.offset)
+		front, width, code = d.pos, d.width, d.code
+
+		if n < 49 {
+			if back >= 8 && back <= len(src) {
+				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> n
+				k := (64 - n) / 16
+				back -= 2 * int(k)
+				n += 16 * k
+			} else {
+				d.back, d.buf, d.n = back, buf, n
+				d.fill()
+				back, buf, n = d.back, d.buf, d.n
+			}
+		}
+		e := d.length.code.entry(buf)
+		used := uint(e & 0xff)
+		buf <<= used & 63
+		n -= used
+		d.length.counts[e>>8]++
+		if d.length.left--; d.length.left == 0 {
+			d.length.rebuild()
+		}
+		slot := lzmsLengths[e>>8]
+		length := int(slot.base) + int(buf>>32>>(32-slot.bits))
+		buf <<= slot.bits & 63
+		n -= uint(slot.bits)
+
 		if isDelta {
-			reach = (reach + 1) << m.power
-		}
-		if !ok || reach > int64(pos) || int64(length) > int64(len(dst)-pos) {
-			return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, reach, pos, len(dst))
-		}
-		if isDelta {
-			copyDelta(dst, pos, int(m.offset)<<m.power, 1<<m.power, int(length))
+			offset, power := int(uint32(m)), int(m>>32)
+			// One distance more must lie before it.
+			if reach := (offset + 1) << power; reach > pos || length > len(dst)-pos {
+				return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, reach, pos, len(dst))
+			}
+			copyDelta(dst, pos, offset<<power, 1<<power, length)
 			afterLZ, afterDelta = 0, 1
 		} else {
-			copyMatch(dst, pos, int(m.offset), int(length))
+			offset := int(m)
+			if offset > pos || length > len(dst)-pos {
+				return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
+			}
+			if offset >= 8 && length <= 16 && len(dst)-pos >= 16 {
+				// Most are so. Bytes too many are written again later.
+				to, from := (*[16]byte)(dst[pos:]), (*[16]byte)(dst[pos-offset:])
+				binary.LittleEndian.PutUint64(to[:], binary.LittleEndian.Uint64(from[:]))
+				binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+			} else {
+				copyMatch(dst, pos, offset, length)
+			}
 			afterLZ, afterDelta = 1, 0
 		}
-		pos += int(length)
+		pos += length
 	}
+	d.back, d.buf, d.n = back, buf, n
+	d.pos, d.width, d.code = front, width, code
 	return nil
 }
 

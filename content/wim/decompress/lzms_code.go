@@ -19,6 +19,9 @@ type lzmsCode struct {
 	left   int // symbols until the code is made anew
 	every  int
 
+	first  []uint32 // the table of the first code, for firstN symbols
+	firstN int
+
 	lengths []uint8
 	sorted  []uint32 // count << lzmsSymbolBits | symbol
 	spare   []uint32
@@ -44,7 +47,13 @@ func (c *lzmsCode) reset(n int) {
 	for i := range c.counts {
 		c.counts[i] = 1
 	}
-	c.rebuild()
+	if c.firstN == n {
+		c.left = c.every
+		c.code.table = append(c.code.table[:0], c.first...)
+		return
+	}
+	c.rebuild() // which leaves the counts at 1
+	c.first, c.firstN = append(c.first[:0], c.code.table...), n
 }
 
 func (c *lzmsCode) rebuild() {

@@ -180,15 +180,16 @@ func (d *LZX) lengths(lens []uint8) error {
 
 // symbols decodes a block that ends where dst ends.
 //
-// It is most of the work of reading an image, so it keeps the bit reader in
-// local variables, and looks the common short codes up by itself.
+// It is most of the work of reading an image, so it keeps the bit reader and the
+// recent offsets in local variables, and looks the common short codes up by
+// itself.
 func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
-	in := d.in
-	defer func() { d.in = in }()
 	first := (*[1 << huffmanBits]uint32)(d.main.table)
-	src, at, buf, n := in.src, in.pos, in.buf, in.n
+	lengths := (*[1 << huffmanBits]uint32)(d.length.table)
+	src, at, buf, n := d.in.src, d.in.pos, d.in.buf, d.in.n
+	recent := d.recent
 	for pos < len(dst) {
-		if n < huffmanMax {
+		if n < 49 {
 			if at+8 <= len(src) {
 				// As bitReader.fill does.
 				buf |= words(src, at) >> n
@@ -196,80 +197,115 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 				at += 2 * int(k)
 				n += 16 * k
 			} else {
-				in.pos, in.buf, in.n = at, buf, n
-				in.need(huffmanMax)
+				in := bitReader{src, at, buf, n}
+				in.need(49)
 				at, buf, n = in.pos, in.buf, in.n
 			}
 		}
+		// The bits are enough for two literals and a main symbol.
 		e := first[buf>>(64-huffmanBits)]
 		if e&huffmanLink != 0 {
-			e = d.main.table[(e&^huffmanLink)>>8+uint32(buf<<huffmanBits>>(64-(huffmanMax-huffmanBits)))]
+			e = d.main.second(e, buf)
 		}
 		used := uint(e & 0xff)
-		if used == 0 {
-			return corrupt("LZX data: a code without symbols is used")
-		}
 		buf <<= used & 63
 		n -= used
-		sym := e >> 8
-		if sym < 256 {
-			dst[pos] = byte(sym)
+		if e < 256<<8 {
+			if used == 0 {
+				return corrupt("LZX data: a code without symbols is used")
+			}
+			dst[pos] = byte(e >> 8)
 			pos++
-			continue
+			if pos == len(dst) {
+				break
+			}
+			if e = first[buf>>(64-huffmanBits)]; e&huffmanLink != 0 {
+				e = d.main.second(e, buf)
+			}
+			used = uint(e & 0xff)
+			if e < 256<<8 {
+				if used == 0 {
+					return corrupt("LZX data: a code without symbols is used")
+				}
+				buf <<= used & 63
+				n -= used
+				dst[pos] = byte(e >> 8)
+				pos++
+				continue
+			}
+			buf <<= used & 63
+			n -= used
+			if n < 33 { // length 16, offset 17
+				in := bitReader{src, at, buf, n}
+				in.fill()
+				at, buf, n = in.pos, in.buf, in.n
+			}
 		}
-		in.pos, in.buf, in.n = at, buf, n
-		offset, length, err := d.match(&in, sym-256, aligned)
-		if err != nil {
-			return err
+		sym := e>>8 - 256
+		length := int(sym&7) + lzxMinMatch
+		if sym&7 == 7 {
+			e := lengths[buf>>(64-huffmanBits)]
+			if e&huffmanLink != 0 {
+				e = d.length.second(e, buf)
+			}
+			used := uint(e & 0xff)
+			if used == 0 {
+				return corrupt("LZX data: a code without symbols is used")
+			}
+			buf <<= used & 63
+			n -= used
+			length += int(e >> 8)
 		}
-		at, buf, n = in.pos, in.buf, in.n
+		var offset uint32
+		slot := sym >> 3
+		if slot < 3 {
+			offset = recent[slot]
+			recent[slot] = recent[0]
+			recent[0] = offset
+		} else {
+			o := lzxOffsets[slot]
+			if aligned && o.bits >= 3 {
+				width := o.bits - 3
+				offset = uint32(buf>>32>>(32-width)) << 3
+				buf <<= width & 63
+				n -= uint(width)
+				if n < huffmanMax {
+					in := bitReader{src, at, buf, n}
+					in.need(huffmanMax)
+					at, buf, n = in.pos, in.buf, in.n
+				}
+				e := d.aligned.entry(buf)
+				used := uint(e & 0xff)
+				if used == 0 {
+					return corrupt("LZX data: a code without symbols is used")
+				}
+				buf <<= used & 63
+				n -= used
+				offset += e >> 8
+			} else {
+				offset = uint32(buf >> 32 >> (32 - o.bits))
+				buf <<= o.bits & 63
+				n -= uint(o.bits)
+			}
+			offset += o.base - 2
+			recent[2], recent[1], recent[0] = recent[1], recent[0], offset
+		}
 		if offset == 0 || int64(offset) > int64(pos) || length > len(dst)-pos {
 			return corrupt("LZX data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
 		}
-		copyMatch(dst, pos, int(offset), length)
+		if offset >= 8 && length <= 16 && len(dst)-pos >= 16 {
+			// Most are so. Bytes too many are written again later.
+			to, from := (*[16]byte)(dst[pos:]), (*[16]byte)(dst[pos-int(offset):])
+			binary.LittleEndian.PutUint64(to[:], binary.LittleEndian.Uint64(from[:]))
+			binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+		} else {
+			copyMatch(dst, pos, int(offset), length)
+		}
 		pos += length
 	}
-	in.pos, in.buf, in.n = at, buf, n
+	d.in.pos, d.in.buf, d.in.n = at, buf, n
+	d.recent = recent
 	return nil
-}
-
-// match decodes the rest of a match, whose main symbol is sym.
-func (d *LZX) match(in *bitReader, sym uint32, aligned bool) (offset uint32, length int, err error) {
-	if in.n < 33 { // length 16, offset 17
-		in.fill()
-	}
-	length = int(sym&7) + lzxMinMatch
-	if sym&7 == 7 {
-		more, ok := d.length.decode(in)
-		if !ok {
-			return 0, 0, corrupt("LZX data: a code without symbols is used")
-		}
-		length += int(more)
-	}
-	slot := sym >> 3
-	if slot < 3 {
-		offset = d.recent[slot]
-		d.recent[slot] = d.recent[0]
-		d.recent[0] = offset
-		return offset, length, nil
-	}
-	o := lzxOffsets[slot]
-	if aligned && o.bits >= 3 {
-		offset = in.take(uint(o.bits)-3) << 3
-		in.need(huffmanMax)
-		low, ok := d.aligned.decode(in)
-		if !ok {
-			return 0, 0, corrupt("LZX data: a code without symbols is used")
-		}
-		offset += low
-	} else {
-		offset = in.take(uint(o.bits))
-	}
-	offset += o.base - 2
-	d.recent[2] = d.recent[1]
-	d.recent[1] = d.recent[0]
-	d.recent[0] = offset
-	return offset, length, nil
 }
 
 // stored reads an uncompressed block, which begins with the next whole word:

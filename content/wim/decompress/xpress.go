@@ -17,7 +17,6 @@ const (
 type XPRESS struct {
 	lengths [xpressSymbols]uint8
 	code    huffman
-	in      bitReader
 }
 
 func (d *XPRESS) Decode(dst, src []byte) error {
@@ -31,16 +30,40 @@ func (d *XPRESS) Decode(dst, src []byte) error {
 	if !d.code.build(d.lengths[:]) {
 		return corrupt("XPRESS data: the code lengths are no Huffman code")
 	}
-	in := &d.in
-	in.reset(src[xpressSymbols/2:])
+	return d.symbols(dst, src[xpressSymbols/2:])
+}
+
+// symbols decodes all of dst. It is most of the work of reading an image, so it
+// keeps the bits that bitReader would hold in local variables: buf has n bits,
+// and the next word is at src[at:].
+func (d *XPRESS) symbols(dst, src []byte) error {
+	first := (*[1 << huffmanBits]uint32)(d.code.table)
+	at, buf, n := 0, uint64(0), uint(0)
 	for pos := 0; pos < len(dst); {
-		if in.n < 31 { // symbol 15, offset 15
-			in.fill()
+		if n < 31 { // symbol 15, offset 15
+			if at+8 <= len(src) {
+				// As bitReader.fill does.
+				buf |= words(src, at) >> n
+				k := (64 - n) / 16
+				at += 2 * int(k)
+				n += 16 * k
+			} else {
+				in := bitReader{src, at, buf, n}
+				in.need(31)
+				at, buf, n = in.pos, in.buf, in.n
+			}
 		}
-		sym, ok := d.code.decode(in)
-		if !ok {
+		e := first[buf>>(64-huffmanBits)]
+		if e&huffmanLink != 0 {
+			e = d.code.second(e, buf)
+		}
+		used := uint(e & 0xff)
+		if used == 0 {
 			return corrupt("XPRESS data: a code without symbols is used")
 		}
+		buf <<= used & 63
+		n -= used
+		sym := e >> 8
 		if sym < 256 {
 			dst[pos] = byte(sym)
 			pos++
@@ -48,11 +71,22 @@ func (d *XPRESS) Decode(dst, src []byte) error {
 		}
 		length := int(sym & 0xf)
 		if length == 0xf {
-			in.unread(16)
-			extra, ok := in.bytes(1)
-			if ok && extra == 0xff {
-				extra, ok = in.bytes(2)
-				extra -= 0xf
+			// The single bytes lie where a reader stands that looks ahead by 16
+			// bits and no more: the words behind those are given back.
+			k := (n - 16) / 16
+			at -= 2 * int(k)
+			n -= 16 * k
+			buf &= ^uint64(0) << ((64 - n) & 63)
+			extra, ok := 0, at < len(src)
+			if ok {
+				extra = int(src[at])
+				at++
+			}
+			if extra == 0xff {
+				if ok = at+2 <= len(src); ok {
+					extra = int(binary.LittleEndian.Uint16(src[at:])) - 0xf
+					at += 2
+				}
 			}
 			if !ok || extra < 0 {
 				return corrupt("XPRESS data: the length of a match is cut or too small")
@@ -61,39 +95,24 @@ func (d *XPRESS) Decode(dst, src []byte) error {
 		}
 		length += xpressMinMatch
 		width := uint(sym>>4) & 0xf
-		offset := 1<<width | int(in.take(width))
+		offset := 1<<width | int(buf>>32>>(32-width))
+		buf <<= width
+		n -= width
 		if offset > pos || length > len(dst)-pos {
 			return corrupt("XPRESS data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
 		}
-		copyMatch(dst, pos, offset, length)
+		if offset >= 8 && length <= 16 && len(dst)-pos >= 16 {
+			// Most are so. Bytes too many are written again later.
+			to, from := (*[16]byte)(dst[pos:]), (*[16]byte)(dst[pos-offset:])
+			binary.LittleEndian.PutUint64(to[:], binary.LittleEndian.Uint64(from[:]))
+			binary.LittleEndian.PutUint64(to[8:], binary.LittleEndian.Uint64(from[8:]))
+		} else {
+			copyMatch(dst, pos, offset, length)
+		}
 		pos += length
 	}
-	if in.overrun() {
+	if at-int(n/8) > len(src) {
 		return corrupt("XPRESS data ends too early")
 	}
 	return nil
-}
-
-// unread gives all words back that are not needed to hold n bits: the single
-// bytes of XPRESS lie where a reader stands that looks ahead by 16 bits and no
-// more.
-func (b *bitReader) unread(n uint) {
-	k := (b.n - n) / 16
-	b.pos -= 2 * int(k)
-	b.n -= 16 * k
-	b.buf &= ^uint64(0) << (64 - b.n)
-}
-
-// bytes takes a number of n whole bytes, 1 or 2, from behind the words that are
-// in the buffer.
-func (b *bitReader) bytes(n int) (int, bool) {
-	if b.pos+n > len(b.src) {
-		return 0, false
-	}
-	v := int(b.src[b.pos])
-	if n == 2 {
-		v = int(binary.LittleEndian.Uint16(b.src[b.pos:]))
-	}
-	b.pos += n
-	return v, true
 }
