@@ -27,6 +27,7 @@ type Event struct {
 	Interface string `json:"interface,omitempty"`
 	Out       string `json:"out,omitempty"`
 	SHA256    string `json:"sha256,omitempty"`
+	Whole     bool   `json:"sha256_computed,omitempty"` // of what was received, not only its blocks checked
 
 	State    string  `json:"state,omitempty"`     // of the session: waiting, sending, idle
 	Members  int     `json:"members,omitempty"`   // in the session

@@ -162,7 +162,7 @@ func TestScreenReporter(t *testing.T) {
 		"\r 50% [##########----------] 2.5 GB of 5 GB  900 Mbit/s  loss 1.3%  22s left" + strings.Repeat(" ", 6) +
 		"\nnothing arrives:\n  - cable\n  - switch\n" +
 		"\r100% [####################] 5 GB of 5 GB  800 Mbit/s\n" +
-		"x.wim: 5 GB in 50.0 s (800 Mbit/s), 3 blocks repaired, 2 by unicast\nsha256 abc, verified\n"
+		"x.wim: 5 GB in 50.0 s (800 Mbit/s), 3 blocks repaired, 2 by unicast\nsha256 abc, every block verified\n"
 	if got := b.String(); got != want {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	// up; 0 means 10 min.
 	Patience time.Duration
 	Memory   int64 // bytes for blocks that are being put together; 0 means 64 MiB
+	// VerifySHA256 also computes the SHA-256 of the whole and compares it with the
+	// object's name; every block is checked in any case.
+	VerifySHA256 bool
 
 	// Report is told what happens, by one goroutine; nil when nobody wants to
 	// know.
@@ -128,7 +131,7 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	r.res.Elapsed = time.Since(r.began)
-	e := Event{Kind: EventDone, Out: o.Out, SHA256: r.res.SHA256}
+	e := Event{Kind: EventDone, Out: o.Out, SHA256: r.res.SHA256, Whole: o.VerifySHA256}
 	if s := r.res.Elapsed.Seconds(); s > 0 {
 		e.Rate = float64(r.res.Size) * 8 / s
 	}
@@ -224,6 +227,9 @@ func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multica
 func (r *receive) prepare(ctx context.Context, old *state) (err error) {
 	if r.asm, err = multicast.NewAssembly(r.obj, r.target); err != nil {
 		return err
+	}
+	if r.o.VerifySHA256 {
+		r.asm.HashWhole()
 	}
 	r.res = Result{Out: r.o.Out, SHA256: r.obj.SHA256, Size: r.obj.Size, Blocks: r.asm.Blocks()}
 	if err := r.target.reserve(r.obj.Size); err != nil {

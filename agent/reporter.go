@@ -65,7 +65,11 @@ func (s *screen) report(e Event) {
 	case EventDone:
 		s.over(progressLine(e))
 		s.line("%s: %s in %.1f s (%s), %d blocks repaired, %d by unicast", e.Out, Size(e.Size), e.Seconds, Rate(e.Rate), e.Repaired, e.Unicast)
-		s.line("sha256 %s, verified", e.SHA256)
+		how := "every block verified"
+		if e.Whole {
+			how = "computed and verified"
+		}
+		s.line("sha256 %s, %s", e.SHA256, how)
 	case EventFailed:
 		s.end() // the error itself is printed by whoever called
 	}

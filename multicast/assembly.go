@@ -24,8 +24,8 @@ type Target interface {
 var (
 	// ErrBlock is returned by Put for bytes that are not the block's.
 	ErrBlock = errors.New("block does not have the hash the manifest says")
-	// ErrDigest is returned by Finish when all blocks are right but the whole
-	// is not: the manifest and the object's digest contradict each other.
+	// ErrDigest is returned by Finish after HashWhole when all blocks are right but
+	// the whole is not: the manifest and the object's digest contradict each other.
 	ErrDigest = errors.New("object does not have the SHA-256 it is named by")
 	// ErrIncomplete is returned by Finish while blocks are missing.
 	ErrIncomplete = errors.New("object is not complete")
@@ -35,8 +35,10 @@ var (
 type Range struct{ First, Count int }
 
 // Assembly puts an object together from blocks that come in any order. It
-// writes a block only after its hash is right, and follows the written prefix
-// with the digest of the whole. All methods may be called concurrently.
+// writes a block only after its hash is right. The hashes came from the server
+// together with the object's name, and the server computed both in one reading of
+// the file, so blocks that are right are the object. All methods may be called
+// concurrently.
 type Assembly struct {
 	obj    Object
 	target Target
@@ -47,8 +49,8 @@ type Assembly struct {
 	doneAt chan struct{} // closed when complete
 
 	prefix sync.Mutex // held by the one goroutine that extends the digest
-	sum    hash.Hash
-	summed int // blocks in sum; guarded by prefix
+	sum    hash.Hash  // of the written prefix; nil unless HashWhole was called
+	summed int        // blocks in sum; guarded by prefix
 	buf    []byte
 }
 
@@ -62,8 +64,15 @@ func NewAssembly(obj Object, target Target) (*Assembly, error) {
 	return &Assembly{
 		obj: obj, target: target, size: l,
 		onDisk: newBitmap(l.blocks), doneAt: make(chan struct{}),
-		sum: sha256.New(), buf: make([]byte, obj.BlockSize),
 	}, nil
+}
+
+// HashWhole makes Finish compare the SHA-256 of all bytes with the object's name
+// as well. It is for who has the SHA-256 from elsewhere and wants to rely on
+// nothing else: a member that got both from the server learns nothing by it, and
+// spends as much time on it as on all else. Call it before the first Put.
+func (a *Assembly) HashWhole() {
+	a.sum, a.buf = sha256.New(), make([]byte, a.size.blockSize)
 }
 
 // Blocks is the number of blocks of the object.
@@ -117,6 +126,10 @@ func (a *Assembly) Put(b int, data []byte) error {
 	if _, err := a.target.WriteAt(data, int64(b)*int64(a.size.blockSize)); err != nil {
 		return fmt.Errorf("write block %d: %w", b, err)
 	}
+	if a.sum == nil {
+		a.note(b)
+		return nil
+	}
 	if a.prefix.TryLock() {
 		if b == a.summed {
 			// In order, as most blocks come: no need to read it back.
@@ -146,7 +159,7 @@ func (a *Assembly) note(b int) {
 // reads those back that came out of order. Only one goroutine does it; others go
 // on, and what they wrote is picked up by it.
 func (a *Assembly) follow() error {
-	for a.prefix.TryLock() {
+	for a.sum != nil && a.prefix.TryLock() {
 		err := a.extend(context.Background(), nil)
 		next := a.summed
 		a.prefix.Unlock()
@@ -214,11 +227,10 @@ func (a *Assembly) Scan(ctx context.Context, progress func(done, total int)) err
 	return a.follow()
 }
 
-// Finish makes the object durable and checks the digest of the whole. Errors:
-// ErrIncomplete, ErrDigest, and those of the target.
-func (a *Assembly) Finish(ctx context.Context) error {
-	if !a.Complete() {
-		return fmt.Errorf("%w: %d of %d blocks", ErrIncomplete, a.Have(), a.size.blocks)
+// whole finishes the digest of the whole and compares it.
+func (a *Assembly) whole(ctx context.Context) error {
+	if a.sum == nil {
+		return nil
 	}
 	a.prefix.Lock()
 	defer a.prefix.Unlock()
@@ -227,6 +239,18 @@ func (a *Assembly) Finish(ctx context.Context) error {
 	}
 	if !bytes.Equal(a.sum.Sum(nil), a.obj.Digest[:]) {
 		return ErrDigest
+	}
+	return nil
+}
+
+// Finish makes the object durable, after HashWhole once the digest of the whole is
+// right. Errors: ErrIncomplete, ErrDigest, and those of the target.
+func (a *Assembly) Finish(ctx context.Context) error {
+	if !a.Complete() {
+		return fmt.Errorf("%w: %d of %d blocks", ErrIncomplete, a.Have(), a.size.blocks)
+	}
+	if err := a.whole(ctx); err != nil {
+		return err
 	}
 	if err := a.target.Sync(); err != nil {
 		return fmt.Errorf("sync: %w", err)

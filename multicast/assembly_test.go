@@ -15,6 +15,7 @@ func TestAssembly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.HashWhole()
 	part := func(b int) []byte { return data[b*testBlock : min((b+1)*testBlock, len(data))] }
 	if err := a.Put(3, part(4)); !errors.Is(err, ErrBlock) {
 		t.Errorf("another block's bytes: %v, want %v", err, ErrBlock)
@@ -85,6 +86,16 @@ func TestDigestContradicts(t *testing.T) {
 		if err := a.Put(b, data[b*testBlock:(b+1)*testBlock]); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := a.Finish(context.Background()); err != nil {
+		t.Errorf("blocks that are right, and nobody asked for the whole: %v", err)
+	}
+	if a, err = NewAssembly(obj, &memory{b: data}); err != nil {
+		t.Fatal(err)
+	}
+	a.HashWhole()
+	if err := a.Scan(context.Background(), nil); err != nil {
+		t.Fatal(err)
 	}
 	if err := a.Finish(context.Background()); !errors.Is(err, ErrDigest) {
 		t.Errorf("blocks that are right under a wrong digest: %v, want %v", err, ErrDigest)

@@ -22,7 +22,8 @@ func NewReceive(name string) *cobra.Command {
 		Use:   "receive [CONTENT]",
 		Short: "Receive a content by multicast into a file or onto a disk",
 		Long: `Receive joins the session of a content, receives it by encrypted multicast, checks
-every block and the SHA-256 of the whole, and puts the file into place.
+every block against the server's manifest before it is written, and puts the file
+into place. --verify-sha256 computes the SHA-256 of the whole on top of that.
 
 Until then the file is called OUT.part, and OUT.part.json beside it holds what is
 needed to go on: an interrupted receive is continued by the same command, and
@@ -57,6 +58,7 @@ again to go on), 4 content not found, 5 refused.`,
 	f.StringVar(&o.Interface, "interface", "", "`NAME` of the interface to join on (default: the one that leads to the server)")
 	f.StringVar(&o.Name, "name", "", "`NAME` in the server's tables (default: the host name)")
 	f.BoolVar(&o.NoUnicast, "no-unicast", false, "fail when nothing comes by multicast, instead of unicast")
+	f.BoolVar(&o.VerifySHA256, "verify-sha256", false, "also compute the SHA-256 of the whole; blocks are verified in any case")
 	f.DurationVar(&o.Silence, "silence", 5*time.Second, "how long to wait for the first datagram")
 	f.DurationVar(&o.Patience, "patience", 10*time.Minute, "how long to go on without anything new")
 	f.BoolVar(&json, "json", false, "one JSON object a line, on a terminal too")

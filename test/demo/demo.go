@@ -50,7 +50,7 @@ type machine struct {
 
 // doneLine is what castpoint receive and the agent say when all blocks and the
 // whole object's hash are right and on disk.
-var doneLine = regexp.MustCompile(`"event":"done"|^sha256 [0-9a-f]+, verified`)
+var doneLine = regexp.MustCompile(`"event":"done"|^sha256 [0-9a-f]+, every block verified`)
 
 // listen notes when the machine is done and passes on what it says.
 func (m *machine) listen(echo func(string)) func(string) {

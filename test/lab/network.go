@@ -217,6 +217,12 @@ func addNamespace(ctx context.Context, name string) error {
 		"for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e $f ] || echo 1 >$f; done"); err != nil {
 		return err
 	}
+	// A switch does not ask the host's firewall; where br_netfilter is loaded, every
+	// namespace begins with it on.
+	if err := command(ctx, "ip", "netns", "exec", name, "/bin/sh", "-c",
+		"for f in /proc/sys/net/bridge/bridge-nf-call-*; do [ ! -e $f ] || echo 0 >$f; done"); err != nil {
+		return err
+	}
 	return ip(ctx, "-n", name, "link", "set", "lo", "up")
 }
 
