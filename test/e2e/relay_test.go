@@ -9,7 +9,6 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"castpoint/dhcp"
 	"castpoint/test/lab"
 )
 
@@ -88,11 +87,7 @@ func TestProxyThroughRelay(t *testing.T) {
 func TestServerThroughRelay(t *testing.T) {
 	p := newPoint(t, lab.Config{Clients: 2})
 	far := relayNetwork(t, p.Network, lab.ServerAddr.String())
-	startStation(t, p.Network.Server, station{Mode: dhcp.ModeServer, Interfaces: []string{"eth0"}, Pools: []dhcp.Pool{
-		{From: netip.MustParseAddr("10.77.0.150"), To: netip.MustParseAddr("10.77.0.159")},
-		{Network: netip.MustParsePrefix("10.88.0.0/24"), From: netip.MustParseAddr("10.88.0.150"), To: netip.MustParseAddr("10.88.0.159"),
-			Routers: []netip.Addr{netip.MustParseAddr("10.88.0.1")}},
-	}})
+	serve(t, p, "--dhcp", "server", "--pool", "10.77.0.150-10.77.0.159", "--pool", "10.88.0.150-10.88.0.159/24", "--router", "10.88.0.1")
 	if a := udhcpc(t, far, "eth0"); !netip.MustParsePrefix("10.88.0.0/24").Contains(a) {
 		t.Errorf("behind the relay: %s", a)
 	}
@@ -105,7 +100,7 @@ func TestServerThroughRelay(t *testing.T) {
 func TestShareWithServerOnSameHost(t *testing.T) {
 	p := newPoint(t, lab.Config{Clients: 1})
 	startDnsmasq(t, p.Network, p.Network.Server)
-	startStation(t, p.Network.Server, station{Mode: dhcp.ModeProxy, Share: true, Interfaces: []string{"eth0"}})
+	serve(t, p, "--share")
 	a := newAsker(t, p.Network.Clients[0])
 	var proxy, address int
 	for _, offer := range a.ask(t, a.message(t, dhcpv4.MessageTypeDiscover, true), "255.255.255.255:67", 5*time.Second) {

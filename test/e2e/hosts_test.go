@@ -2,174 +2,15 @@ package e2e
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"castpoint/boot"
-	"castpoint/dhcp"
-	"castpoint/dhcp/dhcp6"
 	"castpoint/test/lab"
-	"castpoint/tftp"
-
-	"go.uber.org/zap"
 )
-
-// A station is what castpoint serve does for booting, with the settings of
-// package dhcp that its command line does not have. It runs as a process of its
-// own: this test program again, told so by its environment.
-type station struct {
-	Mode       dhcp.Mode
-	Interfaces []string
-	Pools      []dhcp.Pool
-	Share      bool
-	IPv6       bool
-	Pools6     []dhcp6.Pool
-}
-
-const stationEnv = "CASTPOINT_E2E_STATION"
-
-// startStation runs a station on the host and waits until it listens. It says a
-// line for every decision: "asked ANSWER client=... file=... address=... to=...
-// reason=...".
-func startStation(t *testing.T, h *lab.Host, s station) *lab.Process {
-	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := json.Marshal(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := h.Start(lab.Command{Args: []string{self, "-test.run", "^TestStation$"}, Env: []string{stationEnv + "=" + string(text)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Output.WaitFor(t.Context(), "station ready", 10*time.Second); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the station said:\n%s", p.Output.Tail(40))
-		}
-	})
-	return p
-}
-
-// TestStation is a station when its environment says so, and a check of its
-// settings' way through JSON otherwise.
-func TestStation(t *testing.T) {
-	text := os.Getenv(stationEnv)
-	if text == "" {
-		want := station{Mode: dhcp.ModeServer, Pools: []dhcp.Pool{{Network: netip.MustParsePrefix("10.0.0.0/8"), Lease: time.Hour}}}
-		b, err := json.Marshal(want)
-		var got station
-		if err = errors.Join(err, json.Unmarshal(b, &got)); err != nil || got.Pools[0].Network != want.Pools[0].Network {
-			t.Errorf("%s became %+v, %v", b, got, err)
-		}
-		return
-	}
-	var s station
-	if err := json.Unmarshal([]byte(text), &s); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
-	defer stop()
-	if err := s.run(ctx); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func (s station) run(ctx context.Context) error {
-	loaders, err := boot.NewLoaders()
-	if err != nil {
-		return err
-	}
-	planner, err := boot.NewPlanner(boot.PlannerConfig{Loaders: loaders})
-	if err != nil {
-		return err
-	}
-	files, err := boot.NewFiles(boot.FilesConfig{Loaders: loaders})
-	if err != nil {
-		return err
-	}
-	handler, err := boot.NewHandler(boot.HandlerConfig{Files: files})
-	if err != nil {
-		return err
-	}
-	var saying sync.Mutex
-	say := func(format string, args ...any) {
-		saying.Lock()
-		defer saying.Unlock()
-		fmt.Printf(format+"\n", args...)
-	}
-	c := dhcp.Config{Mode: s.Mode, Interfaces: s.Interfaces, Pools: s.Pools, Share: s.Share, Planner: planner, Observer: func(e dhcp.Event) {
-		say("%s %s client=%s uuid=%s interface=%s file=%s address=%s to=%s reason=%s",
-			e.Asked, e.Answer, e.Client, e.Client.UUID, e.Client.Interface, e.File, e.Address, e.To, e.Reason)
-	}, Log: zap.NewExample()}
-	if s.IPv6 {
-		c.IPv6 = &dhcp.IPv6{Pools: s.Pools6}
-	}
-	d, err := dhcp.New(c)
-	if err != nil {
-		return err
-	}
-	if err := d.Listen(); err != nil {
-		return err
-	}
-	tf, err := tftp.New(tftp.Config{Open: func(ctx context.Context, r tftp.Request) (tftp.File, error) {
-		say("TFTP %s from %s to %s", r.Path, r.Peer, r.Local)
-		f, err := files.Open(ctx, r.Path, boot.Client{Server: r.Local.Addr()})
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", tftp.ErrNotFound, err)
-		}
-		return stationFile{f}, nil
-	}})
-	if err != nil {
-		return err
-	}
-	ends := []tftp.Endpoint{{Address: netip.MustParseAddrPort("0.0.0.0:69")}}
-	if s.IPv6 {
-		ends = append(ends, tftp.Endpoint{Address: netip.MustParseAddrPort("[::]:69")})
-	}
-	if err := tf.Listen(ends...); err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", ":8080")
-	if err != nil {
-		return err
-	}
-	web := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		say("HTTP %s %s from %s", r.Method, r.URL.Path, r.RemoteAddr)
-		handler.ServeHTTP(w, r)
-	})}
-	var running sync.WaitGroup
-	running.Go(func() { _ = web.Serve(l) })
-	running.Go(func() { _ = tf.Serve(ctx) })
-	running.Go(func() { _ = d.Serve(ctx) })
-	say("station ready")
-	<-ctx.Done()
-	_ = web.Close()
-	running.Wait()
-	return nil
-}
-
-type stationFile struct{ *boot.File }
-
-func (f stationFile) Size() int64 { return f.File.Size }
 
 // sh runs a shell script in the host's namespace.
 func sh(t *testing.T, h *lab.Host, script string) string {
@@ -261,7 +102,7 @@ func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 	p, err := n.Switch.Start(lab.Command{Dir: dir, Args: []string{"qemu-system-x86_64",
 		"-nodefaults", "-display", "none", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max,-avx,-avx2",
 		"-m", "512", "-no-reboot", "-device", "virtio-rng-pci", "-chardev", "stdio,id=c,signal=off", "-serial", "chardev:c",
-		"-uuid", stationUUID,
+		"-uuid", uefiUUID,
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd",
 		"-drive", "if=pflash,unit=1,format=raw,file=" + filepath.Join(dir, "vars.fd"),
 		"-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=" + yes(way == "PXEv4"),
@@ -269,7 +110,7 @@ func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 		"-fw_cfg", "name=opt/org.tianocore/IPv4Support,string=" + yes(way != "PXEv6"),
 		"-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=" + yes(strings.HasSuffix(way, "v6")),
 		"-netdev", "tap,id=n0,script=no,downscript=no,ifname=t6",
-		"-device", "virtio-net-pci,netdev=n0,bootindex=1,romfile=,mac=" + stationMAC}})
+		"-device", "virtio-net-pci,netdev=n0,bootindex=1,romfile=,mac=" + uefiMAC}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,8 +125,8 @@ func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 
 // What the machine of uefi is known by.
 const (
-	stationUUID = "01234567-89ab-4cde-8f01-23456789abcd"
-	stationMAC  = "52:54:00:77:01:06"
+	uefiUUID = "01234567-89ab-4cde-8f01-23456789abcd"
+	uefiMAC  = "52:54:00:77:01:06"
 )
 
 // withIPv6 gives the host an IPv6 address on eth0; the lab switches IPv6 off.
