@@ -9,9 +9,11 @@ import (
 const (
 	etherTypeIPv4 = 0x0800
 	etherTypeARP  = 0x0806
+	etherTypeIPv6 = 0x86dd
 	protoUDP      = 17
 	lenEthernet   = 14
 	lenIPv4       = 20
+	lenIPv6       = 40
 	lenUDP        = 8
 	lenARP        = 28
 )
@@ -73,6 +75,22 @@ func splitUDP(b []byte) (payload []byte, source, dest netip.AddrPort, ok bool) {
 	}
 	source = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[12:16])), binary.BigEndian.Uint16(udp))
 	dest = netip.AddrPortFrom(netip.AddrFrom4([4]byte(b[16:20])), binary.BigEndian.Uint16(udp[2:]))
+	return udp[lenUDP:length], source, dest, true
+}
+
+// splitUDP6 is splitUDP for IPv6. Packets with extension headers are passed over:
+// no DHCPv6 server sends any.
+func splitUDP6(b []byte) (payload []byte, source, dest netip.AddrPort, ok bool) {
+	if len(b) < lenIPv6+lenUDP || b[0]>>4 != 6 || b[6] != protoUDP {
+		return nil, source, dest, false
+	}
+	udp := b[lenIPv6:]
+	length := int(binary.BigEndian.Uint16(udp[4:]))
+	if length < lenUDP || length > len(udp) {
+		return nil, source, dest, false
+	}
+	source = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[8:24])), binary.BigEndian.Uint16(udp))
+	dest = netip.AddrPortFrom(netip.AddrFrom16([16]byte(b[24:40])), binary.BigEndian.Uint16(udp[2:]))
 	return udp[lenUDP:length], source, dest, true
 }
 

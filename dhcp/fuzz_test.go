@@ -152,6 +152,9 @@ func FuzzSplitUDP(f *testing.F) {
 		if ok && len(payload) > len(b)-lenIPv4-lenUDP {
 			t.Fatalf("%d bytes of payload from %d", len(payload), len(b))
 		}
+		if payload, _, _, ok := splitUDP6(b); ok && len(payload) > len(b)-lenIPv6-lenUDP {
+			t.Fatalf("%d bytes of payload from %d", len(payload), len(b))
+		}
 		arpSender(b)
 	})
 }

@@ -103,7 +103,8 @@ type Server struct {
 	later   chan struct{} // tokens of answers that wait for the delay
 	probes  chan struct{} // tokens of answers that wait for a probe
 	seen    *sightings
-	watches []*tap
+	watches []watch
+	strange chan struct{} // a client named a DHCPv6 server that is not known
 	waiting sync.WaitGroup
 	seed    maphash.Seed
 
@@ -178,7 +179,9 @@ func New(c Config) (*Server, error) {
 		probes: make(chan struct{}, probesMax),
 		seen:   newSightings(),
 		macs6:  newMACs(),
-		seed:   maphash.MakeSeed(),
+
+		strange: make(chan struct{}, 1),
+		seed:    maphash.MakeSeed(),
 	}, nil
 }
 
@@ -230,6 +233,7 @@ func (s *Server) listen() error {
 		s.log.Info("no raw frames: clients without an address are answered by broadcast", zap.Error(err))
 	}
 	s.openWatches()
+	s.openWatches6()
 	if s.config.Mode == ModeServer {
 		return s.openLeases()
 	}
@@ -280,8 +284,11 @@ func (s *Server) Serve(ctx context.Context) error {
 	for _, l := range s.listeners {
 		reading.Go(func() { s.serveSocket(ctx, l) })
 	}
-	for i, w := range s.watches {
-		reading.Go(func() { s.serveSightings(w, s.links[i].name) })
+	for _, w := range s.watches {
+		reading.Go(func() { s.serveSightings(w) })
+	}
+	if s.config.IPv6 != nil {
+		reading.Go(func() { s.serveQuestions(ctx) })
 	}
 	reading.Go(func() { s.serveWatch(ctx) })
 

@@ -144,7 +144,12 @@ func (s *linkState) own6(sentTo, near netip.Addr) netip.Addr {
 func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 	r, err := dhcp6.Parse(packet)
 	if err != nil {
-		s.malformed.Add(1)
+		if !s.heard6(j.from.link.name, packet, j.source) {
+			s.malformed.Add(1)
+		}
+		return
+	}
+	if r.Own(s.serverID) {
 		return
 	}
 	state := j.from.link.state.Load()
@@ -170,6 +175,9 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 	e := Event{Time: time.Now(), Client: client, Port: a.Port, Asked: r.MessageType.String()}
 	if !s.admits(limitKey6(r, client), e) {
 		return
+	}
+	if r.OtherServer(s.serverID) != nil {
+		s.strangeServer()
 	}
 	answer := func() { s.answer6(j, r, a, client, e) }
 	if s.config.Delay > 0 && r.MessageType == dhcpv6.MessageTypeSolicit {

@@ -12,15 +12,16 @@ import (
 
 // Kinds of servers that are seen.
 const (
-	SeenDHCP = "DHCP server"
-	SeenPXE  = "PXE server"
+	SeenDHCP  = "DHCP server"
+	SeenDHCP6 = "DHCPv6 server"
+	SeenPXE   = "PXE server"
 )
 
 // Sighting is another server that was seen on a segment.
 type Sighting struct {
 	Interface string
 	Server    netip.Addr
-	What      string // SeenDHCP or SeenPXE
+	What      string // SeenDHCP, SeenDHCP6 or SeenPXE
 }
 
 // maxSightings bounds what is remembered: beyond that somebody is making
@@ -69,24 +70,35 @@ func (s *Server) openWatches() {
 		w, err := openTap(l.name, PortClient, false)
 		if err != nil {
 			s.log.Info("other DHCP servers are seen only when clients choose them", zap.Error(err))
-			s.watches = nil
 			return
 		}
-		s.watches = append(s.watches, w)
+		s.watches = append(s.watches, watch{w, l.name, s.heard})
 	}
 }
 
+// watch is a tap on one interface and what takes the packets it hears.
+type watch struct {
+	*tap
+	name  string
+	heard func(name string, b []byte, source netip.AddrPort)
+}
+
 // serveSightings reads the answers of other servers until the tap is closed.
-func (s *Server) serveSightings(w *tap, name string) {
+func (s *Server) serveSightings(w watch) {
 	err := w.receive(func(b []byte, r received) []byte {
-		if p, err := Parse(b[:r.length]); err == nil {
-			for _, one := range answerOf(p, r.source.Addr(), name) {
-				s.sight(one)
-			}
-		}
+		w.heard(w.name, b[:r.length], r.source)
 		return b
 	})
-	s.log.Debug("no longer watching for other servers", zap.String("interface", name), zap.Error(err))
+	s.log.Debug("no longer watching for other servers", zap.String("interface", w.name), zap.Error(err))
+}
+
+// heard takes an answer of a DHCP server.
+func (s *Server) heard(name string, b []byte, source netip.AddrPort) {
+	if p, err := Parse(b); err == nil {
+		for _, one := range answerOf(p, source.Addr(), name) {
+			s.sight(one)
+		}
+	}
 }
 
 // answerOf is what a server's answer says about the server. One packet may be
@@ -125,7 +137,8 @@ func (s *Server) noteServer(request *dhcpv4.DHCPv4, a Arrival) {
 // other is worth a warning.
 func (s *Server) sight(one Sighting) {
 	for _, l := range s.links {
-		for _, own := range l.state.Load().networks {
+		state := l.state.Load()
+		for _, own := range slices.Concat(state.networks, state.networks6) {
 			if own.Addr() == one.Server {
 				return
 			}
@@ -139,6 +152,10 @@ func (s *Server) sight(one Sighting) {
 	switch {
 	case one.What == SeenPXE:
 		s.log.Warn("another PXE server answers on this segment: clients may boot from it", fields...)
+	case one.What == SeenDHCP6 && s.leases6 == nil && others == 0:
+		s.log.Info("dhcpv6 server seen", fields...)
+	case one.What == SeenDHCP6:
+		s.log.Warn("another DHCPv6 server gives addresses on this segment", fields...)
 	case s.config.Mode == ModeServer:
 		s.log.Warn("another DHCP server gives addresses on this segment", fields...)
 	case others > 0:

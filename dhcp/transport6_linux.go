@@ -64,26 +64,7 @@ func join6(p *ipv6.PacketConn, name string) error {
 }
 
 func (u udp6Socket) receive(take func([]byte, received) []byte) error {
-	batch := make([]ipv6.Message, batchSize)
-	for i := range batch {
-		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
-		batch[i].OOB = ipv6.NewControlMessage(ipv6.FlagDst | ipv6.FlagInterface)
-	}
-	for failures := 0; ; {
-		n, err := u.ReadBatch(batch, 0)
-		if err != nil {
-			if failures++; failures > 10 || errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			continue
-		}
-		failures = 0
-		for i := range batch[:n] {
-			m := &batch[i]
-			r := received{length: m.N, source: sourceOf(m.Addr), sentTo: sentTo6(m.OOB[:m.NN])}
-			m.Buffers[0] = take(m.Buffers[0], r)
-		}
-	}
+	return receiveBatches(u.ReadBatch, len(ipv6.NewControlMessage(ipv6.FlagDst|ipv6.FlagInterface)), sentTo6, take)
 }
 
 func sentTo6(oob []byte) netip.Addr {
@@ -155,18 +136,14 @@ func portFilter(port uint16) []bpf.Instruction {
 
 func (u raw6Socket) receive(take func([]byte, received) []byte) error {
 	buffer, datagram := make([]byte, bufferSize), make([]byte, bufferSize+lenUDP)
-	for failures := 0; ; {
+	return untilBroken(func() error {
 		n, control, source, err := u.conn.ReadFrom(datagram)
 		if err != nil {
-			if failures++; failures > 10 || errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			continue
+			return err
 		}
-		failures = 0
 		ip, ok := source.(*net.IPAddr)
 		if n < lenUDP || !ok {
-			continue
+			return nil
 		}
 		from, _ := netip.AddrFromSlice(ip.IP)
 		r := received{
@@ -177,7 +154,8 @@ func (u raw6Socket) receive(take func([]byte, received) []byte) error {
 			r.sentTo, _ = netip.AddrFromSlice(control.Dst)
 		}
 		buffer = take(buffer, r)
-	}
+		return nil
+	})
 }
 
 func (u raw6Socket) transmit(packet []byte, from, to netip.AddrPort, index int) error {

@@ -59,33 +59,52 @@ func bindAdvice(err error) string {
 }
 
 func (u udpSocket) receive(take func([]byte, received) []byte) error {
+	return receiveBatches(u.ReadBatch, len(ipv4.NewControlMessage(ipv4.FlagDst|ipv4.FlagInterface)), sentTo4, take)
+}
+
+// receiveBatches hands over what one call after the other reads. The messages of
+// both families are of one type; their control messages, of oob bytes, are not.
+func receiveBatches(read func([]ipv4.Message, int) (int, error), oob int, sentTo func(oob []byte) netip.Addr, take func([]byte, received) []byte) error {
 	batch := make([]ipv4.Message, batchSize)
 	for i := range batch {
 		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
-		batch[i].OOB = ipv4.NewControlMessage(ipv4.FlagDst | ipv4.FlagInterface)
+		batch[i].OOB = make([]byte, oob)
 	}
-	for failures := 0; ; {
-		n, err := u.ReadBatch(batch, 0)
-		if err != nil {
-			// A link that goes down is reported once (ENETDOWN) and may come
-			// back.
-			if failures++; failures > 10 || errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			continue
-		}
-		failures = 0
-		for i := range batch[:n] {
+	return untilBroken(func() error {
+		n, err := read(batch, 0)
+		for i := range batch[:max(0, n)] {
 			m := &batch[i]
-			var control ipv4.ControlMessage
-			if control.Parse(m.OOB[:m.NN]) != nil {
-				control = ipv4.ControlMessage{}
-			}
-			r := received{length: m.N, source: sourceOf(m.Addr)}
-			r.sentTo, _ = netip.AddrFromSlice(control.Dst.To4())
-			m.Buffers[0] = take(m.Buffers[0], r)
+			m.Buffers[0] = take(m.Buffers[0], received{length: m.N, source: sourceOf(m.Addr), sentTo: sentTo(m.OOB[:m.NN])})
+		}
+		return err
+	})
+}
+
+// untilBroken reads until the socket is closed or fails again and again: a link
+// that goes down is reported once (ENETDOWN) and may come back.
+func untilBroken(read func() error) error {
+	for failures := 0; ; {
+		err := read()
+		switch {
+		case err == nil:
+			failures = 0
+			continue
+		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrClosed):
+			return err
+		}
+		if failures++; failures > 10 {
+			return err
 		}
 	}
+}
+
+func sentTo4(oob []byte) netip.Addr {
+	var control ipv4.ControlMessage
+	if control.Parse(oob) != nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.AddrFromSlice(control.Dst.To4())
+	return a
 }
 
 func (u udpSocket) transmit(packet []byte, from, to netip.AddrPort, index int) error {
@@ -108,11 +127,38 @@ func sourceOf(a net.Addr) netip.AddrPort {
 // the same host, and to see what other servers answer.
 type tap struct {
 	packets *os.File // packet socket
+	split   func([]byte) (payload []byte, source, dest netip.AddrPort, ok bool)
 	raw     *os.File // raw IP socket for sending; nil when the tap only listens
 }
 
-// openTap needs CAP_NET_RAW.
+// openTap hears IPv4; with sends it can answer too. It needs CAP_NET_RAW.
 func openTap(name string, port uint16, sends bool) (*tap, error) {
+	t, err := openPackets(name, port, etherTypeIPv4, udpFilter(port))
+	if err != nil {
+		return nil, err
+	}
+	t.split = splitUDP
+	if !sends {
+		return t, nil
+	}
+	if t.raw, err = openRaw(name); err != nil {
+		_ = t.Close()
+		return nil, fmt.Errorf("answer beside UDP port %d of interface %s: %w%s", port, name, err, bindAdvice(err))
+	}
+	return t, nil
+}
+
+// openTap6 hears IPv6, and answers nothing. It needs CAP_NET_RAW.
+func openTap6(name string, port uint16) (*tap, error) {
+	t, err := openPackets(name, port, etherTypeIPv6, udpFilter6(port))
+	if err != nil {
+		return nil, err
+	}
+	t.split = splitUDP6
+	return t, nil
+}
+
+func openPackets(name string, port, etherType uint16, filter []bpf.Instruction) (*tap, error) {
 	fail := func(err error) (*tap, error) {
 		return nil, fmt.Errorf("listen beside UDP port %d of interface %s: %w%s", port, name, err, bindAdvice(err))
 	}
@@ -127,13 +173,10 @@ func openTap(name string, port uint16, sends bool) (*tap, error) {
 		return fail(err)
 	}
 	t := &tap{packets: os.NewFile(uintptr(fd), "packet")}
-	err = attach(fd, udpFilter(port))
+	err = attach(fd, filter)
 	if err == nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherTypeIPv4), Ifindex: i.Index})
-	}
-	if err == nil && sends {
-		t.raw, err = openRaw(name)
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherType), Ifindex: i.Index})
 	}
 	if err != nil {
 		_ = t.Close()
@@ -175,6 +218,18 @@ func udpFilter(port uint16) []bpf.Instruction {
 	}
 }
 
+// udpFilter6 is the same for IPv6 without extension headers.
+func udpFilter6(port uint16) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: 6, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoUDP, SkipTrue: 3},
+		bpf.LoadAbsolute{Off: lenIPv6 + 2, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 16},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
 func attach(fd int, program []bpf.Instruction) error {
 	assembled, err := bpf.Assemble(program)
 	if err != nil {
@@ -190,22 +245,17 @@ func attach(fd int, program []bpf.Instruction) error {
 
 func (t *tap) receive(take func([]byte, received) []byte) error {
 	buffer := make([]byte, bufferSize)
-	for failures := 0; ; {
+	return untilBroken(func() error {
 		n, err := t.packets.Read(buffer)
 		if err != nil {
-			if failures++; failures > 10 || errors.Is(err, os.ErrClosed) {
-				return err
-			}
-			continue
+			return err
 		}
-		failures = 0
-		payload, source, dest, ok := splitUDP(buffer[:n])
-		if !ok {
-			continue
+		if payload, source, dest, ok := t.split(buffer[:n]); ok {
+			length := copy(buffer, payload)
+			buffer = take(buffer, received{length: length, source: source, sentTo: dest.Addr()})
 		}
-		length := copy(buffer, payload)
-		buffer = take(buffer, received{length: length, source: source, sentTo: dest.Addr()})
-	}
+		return nil
+	})
 }
 
 // transmit lets the kernel find the next hop: the packet is whole from the IP

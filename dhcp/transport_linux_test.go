@@ -40,3 +40,31 @@ func TestUDPFilter(t *testing.T) {
 		}
 	}
 }
+
+func TestUDPFilter6(t *testing.T) {
+	vm, err := bpf.NewVM(udpFilter6(546))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packet := make([]byte, lenIPv6+lenUDP+3)
+	packet[0], packet[6], packet[lenIPv6], packet[lenIPv6+2], packet[lenIPv6+3], packet[lenIPv6+5] = 0x60, protoUDP, 2, 2, 34, lenUDP+3
+	for name, c := range map[string]struct {
+		change func([]byte)
+		pass   bool
+	}{
+		"to the port": {func([]byte) {}, true},
+		"to another":  {func(b []byte) { b[lenIPv6+3] = 35 }, false},
+		"TCP":         {func(b []byte) { b[6] = 6 }, false},
+	} {
+		b := append([]byte(nil), packet...)
+		c.change(b)
+		n, err := vm.Run(b)
+		if err != nil || (n > 0) != c.pass {
+			t.Errorf("%s: passes %d bytes, %v", name, n, err)
+		}
+		payload, _, dest, ok := splitUDP6(b)
+		if c.pass && (!ok || len(payload) != 3 || dest.Port() != 546) {
+			t.Errorf("%s: payload %x to %s, %v", name, payload, dest, ok)
+		}
+	}
+}

@@ -27,6 +27,8 @@ func openTap(name string, port uint16, _ bool) (*tap, error) {
 	return nil, fmt.Errorf("listen beside UDP port %d of interface %s: %w", port, name, errors.ErrUnsupported)
 }
 
+func openTap6(name string, port uint16) (*tap, error) { return openTap(name, port, false) }
+
 func (*tap) receive(func([]byte, received) []byte) error { return errors.ErrUnsupported }
 func (*tap) transmit([]byte, netip.AddrPort, netip.AddrPort, int) error {
 	return errors.ErrUnsupported

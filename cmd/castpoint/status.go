@@ -19,13 +19,13 @@ func (p *point) network() *web.Network {
 	for _, l := range p.links {
 		n.Interfaces = append(n.Interfaces, l.name+" "+l.addr.String())
 	}
-	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP))
+	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP), len(p.cfg.Pool6) > 0)
 	return n
 }
 
 // otherServers says which of the servers that were seen are in the way. One DHCP
 // server on each interface is what proxy mode needs.
-func otherServers(seen []dhcp.Sighting, mode dhcp.Mode) []web.OtherServer {
+func otherServers(seen []dhcp.Sighting, mode dhcp.Mode, gives6 bool) []web.OtherServer {
 	var all []web.OtherServer
 	addressers := map[string]int{}
 	for _, s := range seen {
@@ -33,6 +33,12 @@ func otherServers(seen []dhcp.Sighting, mode dhcp.Mode) []web.OtherServer {
 		switch {
 		case s.What == dhcp.SeenPXE:
 			o.Trouble = "machines may boot from it instead of this server"
+		case s.What == dhcp.SeenDHCP6 && !gives6:
+			if addressers[s.Interface+s.What]++; addressers[s.Interface+s.What] > 1 {
+				o.Trouble = "more than one DHCPv6 server gives addresses here"
+			}
+		case s.What == dhcp.SeenDHCP6:
+			o.Trouble = "it gives IPv6 addresses as this server does: leave pool6 out, or stop it"
 		case mode == dhcp.ModeServer:
 			o.Trouble = "it gives addresses as this server does: use --dhcp proxy, or stop it"
 		default:

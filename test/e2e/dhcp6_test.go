@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"castpoint/test/lab"
+	"castpoint/test/point"
 )
 
 // UEFI firmware boots over IPv6, by PXE and by HTTP, with castpoint's addresses
@@ -60,5 +62,34 @@ func TestUEFIBootsOverIPv6(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// Another DHCPv6 server on the segment is said once, with its address, though
+// clients name servers by DUID only.
+func TestOtherDHCPv6ServerIsNoticed(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1})
+	withIPv6(t, p.Network.Server, "fd77::1/64")
+	withIPv6(t, p.Network.Clients[0], "fd77::2/64")
+	other := strings.TrimSpace(sh(t, p.Network.Clients[0], "ip -6 -o addr show dev eth0 scope link | sed 's/.*inet6 //; s,/.*,,'"))
+	dnsmasq(t, p.Network, p.Network.Clients[0], "--interface=eth0", "--dhcp-range=fd77::2000,fd77::2fff,64,1h")
+	for mode, args := range map[string][]string{
+		`INFO.*dhcpv6 server seen.*"server": "`:                            {"--dhcp6"},
+		`WARN.*another DHCPv6 server gives addresses on this.*"server": "`: {"--dhcp6", "--dhcp", "server", "--pool", point.Pool, "--pool6", "fd77::1000-fd77::1fff"},
+	} {
+		serve(t, p, args...)
+		if _, err := p.Server.Output.WaitFor(t.Context(), mode+other+`"`, 10*time.Second); err != nil {
+			t.Error(err)
+		}
+		status, err := p.Run(t.Context(), "status", "--data", p.Data, "--json")
+		if err != nil || !strings.Contains(status, other) || !strings.Contains(status, "DHCPv6 server") {
+			t.Errorf("status %v does not have %s:\n%s", err, other, status)
+		}
+		if n := strings.Count(p.Server.Output.String(), other); n != 1 {
+			t.Errorf("said %d times", n)
+		}
+		if code, err := p.Server.Stop(); err != nil || code != 0 {
+			t.Errorf("ended with %d, %v", code, err)
+		}
 	}
 }
