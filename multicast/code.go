@@ -2,6 +2,7 @@ package multicast
 
 import (
 	"fmt"
+	"math/bits"
 
 	"github.com/klauspost/reedsolomon"
 )
@@ -60,3 +61,11 @@ type symbolSet [4]uint64
 
 func (s *symbolSet) has(i int) bool { return s[i>>6]&(1<<(i&63)) != 0 }
 func (s *symbolSet) add(i int)      { s[i>>6] |= 1 << (i & 63) }
+
+// count is how many symbols are there.
+func (s *symbolSet) count() (n int) {
+	for _, w := range s {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}

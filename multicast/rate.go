@@ -1,6 +1,10 @@
 package multicast
 
-import "time"
+import (
+	"math"
+	"slices"
+	"time"
+)
 
 // Rate control. The sender looks for the highest rate at which datagrams do not
 // queue up and are not lost because of it. Two signs are used, each the worst
@@ -32,6 +36,9 @@ const (
 	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
 	minRound    = 50 * time.Millisecond
 	startRound  = 25 * time.Millisecond // until the first cut
+	// trialReports is how many report intervals a cut's cause has to be measured
+	// again: two windows of packets and a lost report.
+	trialReports = 4
 )
 
 // controller holds the rate of one session. The session's lock is held.
@@ -45,11 +52,14 @@ type controller struct {
 	lossy    []*lossMeter // members with fresh loss figures in this round
 	delay    time.Duration
 
-	// The last cut, while it is on trial: whether it made the loss smaller.
+	// The last cut, while it is on trial: whether it made the loss smaller for
+	// the member that caused it.
 	trial       bool
-	settling    time.Time // until then what was sent before the cut is under way
-	trials      int       // counts cuts
-	good        int       // rounds of growth since the last cut
+	cause       *lossMeter // nil when it was not loss
+	verdict     time.Time  // the cause is not waited for any longer
+	settling    time.Time  // until then what was sent before the cut is under way
+	trials      int        // counts cuts
+	good        int        // rounds of growth since the last cut
 	trialExcess float64
 	before      float64 // rate before it, as far as it got through
 	wasStarting bool
@@ -77,10 +87,12 @@ func (c *controller) setLimit(limit float64) {
 // mean something.
 type lossMeter struct {
 	sent, got uint64  // at the start of the window
+	packets   uint64  // in the last window
 	loss      float64 // smoothed
 	floor     float64
-	fresh     bool // loss was measured in this round
-	trial     int  // the controller's trial that loss belongs to
+	doubt     float64 // how much of loss may be chance
+	fresh     bool    // loss was measured in this round
+	trial     int     // the controller's trial that loss belongs to
 }
 
 const (
@@ -109,7 +121,7 @@ func (m *lossMeter) report(highest, received uint64, trial int) {
 		m.loss = loss
 	}
 	m.loss += (loss - m.loss) * lossSmooth
-	m.fresh = true
+	m.fresh, m.packets = true, n
 	m.sent, m.got = highest, received
 	switch {
 	case m.loss < m.floor/2:
@@ -119,14 +131,18 @@ func (m *lossMeter) report(highest, received uint64, trial int) {
 	}
 }
 
-// excess is the loss above what the floor and its noise explain.
-func (m *lossMeter) excess() float64 { return m.loss - m.floor*(1+lossNoise) }
+// excess is the loss above what the floor, its noise and chance explain.
+func (m *lossMeter) excess() float64 { return m.loss - m.floor*(1+lossNoise) - m.doubt }
 
-// observe takes one member's news in the current round.
-func (c *controller) observe(m *lossMeter, delay time.Duration) {
+// observe takes one member's news in the current round. The worst of many
+// members has had the worst luck: with the number of members grows how much of
+// its loss chance explains.
+func (c *controller) observe(m *lossMeter, delay time.Duration, members int) {
 	c.delay = max(c.delay, delay)
 	if m.fresh {
 		m.fresh = false
+		deviation := math.Sqrt(m.loss * (1 - m.loss) / float64(m.packets))
+		m.doubt = lossSmooth * math.Sqrt(2*math.Log(float64(max(members, 1)))) * deviation
 		c.lossy = append(c.lossy, m)
 	}
 }
@@ -139,6 +155,9 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 		least = startRound
 	}
 	if took < max(2*interval, least) {
+		return
+	}
+	if c.awaitsCause(now, interval) {
 		return
 	}
 	first := c.roundAt.IsZero()
@@ -159,6 +178,7 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 		// Only what is measured from here on speaks of the new rate.
 		c.settling = time.Time{}
 		c.trials++
+		c.verdict = now.Add(2*minRound + trialReports*interval)
 	case worst != nil && worst.excess() > lossTarget && c.trial && worst.excess() > floorSettled*c.trialExcess && c.delay < delayNone:
 		// The cut changed nothing: these links lose by themselves.
 		for _, m := range c.lossy {
@@ -166,18 +186,18 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 				m.floor = m.loss
 			}
 		}
-		c.rate, c.starting, c.trial = c.before, c.wasStarting, false
+		c.rate, c.starting, c.trial, c.cause = c.before, c.wasStarting, false, nil
 		c.before = 0
 	case worst != nil && worst.excess() > lossTarget:
-		c.trial, c.trialExcess, c.wasStarting = true, worst.excess(), c.starting
+		c.trial, c.trialExcess, c.wasStarting, c.cause = true, worst.excess(), c.starting, worst
 		c.cut(now, utilisation*(1-worst.loss))
 	case c.delay > delayTarget:
-		c.trial = false
+		c.trial, c.cause = false, nil
 		c.cut(now, utilisation)
 	case worst == nil && (c.trial || c.starting):
 		// Too few packets to tell what the last step did.
 	default:
-		c.trial = false
+		c.trial, c.cause = false, nil
 		if utilisation > 0.7 {
 			c.rate = min(c.rate*c.growth(), c.limit)
 			c.good++
@@ -185,6 +205,15 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 	}
 	c.lossy = c.lossy[:0]
 	c.delay = 0
+}
+
+// awaitsCause reports whether a cut is on trial and the member that caused it has
+// not been measured since. With many members only some report in a round.
+func (c *controller) awaitsCause(now time.Time, interval time.Duration) bool {
+	if !c.trial || c.cause == nil || !c.settling.IsZero() || now.After(c.verdict) || c.delay > delayTarget {
+		return false
+	}
+	return !slices.Contains(c.lossy, c.cause)
 }
 
 // growth is the factor for the next round. The longer all goes well, the less

@@ -10,6 +10,20 @@ import (
 // inFlight stands in schedule.sent for a block whose symbols are being sent.
 const inFlight = wire.PacketNumber(math.MaxUint64)
 
+// repairShare is the share of a block's symbols, 1/repairShare, that one round of
+// repair sends at most. Members that lose little have the block then, and do not
+// wait for those that lose much; these report what they still lack.
+const repairShare = 16
+
+// Of a block that has been repaired once, more is sent at once if at least
+// 1/askShare of the members want it or if it is at most askLittle symbols.
+// Otherwise it comes when everything has been sent once: few that lose much must
+// not hold up many that lose little.
+const (
+	askShare  = 8
+	askLittle = 2
+)
+
 // schedule decides which symbols are sent next. It knows for each block the
 // worst deficit that members have told of since the block was last sent, and
 // nothing about who told it.
@@ -26,13 +40,18 @@ type schedule struct {
 	wanted []uint8             // worst deficit; full[b] says it in another way
 	sent   []wire.PacketNumber // last packet of the block; 0 never, inFlight now
 	cursor []uint8             // symbol of the next repair, counted over sent source symbols, then repair symbols
-	queued []bool              // in repairs
+	queued []bool              // in repairs or in later
+	rounds []uint8             // rounds of repair since the block was last sent whole
+	asked  []uint16            // reports that lacked some of it since it was last sent
+
+	members int // that receive
 
 	full     bitmap // blocks to send whole
 	next     int    // carousel position
 	frontier int    // blocks from here on have never been sent
 
 	repairs []repairEntry // FIFO, oldest first
+	later   []int         // FIFO: blocks that only few members lack much of
 }
 
 type repairEntry struct {
@@ -53,22 +72,30 @@ func newSchedule(g *geometry) *schedule {
 		sent:   make([]wire.PacketNumber, g.blocks),
 		cursor: make([]uint8, g.blocks),
 		queued: make([]bool, g.blocks),
+		rounds: make([]uint8, g.blocks),
+		asked:  make([]uint16, g.blocks),
 		full:   newBitmap(g.blocks),
 	}
 }
 
+// wholesale reports whether a member that lacks deficit of source symbols is
+// better served by all of them.
+func (s *schedule) wholesale(source, deficit int) bool { return deficit*2 > source || deficit > s.g.m }
+
 // lack notes that a member that has seen packets up to highest lacks deficit
 // symbols of block b.
 func (s *schedule) lack(b, deficit int, highest wire.PacketNumber, now time.Time) {
-	if s.sent[b] > highest || s.full.has(b) {
-		return // told before what was sent had arrived, or comes anyway
+	if s.sent[b] > highest {
+		return // told before what was sent had arrived
 	}
-	source := s.g.source(b)
-	if s.sent[b] == 0 || deficit*2 > source || deficit > s.g.m {
+	if s.sent[b] == 0 || s.wholesale(s.g.source(b), deficit) {
 		s.full.add(b)
 		return
 	}
 	s.wanted[b] = max(s.wanted[b], uint8(deficit))
+	if s.asked[b] < math.MaxUint16 {
+		s.asked[b]++
+	}
 	if !s.queued[b] {
 		s.queued[b] = true
 		s.repairs = append(s.repairs, repairEntry{b, now})
@@ -82,8 +109,9 @@ func (s *schedule) lack(b, deficit int, highest wire.PacketNumber, now time.Time
 func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Duration) (w work, ok bool, wait time.Duration) {
 	for len(s.repairs) > 0 {
 		e := s.repairs[0]
-		if s.full.has(e.block) || s.wanted[e.block] == 0 {
-			s.drop()
+		if s.wanted[e.block] == 0 {
+			s.repairs = s.repairs[1:] // sent whole in the meantime
+			s.queued[e.block] = false
 			continue
 		}
 		age := now.Sub(e.since)
@@ -91,10 +119,20 @@ func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Du
 			wait = patience - age
 			break
 		}
-		s.drop()
-		w = work{block: e.block, count: int(s.wanted[e.block])}
-		s.begin(w.block)
-		return w, true, 0
+		s.repairs = s.repairs[1:]
+		if s.few(e.block) {
+			s.later = append(s.later, e.block)
+			continue
+		}
+		return s.repair(e.block), true, 0
+	}
+	for len(s.later) > 0 && s.frontier == s.g.blocks {
+		b := s.later[0]
+		s.later = s.later[1:]
+		if s.wanted[b] > 0 {
+			return s.repair(b), true, 0
+		}
+		s.queued[b] = false
 	}
 	if s.full.n > 0 {
 		n := s.g.blocks
@@ -106,18 +144,31 @@ func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Du
 		s.next = b + 1
 		s.frontier = max(s.frontier, b+1)
 		s.begin(b)
+		s.rounds[b] = 0
 		return work{block: b, count: s.g.source(b), whole: true}, true, 0
 	}
 	return work{}, false, wait
 }
 
-func (s *schedule) drop() {
-	s.queued[s.repairs[0].block] = false
-	s.repairs = s.repairs[1:]
+// few reports whether what block b lacks can wait for the end of the first
+// transmission.
+func (s *schedule) few(b int) bool {
+	return s.rounds[b] > 0 && s.wanted[b] > askLittle && int(s.asked[b])*askShare < s.members && s.frontier < s.g.blocks
+}
+
+// repair begins a round of repair.
+func (s *schedule) repair(b int) work {
+	w := work{block: b, count: min(int(s.wanted[b]), max(s.g.k/repairShare, 1))}
+	s.queued[b] = false
+	if s.rounds[b] < math.MaxUint8 {
+		s.rounds[b]++
+	}
+	s.begin(b)
+	return w
 }
 
 func (s *schedule) begin(b int) {
-	s.wanted[b] = 0
+	s.wanted[b], s.asked[b] = 0, 0
 	s.sent[b] = inFlight
 }
 
@@ -151,4 +202,4 @@ func (s *schedule) symbols(dst []uint16, w work) []uint16 {
 func (s *schedule) done(b int, last wire.PacketNumber) { s.sent[b] = last }
 
 // idle reports whether nothing is known to be lacking.
-func (s *schedule) idle() bool { return s.full.n == 0 && len(s.repairs) == 0 }
+func (s *schedule) idle() bool { return s.full.n == 0 && len(s.repairs) == 0 && len(s.later) == 0 }

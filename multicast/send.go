@@ -31,7 +31,7 @@ func (s *Session) routineSend(ctx context.Context) error {
 		var w work
 		ok, wait := false, time.Duration(0)
 		if s.state == wire.StateSending || s.state == wire.StateIdle {
-			w, ok, wait = s.schedule.pick(s.heard, now, 2*s.interval)
+			w, ok, wait = s.schedule.pick(s.heard, now, s.interval/2)
 			if ok {
 				e.order = s.schedule.symbols(e.order[:0], w)
 			}
@@ -116,7 +116,7 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 	size := n * (wire.HeaderSize + s.g.symbolSize + wire.TagSize + 28)
 	s.mu.Lock()
 	for s.ahead() {
-		if s.setHeard(); !s.ahead() {
+		if s.setHeard(time.Now()); !s.ahead() {
 			break
 		}
 		s.mu.Unlock()

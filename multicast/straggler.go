@@ -15,8 +15,9 @@ import (
 // slow, and is listened to from then on; who gets less moves to unicast, where it
 // goes at its own pace and costs the others nothing.
 const (
-	// stragglerTest is how long a test lasts; its second half is measured, when
-	// the rate has settled at what the others can take.
+	// stragglerTest is how long a test lasts, at least; it is never less than two
+	// times missedReports report intervals. Its second half is measured, when the
+	// rate has settled at what the others can take.
 	stragglerTest = 3 * time.Second
 	// stragglerShare is the share of what is sent that a member must get.
 	stragglerShare = 0.5
@@ -33,16 +34,20 @@ type test struct {
 	halfSent uint64    // packets that the sender has sent at half time, and ...
 	halfGot  uint64    // ... that the member has received
 	passed   time.Time // when the last test was passed
+	least    float64   // the rate that it got through then, in bits per second
 }
 
 // excused reports whether m is being tested, so that its wish for a lower rate
 // does not count; it begins and ends tests. received is how many packets the
 // member has received. The lock is held.
 func (s *Session) excused(m *member, received uint64, now time.Time) bool {
-	t := &m.test
+	t, length := &m.test, max(stragglerTest, 2*missedReports*s.interval)
 	switch {
-	case s.cfg.KeepTogether || now.Sub(t.passed) < stragglerRest && !t.passed.IsZero():
+	case s.cfg.KeepTogether:
 		return false
+	case now.Sub(t.passed) < stragglerRest && !t.passed.IsZero():
+		// It is listened to down to the rate that it was seen to take.
+		return s.rate.rate <= t.least
 	case t.began.IsZero():
 		slow := m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
 		if !slow || !s.mayTest() {
@@ -50,8 +55,8 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 		}
 		*t = test{began: now}
 		return true
-	case now.Sub(t.began) < stragglerTest:
-		if t.halfSent == 0 && now.Sub(t.began) >= stragglerTest/2 {
+	case now.Sub(t.began) < length:
+		if t.halfSent == 0 && now.Sub(t.began) >= length/2 {
 			t.halfSent, t.halfGot = s.number.Load(), received
 		}
 		return true
@@ -61,7 +66,7 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	if t.halfSent > 0 && sent >= minWindow {
 		share = float64(got) / float64(sent)
 	}
-	*t = test{passed: now}
+	*t = test{passed: now, least: s.rate.rate * share}
 	if share >= stragglerShare {
 		return false
 	}
