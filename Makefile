@@ -12,12 +12,13 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 FUZZTIME  ?= 10s
+KILLS     ?= 100
 GOLANGCI  := v2.15.0
 
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/test/(lab|e2e)$$')
 
-.PHONY: build test unit e2e race lint fuzz bench demo tools clean help go
+.PHONY: build test unit e2e race lint fuzz soak bench demo tools clean help go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +66,9 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
 	done
+
+soak: tools go ## what takes long: the library killed at KILLS (default 100) random points
+	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 
 bench: build ## castpoint beside other multicast, TFTP and HTTP servers in the lab; root
 	test/install-tools test bench
