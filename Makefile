@@ -72,7 +72,8 @@ soak: tools go ## what takes long: the library killed at KILLS (default 100) ran
 
 bench: build ## castpoint beside other multicast, TFTP and HTTP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/ ./test/bench ./test/bench/boot
+	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench
+	bin/test/contentbench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
 

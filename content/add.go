@@ -41,6 +41,11 @@ type AddRequest struct {
 	Arch         string // "": from the file; otherwise it must agree with the file
 	Distribution Distribution
 
+	// HardLink makes the files themselves objects of the library, where they are
+	// on its file system and no clone can be made: nothing is copied, and they
+	// become read-only. Writing to them afterwards would damage the content.
+	HardLink bool
+
 	// Progress, when not nil, is called from the goroutine of the call with
 	// bytes read and in total.
 	Progress func(done, total int64)
@@ -64,20 +69,21 @@ func (l *Library) Add(ctx context.Context, req AddRequest) (*Content, error) {
 	if err != nil {
 		return nil, fmt.Errorf("add %s: %w", req.Path, err)
 	}
-	if err := l.add(ctx, c, sources, req.Progress); err != nil {
+	if err := l.add(ctx, c, sources, req); err != nil {
 		return nil, fmt.Errorf("add %s: %w", req.Path, err)
 	}
 	return c.clone(), nil
 }
 
 // add stores the sources of c and makes it a content.
-func (l *Library) add(ctx context.Context, c *Content, sources []source, progress func(done, total int64)) error {
+func (l *Library) add(ctx context.Context, c *Content, sources []source, req AddRequest) error {
 	release, err := l.reserveName(c, slug(c.Name, c.Kind))
 	if err != nil {
 		return err
 	}
 	defer release()
-	a := l.newAddition(sources, progress)
+	a := l.newAddition(sources, req.Progress)
+	a.link = req.HardLink
 	defer a.end()
 	if err := a.storeAll(ctx, c, sources); err != nil {
 		return err
@@ -103,8 +109,8 @@ func (l *Library) newAddition(sources []source, progress func(done, total int64)
 	a := &addition{l: l, report: progress}
 	for _, s := range sources {
 		a.total += s.size
+		a.left += s.need()
 	}
-	a.left = a.total
 	return a
 }
 

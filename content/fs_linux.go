@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +40,30 @@ func cloneFile(dst, src *os.File) (ok bool, err error) {
 	// The reasons not to are many (EOPNOTSUPP, EXDEV, EINVAL, ENOTTY, EPERM,
 	// ETXTBSY), and a copy is the answer to all of them.
 	return err == nil, nil
+}
+
+// linkOver gives the file that is open another name, in the place of the file of
+// that name. ok is false when the file system cannot, or will not for this user,
+// and then the name is as it was.
+func linkOver(name string, f *os.File) (ok bool) {
+	link := name + "-link"
+	if unix.Linkat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(int(f.Fd())), unix.AT_FDCWD, link, unix.AT_SYMLINK_FOLLOW) != nil {
+		return false
+	}
+	if os.Rename(link, name) != nil {
+		_ = os.Remove(link)
+		return false
+	}
+	return true
+}
+
+// diskBytes is how much of a file is on the disk: less than its size when it has
+// holes.
+func diskBytes(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512
+	}
+	return info.Size()
 }
 
 // allocate reserves the blocks of a file that is going to have size bytes. ok

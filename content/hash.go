@@ -1,11 +1,13 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -154,4 +156,29 @@ func hashAndWrite(m *Manifest, b []byte, dst []io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// sparseWriter writes a file that is all zeros so far, and leaves out zeros.
+type sparseWriter struct {
+	file *os.File
+	at   int64
+}
+
+// sparsePiece is the unit in which zeros are left out, in bytes: a whole number
+// of pages and of blocks of any file system.
+const sparsePiece = 64 << 10
+
+func (w *sparseWriter) Write(b []byte) (int, error) {
+	for n := 0; n < len(b); {
+		// Pieces begin at multiples of their size in the file.
+		piece := b[n:min(len(b), n+int(sparsePiece-w.at%sparsePiece))]
+		if len(bytes.TrimLeft(piece, "\x00")) > 0 {
+			if _, err := w.file.WriteAt(piece, w.at); err != nil {
+				return n, err
+			}
+		}
+		n += len(piece)
+		w.at += int64(len(piece))
+	}
+	return len(b), nil
 }

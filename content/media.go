@@ -33,6 +33,17 @@ func (s *source) at(f *os.File) io.ReaderAt {
 	return s.from.Open(f)
 }
 
+// sparse says whether the source has holes worth keeping.
+func (s *source) sparse() bool { return s.from == nil && diskBytes(s.info) < s.size/8*7 }
+
+// need is the disk space that a copy takes.
+func (s *source) need() int64 {
+	if s.sparse() {
+		return diskBytes(s.info)
+	}
+	return s.size
+}
+
 // text names the source for people.
 func (s *source) text() string {
 	if s.from == nil {

@@ -21,6 +21,7 @@ type addition struct {
 	done   int64
 	total  int64
 	report func(done, total int64)
+	link   bool // take hard links of sources where that is possible
 }
 
 // advance counts n more bytes as read.
@@ -61,12 +62,17 @@ func (a *addition) store(ctx context.Context, s source) (_ File, checked bool, e
 	if err != nil {
 		return File{}, false, fmt.Errorf("make temporary file: %w", err)
 	}
+	name := tmp.Name()
 	defer func() {
 		_ = tmp.Close()
 		if err != nil {
-			_ = os.Remove(tmp.Name())
+			_ = os.Remove(name)
 		}
 	}()
+	if a.link && s.from == nil && linkOver(name, src) {
+		_ = tmp.Close() // nothing was written
+		tmp = src
+	}
 
 	m, checked, err := a.fill(ctx, tmp, src, s)
 	if err != nil {
@@ -81,7 +87,7 @@ func (a *addition) store(ctx context.Context, s source) (_ File, checked bool, e
 	if err := a.l.replaced.step("temporary"); err != nil {
 		return File{}, false, err
 	}
-	if err := a.place(tmp.Name(), m); err != nil {
+	if err := a.place(name, m); err != nil {
 		return File{}, false, err
 	}
 	return File{Role: s.role, Name: s.name, Size: m.Size, Digest: m.Digest}, checked, nil
@@ -89,11 +95,11 @@ func (a *addition) store(ctx context.Context, s source) (_ File, checked bool, e
 
 // fill makes tmp hold the bytes of src and hashes what it holds.
 func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Manifest, bool, error) {
-	size := s.size
-	defer func() { a.left -= size }()
+	size, need := s.size, s.need()
+	defer func() { a.left -= need }()
 	from, to := s.at(src), []io.Writer{tmp}
 	cloned, err := false, error(nil)
-	if s.from == nil { // a part of a file rarely begins where a block of the file system does
+	if s.from == nil && tmp != src { // a part of a file rarely begins where a block of the file system does
 		cloned, err = a.l.replaced.clone(tmp, src)
 	}
 	switch {
@@ -102,12 +108,22 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 	case cloned:
 		// The clone is hashed, not the source, which may change meanwhile.
 		from, to = tmp, nil
-		a.claim.release(size)
+		a.claim.release(need)
+	case tmp == src: // a hard link
+		to = nil
+		a.claim.release(need)
 	default:
 		if a.claim == nil {
 			if a.claim, err = a.l.claimSpace(a.left + manifestRoom(a.left)); err != nil {
 				return nil, false, err
 			}
+		}
+		if s.sparse() {
+			to[0] = &sparseWriter{file: tmp}
+			if err := tmp.Truncate(size); err != nil {
+				return nil, false, err
+			}
+			break
 		}
 		ok, err := allocate(tmp, size)
 		if err != nil {
@@ -214,6 +230,10 @@ func (a *addition) place(tmp string, m *Manifest) error {
 	}
 	if err := os.Rename(tmp, object); err != nil {
 		return spaceError(fmt.Errorf("name object: %w", err))
+	}
+	// Where both are hard links of one file, rename leaves both.
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	if err := syncDir(filepath.Dir(object)); err != nil {
 		return err

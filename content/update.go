@@ -60,6 +60,7 @@ func (l *Library) update(ctx context.Context, c *Content, sources []source, req 
 	l.index.Unlock()
 	defer release()
 	a := l.newAddition(sources, req.Progress)
+	a.link = req.HardLink
 	defer a.end()
 	if err := a.storeAll(ctx, c, sources); err != nil {
 		return err

@@ -26,6 +26,9 @@ type AddContent struct {
 	Programs     []content.Program    `json:"programs,omitempty"` // of a package
 	Distribution content.Distribution `json:"distribution"`
 
+	// HardLink takes the files themselves where the file system can.
+	HardLink bool `json:"hard_link,omitempty"`
+
 	// SHA256 is what a file behind a URL must have; "" takes what comes.
 	SHA256 string `json:"sha256,omitempty"`
 	// FetchRate is how fast it is fetched at most, in bits per second; 0 is no

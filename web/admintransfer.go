@@ -77,7 +77,7 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
 			Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
 			Source: req.Source, Language: req.Language, Programs: req.Programs,
-			Distribution: req.Distribution, Progress: progress,
+			Distribution: req.Distribution, HardLink: req.HardLink, Progress: progress,
 		}
 	}
 	if id == "" {

@@ -112,6 +112,7 @@ from where it was.`,
 	f.StringVar(&req.Source, "source", "", "`PATH` or URL that repairs read from (default: what is added)")
 	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
+	f.BoolVar(&req.HardLink, "hard-link", false, "take the files themselves instead of copies; they become read-only and must not be written again")
 	fetchFlags(f, &req, &rate)
 	programs.add(f)
 	distributionFlags(f, &req.Distribution)
