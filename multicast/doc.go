@@ -18,7 +18,8 @@
 //  3. each symbol gets its packet number and is sealed            (in order)
 //  4. the pacer releases a burst, one call sends it               (in order)
 //  5. the member opens each datagram into its place in the block  (in order)
-//  6. a block with k symbols is decoded, hashed and written       (parallel)
+//  6. a block with k symbols is decoded, hashed and written        (parallel, as
+//     soon as processor or disk do not keep up)
 //  7. if it was asked for, the SHA-256 of the object follows the written
 //     prefix                                                      (in order)
 //  8. the member reports what it still lacks, at the interval the sender asked

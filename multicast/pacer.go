@@ -14,13 +14,21 @@ type pacer struct {
 // would go out as one flood.
 const maxLag = 4 * time.Millisecond
 
+// ahead is how early a burst may go. Bursts that are due within it go out one
+// after the other, because a sleep for each costs more than sealing it; the train
+// is what the session may send in that time, which any switch port's queue takes.
+const ahead = time.Millisecond
+
 // reserve books a burst of n bytes at rate bits per second and returns how long
-// to wait before sending it.
+// to wait before sending it, 0 for less than ahead.
 func (p *pacer) reserve(now time.Time, n int, rate float64) time.Duration {
 	if p.next.Before(now.Add(-maxLag)) {
 		p.next = now.Add(-maxLag)
 	}
 	wait := p.next.Sub(now)
 	p.next = p.next.Add(time.Duration(float64(n*8) / rate * float64(time.Second)))
+	if wait < ahead {
+		return 0
+	}
 	return wait
 }

@@ -19,7 +19,9 @@ import (
 // A cut goes to what the worst member really received, less a little for the
 // queue to drain.
 const (
-	startRate = 100e6 // bits per second
+	startRate = 100e6 // bits per second, when nothing is known of the link
+	maxStart  = 500e6 // bits per second, whatever the link's speed: others' may be slower
+	startPart = 0.25  // of the link's speed, between the two
 	minRate   = 2e6   // bits per second: keeps the loop of reports alive
 
 	startGrowth = 2.0  // per round, until the first cut
@@ -35,7 +37,7 @@ const (
 	lossTarget  = 0.03                  // loss above the floor that asks for a cut ...
 	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
 	minRound    = 50 * time.Millisecond
-	startRound  = 25 * time.Millisecond // until the first cut
+	startRound  = 10 * time.Millisecond // until the first cut
 	// trialReports is how many report intervals a cut's cause has to be measured
 	// again: two windows of packets and a lost report.
 	trialReports = 4
@@ -68,8 +70,10 @@ type controller struct {
 // noLimit is the cap of a session without one, in bits per second.
 const noLimit = 100e9
 
-func newController(limit float64) *controller {
-	c := &controller{rate: startRate, starting: true}
+// newController starts at a share of the speed of the sender's link, in bits per
+// second, 0 when it is not known.
+func newController(limit, speed float64) *controller {
+	c := &controller{rate: min(max(startPart*speed, startRate), maxStart), starting: true}
 	c.setLimit(limit)
 	return c
 }

@@ -25,6 +25,11 @@ const (
 	// lostSilence is how long a session that was heard may be silent; its
 	// beacons come every 100 ms.
 	lostSilence = 10 * time.Second
+	// inlineWrite is how long finishing a block may take while the next datagrams
+	// wait in the socket's buffer; it holds twice as much of a fast link. A disk
+	// that takes longer is left to routines of its own for inlineRest.
+	inlineWrite = 20 * time.Millisecond
+	inlineRest  = 10 * time.Second
 	// progressInterval is how often Progress is called.
 	progressInterval = 200 * time.Millisecond
 	// baseWindow is how long the fastest transit time is remembered; clocks
@@ -114,6 +119,10 @@ type Receiver struct {
 	badEpoch  time.Time // since when datagrams have an epoch without key
 	lastHeard time.Time
 	stats     Stats
+
+	inline time.Time // from when on blocks are finished by the goroutine that runs receive
+	shards [][]byte  // scratch of the code, for that
+	full   []*assembling
 
 	free    chan *assembling // buffers; their number bounds memory
 	work    chan *assembling
@@ -262,6 +271,9 @@ func (r *Receiver) receive(ctx context.Context) error {
 		}
 		before := r.stats.Datagrams
 		err := r.cfg.Conn.ReadGroup(handle)
+		if failed := r.dispatch(); failed != nil {
+			return failed
+		}
 		if r.stats.Datagrams != before {
 			r.lastHeard = time.Now() // not the time of arrival: that clock may be set
 		}
@@ -389,8 +401,38 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 	if a.n >= r.g.k {
 		a.queued = true
 		r.backlog.Add(int64(r.g.blockSize))
+		r.full = append(r.full, a)
+	}
+}
+
+// dispatch takes the blocks that the last read has filled to where they are
+// finished. One at a time is finished right here: its bytes are in this processor's
+// cache, and nobody has to be woken. That is all there is to do as long as
+// processor and disk keep up. More than one at a time are a sign that they do not,
+// and are shared with the routines.
+func (r *Receiver) dispatch() error {
+	if len(r.full) == 0 {
+		return nil
+	}
+	now := time.Now()
+	here := r.full[:1]
+	if now.Before(r.inline) || len(r.work) > 0 {
+		here = nil
+	}
+	for _, a := range r.full[len(here):] {
 		r.work <- a // never blocks: there are not more blocks than places
 	}
+	r.full = r.full[:0]
+	for _, a := range here {
+		f := r.complete(a, &r.shards)
+		if took := time.Since(now); took > inlineWrite {
+			r.inline = now.Add(took + inlineRest)
+		}
+		if err := r.finish(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *Receiver) written(b int) bool {
@@ -435,9 +477,9 @@ func (a *assembling) place(g *geometry, i int) []byte {
 	return buf[i*g.symbolSize : i*g.symbolSize : (i+1)*g.symbolSize]
 }
 
-// routineFinish rebuilds, verifies and writes blocks.
+// routineFinish finishes the blocks that are given to it.
 func (r *Receiver) routineFinish(ctx context.Context) {
-	shards := make([][]byte, 0, r.g.k+r.g.m)
+	var shards [][]byte
 	for {
 		var a *assembling
 		select {
@@ -445,16 +487,21 @@ func (r *Receiver) routineFinish(ctx context.Context) {
 			return
 		case a = <-r.work:
 		}
-		var err error
-		if a.coded > 0 {
-			shards, err = r.code.decode(shards, a.source, a.repair, &a.have)
-		}
-		if err == nil {
-			err = r.cfg.Assembly.Put(int(a.block), a.source[:r.g.length(int(a.block))])
-		}
-		r.backlog.Add(-int64(r.g.blockSize))
-		r.done <- finished{a, err} // never blocks: there are not more blocks than places
+		r.done <- r.complete(a, &shards) // never blocks: there are not more blocks than places
 	}
+}
+
+// complete rebuilds, verifies and writes one block.
+func (r *Receiver) complete(a *assembling, shards *[][]byte) finished {
+	var err error
+	if a.coded > 0 {
+		*shards, err = r.code.decode(*shards, a.source, a.repair, &a.have)
+	}
+	if err == nil {
+		err = r.cfg.Assembly.Put(int(a.block), a.source[:r.g.length(int(a.block))])
+	}
+	r.backlog.Add(-int64(r.g.blockSize))
+	return finished{a, err}
 }
 
 // finish takes a block back from its worker.

@@ -60,6 +60,7 @@ type Config struct {
 	Feedback netip.AddrPort
 
 	MaxRate    int64         // bits per second; 0 for no cap
+	LinkSpeed  int64         // bits per second of the interface, as a hint where to start; 0 when not known
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
 	// KeepTogether keeps members that are far slower than the others in the
@@ -165,7 +166,7 @@ func NewSession(cfg Config) (*Session, error) {
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
 		state: wire.StateWaiting, keys: []Key{key}, sealer: seal,
 		members: make(map[uint32]*member), interval: reportInterval,
-		rate: newController(float64(cfg.MaxRate)),
+		rate: newController(float64(cfg.MaxRate), float64(cfg.LinkSpeed)),
 	}
 	s.schedule = newSchedule(&s.g)
 	if s.code, err = newCode(&s.g); err != nil {

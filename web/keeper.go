@@ -336,7 +336,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, link SessionLink, rul
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Object: object, Source: file, Conn: conn,
 		Group: group, Feedback: netip.AddrPortFrom(link.Address, conn.Local().Port()),
-		MaxRate: rate, MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
+		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
 		KeepTogether: ct.Distribution.MulticastOnly,
 		Log:          k.log,
 	})

@@ -17,6 +17,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 // Tuning.
@@ -76,6 +80,20 @@ func AddressOn(ifi *net.Interface, like netip.Addr) (netip.Addr, error) {
 		}
 	}
 	return netip.Addr{}, fmt.Errorf("interface %s: %w", ifi.Name, ErrNoAddress)
+}
+
+// LinkSpeed is the speed of an interface in bits per second as its driver tells it,
+// 0 when it does not.
+func LinkSpeed(name string) int64 {
+	text, err := os.ReadFile(filepath.Join("/sys/class/net", filepath.Base(name), "speed")) // Linux, in Mbit/s
+	if err != nil {
+		return 0
+	}
+	mbit, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil || mbit <= 0 {
+		return 0 // -1 is unknown
+	}
+	return mbit * 1_000_000
 }
 
 func addrsOf(ifi *net.Interface) []netip.Addr {

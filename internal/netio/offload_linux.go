@@ -7,11 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"time"
 	"unsafe"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
@@ -105,93 +102,4 @@ func growReceiveBuffer(c *net.UDPConn, size int) {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, size)
 		}
 	})
-}
-
-// batchReader reads with recvmmsg and UDP_GRO: one call returns several
-// buffers, each holding datagrams of one size back to back.
-type batchReader struct {
-	v4   *ipv4.PacketConn
-	v6   *ipv6.PacketConn
-	msgs []ipv4.Message
-}
-
-// readBatch buffers of 64 KiB each are read per call: a sender's whole burst when
-// each buffer holds one datagram. Memory is used only as far as it is filled.
-const readBatch = 48
-
-func (r *batchReader) open(c *net.UDPConn, is4 bool) {
-	control(c, func(fd int) {
-		// Refused before Linux 5.0: then every buffer holds one datagram.
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
-	})
-	if is4 {
-		r.v4 = ipv4.NewPacketConn(c)
-	} else {
-		r.v6 = ipv6.NewPacketConn(c)
-	}
-	r.msgs = make([]ipv4.Message, readBatch)
-	for i := range r.msgs {
-		r.msgs[i].Buffers = [][]byte{make([]byte, 1<<16)}
-		r.msgs[i].OOB = make([]byte, 128)
-	}
-}
-
-func (r *batchReader) read(handle func([]byte, time.Time)) error {
-	var n int
-	var err error
-	if r.v4 != nil {
-		n, err = r.v4.ReadBatch(r.msgs, 0)
-	} else {
-		n, err = r.v6.ReadBatch(r.msgs, 0)
-	}
-	if err != nil {
-		return err
-	}
-	for i := range r.msgs[:n] {
-		m := &r.msgs[i]
-		b := m.Buffers[0][:m.N]
-		size, at := ancillary(m.OOB[:m.NN])
-		if size <= 0 {
-			size = len(b)
-		}
-		if at.IsZero() {
-			at = time.Now()
-		}
-		for len(b) > size {
-			handle(b[:size], at)
-			b = b[size:]
-		}
-		if len(b) > 0 {
-			handle(b, at)
-		}
-	}
-	return nil
-}
-
-// ancillary reads the control messages of a buffer: the size of its datagrams
-// (UDP_GRO, an int; Linux net/ipv4/udp.c), 0 when it holds one, and when it
-// arrived (SCM_TIMESTAMPNS), zero when the kernel does not say.
-func ancillary(oob []byte) (size int, at time.Time) {
-	for len(oob) >= unix.SizeofCmsghdr {
-		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
-		l := int(h.Len)
-		if l < unix.SizeofCmsghdr || l > len(oob) {
-			break
-		}
-		data := oob[unix.CmsgLen(0):max(l, unix.CmsgLen(0))]
-		switch {
-		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 2:
-			size = int(binary.NativeEndian.Uint16(data))
-		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
-			ts := *(*unix.Timespec)(unsafe.Pointer(&data[0]))
-			at = time.Unix(ts.Unix())
-		}
-		next := unix.CmsgSpace(l - unix.CmsgLen(0))
-		if next > len(oob) {
-			break
-		}
-		oob = oob[next:]
-	}
-	return size, at
 }

@@ -36,6 +36,8 @@ func (r *batchReader) open(c *net.UDPConn, _ bool) {
 	r.buf = make([]byte, 1<<16)
 }
 
+func (r *batchReader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
+
 func (r *batchReader) read(handle func([]byte, time.Time)) error {
 	n, _, err := r.conn.ReadFromUDPAddrPort(r.buf)
 	if err != nil {

@@ -79,7 +79,10 @@ func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) er
 }
 
 // SetReadDeadline bounds ReadGroup.
-func (r *GroupReceiver) SetReadDeadline(t time.Time) error { return r.group.SetReadDeadline(t) }
+func (r *GroupReceiver) SetReadDeadline(t time.Time) error {
+	r.reader.setDeadline(t)
+	return nil
+}
 
 // WriteReport sends one datagram to the session's feedback address.
 func (r *GroupReceiver) WriteReport(b []byte) error {

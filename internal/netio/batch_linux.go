@@ -1,0 +1,181 @@
+package netio
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// readBatch is how many buffers one call fills, each with one datagram or,
+	// with UDP_GRO, with up to 64 KiB of them.
+	readBatch = 64
+	// readBuffer is the distance between buffers. It is not a multiple of 64 KiB:
+	// the beginnings of all buffers would share a few sets of the processor's
+	// caches. 1536 bytes more put them side by side there.
+	readBuffer = 1<<16 + 1536
+	// readAncillary is room for a time stamp and a segment size.
+	readAncillary = 64
+	// gather is how long a reader that has emptied the socket lets datagrams
+	// collect while they keep coming. A thread that is woken for each datagram
+	// spends more on waking than on reading; the socket's buffer holds 40 times as
+	// much.
+	gather = time.Millisecond
+	// readSlice bounds how long a reader sleeps in the kernel, which neither Close
+	// nor an earlier deadline interrupts.
+	readSlice = 20 * time.Millisecond
+)
+
+// batchReader reads with recvmmsg and UDP_GRO: one call returns several buffers,
+// each holding datagrams of one size back to back. It waits in the kernel and not
+// in the net package's poller: waking a thread is half the price of waking a
+// goroutine, and there is one such reader in a process.
+type batchReader struct {
+	raw      syscall.RawConn
+	headers  [readBatch]mmsghdr
+	vectors  [readBatch]unix.Iovec
+	memory   []byte // buffers; used only as far as it is filled
+	oob      [readBatch * readAncillary]byte
+	deadline atomic.Pointer[time.Time]
+	flowing  bool // the last read emptied the socket, and found something there
+
+	call func(fd uintptr) bool // receive, bound once
+	n    int                   // what call has found
+	err  error
+}
+
+func (r *batchReader) open(c *net.UDPConn, _ bool) {
+	control(c, func(fd int) {
+		// Refused before Linux 5.0: then every buffer holds one datagram.
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	})
+	r.raw, _ = c.SyscallConn() // fails for a nil conn only
+	r.memory = make([]byte, readBatch*readBuffer)
+	for i := range r.headers {
+		v, h := &r.vectors[i], &r.headers[i].hdr
+		v.Base = &r.memory[i*readBuffer]
+		v.SetLen(1 << 16)
+		h.Iov = v
+		h.SetIovlen(1)
+		h.Control = &r.oob[i*readAncillary]
+		h.SetControllen(readAncillary)
+	}
+	r.call = r.receive
+}
+
+func (r *batchReader) setDeadline(t time.Time) { r.deadline.Store(&t) }
+
+// read hands all datagrams that are there to handle, waiting for the first.
+func (r *batchReader) read(handle func([]byte, time.Time)) error {
+	for {
+		if err := r.raw.Read(r.call); err != nil {
+			return err // closed
+		}
+		if r.err != nil {
+			return r.err
+		}
+		if r.n > 0 {
+			break
+		}
+	}
+	for i := range r.headers[:r.n] {
+		h := &r.headers[i]
+		b := r.memory[i*readBuffer : i*readBuffer+int(h.n)]
+		size, at := ancillary(r.oob[i*readAncillary : i*readAncillary+int(h.hdr.Controllen)])
+		h.hdr.SetControllen(readAncillary)
+		if size <= 0 {
+			size = len(b)
+		}
+		if at.IsZero() {
+			at = time.Now()
+		}
+		for len(b) > size {
+			handle(b[:size], at)
+			b = b[size:]
+		}
+		if len(b) > 0 {
+			handle(b, at)
+		}
+	}
+	return nil
+}
+
+// receive fills buffers, waiting for readSlice at most. It reports to the net
+// package that it is done in any case: that one would wait in its own way.
+func (r *batchReader) receive(fd uintptr) bool {
+	r.n, r.err = 0, nil
+	wait := readSlice
+	if d := r.deadline.Load(); d != nil && !d.IsZero() {
+		wait = min(wait, time.Until(*d))
+	}
+	if r.flowing && wait > 0 {
+		pause := unix.NsecToTimespec(int64(min(gather, wait)))
+		_, _, _ = unix.Syscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
+		wait -= gather
+	}
+	if r.take(fd) || r.err != nil {
+		return true
+	}
+	if wait <= 0 {
+		r.err = os.ErrDeadlineExceeded
+		return true
+	}
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	until := unix.NsecToTimespec(int64(wait))
+	if n, err := unix.Ppoll(fds[:], &until, nil); err != nil && err != unix.EINTR {
+		r.err = fmt.Errorf("wait for datagrams: %w", err)
+	} else if n > 0 {
+		r.take(fd)
+	}
+	return true
+}
+
+// take reads what is there, and reports whether there was anything.
+func (r *batchReader) take(fd uintptr) bool {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
+	switch errno {
+	case 0:
+	case unix.EAGAIN, unix.EINTR:
+		n = 0
+	default:
+		n, r.err = 0, fmt.Errorf("read datagrams: %w", errno)
+	}
+	r.n = int(n)
+	r.flowing = n > 0 && n < readBatch
+	return n > 0
+}
+
+// ancillary reads the control messages of a buffer: the size of its datagrams
+// (UDP_GRO, an int; Linux net/ipv4/udp.c), 0 when it holds one, and when it
+// arrived (SCM_TIMESTAMPNS), zero when the kernel does not say.
+func ancillary(oob []byte) (size int, at time.Time) {
+	for len(oob) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+		l := int(h.Len)
+		if l < unix.SizeofCmsghdr || l > len(oob) {
+			break
+		}
+		data := oob[unix.CmsgLen(0):max(l, unix.CmsgLen(0))]
+		switch {
+		case h.Level == unix.IPPROTO_UDP && h.Type == unix.UDP_GRO && len(data) >= 2:
+			size = int(binary.NativeEndian.Uint16(data))
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= int(unsafe.Sizeof(unix.Timespec{})):
+			ts := *(*unix.Timespec)(unsafe.Pointer(&data[0]))
+			at = time.Unix(ts.Unix())
+		}
+		next := unix.CmsgSpace(l - unix.CmsgLen(0))
+		if next > len(oob) {
+			break
+		}
+		oob = oob[next:]
+	}
+	return size, at
+}
