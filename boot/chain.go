@@ -33,6 +33,8 @@ type WindowsConfig struct {
 	// Agent gives the agent for Windows and an architecture (amd64, arm64, 386);
 	// the bytes must stay. Nil, or an error, serves the WIM as it is stored.
 	Agent func(arch string) (io.ReaderAt, int64, error)
+	// Record is as in PlannerConfig.
+	Record RecordFunc
 	// Ticket is as in FilesConfig; it is called once for each boot of a machine.
 	// Nil serves the WIM as it is stored.
 	Ticket TicketFunc
@@ -63,6 +65,12 @@ func NewWindows(cfg WindowsConfig) (*Windows, error) {
 // settings are those of one machine.
 func (w *Windows) settings(c Client) Settings { return w.cfg.Settings.For(c) }
 
+// bootImage names the boot image of one machine.
+func (w *Windows) bootImage(c Client) string {
+	record := recordOf(w.cfg.Record, c)
+	return record.bootImage(w.cfg.BootImage)
+}
+
 // bcdFirmware is the kind of boot manager a family of machines runs, and whether
 // Microsoft makes one for it.
 func bcdFirmware(m Machine) (bcd.Firmware, bool) {
@@ -85,7 +93,7 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	if settings.Chain != ChainAuto && !must || !ok || arch == ArchBIOSHTTP {
 		return Plan{}, "", false
 	}
-	ct, none := pickImage(w.cfg.Library, w.cfg.BootImage, fw.Machine)
+	ct, none := pickImage(w.cfg.Library, w.bootImage(c), fw.Machine)
 	if none != nil {
 		return Plan{}, none.Why + " " + none.Next, must
 	}

@@ -74,6 +74,8 @@ type FilesConfig struct {
 	Settings *Resolver
 	// Idle says what a machine does for which there is nothing to boot.
 	Idle Idle
+	// Record is as in PlannerConfig.
+	Record RecordFunc
 	// Title is what screens call this server; "" means "castpoint".
 	Title string
 	Log   *zap.Logger

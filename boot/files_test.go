@@ -297,7 +297,7 @@ func TestPickImage(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := testFiles(t, FilesConfig{Library: &fakeLibrary{list: tt.list}, BootImage: tt.choice})
-			c, why := f.pickImage(tt.machine)
+			c, why := f.pickImage(tt.machine, "")
 			if c != nil && c.ID != tt.want || c == nil && why.Why != tt.want {
 				t.Errorf("got %+v %+v, want %q", c, why, tt.want)
 			}

@@ -152,7 +152,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 		d.HTTP = netip.AddrPortFrom(c.Server.Unmap(), uint16(f.cfg.HTTPPort)).String()
 	}
 	settings := f.cfg.Settings.For(c)
-	ct, why := f.pickImage(machine)
+	ct, why := f.pickImage(machine, recordOf(f.cfg.Record, c).BootImage)
 	switch {
 	case settings.Chain == ChainLocal, why != nil && f.cfg.Idle.Exit:
 		d.Local = true

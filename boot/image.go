@@ -47,9 +47,12 @@ type nothing struct {
 }
 
 // pickImage chooses the boot image for a family of machines, and logs when the
-// library cannot be read.
-func (f *Files) pickImage(m Machine) (*content.Content, *nothing) {
-	ct, why := pickImage(f.cfg.Library, f.cfg.BootImage, m)
+// library cannot be read. own is the one on record for the machine, "" for none.
+func (f *Files) pickImage(m Machine, own string) (*content.Content, *nothing) {
+	if own == "" {
+		own = f.cfg.BootImage
+	}
+	ct, why := pickImage(f.cfg.Library, own, m)
 	if why != nil && why.err != nil {
 		f.log.Error("listing boot images failed", zap.Error(why.err))
 	}

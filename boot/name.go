@@ -61,11 +61,8 @@ const scriptDir = "ipxe"
 
 var uuidText = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// validUUID tells a UUID in canonical form from one that identifies nothing:
-// firmware without one sends all zeros or all ones.
-func validUUID(s string) bool {
-	return uuidText.MatchString(s) && strings.Trim(s, "0-") != "" && strings.Trim(s, "f-") != ""
-}
+// validUUID tells a UUID in canonical form from one that identifies nothing.
+func validUUID(s string) bool { return uuidText.MatchString(s) && !SharedUUID(s) }
 
 // DeviceName is how a path spells a device: its MAC with hyphens when known,
 // else its UUID, else "".

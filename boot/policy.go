@@ -34,6 +34,9 @@ type PlannerConfig struct {
 	// it is (a refusal, a Windows boot manager, a one-time assignment). It runs
 	// once for each DHCP packet and must be fast and safe for concurrent use.
 	Device func(Client) (plan Plan, ok bool)
+	// Record looks up what is on record about a machine; nil when there are no
+	// records.
+	Record RecordFunc
 }
 
 // Policy is the Planner of a distribution point: a table of firmware, the
@@ -46,6 +49,7 @@ type Policy struct {
 	settings *Resolver
 	cfg      PlannerConfig
 	device   func(Client) (Plan, bool)
+	record   RecordFunc
 }
 
 var _ Planner = (*Policy)(nil)
@@ -77,6 +81,7 @@ func NewPlanner(cfg PlannerConfig) (*Policy, error) {
 		settings: cfg.Settings,
 		cfg:      cfg,
 		device:   cfg.Device,
+		record:   cfg.Record,
 	}, nil
 }
 
@@ -96,6 +101,10 @@ func (p *Policy) Plan(c Client) Plan {
 	}
 	arch := clientArch(c)
 	fw, known := p.firmware[arch]
+	record := recordOf(p.record, c)
+	if record.Silent != "" {
+		return silent("%s", record.Silent)
+	}
 
 	// iPXE comes first: whatever else it says about itself, it must never be
 	// given the first stage again, or it would load itself for ever.
@@ -113,13 +122,19 @@ func (p *Policy) Plan(c Client) Plan {
 	if !known {
 		return silent("castpoint has no first stage for %s: add this architecture to the loader table of the configuration.", arch)
 	}
+	if record.Waiting {
+		return p.planWaiting(c, arch, fw)
+	}
+	if record.Loader != "" {
+		return p.firstStage(c, arch, fw, []string{record.Loader}, " Its record names that file.")
+	}
 	c.Arch, c.HasArch = arch, true
 	settings := p.settings.For(c)
 	if settings.Chain == ChainLocal {
 		return localPlan(c, arch, fw, "its chain is local.")
 	}
 	if p.cfg.Idle.Exit && p.cfg.Library != nil {
-		if _, none := pickImage(p.cfg.Library, p.cfg.BootImage, fw.Machine); none != nil {
+		if _, none := pickImage(p.cfg.Library, record.bootImage(p.cfg.BootImage), fw.Machine); none != nil {
 			return localPlan(c, arch, fw, none.Why)
 		}
 	}
@@ -159,10 +174,16 @@ func (p *Policy) network(c Client, arch Arch, fw Firmware, settings Settings) Pl
 // ipxePlan gives firmware its first stage that is iPXE; why is added to the
 // reason.
 func (p *Policy) ipxePlan(c Client, arch Arch, fw Firmware, why string) Plan {
-	if len(fw.Loaders) == 0 {
+	return p.firstStage(c, arch, fw, fw.Loaders, why)
+}
+
+// firstStage is the plan for the first of the loader files that exists. why is
+// added to the reason.
+func (p *Policy) firstStage(c Client, arch Arch, fw Firmware, loaders []string, why string) Plan {
+	if len(loaders) == 0 {
 		return silent("the loader table lists no file for %s, so it is not served.", arch)
 	}
-	for _, name := range fw.Loaders {
+	for _, name := range loaders {
 		if _, ok := p.loaders.Find(name); !ok {
 			continue
 		}
@@ -182,7 +203,7 @@ func (p *Policy) ipxePlan(c Client, arch Arch, fw Firmware, why string) Plan {
 		advice = "install the " + fw.Package + " package or set --loaders DIR"
 	}
 	return silent("no first stage for %s: %s not found in %s; %s.%s",
-		arch, strings.Join(fw.Loaders, " or "), strings.Join(p.loaders.dirs, ", "), advice, why)
+		arch, strings.Join(loaders, " or "), strings.Join(p.loaders.dirs, ", "), advice, why)
 }
 
 func silent(format string, args ...any) Plan {

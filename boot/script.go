@@ -71,11 +71,15 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 	}
 	machine := f.firmware[arch].Machine
 	ab := f.about(c, machine)
+	record := recordOf(f.cfg.Record, c)
+	if script := f.recordScript(c, ab, record); script != nil {
+		return script
+	}
 	settings := f.cfg.Settings.For(c)
 	if settings.Chain == ChainLocal {
 		return render("local.ipxe", ab)
 	}
-	ct, why := f.pickImage(machine)
+	ct, why := f.pickImage(machine, record.BootImage)
 	if why != nil {
 		return f.nothingScript(c, ab, why)
 	}

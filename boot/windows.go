@@ -404,7 +404,7 @@ func (w *Windows) imageFor(c Client) (*content.Content, Machine) {
 		if _, ok := bcdFirmware(m); !ok {
 			continue
 		}
-		if ct, none := pickImage(w.cfg.Library, w.cfg.BootImage, m); none == nil && isWIM(ct) {
+		if ct, none := pickImage(w.cfg.Library, w.bootImage(c), m); none == nil && isWIM(ct) {
 			return ct, m
 		}
 	}

@@ -104,21 +104,6 @@ func hardwareAddress(p *dhcpv4.DHCPv4) net.HardwareAddr {
 	return nil
 }
 
-// bogusUUID says whether an SMBIOS UUID is one that mainboard makers left in
-// many machines: it names a product, not a machine.
-func bogusUUID(s string) bool {
-	switch s {
-	case "00000000-0000-0000-0000-000000000000", // not set
-		"ffffffff-ffff-ffff-ffff-ffffffffffff", // erased flash
-		"fefefefe-fefe-fefe-fefe-fefefefefefe", // erased flash
-		"03000200-0400-0500-0006-000700080009", // AMI's sample value, many consumer boards
-		"12345678-1234-5678-90ab-cddeefaabbcc", // sample value
-		"10000000-0000-0000-0000-000000000000": // sample value
-		return true
-	}
-	return false
-}
-
 // clientUUID reads option 97: a type byte 0 and the 16 bytes of the SMBIOS
 // UUID, whose first three fields are little-endian. Some cards leave the type
 // byte out. Anything else, and values known to be shared by many machines, give
@@ -134,7 +119,7 @@ func clientUUID(b []byte) string {
 	s := fmt.Sprintf("%08x-%04x-%04x-%x-%x",
 		binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]), binary.LittleEndian.Uint16(b[6:]),
 		b[8:10], b[10:16])
-	if bogusUUID(s) {
+	if boot.SharedUUID(s) {
 		return ""
 	}
 	return s

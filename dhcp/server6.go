@@ -169,7 +169,7 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 	if id := r.Options.ClientID(); id != nil {
 		client.MAC = s.macs6.note(id.ToBytes(), client.MAC)
 	}
-	if bogusUUID(client.UUID) {
+	if boot.SharedUUID(client.UUID) {
 		client.UUID = ""
 	}
 	e := Event{Time: time.Now(), Client: client, Port: a.Port, Asked: r.MessageType.String()}

@@ -1,0 +1,102 @@
+package boot
+
+import "go.uber.org/zap"
+
+// Record is what is on record about one machine, as far as its boot goes. The
+// zero Record is a machine that boots by the general settings.
+type Record struct {
+	Name string // what people call it; "" when it has no name
+
+	// Silent is why it is not answered; "" when it may be.
+	Silent string
+	// Waiting: it has to be approved first. Until then it gets iPXE at most, and
+	// a script that says so on its screen and asks again.
+	Waiting bool
+	// Denied: what is told to the machine when it is running already, besides
+	// being Silent.
+	Denied bool
+
+	Loader    string // first stage, instead of that of the firmware table
+	BootImage string // as FilesConfig.BootImage
+}
+
+// RecordFunc looks a machine up. It runs several times for each packet and must
+// be fast and safe for concurrent use.
+type RecordFunc = func(Client) Record
+
+// bootImage is the boot image on record, else general.
+func (r *Record) bootImage(general string) string {
+	if r.BootImage != "" {
+		return r.BootImage
+	}
+	return general
+}
+
+// recordOf is the record, for a look-up that may be missing.
+func recordOf(look RecordFunc, c Client) Record {
+	if look == nil {
+		return Record{}
+	}
+	return look(c)
+}
+
+// General is the planner that knows of no records: what a machine gets of which
+// nothing is known but its firmware.
+func (p *Policy) General() Planner {
+	general := *p
+	general.record = nil
+	return &general
+}
+
+// planWaiting is the plan for firmware of a machine that waits for approval: iPXE,
+// which can show that on its screen. A machine for which another chain is set could
+// not show it (and with Secure Boot on would not start iPXE), so it hears nothing
+// before it is approved, and goes on to its next boot device.
+func (p *Policy) planWaiting(c Client, arch Arch, fw Firmware) Plan {
+	name := DeviceName(c)
+	if chain := p.settings.For(c).Chain; chain != ChainAuto && chain != ChainIPXE {
+		return silent("device %s waits for approval, and the chain that is set for it, %s, cannot show that: it is answered once it is approved (castpoint device approve %s).", name, chain, name)
+	}
+	plan := p.firstStage(c, arch, fw, fw.Loaders, "")
+	if !plan.Serve {
+		plan.Reason = "Device " + name + " waits for approval (castpoint device approve " + name + "), and cannot be told so: " + plan.Reason
+		return plan
+	}
+	plan.Reason = "Device " + name + " waits for approval (castpoint device approve " + name + "). " + plan.Reason
+	return plan
+}
+
+// Times of machines that are not approved, in seconds: how often one asks whether
+// it is, and how long one that is not is shown why before it goes on to its disk.
+const (
+	approvalPoll = 5
+	deniedWait   = 10
+)
+
+type waitingData struct {
+	about
+	Name    string // "" when it has none
+	Approve string // what the operator types
+}
+
+// recordScript is the script of a machine whose record does not let it boot; nil
+// for all others.
+func (f *Files) recordScript(c Client, ab about, record Record) []byte {
+	switch {
+	case record.Waiting:
+		ab.Wait = approvalPoll
+		f.log.Debug("machine waits for approval", zap.Stringer("client", c))
+		return render("waiting.ipxe", waitingData{about: ab, Name: screenText(record.Name), Approve: DeviceName(c)})
+	case record.Denied:
+		ab.Wait = deniedWait
+		f.log.Info("machine is denied", zap.Stringer("client", c), zap.String("reason", record.Silent))
+		// With 1 all firmware goes on to the next boot device; see Idle.ExitCode.
+		return render("nothing.ipxe", nothingData{
+			about: ab, Why: []string{"This machine was denied."}, Next: []string{"The operator of the server can undo that: castpoint device approve " + DeviceName(c)},
+			Exit: true, ExitCode: 1,
+		})
+	case record.Silent != "":
+		return f.nothingScript(c, ab, &nothing{Why: record.Silent})
+	}
+	return nil
+}

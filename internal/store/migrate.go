@@ -1,0 +1,126 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// migration is one step of the tables' history. Steps are never changed once they
+// are released: what is to be different is a new step behind them.
+type migration struct {
+	version int // counts from 1
+	what    string
+	steps   []string
+}
+
+// migrations are all steps, in order.
+func migrations() []migration {
+	return []migration{
+		{1, "devices", []string{
+			`CREATE TABLE device (
+				id         TEXT PRIMARY KEY,
+				name       TEXT NOT NULL COLLATE NOCASE,
+				uuid       TEXT NOT NULL,
+				state      TEXT NOT NULL,
+				protected  INTEGER NOT NULL,
+				notes      TEXT NOT NULL,
+				variables  TEXT NOT NULL,          -- JSON object
+				groups     TEXT NOT NULL,          -- JSON list
+				settings   TEXT NOT NULL,          -- JSON object
+				seen       TEXT NOT NULL,          -- JSON object: how it asked last
+				created    INTEGER NOT NULL,       -- times are milliseconds since 1970
+				first_seen INTEGER NOT NULL,       -- 0: never
+				last_seen  INTEGER NOT NULL
+			) WITHOUT ROWID`,
+			`CREATE UNIQUE INDEX device_name ON device(name) WHERE name <> ''`,
+			`CREATE UNIQUE INDEX device_uuid ON device(uuid) WHERE uuid <> ''`,
+			`CREATE TABLE device_mac (
+				mac    TEXT PRIMARY KEY,
+				device TEXT NOT NULL REFERENCES device(id) ON DELETE CASCADE,
+				place  INTEGER NOT NULL            -- order within the device
+			) WITHOUT ROWID`,
+			`CREATE INDEX device_mac_device ON device_mac(device)`,
+		}},
+		{2, "events", []string{
+			// AUTOINCREMENT: a number is never given twice, also when the newest
+			// events were deleted; followers go by it.
+			`CREATE TABLE event (
+				id      INTEGER PRIMARY KEY AUTOINCREMENT,
+				time    INTEGER NOT NULL,
+				mac     TEXT NOT NULL,
+				uuid    TEXT NOT NULL,
+				kind    TEXT NOT NULL,
+				trouble INTEGER NOT NULL,
+				message TEXT NOT NULL,
+				details TEXT NOT NULL              -- JSON object, or empty
+			)`,
+			// The row's number is the last column of every index, so these also
+			// keep each machine's events in order.
+			`CREATE INDEX event_mac ON event(mac) WHERE mac <> ''`,
+			`CREATE INDEX event_uuid ON event(uuid) WHERE uuid <> ''`,
+		}},
+	}
+}
+
+// schemaTable holds the steps that were taken. Every step writes its row in its
+// own transaction, so a process that is killed leaves a version that is whole.
+const schemaTable = `CREATE TABLE IF NOT EXISTS schema_version (
+	version INTEGER PRIMARY KEY,
+	what    TEXT NOT NULL,
+	applied TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+)`
+
+// migrate takes the steps that the database does not have yet.
+func migrate(ctx context.Context, db *sql.DB, all []migration) error {
+	// Reading header and schema finds a file that is no database. The other pages
+	// are checked when they are read: all of them would take time by their number.
+	if _, err := db.ExecContext(ctx, schemaTable); err != nil {
+		return err
+	}
+	var have int
+	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return err
+	}
+	newest := all[len(all)-1].version
+	if have > newest {
+		return fmt.Errorf("%w: it has schema %d, and this one knows %d: run the newer castpoint, or put back the copy from before the update", ErrNewer, have, newest)
+	}
+	for _, m := range all {
+		if m.version <= have {
+			continue
+		}
+		if err := m.apply(ctx, db); err != nil {
+			return fmt.Errorf("bring it to schema %d (%s): %w", m.version, m.what, err)
+		}
+	}
+	return nil
+}
+
+func (m *migration) apply(ctx context.Context, db *sql.DB) (err error) {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	for _, step := range m.steps {
+		if _, err = tx.ExecContext(ctx, step); err != nil {
+			return err
+		}
+	}
+	if _, err = tx.ExecContext(ctx, "INSERT INTO schema_version(version, what) VALUES (?, ?)", m.version, m.what); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Version is the newest schema that this castpoint knows.
+func Version() int {
+	all := migrations()
+	return all[len(all)-1].version
+}
