@@ -152,7 +152,11 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 		d.HTTP = netip.AddrPortFrom(c.Server.Unmap(), uint16(f.cfg.HTTPPort)).String()
 	}
 	settings := f.cfg.Settings.For(c)
-	ct, why := f.pickImage(machine, recordOf(f.cfg.Record, c).BootImage)
+	record := recordOf(f.cfg.Record, c)
+	ct, why := f.pickImage(machine, record.BootImage)
+	if held := record.held(c); held != nil {
+		why = held
+	}
 	switch {
 	case settings.Chain == ChainLocal, why != nil && f.cfg.Idle.Exit:
 		d.Local = true

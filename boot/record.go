@@ -79,6 +79,20 @@ type waitingData struct {
 	Approve string // what the operator types
 }
 
+// held is why a machine's record does not let it boot, nil when it does.
+func (r *Record) held(c Client) *nothing {
+	name := DeviceName(c)
+	switch {
+	case r.Waiting:
+		return &nothing{Why: "This machine waits for approval.", Next: "On the server: castpoint device approve " + name}
+	case r.Denied:
+		return &nothing{Why: "This machine was denied.", Next: "The operator of the server can undo that: castpoint device approve " + name}
+	case r.Silent != "":
+		return &nothing{Why: r.Silent}
+	}
+	return nil
+}
+
 // recordScript is the script of a machine whose record does not let it boot; nil
 // for all others.
 func (f *Files) recordScript(c Client, ab about, record Record) []byte {
@@ -91,12 +105,10 @@ func (f *Files) recordScript(c Client, ab about, record Record) []byte {
 		ab.Wait = deniedWait
 		f.log.Info("machine is denied", zap.Stringer("client", c), zap.String("reason", record.Silent))
 		// With 1 all firmware goes on to the next boot device; see Idle.ExitCode.
-		return render("nothing.ipxe", nothingData{
-			about: ab, Why: []string{"This machine was denied."}, Next: []string{"The operator of the server can undo that: castpoint device approve " + DeviceName(c)},
-			Exit: true, ExitCode: 1,
-		})
+		held := record.held(c)
+		return render("nothing.ipxe", nothingData{about: ab, Why: screenLines(held.Why), Next: screenLines(held.Next), Exit: true, ExitCode: 1})
 	case record.Silent != "":
-		return f.nothingScript(c, ab, &nothing{Why: record.Silent})
+		return f.nothingScript(c, ab, record.held(c))
 	}
 	return nil
 }
