@@ -118,14 +118,21 @@ func (l *Library) newAddition(sources []source, progress func(done, total int64)
 func (a *addition) storeAll(ctx context.Context, c *Content, sources []source) error {
 	a.advance(0)
 	c.Files = make([]File, 0, len(sources))
+	wims, good := 0, 0
 	for _, s := range sources {
 		f, checked, err := a.store(ctx, s)
 		if err != nil {
 			return err
 		}
 		c.Files = append(c.Files, f)
-		c.Integrity = c.Integrity || checked
+		if s.wim {
+			wims++
+		}
+		if checked {
+			good++
+		}
 	}
+	c.Integrity = wims > 0 && good == wims
 	return nil
 }
 

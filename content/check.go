@@ -16,6 +16,7 @@ const (
 	maxName    = 200 // characters
 	maxComment = 4000
 	maxID      = 48
+	maxUnusual = 20
 	maxPath    = 1024 // bytes of a file's path within a content
 	maxSource  = 4096 // PATH_MAX
 
@@ -34,6 +35,11 @@ func (c *Content) check() error {
 	}
 	if err := c.checkSettings(); err != nil {
 		return err
+	}
+	for _, u := range c.Unusual {
+		if err := checkText(u, maxComment, false); err != nil || len(c.Unusual) > maxUnusual {
+			return fmt.Errorf("%w remark on the WIM: %v, or more than %d", ErrInvalid, err, maxUnusual)
+		}
 	}
 	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
 		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
@@ -117,7 +123,7 @@ func (c *Content) checkFiles() error {
 	names := map[string]bool{}
 	for _, f := range c.Files {
 		switch f.Role {
-		case RoleImage, RoleKernel, RoleInitrd, RoleFile:
+		case RoleImage, RolePart, RoleKernel, RoleInitrd, RoleFile:
 		default:
 			return fmt.Errorf("%w file %q: its role %q is not known", ErrInvalid, f.Name, f.Role)
 		}

@@ -77,6 +77,7 @@ type Role string
 // Roles of objects.
 const (
 	RoleImage  Role = "image"  // the WIM of an OS image or of a WinPE boot image
+	RolePart   Role = "part"   // one of the further files of a split WIM, whose first is the image
 	RoleKernel Role = "kernel" // Linux kernel of a boot image
 	RoleInitrd Role = "initrd" // initramfs of a boot image
 	RoleFile   Role = "file"   // one of the files of a folder
@@ -164,6 +165,9 @@ type Content struct {
 	Index int `json:"index,omitempty"`
 	// Images is what the WIM says of its images, all of them.
 	Images []wim.Image `json:"images,omitempty"`
+	// Unusual says what about the WIM keeps it from being used everywhere, and
+	// what that means.
+	Unusual []string `json:"unusual,omitempty"`
 	// Integrity says that the WIM's own integrity table was checked when it was
 	// added; false when it has none.
 	Integrity    bool         `json:"integrity,omitempty"`

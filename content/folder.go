@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -87,17 +88,24 @@ func inspectSetup(sources []source, dir string, c *Content) error {
 	if !anyFile(sources, func(s string) bool { return s == "setup.exe" }) {
 		return fmt.Errorf("%w folder %s: not Windows setup media: no setup.exe at its top", ErrFile, dir)
 	}
-	for i, s := range sources {
+	for _, s := range sources {
 		switch strings.ToLower(s.name) {
 		case "sources/install.wim", "sources/install.esd", "sources/install.swm":
-			w, err := describeWIM(&s)
+			parts, err := splitMedia(s, sources)
 			if err != nil {
 				return err
 			}
+			w, err := describeWIM(parts)
+			if err != nil {
+				return err
+			}
+			c.Unusual = unusual(w)
 			if len(w.Images) == 0 || c.Index < 0 || c.Index > len(w.Images) {
 				return fmt.Errorf("%w index %d: %s has %d images", ErrInvalid, c.Index, s.text(), len(w.Images))
 			}
-			sources[i].wim = true
+			for k := range sources {
+				sources[k].wim = sources[k].wim || slices.ContainsFunc(parts, func(p source) bool { return p.name == sources[k].name })
+			}
 			c.Images = w.Images
 			if c.Index == 0 && len(w.Images) == 1 {
 				c.Index = 1

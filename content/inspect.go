@@ -122,20 +122,6 @@ func openSource(path string) (*os.File, os.FileInfo, error) {
 	return f, info, nil
 }
 
-// describeWIM describes the WIM that a source is.
-func describeWIM(s *source) (*wim.Info, error) {
-	f, err := s.open()
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	w, err := wim.Describe(s.at(f), s.size)
-	if err != nil {
-		return nil, fmt.Errorf("%w file %s: %w", ErrFile, s.text(), err)
-	}
-	return w, nil
-}
-
 // inspectImage checks the WIM of an OS image or boot image, which may be inside
 // an ISO image.
 func inspectImage(path string, c *Content) ([]source, error) {
@@ -144,8 +130,19 @@ func inspectImage(path string, c *Content) ([]source, error) {
 		return nil, err
 	}
 	s.wim = true
+	parts := []source{s}
+	for i := range more {
+		if more[i].role == RolePart {
+			more[i].wim = true
+			parts = append(parts, more[i])
+		}
+	}
 	path = s.text()
-	w, err := describeWIM(&s)
+	w, err := describeWIM(parts)
+	var split *wim.MissingPartsError
+	if errors.As(err, &split) && c.Kind == KindBootImage {
+		return nil, fmt.Errorf("%w file %s: it is one of the %d parts of a split WIM, which boot managers cannot read: join them first (wimlib-imagex join whole.wim PART1 PART2 ...)", ErrFile, path, split.Total)
+	}
 	if errors.Is(err, wim.ErrNotWIM) && c.Kind == KindBootImage {
 		if _, _, kerr := describeKernelFile(s.path); kerr == nil {
 			return nil, fmt.Errorf("%w request: %s is a Linux kernel: give its initramfs, too", ErrInvalid, path)
@@ -155,8 +152,6 @@ func inspectImage(path string, c *Content) ([]source, error) {
 		return nil, err
 	}
 	switch {
-	case w.Split():
-		return nil, fmt.Errorf("%w file %s: it is part %d of %d of a split WIM: join the parts first (wimlib-imagex join whole.wim PART1 PART2 ...)", ErrFile, path, w.Part, w.Parts)
 	case w.Unfinished:
 		return nil, fmt.Errorf("%w file %s: a program is writing it, or crashed doing so; if none is: wimlib-imagex optimize %s", ErrFile, path, path)
 	case len(w.Images) == 0:
@@ -168,6 +163,7 @@ func inspectImage(path string, c *Content) ([]source, error) {
 		return nil, fmt.Errorf("%w index %d: %s has images 1 to %d", ErrInvalid, c.Index, path, len(w.Images))
 	}
 	c.Images = w.Images
+	c.Unusual = unusual(w)
 	if c.Index == 0 {
 		switch {
 		case len(w.Images) == 1:

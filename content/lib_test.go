@@ -340,11 +340,20 @@ func TestRefused(t *testing.T) {
 	whole := readFile(t, good)
 	damaged := bytes.Clone(whole)
 	damaged[200_000] ^= 1
-	splitDir := t.TempDir()
-	tool, _ := exec.LookPath("wimlib-imagex")
-	if out, err := exec.Command(tool, "split", good, filepath.Join(splitDir, "s.swm"), "0.1").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	split := splitWIM(t)
+	parts := func(n ...int) string { // a folder with some of the parts; the first that is named
+		dir := t.TempDir()
+		for _, i := range n {
+			writeFile(t, filepath.Join(dir, filepath.Base(split[i])), readFile(t, split[i]))
+		}
+		return filepath.Join(dir, filepath.Base(split[n[0]]))
 	}
+	twice := parts(0, 1, 2)
+	writeFile(t, filepath.Join(filepath.Dir(twice), "copy.swm"), readFile(t, split[1]))
+	spoiled := parts(0, 1, 2)
+	third := readFile(t, split[2])
+	third[len(third)/2] ^= 1
+	writeFile(t, filepath.Join(filepath.Dir(spoiled), filepath.Base(split[2])), third)
 	iso := make([]byte, 40_000)
 	copy(iso[0x8001:], "CD001")
 	writing := bytes.Clone(whole)
@@ -385,7 +394,11 @@ func TestRefused(t *testing.T) {
 		"ISO":              {AddRequest{Kind: KindOSImage, Path: put("win.iso", iso)}, wim.ErrNotWIM, "ISO 9660"},
 		"truncated":        {AddRequest{Kind: KindOSImage, Path: put("cut.wim", whole[:len(whole)-100])}, wim.ErrTruncated, "100 are missing"},
 		"damaged":          {AddRequest{Kind: KindOSImage, Path: put("damaged.wim", damaged)}, wim.ErrCorrupt, "integrity table"},
-		"split":            {AddRequest{Kind: KindOSImage, Path: filepath.Join(splitDir, "s.swm")}, nil, "part 1 of"},
+		"split, one part":  {AddRequest{Kind: KindOSImage, Path: parts(0)}, wim.ErrTruncated, "parts 2, 3 of the 3"},
+		"split, a gap":     {AddRequest{Kind: KindOSImage, Path: parts(2, 0)}, wim.ErrTruncated, "part 2 of the 3 parts of this split WIM is missing"},
+		"split, twice":     {AddRequest{Kind: KindOSImage, Path: twice}, nil, "remove one of them"},
+		"split, damaged":   {AddRequest{Kind: KindOSImage, Path: spoiled}, wim.ErrCorrupt, "integrity table"},
+		"split to boot":    {AddRequest{Kind: KindBootImage, Path: split[0]}, nil, "boot managers cannot read"},
 		"being written":    {AddRequest{Kind: KindOSImage, Path: put("writing.wim", writing)}, nil, "writing it"},
 		"ESD to boot":      {AddRequest{Kind: KindBootImage, Path: captureWIM(t, 1000, []string{"--solid"}, "ESD")}, nil, "solid lzms"},
 		"pipable to boot":  {AddRequest{Kind: KindBootImage, Path: captureWIM(t, 1000, []string{"--pipable"}, "P")}, nil, "pipable"},
@@ -413,7 +426,7 @@ func TestRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := openLibrary(t, t.TempDir())
-			if name != "damaged" { // only the bytes can tell
+			if !strings.HasSuffix(name, "damaged") { // only the bytes can tell
 				l.replaced.step = func(point string) error {
 					t.Errorf("%s was reached", point)
 					return nil

@@ -342,6 +342,7 @@ func (c *Content) clone() *Content {
 	n := *c
 	n.Files = slices.Clone(c.Files)
 	n.Images = slices.Clone(c.Images)
+	n.Unusual = slices.Clone(c.Unusual)
 	n.Programs = slices.Clone(c.Programs)
 	for i := range n.Programs {
 		p := &n.Programs[i]

@@ -150,7 +150,7 @@ var (
 
 // imageSource finds the WIM of an OS image or boot image: the file itself, or
 // the one inside installation media. More are the boot files beside a boot
-// image, which its WIM need not have.
+// image, which its WIM need not have, or the other parts of a split WIM.
 func imageSource(path string, kind Kind) (s source, more []source, err error) {
 	img, info, ok, err := openISO(path)
 	if err != nil {
@@ -161,8 +161,12 @@ func imageSource(path string, kind Kind) (s source, more []source, err error) {
 		if err != nil {
 			return s, nil, err
 		}
-		f.Close()
-		return fileSource(RoleImage, path, info), nil, nil
+		defer f.Close()
+		s = fileSource(RoleImage, path, info)
+		if kind == KindOSImage {
+			return splitSources(s, f, func(take func(source, *os.File) error) error { return beside(path, take) })
+		}
+		return s, nil, nil
 	}
 	names := mediaInstall
 	if kind == KindBootImage {
@@ -175,9 +179,26 @@ func imageSource(path string, kind Kind) (s source, more []source, err error) {
 		}
 		s = source{role: RoleImage, name: baseOf(f.Path), path: path, info: info, size: f.Size, from: f}
 		if kind == KindBootImage {
-			more = bootFiles(img, path, info)
+			return s, bootFiles(img, path, info), nil
 		}
-		return s, more, nil
+		file, _, err := openSource(path)
+		if err != nil {
+			return s, nil, err
+		}
+		defer file.Close()
+		return splitSources(s, file, func(take func(source, *os.File) error) error {
+			for i := range img.Files {
+				o := &img.Files[i]
+				if o.Path == f.Path || o.Special != "" || !sameFolder(o.Path, f.Path) {
+					continue
+				}
+				part := source{role: RolePart, name: baseOf(o.Path), path: path, info: info, size: o.Size, from: o}
+				if err := take(part, file); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	return s, nil, fmt.Errorf("%w file %s: the ISO image is not of Windows installation media: no %s in it", ErrFile, path, strings.Join(names, ", "))
 }

@@ -73,11 +73,11 @@ type hostOriginals struct {
 	byKey  map[string]source
 }
 
-// originalKey is what finds an original: the name of a file of a folder, the
-// role of others, which may have been renamed.
+// originalKey is what finds an original: the name of a file of a folder or of a
+// part, the role of others, which may have been renamed.
 func originalKey(role Role, name string) string {
-	if role == RoleFile {
-		return "file " + name
+	if role == RoleFile || role == RolePart {
+		return string(role) + " " + name
 	}
 	return string(role)
 }

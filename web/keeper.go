@@ -297,7 +297,8 @@ func (k *Keeper) share() {
 
 // castFile is the one file of a content that a session transmits.
 func castFile(ct *content.Content) (content.File, error) {
-	if f, ok := ct.File(content.RoleImage); ok {
+	_, split := ct.File(content.RolePart)
+	if f, ok := ct.File(content.RoleImage); ok && !split {
 		return f, nil
 	}
 	if len(ct.Files) == 1 {

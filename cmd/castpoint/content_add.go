@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,7 +31,8 @@ func newContentAdd(o *options) *cobra.Command {
 be removed afterwards. On an error nothing is left behind.
 
 KIND        PATH
-os-image        a WIM, or the ISO image of Windows setup media
+os-image        a WIM, ESD or split WIM (any of its parts; the others are looked for in its
+                folder), or the ISO image of Windows setup media
 boot-image      a WIM, or the ISO image of Windows setup media, whose boot files are
                 taken too, or a Linux kernel with its initramfs, as castpoint bootenv
                 build makes them
@@ -96,6 +99,9 @@ from where it was.`,
 				return printJSON(out, ct)
 			}
 			_, err = fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(contentSize(ct)))
+			if err == nil {
+				err = printWIM(out, ct)
+			}
 			if err == nil && winPE != nil {
 				err = winPE.print(out, time.Now())
 			}
@@ -117,6 +123,34 @@ from where it was.`,
 	programs.add(f)
 	distributionFlags(f, &req.Distribution)
 	return c
+}
+
+// printWIM says which image of a WIM is meant, and what about the WIM is unusual.
+func printWIM(out io.Writer, ct *content.Content) error {
+	if len(ct.Images) > 1 {
+		rows := [][]string{{"", "INDEX", "NAME", "EDITION", "VERSION", "ARCH", "SIZE"}}
+		for _, i := range ct.Images {
+			mark := ""
+			if i.Index == ct.Index {
+				mark = "*"
+			}
+			rows = append(rows, []string{mark, strconv.Itoa(i.Index), orDash(i.Name), orDash(i.Edition), orDash(i.Version), orDash(i.Arch), agent.Size(i.TotalBytes)})
+		}
+		fmt.Fprintf(out, "\n%d images in the WIM", len(ct.Images))
+		if ct.Index == 0 {
+			fmt.Fprintf(out, "; which one is meant is left open: castpoint content set %s --index NUMBER", ct.ID)
+		}
+		fmt.Fprintln(out)
+		if err := table(out, rows); err != nil {
+			return err
+		}
+	}
+	for _, u := range ct.Unusual {
+		if _, err := fmt.Fprintln(out, "note:", u); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fetchFlags say how a URL is fetched.

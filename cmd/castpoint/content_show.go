@@ -51,6 +51,9 @@ func newContentShow(o *options) *cobra.Command {
 			for _, i := range c.Images {
 				rows = append(rows, []string{"image " + strconv.Itoa(i.Index), fmt.Sprintf("%s %s %s", orDash(i.Name), i.Edition, i.Version)})
 			}
+			for _, u := range c.Unusual {
+				rows = append(rows, []string{"unusual", u})
+			}
 			for _, f := range c.Files {
 				rows = append(rows, []string{string(f.Role), fmt.Sprintf("%s  %s  sha256 %s", f.Name, agent.Size(f.Size), f.Digest)})
 			}
