@@ -161,6 +161,7 @@ func TestReadAgainstWimlib(t *testing.T) {
 			r := openWIM(t, file)
 			compareTree(t, image(t, r, 1), tree)
 			compareDir(t, image(t, r, 1), file, 1)
+			compareExtracted(t, image(t, r, 1), file, 1)
 			var last, total int64
 			err := r.VerifyBlobs(context.Background(), 2, func(done, all int64) {
 				if done < last || done > all {
