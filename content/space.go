@@ -72,3 +72,11 @@ func sizeText(n int64) string {
 	}
 	return fmt.Sprintf("%.1f %ciB", f, units[i])
 }
+
+// HasRoom says whether n bytes may be written to the file system of the library,
+// now and beside what is promised to additions. Errors: ErrNoSpace.
+func (l *Library) HasRoom(n int64) error {
+	c, err := l.claimSpace(n)
+	c.end()
+	return err
+}

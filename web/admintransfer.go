@@ -47,10 +47,13 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 	}
 	res, err := fetch.Get(ctx, fetch.Request{
 		URL: req.Path, Dir: filepath.Join(s.cfg.Data, dirDownloads), SHA256: req.SHA256, Rate: req.FetchRate / 8, Progress: progress,
+		Room: s.library.HasRoom, // of the data folder, which the library is in
 	})
 	if err != nil {
 		release()
 		switch {
+		case errors.Is(err, content.ErrNoSpace):
+			return nil, contentProblem(err)
 		case errors.Is(err, fetch.ErrURL):
 			return nil, problem(http.StatusBadRequest, "", "", "%v", err)
 		case errors.Is(err, fetch.ErrChecksum), errors.Is(err, fetch.ErrServer):
@@ -61,7 +64,7 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 	if req.Source == "" {
 		req.Source = fetch.WithoutPassword(req.Path)
 	}
-	req.Path = res.Path
+	req.Path, req.HardLink = res.Path, true // nobody else writes to it, and it goes afterwards
 	return func(kept bool) {
 		if !kept {
 			_ = res.Remove() // what is left is used again, or replaced, by the next fetch

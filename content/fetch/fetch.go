@@ -46,6 +46,9 @@ type Request struct {
 	// SHA256 is what the file must have, in hexadecimal; "" takes what comes.
 	SHA256 string
 	Rate   int64 // bytes per second; 0 is no limit
+	// Room, when not nil, is asked before the first byte is written whether there
+	// is room for what is still to come; its error ends the download.
+	Room func(bytes int64) error
 	// Progress is told bytes done and in total (-1 when the server does not say)
 	// several times a second; it may be nil.
 	Progress func(done, total int64)
@@ -189,6 +192,10 @@ func (d *download) validator() (validator string, have int64, ok bool) {
 	if err != nil || json.Unmarshal(b, &s) != nil || s.URL != d.request.URL || s.Validator == "" {
 		return "", 0, false
 	}
+	// An addition that was killed may have made it read-only.
+	if os.Chmod(d.file, 0o600) != nil {
+		return "", 0, false
+	}
 	return s.Validator, info.Size(), true
 }
 
@@ -242,6 +249,14 @@ func (d *download) run(ctx context.Context) (resumed bool, err error) {
 // any answer of the 200s for the part that it asked for.
 func (d *download) begin(res *grab.Response, have int64) error {
 	h := res.HTTPResponse
+	if size := res.Size(); d.request.Room != nil && size > 0 {
+		if res.DidResume {
+			size -= have
+		}
+		if err := d.request.Room(size); err != nil {
+			return err
+		}
+	}
 	if res.DidResume {
 		if h.StatusCode != http.StatusPartialContent || !strings.HasPrefix(h.Header.Get("Content-Range"), fmt.Sprintf("bytes %d-", have)) {
 			return errAgain

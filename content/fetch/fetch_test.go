@@ -178,3 +178,32 @@ func TestInterruptedAndSlow(t *testing.T) {
 	}
 	wantFile(t, res, o.data)
 }
+
+// A download that does not fit is refused before it begins, and asks for what is
+// missing when it goes on.
+func TestRoom(t *testing.T) {
+	data := bytes.Repeat([]byte("0123456789"), 100_000)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"1"`)
+		http.ServeContent(w, r, "x.wim", time.Time{}, bytes.NewReader(data))
+	}))
+	defer s.Close()
+	dir, full := t.TempDir(), errors.New("full")
+	var asked int64
+	req := Request{URL: s.URL + "/x.wim", Dir: dir, Room: func(n int64) error { asked = n; return full }}
+	if _, err := Get(t.Context(), req); !errors.Is(err, full) || asked != int64(len(data)) {
+		t.Errorf("%v, asked for %d", err, asked)
+	}
+	req.Room = func(n int64) error { asked = n; return nil }
+	res, err := Get(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A part of it, read-only.
+	if err := errors.Join(os.Truncate(res.Path, 400_000), os.Chmod(res.Path, 0o444)); err != nil {
+		t.Fatal(err)
+	}
+	if res, err = Get(t.Context(), req); err != nil || !res.Resumed || asked != int64(len(data))-400_000 {
+		t.Errorf("%+v %v, asked for %d", res, err, asked)
+	}
+}
