@@ -70,12 +70,13 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 soak: tools go ## what takes long: the library killed at KILLS (default 100) random points
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 
-bench: build ## castpoint beside other multicast, TFTP and HTTP servers in the lab; root
+bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench
+	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench ./test/bench/dhcpbench
 	bin/test/contentbench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
+	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/dhcpbench -castpoint bin/castpoint
 
 demo: tools build ## two PXE VMs and four clients receive one encrypted session; root
 	go build -o bin/test/demo ./test/demo

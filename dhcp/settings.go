@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp6"
 )
 
 // Setting is what another DHCP server has to answer one kind of firmware.
@@ -16,9 +17,10 @@ type Setting struct {
 	Name       string // short name for classes and tags: "efi-x64", "efi-x64-ipxe"
 	Arch       boot.Arch
 	IPXE       bool // for iPXE running on that firmware
-	HTTP       bool // UEFI HTTP boot: option 60 must be HTTPClient
-	File       string
-	NextServer netip.Addr
+	HTTP       bool // UEFI HTTP boot: option 60, or 16 over IPv6, must be HTTPClient
+	IPv6       bool
+	File       string     // a URL over IPv6
+	NextServer netip.Addr // IPv4 only
 	// Missing says why castpoint has nothing for it; the other fields but Name
 	// and Arch are empty then.
 	Missing string
@@ -50,7 +52,8 @@ func settingNames() []struct {
 }
 
 // ExternalSettings asks the planner what each kind of firmware gets from
-// castpoint at server, for the administrator of another DHCP server (mode off).
+// castpoint at server, for the administrator of another DHCP server (mode off): of
+// a DHCPv6 server when the address is of IPv6.
 // What the planner answers for one machine only, its MAC in an iPXE script's
 // URL, becomes an iPXE variable.
 func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
@@ -59,6 +62,9 @@ func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
 	var all []Setting
 	for _, row := range settingNames() {
 		http := strings.HasPrefix(row.name, "http-")
+		if server.Is6() && !over6(row.arch) {
+			continue
+		}
 		for _, ipxe := range []bool{false, true} {
 			if ipxe && (http || row.arch == boot.ArchRaspberryPi) {
 				continue // iPXE says the architecture of its PXE kind
@@ -67,7 +73,7 @@ func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
 				MAC: sample, Arch: row.arch, HasArch: true, PXE: !http, HTTPBoot: http, IPXE: ipxe, Server: server,
 				VendorClass: fmt.Sprintf("%s:Arch:%05d:UNDI:003000", className(http), row.arch),
 			}
-			s := Setting{Name: row.name, Arch: row.arch, IPXE: ipxe, HTTP: http}
+			s := Setting{Name: row.name, Arch: row.arch, IPXE: ipxe, HTTP: http, IPv6: server.Is6()}
 			if ipxe {
 				s.Name += "-ipxe"
 				c.UserClass = "iPXE"
@@ -78,7 +84,14 @@ func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
 				all = append(all, s)
 				continue
 			}
+			if s.IPv6 {
+				plan.File = dhcp6.BootURL(plan, server)
+			}
 			s.File = strings.NewReplacer(c.MACHyphen(), "${mac:hexhyp}", sample.String(), "${mac}").Replace(plan.File)
+			if s.IPv6 {
+				all = append(all, s)
+				continue
+			}
 			if s.NextServer = plan.NextServer; !s.NextServer.IsValid() {
 				s.NextServer = server
 			}
@@ -97,25 +110,24 @@ func className(http bool) string {
 
 // Products that settings can be written for.
 const (
-	ProductKea     = "kea"     // ISC Kea: a JSON object with client classes for Dhcp4
+	ProductKea     = "kea"     // ISC Kea: a JSON object with client classes for Dhcp4 or Dhcp6
 	ProductDnsmasq = "dnsmasq" // lines for dnsmasq.conf
 	ProductWindows = "windows" // PowerShell for Windows Server's DHCP
 )
 
 // WriteSettings writes the settings in the language of a product.
 func WriteSettings(w io.Writer, product string, settings []Setting) error {
-	var text string
-	var err error
-	switch product {
-	case ProductKea:
-		text, err = keaSettings(settings)
-	case ProductDnsmasq:
-		text = dnsmasqSettings(settings)
-	case ProductWindows:
-		text = windowsSettings(settings)
-	default:
-		err = fmt.Errorf("no settings for %q: known are %s, %s, %s", product, ProductKea, ProductDnsmasq, ProductWindows)
+	write := map[string][2]func([]Setting) (string, error){
+		ProductKea: {keaSettings, keaSettings6}, ProductDnsmasq: {dnsmasqSettings, dnsmasqSettings6}, ProductWindows: {windowsSettings, windowsSettings6},
+	}[product]
+	if write[0] == nil {
+		return fmt.Errorf("no settings for %q: known are %s, %s, %s", product, ProductKea, ProductDnsmasq, ProductWindows)
 	}
+	family := 0
+	if len(settings) > 0 && settings[0].IPv6 {
+		family = 1
+	}
+	text, err := write[family](settings)
 	if err != nil {
 		return err
 	}
@@ -174,7 +186,7 @@ func keaSettings(settings []Setting) (string, error) {
 	return "// Merge into Dhcp4 of kea-dhcp4.conf.\n" + missing(settings, "// ") + string(b) + "\n", nil
 }
 
-func dnsmasqSettings(settings []Setting) string {
+func dnsmasqSettings(settings []Setting) (string, error) {
 	var b strings.Builder
 	b.WriteString("# For dnsmasq.conf, beside your dhcp-range.\n")
 	b.WriteString("# The file name has to stay in the header: a Windows boot manager reads it there alone.\ndhcp-no-override\n")
@@ -195,10 +207,10 @@ func dnsmasqSettings(settings []Setting) string {
 			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,60,%s\n", tag, vendorHTTP)
 		}
 	}
-	return b.String()
+	return b.String(), nil
 }
 
-func windowsSettings(settings []Setting) string {
+func windowsSettings(settings []Setting) (string, error) {
 	quote := func(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 	var b strings.Builder
 	b.WriteString("# PowerShell on the DHCP server, as administrator. Policies apply in order: iPXE comes first.\n")
@@ -226,5 +238,5 @@ func windowsSettings(settings []Setting) string {
 			}
 		}
 	}
-	return b.String()
+	return b.String(), nil
 }

@@ -3,6 +3,7 @@ package dhcp
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -29,10 +30,16 @@ func (settingsPlan) Plan(c boot.Client) boot.Plan {
 	return p
 }
 
-func written(t *testing.T, product string) string {
+// settingsServers are castpoint's addresses for either family, by the ending of
+// the golden file.
+func settingsServers() map[string]netip.Addr {
+	return map[string]netip.Addr{"": netip.MustParseAddr("10.77.0.1"), "6": netip.MustParseAddr("fd77::1")}
+}
+
+func written(t *testing.T, product string, server netip.Addr) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteSettings(&b, product, ExternalSettings(settingsPlan{}, netip.MustParseAddr("10.77.0.1"))); err != nil {
+	if err := WriteSettings(&b, product, ExternalSettings(settingsPlan{}, server)); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -40,22 +47,24 @@ func written(t *testing.T, product string) string {
 
 func TestSettingsGolden(t *testing.T) {
 	for _, product := range []string{ProductKea, ProductDnsmasq, ProductWindows} {
-		t.Run(product, func(t *testing.T) {
-			got := written(t, product)
-			path := filepath.Join("testdata", "settings", product+".golden")
-			if *update {
-				if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
+		for family, server := range settingsServers() {
+			t.Run(product+family, func(t *testing.T) {
+				got := written(t, product, server)
+				path := filepath.Join("testdata", "settings", product+family+".golden")
+				if *update {
+					if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+						t.Fatal(err)
+					}
 				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatalf("%v; run go test -update", err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("settings differ (-want +got):\n%s", diff)
-			}
-		})
+				want, err := os.ReadFile(path)
+				if err != nil {
+					t.Fatalf("%v; run go test -update", err)
+				}
+				if diff := cmp.Diff(string(want), got); diff != "" {
+					t.Errorf("settings differ (-want +got):\n%s", diff)
+				}
+			})
+		}
 	}
 }
 
@@ -69,28 +78,70 @@ func TestSettingsLeaveTheMACToIPXE(t *testing.T) {
 	}
 }
 
-func TestKeaSettingsAreJSON(t *testing.T) {
-	_, body, found := strings.Cut(written(t, ProductKea), "{")
-	if !found {
-		t.Fatal("no object")
+// tool finds a program of PATH, or one that test/install-tools unpacked.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	for _, path := range []string{name, filepath.Join("..", "bin", "peers", "bin", name)} {
+		if found, err := exec.LookPath(path); err == nil {
+			return found
+		}
 	}
-	var v map[string]any
-	if err := json.Unmarshal([]byte("{"+body), &v); err != nil {
-		t.Error(err)
+	t.Fatalf("no %s: run test/install-tools", name)
+	return ""
+}
+
+// The programs themselves read their settings.
+func TestKeaAcceptsItsSettings(t *testing.T) {
+	for family, rest := range map[string]string{
+		"":  `"subnet4": [{"id": 1, "subnet": "10.77.0.0/24", "pools": [{"pool": "10.77.0.50 - 10.77.0.60"}]}]`,
+		"6": `"subnet6": [{"id": 1, "subnet": "fd77::/64", "pools": [{"pool": "fd77::50 - fd77::60"}]}]`,
+	} {
+		program := "kea-dhcp4"
+		if family == "6" {
+			program = "kea-dhcp6"
+		}
+		_, object, found := strings.Cut(written(t, ProductKea, settingsServers()[family]), "{\n")
+		if !found {
+			t.Fatal("no object")
+		}
+		var whole map[string]map[string]json.RawMessage
+		if err := json.Unmarshal([]byte("{"+object), &whole); err != nil {
+			t.Fatal(err)
+		}
+		var more map[string]json.RawMessage
+		if err := json.Unmarshal([]byte("{"+rest+`, "lease-database": {"type": "memfile", "persist": false}}`), &more); err != nil {
+			t.Fatal(err)
+		}
+		for _, inner := range whole {
+			maps.Copy(inner, more)
+		}
+		text, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		path := filepath.Join(dir, "kea.conf")
+		if err := os.WriteFile(path, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c := exec.Command(tool(t, program), "-t", path)
+		c.Env = append(os.Environ(), "KEA_PIDFILE_DIR="+dir, "KEA_LOCKFILE_DIR="+dir, "KEA_LOGGER_DESTINATION=stdout")
+		out, err := c.CombinedOutput()
+		if err != nil || strings.Contains(string(out), "ERROR") {
+			t.Errorf("%s -t: %v\n%s", program, err, out)
+		}
 	}
 }
 
 func TestDnsmasqAcceptsItsSettings(t *testing.T) {
-	dnsmasq, err := exec.LookPath("dnsmasq")
-	if err != nil {
-		t.Fatal("install dnsmasq-base: ", err)
-	}
-	path := filepath.Join(t.TempDir(), "dnsmasq.conf")
-	if err := os.WriteFile(path, []byte("dhcp-range=10.77.0.50,10.77.0.60\n"+written(t, ProductDnsmasq)), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command(dnsmasq, "--test", "--conf-file="+path).CombinedOutput(); err != nil {
-		t.Errorf("dnsmasq --test: %v\n%s", err, out)
+	for family, pool := range map[string]string{"": "10.77.0.50,10.77.0.60", "6": "fd77::50,fd77::60,64"} {
+		path := filepath.Join(t.TempDir(), "dnsmasq.conf")
+		if err := os.WriteFile(path, []byte("dhcp-range="+pool+"\n"+written(t, ProductDnsmasq, settingsServers()[family])), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(tool(t, "dnsmasq"), "--test", "--conf-file="+path).CombinedOutput(); err != nil {
+			t.Errorf("dnsmasq --test: %v\n%s", err, out)
+		}
 	}
 }
 

@@ -60,9 +60,11 @@ func newDHCPSettings(o *options) *cobra.Command {
 		Use: "settings {kea|dnsmasq|windows}", Short: "Print what another DHCP server has to say",
 		Long: `Settings prints what the network's own DHCP server has to answer so that machines boot
 from castpoint, for servers that run with --dhcp off: client classes for ISC Kea,
-lines for dnsmasq.conf, or PowerShell for Windows Server.`,
+lines for dnsmasq.conf, or PowerShell for Windows Server. With an IPv6 address as
+--server they are those of the network's DHCPv6 server.`,
 		Example: `  castpoint dhcp settings kea
-  castpoint dhcp settings dnsmasq --server 192.0.2.1 > /etc/dnsmasq.d/castpoint.conf`,
+  castpoint dhcp settings dnsmasq --server 192.0.2.1 > /etc/dnsmasq.d/castpoint.conf
+  castpoint dhcp settings kea --server 2001:db8::1`,
 		Args: cobra.ExactArgs(1), ValidArgs: products(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(products(), args[0]) {

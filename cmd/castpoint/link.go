@@ -33,6 +33,16 @@ func (l *link) network(a netip.Addr) netip.Prefix {
 	return netip.Prefix{}
 }
 
+// hasIPv6 says whether the interface has an IPv6 address.
+func (l *link) hasIPv6() bool {
+	ifi, err := net.InterfaceByName(l.name)
+	if err != nil {
+		return false
+	}
+	_, err = netio.AddressOn(ifi, netip.IPv6Unspecified())
+	return err == nil
+}
+
 func linkNames(links []link) (names []string) {
 	for _, l := range links {
 		names = append(names, l.name)

@@ -85,12 +85,12 @@ func (p *point) listen(ctx context.Context) error {
 }
 
 // tftpEndpoints are the TFTP port on every interface, by IPv6 too when DHCPv6
-// sends machines there.
+// sends machines there, castpoint's or, with dhcp off, the network's.
 func (p *point) tftpEndpoints() []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
 		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), tftpPort), Device: l.name})
-		if p.cfg.DHCP6 {
+		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.hasIPv6() {
 			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), tftpPort), Device: l.name})
 		}
 	}

@@ -3,7 +3,8 @@
 // OFFER, REQUEST, ACK) with a new client each, at rising rates.
 //
 // One run is one server alone in a fresh pair of namespaces with an empty lease
-// file. All keep their leases as each does by default, Kea's memfile being the
+// file; castpoint is the program itself, by its command line. The table has the
+// median of the runs by leases, with the least and the most. All keep their leases as each does by default, Kea's memfile being the
 // yardstick: written before the answer leaves, synced later. None asks on the
 // network whether an address is free (castpoint's probe and dnsmasq's ping are
 // off, Kea has none), but for castpoint in a row of its own: as it is by default,
@@ -16,27 +17,23 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
-	"castpoint/dhcp"
 	"castpoint/test/lab"
-
-	"go.uber.org/zap"
-
-	"castpoint/boot"
 )
 
 // The pool that all servers give from; large enough that no address is given
@@ -67,18 +64,16 @@ type server struct {
 }
 
 func main() {
-	serve := flag.String("serve", "", "be the castpoint that is measured, with its leases in this file")
-	probe := flag.Bool("probe", false, "with -serve: ask on the network before an address is offered")
-	rates := flag.String("rates", "1000,2000,4000,6000,8000,10000,15000,20000", "exchanges offered per second")
-	seconds := flag.Int("seconds", 5, "length of a run")
+	castpoint := flag.String("castpoint", "bin/castpoint", "the castpoint program")
+	rates := flag.String("rates", "1000,4000,10000", "exchanges offered per second")
+	seconds := flag.Int("seconds", 4, "length of a run")
+	runs := flag.Int("runs", 3, "runs of each cell")
 	only := flag.String("only", "", "measure only this program")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	var err error
-	if *serve != "" {
-		err = castpoint(ctx, *serve, *probe)
-	} else {
-		err = run(ctx, *rates, *seconds, *only)
+	path, err := filepath.Abs(*castpoint)
+	if err == nil {
+		err = run(ctx, servers(path), *rates, *seconds, *runs, *only)
 	}
 	stop()
 	if err != nil {
@@ -87,52 +82,20 @@ func main() {
 	}
 }
 
-// castpoint is the server under test, in a process of its own.
-func castpoint(ctx context.Context, journal string, probe bool) error {
-	store, err := dhcp.OpenJournal(journal)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	s, err := dhcp.New(dhcp.Config{
-		Mode: dhcp.ModeServer, Interfaces: []string{"eth0"}, Planner: noPlanner{}, Log: zap.NewNop(), Store: store, NoProbe: !probe,
-		Pools: []dhcp.Pool{{
-			Network: netip.MustParsePrefix(network), From: netip.MustParseAddr(poolFrom), To: netip.MustParseAddr(poolTo),
-			Routers: []netip.Addr{netip.MustParseAddr(poolFrom)}, Lease: time.Hour,
-		}},
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.Listen(); err != nil {
-		return err
-	}
-	err = s.Serve(ctx)
-	fmt.Printf("%+v\n", s.Stats())
-	return err
-}
-
-// noPlanner serves nobody: the clients of perfdhcp do not netboot.
-type noPlanner struct{}
-
-func (noPlanner) Plan(boot.Client) boot.Plan { return boot.Plan{Reason: "benchmark"} }
-
-func servers() []server {
+func servers(castpoint string) []server {
 	return []server{
-		{"castpoint", startCastpoint(false), lines("castpoint.leases", `^[0-9a-f]{8} `)},
-		{"castpoint, probing", startCastpoint(true), lines("castpoint.leases", `^[0-9a-f]{8} `)},
+		{"castpoint", startCastpoint(castpoint, false), lines("data/leases", `^[0-9a-f]{8} `)},
+		{"castpoint, probing", startCastpoint(castpoint, true), lines("data/leases", `^[0-9a-f]{8} `)},
 		{"dnsmasq", startDnsmasq, lines("dnsmasq.leases", `^\d+ `)},
 		{"kea", startKea, lines("kea.csv", `^10\.64\.`)},
 	}
 }
 
-func startCastpoint(probe bool) func(*lab.Network) (*lab.Process, error) {
+// startCastpoint keeps the log quiet, as it is for the others.
+func startCastpoint(castpoint string, probe bool) func(*lab.Network) (*lab.Process, error) {
 	return func(n *lab.Network) (*lab.Process, error) {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, err
-		}
-		return n.Server.Start(lab.Command{Args: []string{self, "-probe=" + strconv.FormatBool(probe), "-serve", filepath.Join(n.Dir, "castpoint.leases")}})
+		return n.Server.Start(lab.Command{Args: []string{castpoint, "serve", "--data", filepath.Join(n.Dir, "data"), "--interface", "eth0",
+			"--log-level", "error", "--dhcp", "server", "--pool", poolFrom + "-" + poolTo, "--router", poolFrom, "--probe=" + strconv.FormatBool(probe)}})
 	}
 }
 
@@ -180,9 +143,9 @@ func lines(file, pattern string) func(string) (int, error) {
 	}
 }
 
-func run(ctx context.Context, rates string, seconds int, only string) error {
-	fmt.Printf("%d processors, %d s for each run\n\n", runtime.NumCPU(), seconds)
-	fmt.Println("| offered /s | program | leases/s | lost | mean delay ms | server CPU s | leases on disk | offered twice | given twice | castpoint is |")
+func run(ctx context.Context, servers []server, rates string, seconds, runs int, only string) error {
+	fmt.Printf("\nDHCP: %d processors, %d runs of %d s each\n\n", runtime.NumCPU(), runs, seconds)
+	fmt.Println("| offered /s | program | leases/s (min-max) | lost | mean delay ms | server CPU s | leases on disk | offered twice | given twice | castpoint is |")
 	fmt.Println("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for field := range strings.SplitSeq(rates, ",") {
 		rate, err := strconv.Atoi(field)
@@ -190,25 +153,42 @@ func run(ctx context.Context, rates string, seconds int, only string) error {
 			return fmt.Errorf("rate %q: %w", field, err)
 		}
 		var own float64
-		for _, s := range servers() {
+		for _, s := range servers {
 			if only != "" && s.name != only {
 				continue
 			}
-			r, err := measure(ctx, s, rate, seconds)
-			if err != nil {
-				return fmt.Errorf("%s at %d/s: %w", s.name, rate, err)
+			var all []result
+			for range runs {
+				r, err := measure(ctx, s, rate, seconds)
+				if err != nil {
+					return fmt.Errorf("%s at %d/s: %w", s.name, rate, err)
+				}
+				all = append(all, r)
 			}
+			slices.SortFunc(all, func(a, b result) int { return cmp.Compare(a.leases, b.leases) })
+			r := all[len(all)/2]
 			ratio := "1"
 			if s.name == "castpoint" {
 				own = r.leases
 			} else if r.leases > 0 {
 				ratio = fmt.Sprintf("%.2fx", own/r.leases)
 			}
-			fmt.Printf("| %d | %s | %.0f | %.1f %% | %.2f | %.2f | %d | %s | %s | %s |\n",
-				rate, s.name, r.leases, 100*r.lost, r.delay, r.cpu.Seconds(), r.records, r.offered, r.given, ratio)
+			fmt.Printf("| %d | %s | %.0f (%.0f-%.0f) | %.1f %% | %.2f | %.2f | %d | %s | %s | %s |\n",
+				rate, s.name, r.leases, all[0].leases, all[len(all)-1].leases, 100*r.lost, r.delay, r.cpu.Seconds(), r.records,
+				joined(all, func(r result) string { return r.offered }), joined(all, func(r result) string { return r.given }), ratio)
 		}
 	}
 	return nil
+}
+
+// joined names a number of every run: a wrong answer counts in any of them.
+func joined(all []result, of func(result) string) string {
+	var list []string
+	for _, r := range all {
+		list = append(list, of(r))
+	}
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), ", ")
 }
 
 // measure runs one server and perfdhcp against it.
