@@ -3,7 +3,7 @@ package multicast
 import "testing"
 
 func TestSetLimit(t *testing.T) {
-	c := newController(0, 0)
+	c := newController(0, 0, 0)
 	if c.rate != startRate || c.limit != noLimit {
 		t.Errorf("without a cap: %v of %v", c.rate, c.limit)
 	}

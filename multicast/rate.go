@@ -47,6 +47,7 @@ const (
 type controller struct {
 	rate  float64 // bits per second
 	limit float64 // bits per second; the cap by setting
+	least float64 // bits per second; never slower
 
 	starting bool
 	roundAt  time.Time    // when the running round began, and ...
@@ -70,10 +71,11 @@ type controller struct {
 // noLimit is the cap of a session without one, in bits per second.
 const noLimit = 100e9
 
-// newController starts at a share of the speed of the sender's link, in bits per
-// second, 0 when it is not known.
-func newController(limit, speed float64) *controller {
-	c := &controller{rate: min(max(startPart*speed, startRate), maxStart), starting: true}
+// newController has a rate of at most limit, 0 for any, and at least least. It
+// starts at a share of the speed of the sender's link, 0 when that is not known.
+// All are bits per second.
+func newController(limit, least, speed float64) *controller {
+	c := &controller{rate: max(min(max(startPart*speed, startRate), maxStart), least), least: max(minRate, least), starting: true}
 	c.setLimit(limit)
 	return c
 }
@@ -241,5 +243,5 @@ func (c *controller) cut(now time.Time, through float64) {
 	}
 	c.starting, c.good = false, 0
 	c.settling = now.Add(c.delay + c.delay/2)
-	c.rate = min(max(c.rate*min(through, 1)*cutTo, c.rate/2, minRate), c.limit)
+	c.rate = min(max(c.rate*min(through, 1)*cutTo, c.rate/2, c.least), c.limit)
 }

@@ -59,10 +59,15 @@ type Config struct {
 	Group    netip.AddrPort
 	Feedback netip.AddrPort
 
-	MaxRate    int64         // bits per second; 0 for no cap
-	LinkSpeed  int64         // bits per second of the interface, as a hint where to start; 0 when not known
+	MaxRate   int64 // bits per second; 0 for no cap
+	LinkSpeed int64 // bits per second of the interface, as a hint where to start; 0 when not known
+	// MinRate is what the session does not go below, in bits per second, for any
+	// member: who cannot take it moves to unicast. 0 for none.
+	MinRate    int64
 	MinMembers int           // start when so many have joined ...
-	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
+	MaxWait    time.Duration // ... or so long after the first ...
+	StartAt    time.Time     // ... or then; all zero: start with the first
+	MaxMembers int           // at the same time; 0 for any number
 	// KeepTogether keeps members that are far slower than the others in the
 	// session, at their pace; otherwise they are told to take the object by unicast.
 	KeepTogether bool
@@ -155,6 +160,9 @@ func NewSession(cfg Config) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.MinRate > 0 && cfg.MaxRate > 0 && cfg.MinRate > cfg.MaxRate {
+		return nil, fmt.Errorf("session's least rate of %d bits per second is above its highest of %d", cfg.MinRate, cfg.MaxRate)
+	}
 	if cfg.Linger == 0 {
 		cfg.Linger = defaultLinger
 	}
@@ -166,7 +174,7 @@ func NewSession(cfg Config) (*Session, error) {
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
 		state: wire.StateWaiting, keys: []Key{key}, sealer: seal,
 		members: make(map[uint32]*member), interval: reportInterval,
-		rate: newController(float64(cfg.MaxRate), float64(cfg.LinkSpeed)),
+		rate: newController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
 	}
 	s.schedule = newSchedule(&s.g)
 	if s.code, err = newCode(&s.g); err != nil {
@@ -181,8 +189,13 @@ func (s *Session) ID() uint32 { return s.cfg.ID }
 // Done is closed when the session has ended.
 func (s *Session) Done() <-chan struct{} { return s.ended }
 
-// ErrEnded is returned to those who come after the end.
-var ErrEnded = errors.New("session has ended")
+// What Admit refuses for.
+var (
+	// ErrEnded is returned to those who come after the end.
+	ErrEnded = errors.New("session has ended")
+	// ErrFull is returned when there are as many members as there may be.
+	ErrFull = errors.New("session has as many members as it may have")
+)
 
 // Run transmits until no member is left and Linger is over, or until ctx is
 // done; both are the normal end. It closes the connection.
@@ -249,7 +262,8 @@ func (s *Session) params() Params {
 	}
 }
 
-// Admit makes a new member. name is what people know it by. Errors: ErrEnded.
+// Admit makes a new member. name is what people know it by. Errors: ErrEnded,
+// ErrFull.
 func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 	key := make([]byte, wire.KeySize)
 	var id [4]byte
@@ -270,6 +284,10 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 		s.mu.Unlock()
 		return Params{}, Member{}, nil, ErrEnded
 	}
+	if s.cfg.MaxMembers > 0 && s.present() >= s.cfg.MaxMembers {
+		s.mu.Unlock()
+		return Params{}, Member{}, nil, ErrFull
+	}
 	m := &member{id: uint32(id[0])<<24 | uint32(id[1])<<16 | uint32(id[2])<<8 | uint32(id[3]),
 		name: name, key: seal, state: MemberJoined, joined: now, heard: now}
 	for m.id == 0 || s.members[m.id] != nil {
@@ -288,14 +306,19 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 	return p, Member{ID: m.id, Key: key}, keys, nil
 }
 
-// setInterval keeps the reports of all members together under reportsPerSecond.
-func (s *Session) setInterval() {
-	n := 0
+// present counts the members that take part.
+func (s *Session) present() (n int) {
 	for _, m := range s.members {
 		if !m.gone() && m.state != MemberMoved {
 			n++
 		}
 	}
+	return n
+}
+
+// setInterval keeps the reports of all members together under reportsPerSecond.
+func (s *Session) setInterval() {
+	n := s.present()
 	s.schedule.members = n
 	s.interval = max(reportInterval, time.Duration(n)*time.Second/reportsPerSecond)
 }
@@ -398,7 +421,7 @@ func (s *Session) startsIn(now time.Time) (ok bool, wait time.Duration) {
 	if s.first.IsZero() {
 		return false, 0
 	}
-	if s.now || s.cfg.MinMembers <= 1 && s.cfg.MaxWait == 0 {
+	if s.now || s.cfg.MinMembers <= 1 && s.cfg.MaxWait == 0 && s.cfg.StartAt.IsZero() {
 		return true, 0
 	}
 	n := 0
@@ -410,11 +433,18 @@ func (s *Session) startsIn(now time.Time) (ok bool, wait time.Duration) {
 	if s.cfg.MinMembers > 1 && n >= s.cfg.MinMembers {
 		return true, 0
 	}
+	var latest time.Time
 	if s.cfg.MaxWait > 0 {
-		wait = s.first.Add(s.cfg.MaxWait).Sub(now)
-		return wait <= 0, max(wait, 0)
+		latest = s.first.Add(s.cfg.MaxWait)
 	}
-	return false, 0
+	if at := s.cfg.StartAt; !at.IsZero() && (latest.IsZero() || at.Before(latest)) {
+		latest = at
+	}
+	if latest.IsZero() {
+		return false, 0
+	}
+	wait = latest.Sub(now)
+	return wait <= 0, max(wait, 0)
 }
 
 // tick looks after members and the session's state. It reports whether the

@@ -564,3 +564,57 @@ func TestBusyMember(t *testing.T) {
 		l.close()
 	})
 }
+
+func TestStartAt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 21, 5*testBlock, func(c *Config) {
+			c.MinMembers, c.StartAt, c.Linger = 3, time.Now().Add(time.Hour), 2*time.Hour
+		})
+		time.Sleep(59 * time.Minute)
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		l.verify(a)
+		if a.took < time.Minute || a.took > 62*time.Second {
+			t.Errorf("a member that came a minute before the start was served after %v", a.took)
+		}
+		l.stop()
+		l.close()
+	})
+}
+
+func TestFullSession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 22, 5*testBlock, func(c *Config) { c.MaxMembers = 2; c.MinMembers = 2 })
+		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
+		if _, _, _, err := l.s.Admit("c"); !errors.Is(err, ErrFull) {
+			t.Errorf("the third of two members: %v, want %v", err, ErrFull)
+		}
+		l.verify(a)
+		l.verify(b)
+		c := l.join("c", simnet.Link{}, simnet.Link{}, nil) // those that are done have made room
+		l.verify(c)
+		l.close()
+	})
+}
+
+// TestLeastRate has two of three members on links of less than the session's
+// least rate: they are not waited for, though they are more than a quarter.
+func TestLeastRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 23, 400*testBlock, func(c *Config) { c.MinRate, c.MaxRate, c.MinMembers = 80e6, 100e6, 3 })
+		slow := simnet.Link{Rate: 20e6}
+		fast := l.join("fast", simnet.Link{}, simnet.Link{}, nil)
+		x, y := l.join("x", slow, simnet.Link{}, nil), l.join("y", slow, simnet.Link{}, nil)
+		l.verify(fast)
+		if limit := 10 * time.Second; fast.took > limit {
+			t.Errorf("took %v at a least rate of 80 Mbit/s, want at most %v", fast.took, limit)
+		}
+		for _, rc := range []*receiver{x, y} {
+			<-rc.done
+			if !errors.Is(rc.err, ErrMoved) {
+				t.Errorf("member %s: %v, want %v", rc.name, rc.err, ErrMoved)
+			}
+			l.s.Leave(rc.m.ID, LeaveRequest{Complete: true})
+		}
+		l.close()
+	})
+}

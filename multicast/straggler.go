@@ -106,8 +106,12 @@ func (m *member) holds(now time.Time) bool {
 }
 
 // mayTest reports whether one more member may be tested: a quarter of them at
-// most, because what many members want is what the network needs.
+// most, because what many members want is what the network needs. When a least
+// rate is set and reached, there is nothing else that could be done for them.
 func (s *Session) mayTest() bool {
+	if s.cfg.MinRate > 0 && s.rate.rate <= float64(s.cfg.MinRate) {
+		return true
+	}
 	active, tested := 0, 0
 	for _, m := range s.members {
 		if m.active() {

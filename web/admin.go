@@ -355,10 +355,14 @@ type StartSession struct {
 	Content    string `json:"content"`               // id or name
 	MinMembers int    `json:"min_members,omitempty"` // start when so many have joined ...
 	Delay      int    `json:"delay,omitempty"`       // ... or so many seconds after the first
-	Rate       int64  `json:"rate,omitempty"`        // bits per second; 0 takes the server's
-	Open       int    `json:"open,omitempty"`        // seconds to wait for members; 0 means 15 min
-	Now        bool   `json:"now,omitempty"`         // start at once with the members there are
-	Interface  string `json:"interface,omitempty"`   // "" is the server's first
+	// At is a time at which it starts in any case.
+	At         time.Time `json:"at,omitzero"`
+	MaxMembers int       `json:"max_members,omitempty"` // more get a session of their own; 0 takes the server's
+	Rate       int64     `json:"rate,omitempty"`        // bits per second; 0 takes the server's
+	MinRate    int64     `json:"min_rate,omitempty"`    // bits per second; 0 takes the server's
+	Open       int       `json:"open,omitempty"`        // seconds to wait for members; 0 means 15 min
+	Now        bool      `json:"now,omitempty"`         // start at once with the members there are
+	Interface  string    `json:"interface,omitempty"`   // "" is the server's first
 }
 
 const defaultOpen = 15 * time.Minute
@@ -371,8 +375,17 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 	if s.keeper == nil {
 		return errNoNetwork
 	}
-	if req.MinMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.Open < 0 {
+	if req.MinMembers < 0 || req.MaxMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.MinRate < 0 || req.Open < 0 {
 		return problem(http.StatusBadRequest, "", "", "numbers of a start rule cannot be negative")
+	}
+	if req.MaxMembers > 0 && req.MinMembers > req.MaxMembers {
+		return problem(http.StatusBadRequest, "", "", "the session would wait for %d members and have room for %d", req.MinMembers, req.MaxMembers)
+	}
+	if req.MinRate > 0 && req.Rate > 0 && req.MinRate > req.Rate {
+		return problem(http.StatusBadRequest, "", "", "the least rate is above the highest")
+	}
+	if !req.At.IsZero() && req.At.Before(time.Now()) {
+		return problem(http.StatusBadRequest, "", "--now starts it at once", "%s is over", req.At.Format(time.DateTime))
 	}
 	ct, err := s.contentByID(req.Content)
 	if err != nil {
@@ -382,7 +395,8 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 		return errNoMulticast(ct.ID)
 	}
 	rule := StartRule{
-		MinMembers: req.MinMembers, MaxWait: time.Duration(req.Delay) * time.Second, Rate: req.Rate,
+		MinMembers: req.MinMembers, MaxWait: time.Duration(req.Delay) * time.Second, At: req.At,
+		MaxMembers: req.MaxMembers, Rate: req.Rate, MinRate: req.MinRate,
 		Open: time.Duration(req.Open) * time.Second,
 	}
 	if rule.Open == 0 {
@@ -392,7 +406,7 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, made, err := s.keeper.session(ct, link, rule)
+	c, made, err := s.keeper.session(ct, link, 0, rule)
 	if err != nil {
 		return contentProblem(err)
 	}

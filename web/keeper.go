@@ -55,9 +55,13 @@ type SessionConfig struct {
 	Rate int64 // bits per second of a session; 0 for no cap
 	// TotalRate is the cap of all sessions together, in bits per second: each has
 	// an even share of it. 0 for no cap.
-	TotalRate  int64
+	TotalRate int64
+	// MinRate is what a session does not go below, in bits per second: members that
+	// cannot take it go on by unicast. 0 for none.
+	MinRate    int64
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
+	MaxMembers int           // of a session; more get a session of their own. 0 for any number
 	Linger     time.Duration // how long a session without members stays; 0 means 10 s
 }
 
@@ -126,8 +130,10 @@ func (c SessionConfig) withDefaults() (SessionConfig, error) {
 		return c, fmt.Errorf("sessions: %s is not a multicast address", c.FirstGroup)
 	case c.Groups < 1 || c.Ports < 1 || int(c.FirstPort)+c.Ports > 65536:
 		return c, fmt.Errorf("sessions: %d groups and ports %d to %d: want at least one of each", c.Groups, c.FirstPort, int(c.FirstPort)+c.Ports-1)
-	case c.Rate < 0 || c.TotalRate < 0 || c.MinMembers < 0 || c.MaxWait < 0 || c.Linger < 0:
+	case c.Rate < 0 || c.TotalRate < 0 || c.MinRate < 0 || c.MinMembers < 0 || c.MaxMembers < 0 || c.MaxWait < 0 || c.Linger < 0:
 		return c, errors.New("sessions: rate, number of members and times cannot be negative")
+	case !usableGroup(c.FirstGroup, c.Groups):
+		return c, fmt.Errorf("sessions: switches send %s, and all %d groups from it on, to every port like 224.0.0.x: choose others", c.FirstGroup, c.Groups)
 	case slices.ContainsFunc(c.links(), func(l SessionLink) bool { return !l.Address.IsValid() }):
 		return c, errors.New("sessions: no address that members could report to")
 	}
@@ -138,13 +144,16 @@ func (c SessionConfig) withDefaults() (SessionConfig, error) {
 type StartRule struct {
 	MinMembers int
 	MaxWait    time.Duration // after the first member
+	At         time.Time     // zero for no such time
+	MaxMembers int           // 0 means the server's
 	Rate       int64         // bits per second; 0 means the server's
+	MinRate    int64         // bits per second; 0 means the server's
 	// Open is how long the session waits for members that have not joined yet.
 	Open time.Duration
 }
 
-// Keeper holds the running sessions, at most one for each object. A session is
-// made when the first member joins and ends by itself. Close it to end them all.
+// Keeper holds the running sessions, one for each object on each interface, or
+// more when they are full. A session is made when the first member joins and ends by itself. Close it to end them all.
 type Keeper struct {
 	cfg     SessionConfig
 	library *content.Library
@@ -164,6 +173,7 @@ type Keeper struct {
 type castKey struct {
 	object    content.Digest
 	Interface string
+	part      int // more than 0 when those before it are full
 }
 
 // cast is one running session with what belongs to it.
@@ -218,12 +228,16 @@ func (k *Keeper) Close() {
 // admit makes name a member of the content's session, making the session when
 // there is none. local is the address that the member came to.
 func (k *Keeper) admit(ct *content.Content, name string, local netip.Addr) (*cast, *multicast.Admission, error) {
-	for {
-		c, _, err := k.session(ct, k.cfg.linkOf(local), StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
+	for part := 0; ; {
+		c, _, err := k.session(ct, k.cfg.linkOf(local), part, StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
 		if err != nil {
 			return nil, nil, err
 		}
 		params, member, keys, err := c.Admit(name)
+		if errors.Is(err, multicast.ErrFull) {
+			part++
+			continue
+		}
 		if errors.Is(err, multicast.ErrEnded) {
 			// It ended between the look and the admission; its place is free as soon
 			// as it is done.
@@ -246,8 +260,8 @@ func (k *Keeper) admit(ct *content.Content, name string, local netip.Addr) (*cas
 var errClosing = problem(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
 
 // session finds the content's session on an interface or makes it; made says
-// which.
-func (k *Keeper) session(ct *content.Content, link SessionLink, rule StartRule) (_ *cast, made bool, err error) {
+// which. part counts those that are full.
+func (k *Keeper) session(ct *content.Content, link SessionLink, part int, rule StartRule) (_ *cast, made bool, err error) {
 	file, err := castFile(ct)
 	if err != nil {
 		return nil, false, err
@@ -258,7 +272,7 @@ func (k *Keeper) session(ct *content.Content, link SessionLink, rule StartRule) 
 		return nil, false, errClosing
 	}
 	// One that is over is about to be taken away by routineRun.
-	key := castKey{file.Digest, link.Interface}
+	key := castKey{file.Digest, link.Interface, part}
 	if c := k.live[key]; c != nil && !c.over() {
 		return c, false, nil
 	}
@@ -330,14 +344,34 @@ func (k *Keeper) open(ct *content.Content, f content.File, link SessionLink, rul
 	if err != nil {
 		return nil, fmt.Errorf("start a session of %s: %w", ct.ID, err)
 	}
-	rate := rule.Rate
+	back := feedback(link, conn.Local())
+	if back.Addr().Is6() && back.Addr().IsLinkLocalUnicast() {
+		err = problem(http.StatusServiceUnavailable, "", "give it one, or use IPv4 groups", "interface %s has no IPv6 address that members of %s could report to, only a link-local one", link.Interface, group)
+		return nil, errors.Join(err, conn.Close())
+	}
+	rate, least, most := rule.Rate, rule.MinRate, rule.MaxMembers
 	if rate == 0 {
 		rate = k.cfg.Rate
 	}
+	if least == 0 {
+		least = k.cfg.MinRate
+	}
+	if rate > 0 {
+		least = min(least, rate)
+	}
+	if most == 0 {
+		most = k.cfg.MaxMembers
+	}
+	open := rule.Open
+	if !rule.At.IsZero() {
+		open = max(open, time.Until(rule.At)+rule.Open)
+	}
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Object: object, Source: file, Conn: conn,
-		Group: group, Feedback: netip.AddrPortFrom(link.Address, conn.Local().Port()),
-		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, Linger: rule.Open,
+		Group: group, Feedback: back,
+		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), MinRate: least,
+		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
+		MaxMembers: most, Linger: open,
 		KeepTogether: ct.Distribution.MulticastOnly,
 		Log:          k.log,
 	})
@@ -364,7 +398,7 @@ func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort
 		"all %d groups or %d ports are in use by sessions", k.cfg.Groups, k.cfg.Ports)
 	var addr netip.Addr
 	for i := range k.cfg.Groups {
-		if a := addrAfter(k.cfg.FirstGroup, (k.next+i)%k.cfg.Groups); !groups[a] {
+		if a := addrAfter(k.cfg.FirstGroup, (k.next+i)%k.cfg.Groups); !groups[a] && !flooded(a) {
 			addr = a
 			break
 		}
@@ -385,6 +419,39 @@ func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort
 		return conn, group, err
 	}
 	return nil, netip.AddrPort{}, full
+}
+
+// feedback is where the members of a session report to: the interface's usual
+// address, or the one of the group's own family.
+func feedback(link SessionLink, local netip.AddrPort) netip.AddrPort {
+	if a := link.Address; a.Is4() == local.Addr().Is4() && !a.IsLinkLocalUnicast() {
+		return netip.AddrPortFrom(a, local.Port())
+	}
+	return netip.AddrPortFrom(local.Addr().WithZone(""), local.Port())
+}
+
+// flooded reports whether switches send a group to every port. An Ethernet
+// address holds 23 bits of an IPv4 group (RFC 1112 section 6.4), so x.0.0.y and
+// x.128.0.y share those of 224.0.0.y, which snooping leaves alone (RFC 4541
+// section 2.1.2).
+func flooded(a netip.Addr) bool {
+	if !a.Is4() {
+		return false
+	}
+	b := a.As4()
+	return b[1]&0x7f == 0 && b[2] == 0
+}
+
+// usableGroup reports whether one of n groups from first on reaches only those
+// ports that want it.
+func usableGroup(first netip.Addr, n int) bool {
+	for range n {
+		if !flooded(first) {
+			return true
+		}
+		first = first.Next()
+	}
+	return false
 }
 
 // addrAfter is the address n behind a.

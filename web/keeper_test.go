@@ -135,11 +135,11 @@ func TestSessionsOfInterfaces(t *testing.T) {
 		t.Error("an interface that is not served was accepted")
 	}
 	k.cfg.Others[0].Interface = "other"
-	a, _, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, StartRule{})
+	a, _, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, made, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, StartRule{})
+	b, made, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil || made || a != b {
 		t.Error("one interface has two sessions of an object", err)
 	}
@@ -173,5 +173,23 @@ func TestSessionConfigIsChecked(t *testing.T) {
 		if _, err := NewKeeper(cfg, lib, nil); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+}
+
+func TestFloodedGroupsAreNotUsed(t *testing.T) {
+	for text, want := range map[string]bool{
+		"239.0.0.1": true, "239.128.0.1": true, "224.0.0.1": true, "239.0.1.1": false, "239.192.67.1": false, "ff15::1": false,
+	} {
+		if got := flooded(netip.MustParseAddr(text)); got != want {
+			t.Errorf("flooded(%s) = %v", text, got)
+		}
+	}
+	cfg := SessionConfig{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), FirstGroup: netip.MustParseAddr("239.128.0.1"), Groups: 255}
+	if _, err := cfg.withDefaults(); err == nil {
+		t.Error("a range of nothing but flooded groups was accepted")
+	}
+	cfg.Groups++ // 239.128.1.0
+	if _, err := cfg.withDefaults(); err != nil {
+		t.Error(err)
 	}
 }

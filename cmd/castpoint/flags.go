@@ -90,8 +90,10 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 
 	f.Var(&c.Rate, "rate", "`RATE` that a session does not exceed, as in 900mbit (default: no cap)")
 	f.Var(&c.TotalRate, "total-rate", "`RATE` that all sessions together do not exceed, shared evenly (default: no cap)")
+	f.Var(&c.MinRate, "min-rate", "`RATE` that a session does not go below: machines that cannot take it go on by unicast (default: none)")
 	f.IntVar(&c.MinMembers, "min-members", c.MinMembers, "start a session when `N` members have joined (default: with the first)")
 	f.DurationVar(&c.MaxWait, "max-wait", c.MaxWait, "or so long after the first member")
+	f.IntVar(&c.MaxMembers, "max-members", c.MaxMembers, "give a session at most `N` members; more get one of their own (default: any number)")
 	f.StringVar(&c.Groups, "groups", c.Groups, "`FROM-TO`: multicast addresses of sessions (default 239.192.67.1-239.192.67.254)")
 	f.StringVar(&c.SessionPorts, "session-ports", c.SessionPorts, "`FROM-TO`: UDP ports of sessions (default 7800-7899)")
 	f.IntVar(&c.TTL, "ttl", c.TTL, "`HOPS` that sessions travel (default 1: the local network)")

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent"
+	"castpoint/agent/command"
 	"castpoint/internal/config"
 	"castpoint/web"
 )
@@ -125,18 +126,24 @@ func printSession(out io.Writer, s web.SessionInfo) error {
 
 func newSessionStart(o *options) *cobra.Command {
 	var req web.StartSession
-	var rate config.Rate
+	var rate, least config.Rate
 	var delay, open time.Duration
+	var at string
 	c := o.addJSON(&cobra.Command{
 		Use: "start CONTENT", Short: "Open a session with its own start rule, or start a waiting one",
 		Long: `Start opens a session before its first receiver joins, with a start rule of its own:
-it waits for so many members, or so long after the first. With --now it starts a
-session that is waiting, with the members it has.`,
+it waits for so many members, or so long after the first, or until a time. With
+--now it starts a session that is waiting, with the members it has.`,
 		Example: `  castpoint session start win11 --min-clients 20 --delay 2m --rate 400mbit
+  castpoint session start win11 --min-clients 200 --at 02:30
   castpoint session start win11 --now`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req.Content, req.Rate = args[0], int64(rate)
+			req.Content, req.Rate, req.MinRate = args[0], int64(rate), int64(least)
+			var err error
+			if req.At, err = parseStart(at, time.Now()); err != nil {
+				return err
+			}
 			req.Delay, req.Open = int(delay/time.Second), int(open/time.Second)
 			var s web.SessionInfo
 			if err := o.call(cmd.Context(), http.MethodPost, "/sessions", req, &s); err != nil {
@@ -151,10 +158,34 @@ session that is waiting, with the members it has.`,
 	f := c.Flags()
 	f.IntVar(&req.MinMembers, "min-clients", 0, "start when `N` members have joined")
 	f.DurationVar(&delay, "delay", 0, "start so long after the first member, however many there are")
+	f.StringVar(&at, "at", "", "start then, however many there are: `TIME` as in 02:30 or \"2026-12-24 02:30\", of this machine's clock")
+	f.IntVar(&req.MaxMembers, "max-clients", 0, "give it at most `N` members; more get a session of their own (default: the server's)")
+	f.Var(&least, "min-rate", "`RATE` that it does not go below; who cannot take it goes on by unicast (default: the server's)")
 	f.Var(&rate, "rate", "`RATE` that it does not exceed, as in 400mbit (default: the server's)")
 	f.DurationVar(&open, "open", 15*time.Minute, "how long to wait for the first member")
 	f.BoolVar(&req.Now, "now", false, "start a waiting session at once")
 	return c
+}
+
+// parseStart reads a time of day, the next one there is, or a date and a time.
+func parseStart(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateTime, "2006-01-02 15:04"} {
+		if t, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
+			return t, nil
+		}
+	}
+	t, err := time.Parse("15:04", s)
+	if err != nil {
+		return time.Time{}, command.Usage("--at %q: want a time as in 02:30, or a date and a time as in \"2026-12-24 02:30\"", s)
+	}
+	at := time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, now.Location())
+	if !at.After(now) {
+		at = at.AddDate(0, 0, 1)
+	}
+	return at, nil
 }
 
 func newSessionCancel(o *options) *cobra.Command {

@@ -17,7 +17,7 @@ func sessionConfig(cfg *config.Config, links []link) (*web.SessionConfig, error)
 	}
 	s := &web.SessionConfig{
 		Interface: links[0].name, Address: links[0].addr, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate),
-		MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, FirstGroup: group, Groups: groups,
+		MinRate: int64(cfg.MinRate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, MaxMembers: cfg.MaxMembers, FirstGroup: group, Groups: groups,
 		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
 	}
 	for _, l := range links[1:] {

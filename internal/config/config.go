@@ -100,7 +100,9 @@ type Config struct {
 
 	Rate         Rate          `yaml:"rate"`        // cap of a session
 	TotalRate    Rate          `yaml:"total-rate"`  // cap of all sessions together
+	MinRate      Rate          `yaml:"min-rate"`    // what a session does not go below; 0 for none
 	MinMembers   int           `yaml:"min-members"` // start rule
+	MaxMembers   int           `yaml:"max-members"` // of a session; more get one of their own; 0 for any number
 	MaxWait      time.Duration `yaml:"max-wait"`
 	Groups       string        `yaml:"groups"`        // FROM-TO, multicast addresses of sessions
 	SessionPorts string        `yaml:"session-ports"` // FROM-TO, UDP ports of sessions

@@ -83,8 +83,14 @@ func (c *Config) checkHTTP() error {
 
 // checkSessions checks what concerns multicast sessions.
 func (c *Config) checkSessions() error {
-	if c.MinMembers < 0 || c.MaxWait < 0 {
-		return errors.New("min-members and max-wait cannot be negative")
+	if c.MinMembers < 0 || c.MaxMembers < 0 || c.MaxWait < 0 {
+		return errors.New("min-members, max-members and max-wait cannot be negative")
+	}
+	if c.MaxMembers > 0 && c.MinMembers > c.MaxMembers {
+		return fmt.Errorf("min-members %d: a session has room for %d (max-members)", c.MinMembers, c.MaxMembers)
+	}
+	if c.MinRate < 0 || c.Rate > 0 && c.MinRate > c.Rate {
+		return fmt.Errorf("min-rate %s: want at most the rate of a session, %s", c.MinRate, c.Rate)
 	}
 	if err := within(
 		number("ttl", c.TTL, 1, 255),

@@ -69,17 +69,25 @@ func InterfaceFor(remote netip.Addr) (*net.Interface, netip.Addr, error) {
 	return nil, netip.Addr{}, fmt.Errorf("no interface has the address %s that leads to %s", local, remote)
 }
 
-// AddressOn returns the interface's first address of the same family as like.
-func AddressOn(ifi *net.Interface, like netip.Addr) (netip.Addr, error) {
+// AddressOn returns the interface's first address of the same family as like; a
+// link-local one only when there is no other.
+func AddressOn(ifi *net.Interface, like netip.Addr) (found netip.Addr, err error) {
 	for _, a := range addrsOf(ifi) {
-		if a.Is4() == like.Is4() {
-			if a.Is6() && a.IsLinkLocalUnicast() {
-				a = a.WithZone(ifi.Name)
-			}
+		switch {
+		case a.Is4() != like.Is4():
+		case !a.IsLinkLocalUnicast():
 			return a, nil
+		case !found.IsValid():
+			found = a
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("interface %s: %w", ifi.Name, ErrNoAddress)
+	if !found.IsValid() {
+		return found, fmt.Errorf("interface %s: %w", ifi.Name, ErrNoAddress)
+	}
+	if found.Is6() {
+		found = found.WithZone(ifi.Name)
+	}
+	return found, nil
 }
 
 // LinkSpeed is the speed of an interface in bits per second as its driver tells it,

@@ -185,6 +185,7 @@ func sessions(t *testing.T, p *point.Point) []session {
 type session struct {
 	ID      string `json:"id"`
 	State   string `json:"state"`
+	Group   string `json:"group"`
 	Blocks  int    `json:"blocks"`
 	Members []struct {
 		Name     string `json:"name"`
