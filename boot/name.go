@@ -158,3 +158,13 @@ func scriptClient(c Client, name string) (_ Client, ok bool) {
 	c.IPXE = true
 	return c, true
 }
+
+// ScriptClient says whether a name is that of a machine's script, and what the
+// name says about the machine.
+func ScriptClient(name string) (Client, bool) {
+	clean, err := CleanName(name)
+	if err != nil {
+		return Client{}, false
+	}
+	return scriptClient(Client{}, clean)
+}

@@ -22,6 +22,7 @@ func (s *Server) Decide(c boot.Client) Decision {
 	if d.Quirk.As != nil {
 		d.Client.Arch, d.Client.HasArch = *d.Quirk.As, true
 	}
+	d.Quirk, _ = s.device(d.Client, d.Quirk)
 	if !Netboots(d.Client) || s.config.Planner == nil {
 		return d
 	}

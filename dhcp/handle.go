@@ -47,6 +47,7 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		client.Arch, client.HasArch = *quirk.As, true
 		e.Client = client
 	}
+	quirk, delay := s.device(client, quirk)
 	e.Quirk = quirk.Name
 	t := Terms{Mode: s.config.Mode, Arrival: a, Client: client, Style: quirk.Style}
 	if Netboots(client) {
@@ -62,8 +63,8 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		}
 		s.lease(ctx, j.from, request, t, e)
 	}
-	if s.config.Delay > 0 && request.MessageType() == dhcpv4.MessageTypeDiscover {
-		if !s.after(ctx, answer) {
+	if delay > 0 && request.MessageType() == dhcpv4.MessageTypeDiscover {
+		if !s.after(ctx, delay, answer) {
 			s.dropped.Add(1)
 		}
 		return
@@ -132,11 +133,11 @@ func (s *Server) listed(c boot.Client) string {
 	return ""
 }
 
-// after runs f after the delay unless the server stops first. It is false when
+// after runs f after a delay unless the server stops first. It is false when
 // too many wait already.
-func (s *Server) after(ctx context.Context, f func()) bool {
+func (s *Server) after(ctx context.Context, delay time.Duration, f func()) bool {
 	return s.aside(s.later, func() {
-		timer := time.NewTimer(s.config.Delay)
+		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		select {
 		case <-timer.C:

@@ -51,6 +51,10 @@ type Config struct {
 	// names clients that never are. Entries are UUIDs, MACs or beginnings of
 	// MACs ("b8:27:eb").
 	Allow, Deny []string
+	// Device says what one machine has instead of the general terms; nil when none
+	// has its own. It runs for each packet and must be fast and safe for
+	// concurrent use.
+	Device func(boot.Client) DeviceTerms
 	// Delay before a DISCOVER is answered, so that another server on the segment
 	// comes first. At most 30 s.
 	Delay time.Duration

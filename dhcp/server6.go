@@ -180,8 +180,9 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 		s.strangeServer()
 	}
 	answer := func() { s.answer6(j, r, a, client, e) }
-	if s.config.Delay > 0 && r.MessageType == dhcpv6.MessageTypeSolicit {
-		if !s.after(ctx, answer) {
+	_, delay := s.device(client, Quirk{})
+	if delay > 0 && r.MessageType == dhcpv6.MessageTypeSolicit {
+		if !s.after(ctx, delay, answer) {
 			s.dropped.Add(1)
 		}
 		return

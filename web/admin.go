@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy"
 )
 
 // AdminPrefix is the path of the admin API.
@@ -88,6 +89,7 @@ func (s *Server) adminRoutes() http.Handler {
 	handle("GET /sessions/{id}", s.getSession)
 	handle("DELETE /sessions/{id}", s.cancelSession)
 	handle("DELETE /sessions/{id}/members/{member}", s.kickMember)
+	s.deviceRoutes(handle)
 	for _, r := range s.cfg.Routes {
 		handle(r.Pattern, func(w http.ResponseWriter, req *http.Request) error {
 			answer, err := r.Answer(w, req)
@@ -193,6 +195,10 @@ type Status struct {
 	Problems []string `json:"problems,omitempty"`
 	Sessions int      `json:"sessions"` // running
 	Network  *Network `json:"network,omitempty"`
+	// Devices on record, by state; those waiting for approval among them.
+	Devices map[deploy.State]int `json:"devices,omitempty"`
+	// EventsLost counts events that came too fast to be kept.
+	EventsLost uint64 `json:"events_lost,omitempty"`
 }
 
 // Network is what a server sees of its network; nil in a Status when no server
@@ -234,6 +240,12 @@ func (s *Server) getStatus(w http.ResponseWriter, _ *http.Request) error {
 	}
 	for _, p := range s.library.Problems() {
 		st.Problems = append(st.Problems, p.String())
+	}
+	if s.cfg.Devices != nil {
+		st.Devices = s.cfg.Devices.Count()
+	}
+	if s.cfg.Timeline != nil {
+		st.EventsLost = s.cfg.Timeline.Dropped()
 	}
 	if s.cfg.Network != nil {
 		st.Network = s.cfg.Network()

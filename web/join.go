@@ -134,11 +134,14 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 		return nil, problem(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
 	}
 	if req.Ticket != "" {
-		return s.rejoin(req, local)
+		return s.rejoin(req, remote, local)
 	}
 	token, err := s.tokens.Check(req.Token, macs)
 	if err != nil {
 		return nil, err
+	}
+	if why := s.denied(token.MAC); why != "" {
+		return nil, problem(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
 	}
 	name := token.Name
 	if name == "" || req.Name != "" {
@@ -160,11 +163,12 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 		return nil, err
 	}
 	s.enrol(hashSecret(adm.Ticket), membership{cast, adm.Member.ID})
+	s.recordJoin(ticket, adm, remote, "joined")
 	return adm, nil
 }
 
 // rejoin readmits the owner of a ticket.
-func (s *Server) rejoin(req multicast.JoinRequest, local netip.Addr) (*multicast.Admission, error) {
+func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*multicast.Admission, error) {
 	ticket, err := s.tickets.Look(req.Ticket)
 	if err != nil {
 		return nil, err
@@ -180,6 +184,7 @@ func (s *Server) rejoin(req multicast.JoinRequest, local netip.Addr) (*multicast
 	}
 	adm.Ticket = req.Ticket
 	s.enrol(ticket.Hash, membership{cast, adm.Member.ID})
+	s.recordJoin(ticket, adm, remote, "came back to")
 	return adm, nil
 }
 
@@ -262,6 +267,7 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		m.cast.left(m.member, req)
 		m.cast.Leave(m.member, req)
+		s.recordLeave(ticket, req, remoteAddr(r))
 	}
 	if req.Complete {
 		err = s.tickets.End(ticket.Hash, false)

@@ -45,6 +45,9 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	wait := func(message string) protocol.Policy {
 		return protocol.Policy{Action: protocol.ActionWait, Message: message, Poll: pollTime}
 	}
+	if why := s.denied(v.mac); why != "" {
+		return wait(why)
+	}
 	if v.content == "" {
 		return wait("nothing is assigned to this machine: start castpoint serve with --assign CONTENT")
 	}

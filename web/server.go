@@ -20,6 +20,8 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/deploy"
+	"castpoint/internal/event"
 )
 
 // Files of the data folder that belong to this package.
@@ -59,6 +61,10 @@ type Config struct {
 	JoinURL string
 	// Routes are added to the admin API.
 	Routes []Route
+	// Devices are the records of devices, Timeline what happens to them; nil when
+	// nothing is kept.
+	Devices  *deploy.Devices
+	Timeline *event.Recorder
 	// Network says what is seen of the network; nil when nothing is.
 	Network func() *Network
 	Version string
@@ -179,6 +185,17 @@ func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error
 		base.Host = net.JoinHostPort(c.Server.Unmap().String(), port)
 	}
 	want := Token{Boot: true, MAC: c.MAC.String(), Name: boot.DeviceName(c)}
+	if s.cfg.Devices != nil {
+		record := s.cfg.Devices.Rule(c).Record
+		switch {
+		case record.Silent != "":
+			return boot.Ticket{}, errors.New(record.Silent)
+		case record.Waiting:
+			return boot.Ticket{}, errors.New("this machine waits for approval: castpoint device approve " + boot.DeviceName(c))
+		case record.Name != "":
+			want.Name = record.Name
+		}
+	}
 	secret, _, err := s.tokens.Create(want, bootTokenLife)
 	if err != nil {
 		return boot.Ticket{}, err
@@ -194,6 +211,7 @@ func (s *Server) note(e protocol.Event) {
 	s.log.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
 		zap.String("remote", e.Remote), zap.String("content", e.Content), zap.String("message", e.Message),
 		zap.Int("blocks", e.Blocks), zap.Int("total", e.Total))
+	s.recordReport(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.events) >= keepEvents {

@@ -31,7 +31,7 @@ func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), e
 }
 
 // localRoutes makes routes for the library of a data folder that no server has.
-type localRoutes func(*content.Library) ([]web.Route, error)
+type localRoutes func(*content.Library, *records) ([]web.Route, error)
 
 // adminRoutes is admin with routes that are there when no server runs. The unix
 // socket goes before TCP: it is reached from every network namespace.
@@ -49,10 +49,12 @@ func (o *options) adminRoutes(ctx context.Context, local localRoutes) (_ *web.Ad
 		if ok && answers(ctx, f.Address) {
 			return web.NewAdminClient(f), func() {}, nil
 		}
-		server, library, err := openData(o.data, web.Config{Version: version}, local)
+		defaults := config.Default()
+		server, library, kept, err := openData(ctx, o.data, web.Config{Version: version}, &defaults, local)
 		if err == nil {
 			return web.NewLocalClient(server), func() {
 				server.Close()
+				_ = kept.close()
 				_ = library.Close() // only gives up the lock
 			}, nil
 		}
@@ -84,18 +86,31 @@ func answers(ctx context.Context, address string) bool {
 }
 
 // openData opens the library of a data folder, making the folder when it is not
-// there, and the state beside it. more may be nil.
-func openData(data string, cfg web.Config, more localRoutes) (*web.Server, *content.Library, error) {
+// there, and the state beside it. The records are closed after the server and
+// before the library, which has the lock. more may be nil.
+func openData(ctx context.Context, data string, cfg web.Config, settings *config.Config, more localRoutes) (_ *web.Server, _ *content.Library, kept *records, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
+		return nil, nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
 	}
 	library, err := content.OpenOptions(filepath.Join(data, dirLibrary), content.Options{Log: cfg.Log})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	cfg.Library = library
+	defer func() {
+		if err != nil {
+			if kept != nil {
+				err = errors.Join(err, kept.close())
+			}
+			err = errors.Join(err, library.Close())
+		}
+	}()
+	if kept, err = openRecords(ctx, data, settings, cfg.Log); err != nil {
+		return nil, nil, nil, err
+	}
+	cfg.Devices, cfg.Timeline = kept.devices, kept.timeline
 	if more != nil {
-		cfg.Routes, err = more(library)
+		cfg.Routes, err = more(library, kept)
 	}
 	if err == nil {
 		cfg.Data, err = filepath.Abs(data)
@@ -103,8 +118,8 @@ func openData(data string, cfg web.Config, more localRoutes) (*web.Server, *cont
 	if err == nil {
 		var server *web.Server
 		if server, err = web.New(cfg); err == nil {
-			return server, library, nil
+			return server, library, kept, nil
 		}
 	}
-	return nil, nil, errors.Join(err, library.Close())
+	return nil, nil, kept, err
 }

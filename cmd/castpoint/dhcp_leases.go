@@ -75,7 +75,7 @@ or, when none runs, those that the data folder remembers.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			all := []dhcp.Lease{}
 			// Without a server the library is open here, and nobody writes the journal.
-			local := func(*content.Library) ([]web.Route, error) {
+			local := func(*content.Library, *records) ([]web.Route, error) {
 				return []web.Route{{Pattern: "GET /dhcp/leases", Answer: func(http.ResponseWriter, *http.Request) (any, error) {
 					return storedLeases(o.data)
 				}}}, nil

@@ -40,7 +40,7 @@ func (e *explainer) settings(product, server string) (*foreignSettings, error) {
 			return nil, web.NewProblem(http.StatusBadRequest, "", "server %q: want an address", server)
 		}
 	}
-	all := dhcp.ExternalSettings(e.planner, addr)
+	all := dhcp.ExternalSettings(e.planner.General(), addr)
 	var b bytes.Buffer
 	if err := dhcp.WriteSettings(&b, product, all); err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,6 +16,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
 	"castpoint/web"
@@ -37,6 +39,9 @@ type Explanation struct {
 	Server    string `json:"server"`
 	DHCP      string `json:"dhcp"` // proxy, server or off
 
+	// Rules are the rules that were gone through, in order.
+	Rules    []Rule `json:"rules"`
+	Device   string `json:"device,omitempty"` // id of its record
 	Answered bool   `json:"answered"`
 	Reason   string `json:"reason"`
 	Quirk    string `json:"quirk,omitempty"` // row of the firmware table
@@ -58,12 +63,19 @@ type Explanation struct {
 	Lately []Decision `json:"lately,omitempty"` // what was answered to it, oldest first
 }
 
+// Rule is one of the rules that decide about a machine.
+type Rule struct {
+	Name string `json:"name"` // lists, record, firmware, plan
+	Says string `json:"says"`
+}
+
 // explainer answers questions with the parts that would answer machines.
 type explainer struct {
 	*bootParts // of its own: it makes scripts, but no tokens
 	cfg        config.Config
 	links      []link
 	library    *content.Library
+	devices    *deploy.Devices
 	dhcp       *dhcp.Server
 	recent     *decisions // nil without a server
 	leases     func() []dhcp.Lease
@@ -74,7 +86,7 @@ const tokenShown = "ONE-TIME-TOKEN"
 
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
-func newExplainer(cfg config.Config, links []link, library *content.Library) (*explainer, error) {
+func newExplainer(cfg config.Config, links []link, library *content.Library, devices *deploy.Devices) (*explainer, error) {
 	joinPort, err := portOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
@@ -82,14 +94,14 @@ func newExplainer(cfg config.Config, links []link, library *content.Library) (*e
 	ticket := func(_ context.Context, c boot.Client) (boot.Ticket, error) {
 		return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
 	}
-	parts, err := makeBoot(&cfg, library, ticket, zap.NewNop())
+	parts, err := makeBoot(&cfg, library, rules{devices: devices}, ticket, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}
-	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library}
+	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, devices: devices}
 	d, err := dhcpConfig(&cfg, links)
 	if err == nil {
-		d.Planner = e.planner
+		d.Planner, d.Device = e.planner, rules{devices: devices}.terms
 		e.dhcp, err = dhcp.New(d)
 	}
 	if err != nil {
@@ -144,6 +156,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	}
 	x := &Explanation{Interface: l.name, Server: l.addr.String(), DHCP: e.cfg.DHCP, Assigned: e.cfg.Assign, Target: e.cfg.Target}
 	d := e.dhcp.Decide(c)
+	e.rules(x, c, d)
 	c = d.Client
 	x.Client, x.Quirk, x.Style, x.Evidence, x.Menu = c.String(), d.Quirk.Name, string(d.Quirk.Style), d.Quirk.Evidence, d.Menu
 	if c.IPXE || e.cfg.DHCP != string(dhcp.ModeProxy) {
@@ -192,6 +205,32 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 		return x, e.windowsImage(x)
 	}
 	return x, e.script(ctx, c, x)
+}
+
+// rules says rule by rule what was decided, in the order in which a request goes
+// through them.
+func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
+	say := func(name, says string) { x.Rules = append(x.Rules, Rule{name, says}) }
+	if d.Silent != "" {
+		say("lists", d.Silent)
+		return
+	}
+	if len(e.cfg.Allow)+len(e.cfg.Deny) == 0 {
+		say("lists", "there is none: everybody may be answered")
+	} else {
+		say("lists", "it may be answered (settings allow and deny)")
+	}
+	ruling, why := e.devices.Explain(c)
+	if ruling.Device != nil {
+		x.Device = ruling.Device.ID
+	}
+	for _, text := range why {
+		say("record", text)
+	}
+	if d.Quirk.Name != "" {
+		say("firmware", fmt.Sprintf("row %s, style %s: %s", d.Quirk.Name, d.Quirk.Style, d.Quirk.Evidence))
+	}
+	say("plan", d.Plan.Reason)
 }
 
 // reserved is the address that is kept for a machine, "" for none.
@@ -267,7 +306,7 @@ func (p *point) routes() []web.Route {
 
 // localExplain answers from the file of settings when no server runs.
 func localExplain(path, data string) localRoutes {
-	return func(library *content.Library) ([]web.Route, error) {
+	return func(library *content.Library, kept *records) ([]web.Route, error) {
 		cfg, err := config.Load(path)
 		if err == nil {
 			cfg.Data = data
@@ -280,8 +319,23 @@ func localExplain(path, data string) localRoutes {
 		if err != nil {
 			return nil, err
 		}
-		e, err := newExplainer(cfg, links, library)
-		return explainRoutes(func() (*explainer, func()) { return e, e.close }), err
+		// The same records under the file's policy.
+		dc := devicesConfig(&cfg)
+		dc.Store = kept.store
+		devices, err := deploy.Open(context.Background(), dc)
+		if err != nil {
+			return nil, err
+		}
+		e, err := newExplainer(cfg, links, library, devices)
+		if err != nil {
+			return nil, errors.Join(err, devices.Close())
+		}
+		return explainRoutes(func() (*explainer, func()) {
+			return e, func() {
+				e.close()
+				_ = devices.Close() // nothing was seen, so nothing is written
+			}
+		}), nil
 	}
 }
 

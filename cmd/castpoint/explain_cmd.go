@@ -155,6 +155,14 @@ func printExplanation(out io.Writer, x *Explanation, script bool) error {
 	if err := table(out, rows); err != nil {
 		return err
 	}
+	fmt.Fprintln(out, "\nrule by rule:")
+	rows = nil
+	for _, r := range x.Rules {
+		rows = append(rows, []string{"  " + r.Name, r.Says})
+	}
+	if err := table(out, rows); err != nil {
+		return err
+	}
 	if len(x.Lately) > 0 {
 		fmt.Fprintln(out, "\nlately:")
 		rows = nil

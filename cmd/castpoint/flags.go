@@ -43,6 +43,12 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	list(&c.Pool6, "pool6", "`FROM-TO`: IPv6 addresses to give with --dhcp server; may be repeated")
 	list(&c.DNS6, "dns6", "`ADDRESS` of an IPv6 name server to hand out with pool6; may be repeated")
 
+	f.StringVar(&c.DevicesUnknown, "devices-unknown", c.DevicesUnknown, "what machines get that are not on record: serve, ignore, or approve: they wait for castpoint device approve")
+	list(&c.DevicesSharedMACs, "devices-shared-macs", "`MAC`, or the beginning of MACs, of docks and USB cards: it identifies no machine; may be repeated")
+	list(&c.DevicesSharedUUIDs, "devices-shared-uuids", "`UUID` that many machines have; may be repeated")
+	f.DurationVar(&c.EventsKeep, "events-keep", c.EventsKeep, "how long the timelines of machines are kept (default 2160h, 90 days)")
+	f.IntVar(&c.EventsMax, "events-max", c.EventsMax, "`N` events that are kept at most (default 1000000)")
+
 	f.BoolVar(&c.TFTP, "tftp", c.TFTP, "serve TFTP")
 	f.IntVar(&c.TFTPBlockSize, "tftp-block-size", c.TFTPBlockSize, "largest block that is granted, in `BYTES` (default: what fits the path MTU)")
 	f.BoolVar(&c.TFTPFragment, "tftp-fragment", c.TFTPFragment, "grant blocks above the path MTU, as IP fragments")

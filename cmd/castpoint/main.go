@@ -38,6 +38,7 @@ func newRoot() *cobra.Command {
 			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentUpdate(o), newContentValidate(o), newContentRepair(o),
 			newContentRemove(o), newContentGC(o), newContentExport(o), newContentImport(o)),
 		command.Group("dhcp", "Addresses and boot settings", newDHCPLeases(o), newDHCPSettings(o)),
+		newDevice(o),
 		newExplain(o),
 		newStatus(o),
 		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),

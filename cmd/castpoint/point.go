@@ -45,6 +45,8 @@ type point struct {
 	tftp    *tftp.Server  // nil when switched off
 	uploads *uploads      // nil unless TFTP takes them
 	recent  decisions     // what DHCP has answered lately
+	kept    *records
+	witness *witness
 
 	explainer *explainer
 
@@ -56,7 +58,7 @@ type point struct {
 
 // serve runs a distribution point until ctx ends, which is no error.
 func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Writer) error {
-	p, err := newPoint(cfg, log)
+	p, err := newPoint(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Write
 }
 
 // newPoint opens the data folder and makes all parts. It binds nothing.
-func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
+func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	p := &point{cfg: cfg, log: log, adminToken: web.NewAdminToken()}
 	if err := loopbackOnly(cfg.Admin); err != nil {
 		return nil, err
@@ -95,15 +97,16 @@ func newPoint(cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.server, p.library, err = openData(p.cfg.Data, web.Config{
+	p.server, p.library, p.kept, err = openData(ctx, p.cfg.Data, web.Config{
 		Sessions: sessions, Version: version, Log: log,
 		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].addr, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
 		Routes:  p.routes(), Network: p.network,
-	}, nil)
+	}, &p.cfg, nil)
 	if err != nil {
 		return nil, err
 	}
+	p.witness = &witness{timeline: p.kept.timeline, devices: p.kept.devices}
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
 	if err := p.makeBoot(); err != nil {
 		return nil, err
@@ -127,10 +130,10 @@ func (p *point) makeBoot() (err error) {
 			}
 		}
 	}
-	if p.bootParts, err = makeBoot(&p.cfg, p.library, p.server.BootToken, p.log); err != nil {
+	if p.bootParts, err = makeBoot(&p.cfg, p.library, rules{p.kept.devices, true}, p.server.BootToken, p.log); err != nil {
 		return err
 	}
-	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
+	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Client: p.witness.asker, Observe: p.witness.http, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
 	return err
 }
 
@@ -140,7 +143,11 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	d.Planner, d.Log, d.Observer = p.planner, p.log.Named("dhcp"), p.recent.note
+	d.Planner, d.Log, d.Device = p.planner, p.log.Named("dhcp"), rules{devices: p.kept.devices}.terms
+	d.Observer = func(e dhcp.Event) {
+		p.recent.note(e)
+		p.witness.dhcp(e)
+	}
 	if d.Mode == dhcp.ModeServer {
 		if p.journal, err = dhcp.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err
@@ -150,7 +157,7 @@ func (p *point) makeServers() error {
 	if p.dhcp, err = dhcp.New(d); err != nil {
 		return err
 	}
-	if p.explainer, err = newExplainer(p.cfg, p.links, p.library); err != nil {
+	if p.explainer, err = newExplainer(p.cfg, p.links, p.library, p.kept.devices); err != nil {
 		return err
 	}
 	p.explainer.recent, p.explainer.leases = &p.recent, p.leases
@@ -161,7 +168,7 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	t.Open, t.Log = p.openTFTP, p.log.Named("tftp")
+	t.Open, t.Log, t.Observer = p.openTFTP, p.log.Named("tftp"), p.witness.tftp
 	if p.cfg.TFTPUpload != "" {
 		if p.uploads, err = openUploads(p.cfg.TFTPUpload); err != nil {
 			return err
@@ -363,6 +370,11 @@ func (p *point) close() {
 	if p.bootParts != nil {
 		if err := p.bootParts.close(); err != nil {
 			p.log.Error("boot images not closed", zap.Error(err))
+		}
+	}
+	if p.kept != nil {
+		if err := p.kept.close(); err != nil {
+			p.log.Error("records of devices not closed", zap.Error(err))
 		}
 	}
 	if p.library != nil {

@@ -28,7 +28,7 @@ func (b *bootParts) close() error {
 }
 
 // makeBoot makes them. Boot images are opened when the first machine needs them.
-func makeBoot(cfg *config.Config, library *content.Library, ticket boot.TicketFunc, log *zap.Logger) (*bootParts, error) {
+func makeBoot(cfg *config.Config, library *content.Library, who rules, ticket boot.TicketFunc, log *zap.Logger) (*bootParts, error) {
 	httpPort, err := portOf("http", cfg.HTTP)
 	if err != nil {
 		return nil, err
@@ -54,13 +54,13 @@ func makeBoot(cfg *config.Config, library *content.Library, ticket boot.TicketFu
 	if err != nil {
 		return nil, err
 	}
-	rc.Log = log.Named("boot")
+	rc.Log, rc.Device = log.Named("boot"), who.change
 	settings, err := boot.NewResolver(rc)
 	if err != nil {
 		return nil, command.Usage("%w", err)
 	}
 	wc := windowsConfig(cfg, loaders, library)
-	wc.Settings, wc.Ticket, wc.Log = settings, ticket, log.Named("winpe")
+	wc.Settings, wc.Record, wc.Ticket, wc.Log = settings, who.record, ticket, log.Named("winpe")
 	// With 0 some firmware takes the boot as done and opens its setup.
 	idle := boot.Idle{Exit: cfg.Idle == "disk", ExitCode: 1}
 	b := &bootParts{}
@@ -68,10 +68,10 @@ func makeBoot(cfg *config.Config, library *content.Library, ticket boot.TicketFu
 		return nil, err
 	}
 	if b.planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.windows,
-		Settings: settings, Library: library, BootImage: cfg.BootImage, Idle: idle}); err == nil {
+		Settings: settings, Record: who.plan, Library: library, BootImage: cfg.BootImage, Idle: idle}); err == nil {
 		b.files, err = boot.NewFiles(boot.FilesConfig{
 			Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: args,
-			Ticket: ticket, Windows: b.windows, Settings: settings, Idle: idle, Log: log.Named("boot"),
+			Ticket: ticket, Windows: b.windows, Settings: settings, Record: who.record, Idle: idle, Log: log.Named("boot"),
 		})
 	}
 	if err != nil {

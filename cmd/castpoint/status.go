@@ -79,6 +79,16 @@ DHCP and PXE servers it has seen on its networks.`,
 			}
 			n := s.Network
 			rows = append([][]string{{"server", s.Version + ", since " + s.Started.Local().Format(time.DateTime)}, {"join", s.Join}}, rows...)
+			if all, waiting := waitingDevices(s.Devices); all > 0 {
+				text := strconv.Itoa(all) + " on record"
+				if waiting > 0 {
+					text += fmt.Sprintf(", %d waiting for approval: castpoint device list --state waiting", waiting)
+				}
+				rows = append(rows, []string{"devices", text})
+			}
+			if s.EventsLost > 0 {
+				rows = append(rows, []string{"events lost", fmt.Sprintf("%d: they came faster than they could be kept", s.EventsLost)})
+			}
 			rows = append(rows, []string{"sessions", strconv.Itoa(s.Sessions)}, []string{"assigned", orDash(s.Assigned)})
 			for _, i := range n.Interfaces {
 				rows = append(rows, []string{"interface", i})

@@ -116,7 +116,7 @@ var firmwares = []struct {
 func (p *point) answers() [][]string {
 	var rows [][]string
 	for _, f := range firmwares {
-		plan := p.planner.Plan(boot.Client{
+		plan := p.planner.General().Plan(boot.Client{
 			Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.links[0].name, Server: p.links[0].addr,
 		})
 		switch {

@@ -49,6 +49,12 @@ type Config struct {
 	Pool6         List          `yaml:"pool6"`           // FROM-TO[/BITS], for dhcp: server
 	DNS6          List          `yaml:"dns6"`
 
+	DevicesUnknown     string        `yaml:"devices-unknown"`      // serve, ignore or approve machines that are not on record
+	DevicesSharedMACs  List          `yaml:"devices-shared-macs"`  // MACs or beginnings of MACs that identify no machine
+	DevicesSharedUUIDs List          `yaml:"devices-shared-uuids"` // UUIDs that many machines have
+	EventsKeep         time.Duration `yaml:"events-keep"`          // how long events are kept
+	EventsMax          int           `yaml:"events-max"`           // how many
+
 	TFTP                bool          `yaml:"tftp"`
 	TFTPBlockSize       int           `yaml:"tftp-block-size"` // bytes
 	TFTPFragment        bool          `yaml:"tftp-fragment"`
@@ -140,7 +146,7 @@ func DefaultLoaders() List {
 // Default is what holds without a file and without flags.
 func Default() Config {
 	return Config{
-		Data: "/var/lib/castpoint", DHCP: "proxy", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
+		Data: "/var/lib/castpoint", DHCP: "proxy", DevicesUnknown: "serve", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
 		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", ValidateEvery: 7 * 24 * time.Hour,
 		LogLevel: "info", LogFormat: "console",
@@ -208,6 +214,7 @@ func (c *Config) Validate() error {
 		want        []string
 	}{
 		{"dhcp", c.DHCP, []string{"proxy", "server", "off"}},
+		{"devices-unknown", c.DevicesUnknown, []string{"serve", "ignore", "approve"}},
 		{"after", c.After, []string{"poweroff", "reboot", "shell", "wait"}},
 		{"log-level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log-format", c.LogFormat, []string{"console", "json"}},
@@ -219,7 +226,7 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: want a folder")
 	}
-	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions} {
+	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions, c.checkDevices} {
 		if err := check(); err != nil {
 			return err
 		}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"castpoint/agent"
+	"castpoint/boot"
+	"castpoint/deploy"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/internal/event"
+	"castpoint/tftp"
+)
+
+// TestDeviceCommands: records without a server, by the command line.
+func TestDeviceCommands(t *testing.T) {
+	data := t.TempDir()
+	at := func(args ...string) []string { return append(append([]string{"device"}, args...), "--data", data) }
+	succeeds(t, at("add", "--name", "pc-1", "--mac", "52:54:00:00:00:01", "--group", "lab", "--variable", "OWNER=ann", "--delay", "3")...)
+	succeeds(t, at("set", "pc-1", "--boot", "chain=ipxe", "--add-mac", "525400000002", "--delay", "-1", "--variable", "OWNER=", "--variable", "ROOM=7")...)
+	var d deploy.Device
+	if err := json.Unmarshal([]byte(succeeds(t, at("show", "52-54-00-00-00-02", "--json")...)), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d.Name != "pc-1" || len(d.MACs) != 2 || d.Boot.Delay != nil || d.Boot.Settings[0] != "chain=ipxe" || d.Variables["OWNER"] != "" || d.Variables["ROOM"] != "7" {
+		t.Errorf("%+v", d)
+	}
+	table := filepath.Join(t.TempDir(), "t.csv")
+	if err := os.WriteFile(table, []byte("name,mac\npc-2,52:54:00:00:00:05\npc-1,52:54:00:00:00:01 52:54:00:00:00:02\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := succeeds(t, at("import", table)...); !strings.Contains(out, "1 devices added, 0 changed, 1 as they were") {
+		t.Error(out)
+	}
+	if out := succeeds(t, at("export")...); strings.Count(out, "\n") != 3 || !strings.Contains(out, "var.ROOM") {
+		t.Error(out)
+	}
+	if out := succeeds(t, at("deny", "pc-2")...); !strings.Contains(out, "is denied") {
+		t.Error(out)
+	}
+	if out := succeeds(t, at("list", "--state", "denied")...); !strings.Contains(out, "pc-2") || strings.Contains(out, "pc-1") {
+		t.Error(out)
+	}
+	if out := succeeds(t, at("timeline", "pc-2")...); !strings.Contains(out, "imported") || !strings.Contains(out, "denied") {
+		t.Error(out)
+	}
+	file := settingsFile(t, "devices-unknown: approve\n")
+	x := explained(t, agent.ExitPartly, "--config", file, "--data", data, "--mac", "52:54:00:00:00:05")
+	if !strings.Contains(x.Reason, "pc-2 is denied") || len(x.Rules) < 3 {
+		t.Errorf("%+v", x)
+	}
+	x = explained(t, 0, "--config", file, "--data", data, "--mac", "52:54:00:00:00:01")
+	if x.Device != d.ID {
+		t.Errorf("%+v", x)
+	}
+	x = explained(t, 0, "--config", file, "--data", data, "--mac", "52:54:00:00:00:77")
+	if !strings.Contains(x.Reason, "waits for approval") || !strings.Contains(x.Script, "waiting for approval") {
+		t.Errorf("%+v", x)
+	}
+	if out := succeeds(t, at("list", "--json")...); strings.Contains(out, "00:77") {
+		t.Errorf("explain put a machine on record: %s", out)
+	}
+	succeeds(t, at("remove", "pc-2")...)
+	for want, args := range map[int][]string{
+		agent.ExitNotFound: {"show", "pc-2"},
+		agent.ExitUsage:    {"add", "--name", "x"},
+		agent.ExitRefused:  {"add", "--mac", "52:54:00:00:00:01"},
+		agent.ExitFailed:   {"add", "--mac", "nonsense"},
+	} {
+		if code, _, errs := castpoint(t, at(args...)...); code != want || strings.Count(errs, "\n") > 1 {
+			t.Errorf("device %v: exit code %d, want %d: %s", args, code, want, errs)
+		}
+	}
+	if code, _, errs := castpoint(t, at("import", filepath.Join(data, "none.csv"))...); code != agent.ExitFailed || !strings.Contains(errs, "none.csv") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
+// TestWitness: what the servers tell becomes events of the right machine.
+func TestWitness(t *testing.T) {
+	cfg := config.Default()
+	cfg.DevicesUnknown = "approve"
+	kept, err := openRecords(t.Context(), t.TempDir(), &cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = kept.close() }()
+	w := &witness{timeline: kept.timeline, devices: kept.devices}
+	const uuid = "4c4c4544-0042-3510-8052-b3c04f4b4e32"
+	mac, _ := net.ParseMAC("52:54:00:00:00:01")
+	addr := netip.MustParseAddr("198.51.100.7")
+	c := boot.Client{MAC: mac, UUID: uuid, PXE: true}
+	w.dhcp(dhcp.Event{Client: c, Asked: "DISCOVER", Answer: "OFFER", File: "x.efi", Reason: "because", Address: addr})
+	w.dhcp(dhcp.Event{Client: c, Asked: "DISCOVER", Reason: "nothing for it"})
+	w.dhcp(dhcp.Event{Client: boot.Client{MAC: mac}, Asked: "DISCOVER", Answer: "OFFER"}) // no netboot
+	peer := tftp.Request{Path: "x.efi", Peer: netip.AddrPortFrom(addr, 2000)}
+	w.tftp(tftp.Event{Kind: tftp.Started, Request: peer})
+	w.tftp(tftp.Event{Kind: tftp.Finished, Request: peer, Stats: tftp.Stats{Bytes: 1e6, Duration: time.Second}})
+	w.tftp(tftp.Event{Kind: tftp.Aborted, Request: peer, Err: errors.New("the client went away")})
+	remote := netip.AddrPortFrom(addr, 3000)
+	for range 3 { // it asks again and again
+		w.http(boot.Request{Client: boot.Client{MAC: mac, UUID: uuid, IPXE: true}, Remote: remote, Method: "GET", Name: "/ipxe/bios/52-54-00-00-00-01/" + uuid, Status: 200})
+	}
+	for range 5 { // in pieces
+		w.http(boot.Request{Client: w.asker(addr), Remote: remote, Method: "GET", Name: "/boot/1/boot.wim", Status: 206, Bytes: 1})
+	}
+	if err := kept.timeline.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []event.Filter{{MACs: []string{mac.String()}}, {UUIDs: []string{uuid}}} {
+		p, err := kept.timeline.Query(t.Context(), f, 0, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, e := range p.Events {
+			mark := ""
+			if e.Trouble {
+				mark = "!"
+			}
+			got = append(got, mark+string(e.Kind))
+		}
+		if text := strings.Join(got, " "); text != "dhcp !dhcp tftp !tftp !record boot http" {
+			t.Errorf("%+v: %s: %+v", f, text, p.Events)
+		}
+	}
+}
+
+func TestNeighbours(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arp")
+	text := "IP address       HW type     Flags       HW address            Mask     Device\n" +
+		"192.0.2.7        0x1         0x2         52:54:00:00:00:07     *        eth0\n" +
+		"192.0.2.8        0x1         0x0         00:00:00:00:00:00     *        eth0\nnonsense\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := readNeighbours(path)
+	if len(got) != 1 || got[netip.MustParseAddr("192.0.2.7")] != "52:54:00:00:00:07" {
+		t.Errorf("%v", got)
+	}
+	if got := readNeighbours(path + "x"); len(got) != 0 {
+		t.Errorf("%v", got)
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"castpoint/boot"
+	"castpoint/deploy"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/internal/event"
+	"castpoint/internal/store"
+)
+
+// records are the devices of a data folder and what has happened to them. Close
+// them last: others record until they stop.
+type records struct {
+	store    *store.Store
+	timeline *event.Recorder
+	devices  *deploy.Devices
+}
+
+// openRecords opens the database of a data folder. The caller holds the library's
+// lock, so no other castpoint has it.
+func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.Logger) (_ *records, err error) {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	r := &records{}
+	defer func() {
+		if err != nil {
+			_ = r.close()
+		}
+	}()
+	if r.store, err = store.Open(ctx, data); err != nil {
+		return nil, err
+	}
+	if r.timeline, err = event.New(event.Config{Store: r.store, Age: cfg.EventsKeep, Count: int64(cfg.EventsMax), Log: log.Named("events")}); err != nil {
+		return nil, err
+	}
+	dc := devicesConfig(cfg)
+	dc.Store, dc.Note, dc.Log = r.store, r.timeline.Record, log.Named("devices")
+	r.devices, err = deploy.Open(ctx, dc)
+	return r, err
+}
+
+// devicesConfig is what the settings say about devices.
+func devicesConfig(cfg *config.Config) deploy.Config {
+	return deploy.Config{Unknown: deploy.Policy(cfg.DevicesUnknown), SharedMACs: cfg.DevicesSharedMACs, SharedUUIDs: cfg.DevicesSharedUUIDs}
+}
+
+func (r *records) close() error {
+	var errs []error
+	if r.devices != nil {
+		errs = append(errs, r.devices.Close())
+	}
+	if r.timeline != nil {
+		r.timeline.Close()
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// rules are what boot and dhcp ask about machines on record.
+type rules struct {
+	devices *deploy.Devices
+	see     bool // note who asks
+}
+
+// plan is asked once for each packet.
+func (r rules) plan(c boot.Client) boot.Record {
+	if r.see {
+		r.devices.See(c)
+	}
+	return r.record(c)
+}
+
+func (r rules) record(c boot.Client) boot.Record { return r.devices.Rule(c).Record }
+
+func (r rules) change(c boot.Client) boot.Change { return r.devices.Rule(c).Change }
+
+func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
+	ruling := r.devices.Rule(c)
+	t := dhcp.DeviceTerms{Style: dhcp.Style(ruling.Style), Delay: ruling.Delay}
+	if ruling.Device != nil {
+		t.Name = ruling.Device.Label()
+	}
+	return t
+}
+
+// waitingDevices counts the devices, and those that wait for approval.
+func waitingDevices(n map[deploy.State]int) (all, waiting int) {
+	for state, count := range n {
+		all += count
+		if state == deploy.StateWaiting {
+			waiting = count
+		}
+	}
+	return all, waiting
+}

@@ -1,0 +1,31 @@
+package dhcp
+
+import (
+	"time"
+
+	"castpoint/boot"
+)
+
+// DeviceTerms are what one machine has instead of the general terms. The zero
+// value changes nothing.
+type DeviceTerms struct {
+	Name  string         // of the machine, for events
+	Style Style          // of ProxyDHCP; "" is that of the quirk table
+	Delay *time.Duration // nil is Config.Delay
+}
+
+// device is the row of the quirk table with what the machine's own terms change,
+// and how long a DISCOVER of it waits.
+func (s *Server) device(c boot.Client, q Quirk) (Quirk, time.Duration) {
+	if s.config.Device == nil {
+		return q, s.config.Delay
+	}
+	own, delay := s.config.Device(c), s.config.Delay
+	if own.Style != "" && own.Style.validate() == nil {
+		q.Name, q.Style, q.Evidence = "device "+own.Name, own.Style, "the record of the device"
+	}
+	if own.Delay != nil {
+		delay = min(max(*own.Delay, 0), maxDelay)
+	}
+	return q, delay
+}
