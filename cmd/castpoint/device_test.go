@@ -69,17 +69,20 @@ func TestDeviceCommands(t *testing.T) {
 		t.Errorf("explain put a machine on record: %s", out)
 	}
 	succeeds(t, at("remove", "pc-2")...)
-	for want, args := range map[int][]string{
-		agent.ExitNotFound: {"show", "pc-2"},
-		agent.ExitUsage:    {"add", "--name", "x"},
-		agent.ExitRefused:  {"add", "--mac", "52:54:00:00:00:01"},
-		agent.ExitFailed:   {"add", "--mac", "nonsense"},
+	for _, c := range []struct {
+		want int
+		args []string
+	}{
+		{agent.ExitNotFound, []string{"show", "pc-2"}},
+		{agent.ExitUsage, []string{"add", "--name", "x"}},
+		{agent.ExitUsage, []string{"add", "--mac", "nonsense"}},
+		{agent.ExitRefused, []string{"add", "--mac", "52:54:00:00:00:01"}},
 	} {
-		if code, _, errs := castpoint(t, at(args...)...); code != want || strings.Count(errs, "\n") > 1 {
-			t.Errorf("device %v: exit code %d, want %d: %s", args, code, want, errs)
+		if code, _, errs := castpoint(t, at(c.args...)...); code != c.want || strings.Count(errs, "\n") > 1 {
+			t.Errorf("device %v: exit code %d, want %d: %s", c.args, code, c.want, errs)
 		}
 	}
-	if code, _, errs := castpoint(t, at("import", filepath.Join(data, "none.csv"))...); code != agent.ExitFailed || !strings.Contains(errs, "none.csv") {
+	if code, _, errs := castpoint(t, at("import", filepath.Join(data, "none.csv"))...); code != agent.ExitNotFound || !strings.Contains(errs, "none.csv") {
 		t.Errorf("%d %s", code, errs)
 	}
 }
