@@ -2,6 +2,7 @@ package tftp
 
 import (
 	"net"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -33,7 +34,14 @@ func TestArrival(t *testing.T) {
 // TestBroadcastIsIgnored: RFC 1123 section 4.2.3.5.
 func TestBroadcastIsIgnored(t *testing.T) {
 	rec := newRecorder()
-	s := startServer(t, Config{Open: serveFiles(nil), Observer: rec.observe})
+	s, err := New(Config{Open: serveFiles(nil), Observer: rec.observe})
+	if err == nil {
+		err = s.Listen(Endpoint{Address: netip.MustParseAddrPort("127.0.0.1:0")})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
 	w := dialWire(t, s.Addrs()[0])
 	l := s.listeners[0]
 	oob := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 0, 0, 1}, Addr: [4]byte{255, 255, 255, 255}})

@@ -211,8 +211,18 @@ type Network struct {
 	// Requests and Answered count DHCP packets since the server started.
 	Requests uint64 `json:"requests"`
 	Answered uint64 `json:"answered"`
+	Ports    []Port `json:"ports,omitempty"` // that it listens on
 	// Others are DHCP and PXE servers beside this one.
 	Others []OtherServer `json:"others,omitempty"`
+}
+
+// Port is a port, or a range of them, that a server listens on.
+type Port struct {
+	Proto string `json:"proto"` // udp or tcp
+	Port  uint16 `json:"port"`
+	Last  uint16 `json:"last,omitempty"` // of a range
+	What  string `json:"what"`
+	Reply bool   `json:"reply,omitempty"` // only answers to what was sent from there come in
 }
 
 // OtherServer is a server that was seen on a segment.

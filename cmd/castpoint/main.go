@@ -41,6 +41,7 @@ func newRoot() *cobra.Command {
 		newDevice(o),
 		newExplain(o),
 		newStatus(o),
+		newDoctor(o),
 		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),
 		command.Group("bcd", "Look into boot configurations of Windows, and make them", newBCDShow(o), newBCDWrite(o)),
 		command.Group("bootenv", "Make boot environments", newBootenvBuild(o)),

@@ -19,6 +19,9 @@ func (p *point) network() *web.Network {
 	for _, l := range p.links {
 		n.Interfaces = append(n.Interfaces, l.name+" "+l.addr.String())
 	}
+	for _, port := range neededPorts(&p.cfg) {
+		n.Ports = append(n.Ports, web.Port(port))
+	}
 	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP), len(p.cfg.Pool6) > 0)
 	return n
 }

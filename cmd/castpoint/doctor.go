@@ -1,0 +1,330 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+	"castpoint/boot/winpe"
+	"castpoint/content"
+	"castpoint/doctor"
+	"castpoint/internal/config"
+	"castpoint/web"
+)
+
+// roomNeeded is what should be free in the data folder, in bytes: less than one
+// image.
+const roomNeeded = 1 << 30
+
+func newDoctor(o *options) *cobra.Command {
+	var path, server string
+	c := o.addJSON(&cobra.Command{
+		Use: "doctor", Short: "Look for what keeps machines from booting, and say what to do", Args: cobra.NoArgs,
+		Long: `Doctor looks at this machine as a server (privileges, interfaces, ports, firewall, buffers,
+disk, clock, certificates), asks the running server what it sees, and fetches boot files by
+TFTP and HTTP as firmware would. It changes nothing. With --server it only fetches, from a
+server elsewhere on the network.
+
+Exit codes: 0 nothing needs attention, 3 something does.`,
+		Example: `  castpoint doctor
+  castpoint doctor --server 192.0.2.1
+  castpoint doctor --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := config.Load(path)
+			if err != nil {
+				return command.Usage("%w", err)
+			}
+			cfg.Data = o.data
+			var t doctor.Target
+			if server != "" {
+				t, err = farTarget(&cfg, server)
+			} else {
+				t, err = o.nearTarget(cmd.Context(), &cfg, path)
+			}
+			if err != nil {
+				return err
+			}
+			found := doctor.Run(cmd.Context(), t)
+			if o.json {
+				err = printJSON(cmd.OutOrStdout(), found)
+			} else {
+				err = printFindings(cmd.OutOrStdout(), found)
+			}
+			if n := doctor.Worst(found); err == nil && n > 0 {
+				err = &partly{fmt.Errorf("%d of %d findings need attention", n, len(found))}
+			}
+			return err
+		},
+	})
+	c.Flags().StringVar(&server, "server", "", "`ADDRESS` of a server elsewhere; then only its boot files are fetched")
+	configFlag(c, &path)
+	return c
+}
+
+func printFindings(out io.Writer, found []doctor.Finding) error {
+	var rows [][]string
+	for _, f := range found {
+		level := string(f.Level)
+		if f.Level == doctor.Attention {
+			level = "ATTENTION"
+		}
+		rows = append(rows, []string{level, f.Check, f.Text})
+		if f.Do != "" {
+			rows = append(rows, []string{"", "", "-> " + f.Do})
+		}
+	}
+	return table(out, rows)
+}
+
+// farTarget is a server of which nothing is known but its address.
+func farTarget(cfg *config.Config, server string) (t doctor.Target, err error) {
+	addr, err := netip.ParseAddr(server)
+	if err != nil {
+		return t, command.Usage("server %q: want an address, as in 192.0.2.1", server)
+	}
+	port, err := portOf("http", cfg.HTTP)
+	if err != nil {
+		return t, err
+	}
+	return doctor.Target{
+		TFTP: netip.AddrPortFrom(addr, tftpPort), HTTP: "http://" + netip.AddrPortFrom(addr, port).String(),
+		Files: loaderNames(), Try: true,
+	}, nil
+}
+
+// loaderNames are all boot loaders that firmware is told to fetch.
+func loaderNames() (names []string) {
+	seen := map[string]bool{}
+	table := boot.DefaultFirmware()
+	for _, a := range archNames {
+		for _, name := range table[a.arch].Loaders {
+			if !seen[name] {
+				seen[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// nearTarget is this machine, and the server that has the data folder, if any.
+func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path string) (doctor.Target, error) {
+	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded, Ports: neededPorts(cfg)}
+	first, count, err := cfg.GroupRange()
+	if err == nil && count == 0 {
+		first, count = netip.MustParseAddr(web.DefaultFirstGroup), web.DefaultGroups
+	}
+	if err == nil && first.Is4() {
+		n := binary.BigEndian.Uint32(first.AsSlice()) + uint32(count) - 1
+		t.Groups = [2]netip.Addr{first, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))}
+	}
+	links, err := findLinks(cfg.Interface)
+	for _, l := range links {
+		t.Interfaces = append(t.Interfaces, doctor.Interface{Name: l.name, Address: l.addr})
+	}
+	if err != nil {
+		for _, name := range cfg.Interface {
+			t.Interfaces = append(t.Interfaces, doctor.Interface{Name: name})
+		}
+	}
+	// Only look: the folder is made by serve, and not by a question about it.
+	if _, err := os.Stat(cfg.Data); err == nil {
+		o.askServer(ctx, &t, path)
+	}
+	t.Certificates = usedCertificates(cfg, t.Interfaces)
+	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	if err == nil {
+		t.Signed = signedLoaders(loaders)
+	}
+	return t, nil
+}
+
+// askServer adds what the running server says. Without one there is nothing to
+// fetch, and what machines would get is told by the settings.
+func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) {
+	var s web.Status
+	if err := o.call(ctx, http.MethodGet, "/status", nil, &s); err != nil {
+		t.Others = append(t.Others, doctor.Finding{Level: doctor.Note, Text: "the data folder cannot be asked: " + err.Error()})
+		return
+	}
+	if n := s.Network; n != nil {
+		t.Running, t.Interfaces, t.Ports = true, nil, nil
+		for _, i := range n.Interfaces {
+			name, addr, _ := strings.Cut(i, " ")
+			a, _ := netip.ParseAddr(addr) // "" is an interface without one
+			t.Interfaces = append(t.Interfaces, doctor.Interface{Name: name, Address: a})
+		}
+		for _, p := range n.Ports {
+			t.Ports = append(t.Ports, doctor.Port(p))
+		}
+		for _, other := range n.Others {
+			f := doctor.Finding{Level: doctor.OK, Text: fmt.Sprintf("%s at %s on %s", other.What, other.Address, other.Interface)}
+			if other.Trouble != "" {
+				f.Level, f.Do = doctor.Attention, other.Trouble
+			}
+			t.Others = append(t.Others, f)
+		}
+	}
+	var contents []content.Content
+	if err := o.call(ctx, http.MethodGet, "/contents", nil, &contents); err != nil {
+		return
+	}
+	images := map[string]bool{}
+	for _, ct := range contents {
+		if ct.Kind == content.KindBootImage {
+			images[ct.Arch] = true
+		}
+	}
+	for _, m := range []struct{ arch, name, image string }{
+		{"bios", "BIOS", "amd64"}, {"x64", "UEFI x64", "amd64"}, {"x64-http", "UEFI x64 by HTTP", "amd64"},
+		{"arm64", "UEFI ARM64", "arm64"},
+	} {
+		arch, byHTTP, _ := parseArch(m.arch) // one of the table
+		var x Explanation
+		q := Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP}
+		b := doctor.Boot{Machine: m.name, Needed: images[m.image]}
+		if err := o.callWith(ctx, localExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
+			b.Reason = err.Error()
+		} else {
+			b.Served, b.Reason = x.Answered, x.Reason
+			fetchAs(t, &x, byHTTP)
+		}
+		t.Boots = append(t.Boots, b)
+	}
+}
+
+// fetchAs adds what a machine is told to fetch.
+func fetchAs(t *doctor.Target, x *Explanation, byHTTP bool) {
+	if !t.Running || !x.Answered || x.File == "" || strings.HasSuffix(x.File, bootLocal) {
+		return
+	}
+	name := x.File
+	if byHTTP {
+		u, err := url.Parse(x.File)
+		if err != nil || u.Host == "" {
+			return
+		}
+		t.HTTP = u.Scheme + "://" + u.Host
+		name = u.Path
+	} else if a, err := netip.ParseAddr(x.Next); err == nil {
+		t.TFTP = netip.AddrPortFrom(a, tftpPort)
+	}
+	name = strings.TrimPrefix(name, "/")
+	for _, have := range t.Files {
+		if have == name {
+			return
+		}
+	}
+	t.Files = append(t.Files, name)
+}
+
+// neededPorts are those that a server with these settings listens on.
+func neededPorts(cfg *config.Config) (all []doctor.Port) {
+	if cfg.DHCP != "off" {
+		all = append(all, doctor.Port{Proto: "udp", Port: 67, What: "DHCP"}, doctor.Port{Proto: "udp", Port: 4011, What: "PXE boot server"})
+	}
+	if cfg.DHCP6 {
+		all = append(all, doctor.Port{Proto: "udp", Port: 547, What: "DHCPv6"})
+	}
+	if cfg.TFTP {
+		all = append(all, doctor.Port{Proto: "udp", Port: tftpPort, What: "TFTP requests"})
+		if from, to, err := cfg.TFTPPortRange(); err == nil && from != 0 {
+			all = append(all, doctor.Port{Proto: "udp", Port: from, Last: to, What: "TFTP transfers", Reply: true})
+		} else if !cfg.TFTPSinglePort {
+			// Where Linux takes the ports of sockets from by default.
+			all = append(all, doctor.Port{Proto: "udp", Port: 32768, Last: 60999, What: "TFTP transfers", Reply: true})
+		}
+	}
+	for _, l := range []struct{ address, what string }{{cfg.HTTP, "boot files by HTTP"}, {cfg.HTTPS, "boot files by HTTPS"}, {cfg.Join, "receivers join"}} {
+		if n, err := portOf("", l.address); err == nil {
+			all = append(all, doctor.Port{Proto: "tcp", Port: n, What: l.what})
+		}
+	}
+	if from, to, err := cfg.SessionPortRange(); err == nil {
+		if from == 0 {
+			from, to = web.DefaultFirstPort, web.DefaultFirstPort+web.DefaultPorts-1
+		}
+		all = append(all, doctor.Port{Proto: "udp", Port: from, Last: to, What: "reports of receivers"})
+	}
+	return all
+}
+
+// usedCertificates are those that this machine's listeners show.
+func usedCertificates(cfg *config.Config, links []doctor.Interface) (all []doctor.Certificate) {
+	add := func(what, file, do string, hosts []string) {
+		b, err := os.ReadFile(file)
+		if errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		if err != nil {
+			b = nil // told as a file without a certificate
+		}
+		all = append(all, doctor.Certificate{What: what + " (" + file + ")", PEM: b, Hosts: hosts, Do: do})
+	}
+	add("receivers' listener", filepath.Join(cfg.Data, "tls", "join.pem"), "remove the file and restart: the pin of receivers changes with it", nil)
+	switch {
+	case cfg.HTTPS == "":
+	case cfg.HTTPSCert == "":
+		add("castpoint's CA of boot files", filepath.Join(cfg.Data, "tls", "boot-ca.pem"), "remove the folder tls, restart, and enroll boot-ca.crt in the machines again", nil)
+	default:
+		var hosts []string
+		for _, l := range links {
+			if l.Address.IsValid() {
+				hosts = append(hosts, l.Address.String())
+			}
+		}
+		if len(cfg.HTTPSName) > 0 {
+			hosts = cfg.HTTPSName // machines are told names
+		}
+		all = append(all, pairFindings(cfg, hosts))
+	}
+	return all
+}
+
+// pairFindings is a given certificate, which must fit its key.
+func pairFindings(cfg *config.Config, hosts []string) doctor.Certificate {
+	c := doctor.Certificate{What: "boot files by HTTPS (" + cfg.HTTPSCert + ")", Hosts: hosts, Do: "renew it: https-cert and https-key"}
+	if _, err := boot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey); err != nil {
+		c.Do = err.Error()
+		return c
+	}
+	c.PEM, _ = os.ReadFile(cfg.HTTPSCert) // it was read just now
+	return c
+}
+
+// signedLoaders are the loaders that carry signatures.
+func signedLoaders(loaders *boot.Loaders) (all []doctor.Signed) {
+	for _, name := range append(loaderNames(), "shimx64.efi", "shimx64.efi.signed", "shimaa64.efi.signed", "grubx64.efi.signed", "bootmgfw.efi", "wdsmgfw.efi") {
+		file, ok := loaders.Find(name)
+		if !ok {
+			continue
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			continue // fetching it tells
+		}
+		st, err := f.Stat()
+		if err == nil {
+			list, err := winpe.ReadSigners(f, st.Size())
+			if err == nil {
+				for _, s := range list {
+					all = append(all, doctor.Signed{Name: name, By: s.CA, NotAfter: s.NotAfter})
+				}
+			}
+		}
+		_ = f.Close()
+	}
+	return all
+}
