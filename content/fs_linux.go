@@ -66,6 +66,12 @@ func diskBytes(info os.FileInfo) int64 {
 	return info.Size()
 }
 
+// startWriting has a part of a file written to the disk without waiting for it.
+// What it cannot do the sync at the end does.
+func startWriting(f *os.File, offset, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), offset, n, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // allocate reserves the blocks of a file that is going to have size bytes. ok
 // is false when the file system cannot.
 func allocate(f *os.File, size int64) (ok bool, err error) {

@@ -23,6 +23,8 @@ func linkOver(string, *os.File) bool { return false }
 
 func diskBytes(info os.FileInfo) int64 { return info.Size() }
 
+func startWriting(*os.File, int64, int64) {}
+
 func allocate(*os.File, int64) (bool, error) { return false, nil }
 
 func idleThread() {}

@@ -182,3 +182,23 @@ func (w *sparseWriter) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
+
+// earlyWriter writes a file and has what was written go to the disk soon, while
+// more is being read and hashed, and not all at once at the end.
+type earlyWriter struct {
+	file     *os.File
+	at, sent int64
+}
+
+// earlyPiece is how much goes at a time, in bytes.
+const earlyPiece = 32 << 20
+
+func (w *earlyWriter) Write(b []byte) (int, error) {
+	n, err := w.file.Write(b)
+	w.at += int64(n)
+	if w.at-w.sent >= earlyPiece {
+		startWriting(w.file, w.sent, w.at-w.sent)
+		w.sent = w.at
+	}
+	return n, err
+}

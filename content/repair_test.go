@@ -83,9 +83,10 @@ func TestRepair(t *testing.T) {
 						continue
 					}
 					damage.of(l.objectPath(f.Digest), l.manifestPath(f.Digest), f)
-					if damage.blocks == 1 {
+					switch damage.blocks {
+					case 1:
 						want += min(BlockSize, f.Size-(BlockCount(f.Size)-1)*BlockSize)
-					} else if damage.blocks == -1 {
+					case -1:
 						want += f.Size
 					}
 				}

@@ -125,6 +125,7 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 			}
 			break
 		}
+		to[0] = &earlyWriter{file: tmp}
 		ok, err := allocate(tmp, size)
 		if err != nil {
 			return nil, false, spaceError(fmt.Errorf("reserve space for %s: %w", s.text(), err))
