@@ -77,7 +77,7 @@ bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in
 	test/install-tools test bench
 	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench ./test/bench/dhcpbench
 	bin/test/contentbench -castpoint bin/castpoint
-	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint
+	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint $(BENCH)
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/dhcpbench -castpoint bin/castpoint
 

@@ -1,12 +1,17 @@
-// Command bench measures castpoint beside udpcast and uftp: one WIM to several
-// receivers in the same virtual network, on the same machine, in one run.
+// Command bench measures castpoint beside udpcast, uftp and unicast from nginx:
+// one WIM to several receivers in the same virtual network, on the same machine,
+// in one run.
 //
-// The programs take turns, so that what else the machine does meets them all.
-// A run's time is from the start of the sender (castpoint: of the receivers,
-// which the server waits for) to the moment when the last receiver has the
-// complete file. Every received file is compared with the source; a run with a
-// wrong file fails the benchmark. One machine plays server, switch and all
-// receivers: compare the programs with each other, not with a real network.
+// The programs of a cell take turns, so that what else the machine does meets
+// them all. A run's time is from the start of the sending program, when all
+// receivers are ready, to the moment when the last receiver has the complete
+// file. Every received file is compared with the source; a run with a wrong file
+// fails the benchmark. One machine plays server, switch and all receivers:
+// compare the programs with each other, not with a real network.
+//
+// The cases behind -case have other questions than how fast: what one slow, killed
+// or late receiver costs the others, whether every session starts under loss, what
+// a TCP stream beside a session keeps, and what the sender alone costs.
 package main
 
 import (
@@ -14,42 +19,26 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
-// setup is what all runs have in common.
-type setup struct {
-	castpoint string // the binary
-	receivers int
-	rate      string  // of every link, as tc writes it
-	loss      float64 // share of packets that each receiver loses
-	size      int64   // of the file, bytes
-	source    string  // path of the file
-	limit     time.Duration
-}
-
-// result is one run of one program.
-type result struct {
-	took   time.Duration // until the last receiver had the file
-	cpu    time.Duration // of the sender
-	wire   float64       // bytes that left the server over bytes of the file
-	detail string
-}
-
-// program is one of the things measured.
-type program struct {
-	name string
-	run  func(context.Context, setup, *lab.Network, []string) (result, error)
+// options are what the command line says.
+type options struct {
+	setup
+	cells []cell
+	cases []string
+	only  []string
+	runs  int
+	dir   string
 }
 
 func main() {
@@ -62,118 +51,90 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	s := setup{limit: 2 * time.Minute}
-	flag.StringVar(&s.castpoint, "castpoint", "bin/castpoint", "the castpoint program")
-	flag.IntVar(&s.receivers, "receivers", 4, "number of receivers")
-	flag.StringVar(&s.rate, "rate", "1gbit", "rate of every link; empty for no limit")
-	loss := flag.Float64("loss", 0, "packets that each receiver loses, percent")
+// parse reads the command line. Without -n, -rate and -loss all cells are run;
+// with one of them, every combination of what is given; with -case alone, none.
+func parse() (options, error) {
+	o := options{setup: setup{limit: 3 * time.Minute}}
+	n := flag.String("n", "4", "numbers of receivers, as in 4,8,16")
+	rate := flag.String("rate", "1gbit", "rates of every link, as in 1gbit,200mbit; none for no limit")
+	loss := flag.String("loss", "0", "packets that each receiver loses, percent, as in 0,1,5")
+	names := flag.String("case", "", "other questions, as in "+strings.Join(caseNames(), ",")+"; all for all of them")
+	only := flag.String("only", "", "programs to measure, as in castpoint,udpcast (default all: "+strings.Join(programNames(), ", ")+")")
 	mib := flag.Int64("size", 256, "size of the file, MiB")
-	runs := flag.Int("runs", 3, "runs of each program")
-	only := flag.String("only", "", "measure only this program")
-	dir := flag.String("dir", "/dev/shm", "where the file and its copies go; memory, so that no disk is measured")
+	flag.IntVar(&o.runs, "runs", 3, "runs of each program")
+	flag.IntVar(&o.starts, "starts", 100, "sessions that the case starts begins")
+	flag.StringVar(&o.castpoint, "castpoint", "bin/castpoint", "the castpoint program")
+	flag.StringVar(&o.dir, "dir", "/dev/shm", "where the file and its copies go; memory, so that no disk is measured")
 	flag.Parse()
-	s.loss, s.size = *loss/100, *mib<<20
-
+	o.size = *mib << 20
 	var err error
-	if s.castpoint, err = filepath.Abs(s.castpoint); err != nil {
+	if o.castpoint, err = filepath.Abs(o.castpoint); err != nil {
+		return o, err
+	}
+	if *only != "" {
+		o.only = strings.Split(*only, ",")
+	}
+	for _, name := range o.only {
+		if !slices.Contains(programNames(), name) {
+			return o, fmt.Errorf("-only: no program %q; there are %s", name, strings.Join(programNames(), ", "))
+		}
+	}
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	switch {
+	case given["n"] || given["rate"] || given["loss"]:
+		for _, r := range strings.Split(*rate, ",") {
+			for _, l := range strings.Split(*loss, ",") {
+				for _, c := range strings.Split(*n, ",") {
+					count, err1 := strconv.Atoi(c)
+					share, err2 := strconv.ParseFloat(l, 64)
+					if err := errors.Join(err1, err2); err != nil {
+						return o, fmt.Errorf("-n %s -loss %s: %w", c, l, err)
+					}
+					o.cells = append(o.cells, cell{receivers: count, rate: strings.TrimPrefix(r, "none"), loss: share / 100})
+				}
+			}
+		}
+	case !given["case"]:
+		o.cells = allCells
+		o.cases = caseNames()
+	}
+	if *names == "all" {
+		o.cases = caseNames()
+	} else if *names != "" {
+		o.cases = strings.Split(*names, ",")
+	}
+	return o, nil
+}
+
+func run(ctx context.Context) error {
+	o, err := parse()
+	if err != nil {
 		return err
 	}
-	work, err := os.MkdirTemp(*dir, "castpoint-bench-")
+	work, err := os.MkdirTemp(o.dir, "castpoint-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(work)
-	s.source = filepath.Join(work, "source.wim")
-	if err := image.Make(ctx, s.source, "bench", s.size); err != nil {
+	o.source = filepath.Join(work, "source.wim")
+	if err := image.Make(ctx, o.source, "bench", o.size); err != nil {
 		return fmt.Errorf("make the file to send: %w", err)
 	}
-	info, err := os.Stat(s.source)
+	info, err := os.Stat(o.source)
 	if err != nil {
 		return err
 	}
-	s.size = info.Size()
-
-	programs := []program{
-		{"castpoint (AES-256-GCM)", runCastpoint},
-		{"udpcast", runUdpcast},
-		{"uftp", runUftp},
-		{"uftp (AES-256-GCM)", runUftpEncrypted},
-	}
-	if *only != "" {
-		programs = slices.DeleteFunc(programs, func(p program) bool { return p.name != *only })
-	}
-	results := make([][]result, len(programs))
-	for i := range *runs {
-		for k, p := range programs {
-			r, err := measure(ctx, s, p, filepath.Join(work, "out"))
-			if err != nil {
-				return fmt.Errorf("%s, run %d: %w", p.name, i+1, err)
-			}
-			fmt.Printf("run %d  %-24s %6.2f s  %4.0f Mbit/s  wire %.3f  sender CPU %.2f s  %s\n",
-				i+1, p.name, r.took.Seconds(), s.goodput(r), r.wire, r.cpu.Seconds(), r.detail)
-			results[k] = append(results[k], r)
+	o.size, o.out = info.Size(), filepath.Join(work, "out")
+	for _, c := range o.cells {
+		if err := o.goodput(ctx, c); err != nil {
+			return err
 		}
 	}
-	return s.table(os.Stdout, programs, results)
-}
-
-// measure makes a network for one run and checks every file that came out.
-func measure(ctx context.Context, s setup, p program, out string) (result, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
-	n, err := lab.New(ctx, lab.Config{Clients: s.receivers, Rate: s.rate, Loss: s.loss})
-	if err != nil {
-		return result{}, err
-	}
-	defer os.RemoveAll(out)
-	var dirs []string
-	for i := range s.receivers {
-		dirs = append(dirs, filepath.Join(out, fmt.Sprint(i+1)))
-		if err := os.MkdirAll(dirs[i], 0o755); err != nil {
-			return result{}, errors.Join(err, n.Close())
+	for _, name := range o.cases {
+		if err := o.runCase(ctx, name); err != nil {
+			return fmt.Errorf("case %s: %w", name, err)
 		}
 	}
-	before, err := n.Server.SentBytes()
-	if err != nil {
-		return result{}, errors.Join(err, n.Close())
-	}
-	r, err := p.run(ctx, s, n, dirs)
-	if err == nil {
-		var after int64
-		after, err = n.Server.SentBytes()
-		r.wire = float64(after-before) / float64(s.size)
-	}
-	if err := errors.Join(err, n.Close()); err != nil {
-		return result{}, err
-	}
-	for _, d := range dirs {
-		if err := image.Same(s.source, filepath.Join(d, filepath.Base(s.source))); err != nil {
-			return result{}, err
-		}
-	}
-	return r, nil
-}
-
-func (s setup) goodput(r result) float64 {
-	return float64(s.size) * 8 / 1e6 / r.took.Seconds()
-}
-
-// table prints the medians, and castpoint's goodput over each program's.
-func (s setup) table(w io.Writer, programs []program, results [][]result) error {
-	fmt.Fprintf(w, "\n%d MiB to %d receivers, links %s, loss %g %%, medians of %d runs\n\n",
-		s.size>>20, s.receivers, s.rate, s.loss*100, len(results[0]))
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "program\ttime s\tgoodput Mbit/s\t(min-max)\twire bytes / file\tsender CPU s\tcastpoint is\t")
-	var own float64
-	for k, rs := range results {
-		slices.SortFunc(rs, func(a, b result) int { return int(a.took - b.took) })
-		m := rs[len(rs)/2]
-		if k == 0 {
-			own = s.goodput(m)
-		}
-		fmt.Fprintf(t, "%s\t%.2f\t%.0f\t%.0f-%.0f\t%.3f\t%.2f\t%.2fx\t\n", programs[k].name, m.took.Seconds(), s.goodput(m),
-			s.goodput(rs[len(rs)-1]), s.goodput(rs[0]), m.wire, m.cpu.Seconds(), own/s.goodput(m))
-	}
-	return t.Flush()
+	return nil
 }

@@ -68,7 +68,15 @@ func runUftpEncrypted(ctx context.Context, s setup, n *lab.Network, dirs []strin
 func uftp(ctx context.Context, s setup, n *lab.Network, dirs, senderOptions, receiverOptions []string) (result, error) {
 	// uftp sends at the rate it is told: a little under that of the link, and
 	// lower where packets are lost.
-	rate := map[bool]string{false: "900000", true: "800000"}[s.loss > 0]
+	rate := "900000"
+	switch {
+	case s.rate == "200mbit":
+		rate = "190000"
+	case s.loss > 0:
+		rate = "800000"
+	case s.rate == "":
+		rate = "1500000"
+	}
 	var ids []string
 	var receivers []*lab.Process
 	for i, h := range n.Clients {
@@ -112,6 +120,62 @@ func uftp(ctx context.Context, s setup, n *lab.Network, dirs, senderOptions, rec
 		return result{}, fmt.Errorf("uftp ended with code %d: %w: %s", code, err, sender.Output.Tail(5))
 	}
 	return result{took: took, cpu: sender.CPU()}, nil
+}
+
+// nginxConf serves one folder the way its documentation recommends for large
+// files.
+const nginxConf = `worker_processes 2;
+daemon off;
+error_log stderr warn;
+pid %[1]s/nginx.pid;
+user root;
+events { worker_connections 1024; }
+http {
+	sendfile on; tcp_nopush on; access_log off;
+	client_body_temp_path %[1]s/a; proxy_temp_path %[1]s/b; fastcgi_temp_path %[1]s/c; uwsgi_temp_path %[1]s/d; scgi_temp_path %[1]s/e;
+	server { listen 80; root %[2]s; }
+}
+`
+
+// runNginx gives every receiver a stream of its own.
+func runNginx(ctx context.Context, s setup, n *lab.Network, dirs []string) (result, error) {
+	conf := filepath.Join(n.Dir, "nginx.conf")
+	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConf, n.Dir, filepath.Dir(s.source)), 0o644); err != nil {
+		return result{}, err
+	}
+	server, err := n.Server.Start(lab.Command{Args: []string{"nginx", "-e", "stderr", "-c", conf}})
+	if err != nil {
+		return result{}, err
+	}
+	if err := server.WaitTCP(ctx, 80); err != nil {
+		return result{}, fmt.Errorf("nginx: %w", err)
+	}
+	start := time.Now()
+	var receivers []*lab.Process
+	for i, h := range n.Clients {
+		p, err := h.Start(lab.Command{Args: []string{"curl", "-sS", "--fail", "-o", filepath.Join(dirs[i], filepath.Base(s.source)),
+			"http://" + lab.ServerAddr.String() + "/" + filepath.Base(s.source)}})
+		if err != nil {
+			return result{}, err
+		}
+		receivers = append(receivers, p)
+	}
+	for _, p := range receivers {
+		if code, err := p.Wait(ctx); err != nil || code != 0 {
+			return result{}, errors.Join(fmt.Errorf("curl ended with code %d: %s", code, p.Output.Tail(5)), err)
+		}
+	}
+	r := result{took: time.Since(start)}
+	for _, p := range receivers {
+		r.receiverCPU += p.CPU() / time.Duration(len(receivers))
+	}
+	// Its workers are children that the processor time of the first does not count
+	// before they have ended.
+	if _, err := server.Stop(); err != nil {
+		return result{}, err
+	}
+	r.cpu = server.CPU()
+	return r, nil
 }
 
 // waitFor polls a condition every 5 ms; that is how exact a time is that ends

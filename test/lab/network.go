@@ -195,12 +195,7 @@ func (n *Network) attach(ctx context.Context, h *Host, port string, loss float64
 		}
 	}
 	if n.config.Rate != "" {
-		// The queue of a host is what its stack holds back; that of a switch
-		// port is what a plain gigabit switch has for one.
-		if err := setRate(ctx, h.Namespace, "eth0", n.config.Rate, "1500kb"); err != nil {
-			return err
-		}
-		if err := setRate(ctx, sw, port, n.config.Rate, "512kb"); err != nil {
+		if err := n.SetRate(ctx, h, n.config.Rate); err != nil {
 			return err
 		}
 	}
@@ -225,6 +220,21 @@ func addNamespace(ctx context.Context, name string) error {
 	}
 	return ip(ctx, "-n", name, "link", "set", "lo", "up")
 }
+
+// SetRate changes the rate of a host's link, as tc writes it, in both directions.
+func (n *Network) SetRate(ctx context.Context, h *Host, rate string) error {
+	if err := setRate(ctx, h.Namespace, "eth0", rate, hostQueue); err != nil {
+		return err
+	}
+	return setRate(ctx, n.Switch.Namespace, h.port, rate, portQueue)
+}
+
+// The queue of a host is what its stack holds back; that of a switch port is what a
+// plain gigabit switch has for one.
+const (
+	hostQueue = "1500kb"
+	portQueue = "512kb"
+)
 
 func setRate(ctx context.Context, namespace, device, rate, queue string) error {
 	return command(ctx, "tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", "handle", "1:",
