@@ -48,6 +48,7 @@ type controller struct {
 	rate  float64 // bits per second
 	limit float64 // bits per second; the cap by setting
 	least float64 // bits per second; never slower
+	yield float64 // bits per second; the cap out of politeness, 0 for none
 
 	starting bool
 	roundAt  time.Time    // when the running round began, and ...
@@ -209,8 +210,16 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 			c.good++
 		}
 	}
+	c.give(c.yield)
 	c.lossy = c.lossy[:0]
 	c.delay = 0
+}
+
+// give keeps the rate under what politeness leaves; 0 leaves all.
+func (c *controller) give(yield float64) {
+	if c.yield = yield; yield > 0 && c.rate > yield {
+		c.rate, c.starting = max(yield, c.least), false
+	}
 }
 
 // awaitsCause reports whether a cut is on trial and the member that caused it has

@@ -123,8 +123,10 @@ type Receiver struct {
 	inline time.Time // from when on blocks are finished by the goroutine that runs receive
 	shards [][]byte  // scratch of the code, for that
 	full   []*assembling
+	// Buffers; their number bounds memory. The one that was given back last is taken
+	// first: its memory is there already, and in the processor's cache.
+	free []*assembling
 
-	free    chan *assembling // buffers; their number bounds memory
 	work    chan *assembling
 	done    chan finished
 	backlog atomic.Int64
@@ -190,11 +192,10 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 		return nil, fmt.Errorf("member key: %w", err)
 	}
 	n := max(int(cfg.Memory)/g.blockSize, 8)
-	r.free = make(chan *assembling, n)
 	r.work = make(chan *assembling, n)
 	r.done = make(chan finished, n)
 	for range n {
-		r.free <- &assembling{}
+		r.free = append(r.free, &assembling{})
 	}
 	return r, nil
 }
@@ -360,14 +361,15 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 	case r.written(b), a != nil && (a.queued || a.have.has(i)):
 		r.stats.Duplicates++
 	case a == nil:
-		select {
-		case a = <-r.free:
-			r.begin(a, h.Block)
-			place = a.place(&r.g, i)
-		default:
+		n := len(r.free)
+		if n == 0 {
 			r.stats.Dropped++
 			dropped = true
+			break
 		}
+		a, r.free = r.free[n-1], r.free[:n-1]
+		r.begin(a, h.Block)
+		place = a.place(&r.g, i)
 	default:
 		place = a.place(&r.g, i)
 	}
@@ -387,7 +389,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 		if a.n == r.g.k-r.g.source(b) {
 			// Nothing authentic is in it: a forged header must not hold memory.
 			delete(r.blocks, h.Block)
-			r.free <- a
+			r.free = append(r.free, a)
 		}
 		return
 	}
@@ -520,7 +522,7 @@ func (r *Receiver) finish(f finished) error {
 	default:
 		return f.err
 	}
-	r.free <- f.a
+	r.free = append(r.free, f.a)
 	return nil
 }
 

@@ -57,14 +57,16 @@ func (s *Session) routineSend(ctx context.Context) error {
 
 // emitter turns work into datagrams. Its buffers are reused for every block.
 type emitter struct {
-	s      *Session
-	source []byte   // the block, padded with zeros
-	repair []byte   // its repair symbols
-	shards [][]byte // scratch of the code
-	order  []uint16 // symbols to send
-	out    []byte   // a burst, datagram by datagram
-	pace   pacer
-	timer  *time.Timer
+	s       *Session
+	source  []byte   // the block, padded with zeros
+	repair  []byte   // its repair symbols
+	shards  [][]byte // scratch of the code
+	order   []uint16 // symbols to send
+	out     []byte   // a burst, datagram by datagram
+	pace    pacer
+	looked  time.Time     // when others' traffic was looked at last
+	blocked time.Duration // in sends since then
+	timer   *time.Timer
 }
 
 // emit sends the symbols in e.order of one block.
@@ -88,6 +90,7 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 		}
 	}
 	var last wire.PacketNumber
+	e.yield()
 	for rest := e.order; len(rest) > 0; {
 		part := rest[:min(burst, len(rest))]
 		rest = rest[len(part):]
@@ -95,8 +98,12 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 			return err
 		}
 		last = e.seal(w.block, part)
+		before := time.Now()
 		if err := s.cfg.Conn.WriteGroup(e.out, wire.HeaderSize+s.g.symbolSize+wire.TagSize); err != nil {
 			return err
+		}
+		if took := time.Since(before); took > blockedSend {
+			e.blocked += took
 		}
 	}
 	s.mu.Lock()
@@ -106,6 +113,27 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 	}
 	s.mu.Unlock()
 	return nil
+}
+
+// blockedSend is a send that had to wait for the link.
+const blockedSend = time.Millisecond
+
+// yield looks at what others send by the same link, now and then.
+func (e *emitter) yield() {
+	s := e.s
+	now := time.Now()
+	if s.cfg.Foreign == nil || now.Sub(e.looked) < politeRound {
+		return
+	}
+	foreign, ok := s.cfg.Foreign()
+	if !ok {
+		return
+	}
+	s.mu.Lock()
+	s.others.blocked += e.blocked
+	s.rate.give(s.others.observe(now, foreign, s.frames()))
+	s.mu.Unlock()
+	e.looked, e.blocked = now, 0
 }
 
 // wait holds a burst of n symbols back until members have kept up and the pacer

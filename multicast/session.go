@@ -63,7 +63,10 @@ type Config struct {
 	LinkSpeed int64 // bits per second of the interface, as a hint where to start; 0 when not known
 	// MinRate is what the session does not go below, in bits per second, for any
 	// member: who cannot take it moves to unicast. 0 for none.
-	MinRate    int64
+	MinRate int64
+	// Foreign is how many bytes others have sent by the interface of the session so
+	// far; a session that knows leaves them their share of the link. nil takes all.
+	Foreign    func() (uint64, bool)
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first ...
 	StartAt    time.Time     // ... or then; all zero: start with the first
@@ -125,6 +128,7 @@ type Session struct {
 	edge     wire.PacketNumber // like heard, of members that the sender waits for
 	schedule *schedule
 	rate     *controller
+	others   neighbours
 	first    time.Time // first admission
 	began    time.Time // first symbol
 	lastGone time.Time // when the last member ended
@@ -250,6 +254,20 @@ func (s *Session) SetMaxRate(bits int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rate.setLimit(float64(bits))
+}
+
+// ethernetHeader is what a datagram's IP packet has in front of it on most links.
+const ethernetHeader = 14
+
+// frames is how many bytes have left by the interface, as the system counts them.
+func (s *Session) frames() uint64 { return s.wireBytes + ethernetHeader*s.number.Load() }
+
+// SentBytes is how many bytes the session has sent by its interface, as
+// Config.Foreign counts them.
+func (s *Session) SentBytes() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frames()
 }
 
 // Params are the parameters that members get.
@@ -624,6 +642,7 @@ func (s *Session) report(datagram, plain []byte) {
 		if s.state == wire.StateSending {
 			if !s.excused(m, r.Received, now) {
 				s.rate.observe(&m.loss, m.delay, len(s.members))
+				s.others.delay = max(s.others.delay, m.delay)
 			}
 			s.rate.round(now, s.interval, s.wireBytes)
 		}

@@ -58,7 +58,9 @@ type SessionConfig struct {
 	TotalRate int64
 	// MinRate is what a session does not go below, in bits per second: members that
 	// cannot take it go on by unicast. 0 for none.
-	MinRate    int64
+	MinRate int64
+	// Greedy sessions do not leave other traffic on the server's link its share.
+	Greedy     bool
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first; both 0: start with the first
 	MaxMembers int           // of a session; more get a session of their own. 0 for any number
@@ -165,8 +167,9 @@ type Keeper struct {
 	mu     sync.Mutex
 	closed bool
 	live   map[castKey]*cast
-	ended  []SessionInfo // oldest first
-	next   int           // where the search for a free group began last
+	ended  []SessionInfo     // oldest first
+	sent   map[string]uint64 // bytes that ended sessions have sent, by interface
+	next   int               // where the search for a free group began last
 }
 
 // castKey names what there is at most one session of.
@@ -211,7 +214,7 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 	if log == nil {
 		log = zap.NewNop()
 	}
-	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[castKey]*cast), next: -1}
+	k := &Keeper{cfg: cfg, library: library, log: log, live: make(map[castKey]*cast), sent: make(map[string]uint64), next: -1}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k, nil
 }
@@ -369,7 +372,7 @@ func (k *Keeper) open(ct *content.Content, f content.File, link SessionLink, rul
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Object: object, Source: file, Conn: conn,
 		Group: group, Feedback: back,
-		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), MinRate: least,
+		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Foreign: k.foreign(link.Interface), MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
 		KeepTogether: ct.Distribution.MulticastOnly,
@@ -501,6 +504,7 @@ func (k *Keeper) routineRun(ctx context.Context, c *cast, key castKey) {
 	if k.live[key] == c {
 		delete(k.live, key)
 	}
+	k.sent[c.link.Interface] += c.SentBytes()
 	k.share()
 	k.ended = append(k.ended, info)
 	if n := len(k.ended) - keepEnded; n > 0 {

@@ -16,7 +16,7 @@ func sessionConfig(cfg *config.Config, links []link) (*web.SessionConfig, error)
 		return nil, err
 	}
 	s := &web.SessionConfig{
-		Interface: links[0].name, Address: links[0].addr, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate),
+		Interface: links[0].name, Address: links[0].addr, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate), Greedy: cfg.Sharing == "greedy",
 		MinRate: int64(cfg.MinRate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, MaxMembers: cfg.MaxMembers, FirstGroup: group, Groups: groups,
 		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
 	}

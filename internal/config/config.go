@@ -107,6 +107,7 @@ type Config struct {
 	Rate         Rate          `yaml:"rate"`        // cap of a session
 	TotalRate    Rate          `yaml:"total-rate"`  // cap of all sessions together
 	MinRate      Rate          `yaml:"min-rate"`    // what a session does not go below; 0 for none
+	Sharing      string        `yaml:"sharing"`     // polite or greedy
 	MinMembers   int           `yaml:"min-members"` // start rule
 	MaxMembers   int           `yaml:"max-members"` // of a session; more get one of their own; 0 for any number
 	MaxWait      time.Duration `yaml:"max-wait"`
@@ -148,7 +149,7 @@ func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", DevicesUnknown: "serve", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", ValidateEvery: 7 * 24 * time.Hour,
+		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", Sharing: "polite", ValidateEvery: 7 * 24 * time.Hour,
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -216,6 +217,7 @@ func (c *Config) Validate() error {
 		{"dhcp", c.DHCP, []string{"proxy", "server", "off"}},
 		{"devices-unknown", c.DevicesUnknown, []string{"serve", "ignore", "approve"}},
 		{"after", c.After, []string{"poweroff", "reboot", "shell", "wait"}},
+		{"sharing", c.Sharing, []string{"polite", "greedy"}},
 		{"log-level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log-format", c.LogFormat, []string{"console", "json"}},
 	} {

@@ -104,6 +104,17 @@ func LinkSpeed(name string) int64 {
 	return mbit * 1_000_000
 }
 
+// SentBytes is how many bytes have left by an interface since it exists; false
+// when the system does not say.
+func SentBytes(name string) (uint64, bool) {
+	text, err := os.ReadFile(filepath.Join("/sys/class/net", filepath.Base(name), "statistics", "tx_bytes")) // Linux
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+	return n, err == nil
+}
+
 func addrsOf(ifi *net.Interface) []netip.Addr {
 	list, err := ifi.Addrs()
 	if err != nil {

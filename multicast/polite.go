@@ -1,0 +1,69 @@
+package multicast
+
+import "time"
+
+// A polite session leaves room for what else leaves by the sender's link. Loss and
+// queueing delay cannot do that: a TCP stream backs off long before a session has
+// lost so much that it must be congestion, and modern ones before anything queues.
+// But the sender's host knows how many bytes others have sent by its interface, so
+// that traffic is seen directly:
+//
+//   - when datagrams queue or the local send blocks, the link is full, and what left
+//     it in that round by all together is its capacity;
+//   - while the link is nearly that full and others take part of it, the session
+//     stays below what they have left, with room for them to grow, and in any case
+//     below politeShare. Others that want more grow round by round until they have
+//     the rest; others that do not cost the session no more than they use.
+//
+// Traffic that meets the session further on in the network is not seen, only its
+// queues and losses.
+const (
+	politeShare = 0.62 // of the link, at least; less than two thirds, for what is measured late
+	politeRoom  = 1.25 // what others may grow to in a round, of what they send now
+	politeRound = 50 * time.Millisecond
+	foreignPart = 0.02             // of the link: less than that is nobody
+	fullPart    = 0.9              // of the capacity: the link is full
+	fullMemory  = 30 * time.Second // how long a capacity is believed
+	fullDelay   = 2 * time.Millisecond
+	fullBlocked = 0.2 // of a round spent in blocked sends
+)
+
+// neighbours follows what others send by the sender's link. The zero value is ready
+// to use.
+type neighbours struct {
+	at           time.Time
+	foreign, own uint64  // bytes at that time
+	capacity     float64 // bits per second; 0 when the link was not full lately
+	seen         time.Time
+	limit        float64       // of the session, bits per second; 0 for none
+	blocked      time.Duration // of the running round
+	delay        time.Duration // worst that members have told of in the running round
+}
+
+// observe ends a round when it is over. foreign and own are the bytes that others
+// and the session have sent; it returns the session's limit, 0 for none.
+func (n *neighbours) observe(now time.Time, foreign, own uint64) float64 {
+	took := now.Sub(n.at)
+	if !n.at.IsZero() && took < politeRound {
+		return n.limit
+	}
+	first := n.at.IsZero() || foreign < n.foreign
+	others := float64(foreign-n.foreign) * 8 / took.Seconds()
+	total := others + float64(own-n.own)*8/took.Seconds()
+	full := n.delay > fullDelay || n.blocked.Seconds() > fullBlocked*took.Seconds()
+	n.at, n.foreign, n.own, n.delay, n.blocked = now, foreign, own, 0, 0
+	if first {
+		return n.limit
+	}
+	switch {
+	case full:
+		n.capacity, n.seen = max(n.capacity, total), now
+	case now.Sub(n.seen) > fullMemory:
+		n.capacity = 0
+	}
+	n.limit = 0
+	if others > foreignPart*n.capacity && total > fullPart*n.capacity && n.capacity > 0 {
+		n.limit = max(politeShare*n.capacity, n.capacity-politeRoom*others)
+	}
+	return n.limit
+}
