@@ -43,7 +43,12 @@ type Stats struct {
 
 func (s *Server) report(e Event) {
 	level := zapcore.InfoLevel
-	if e.Answer == "" && !Netboots(e.Client) {
+	// An address that somebody else uses, and a pool that is empty, are the
+	// administrator's business whoever asks; other silences towards machines that
+	// do not netboot are not.
+	matters := e.Address.IsValid() || e.Asked == dhcpv4.MessageTypeDecline.String() ||
+		s.config.Mode == ModeServer && e.Asked == dhcpv4.MessageTypeDiscover.String()
+	if e.Answer == "" && !Netboots(e.Client) && !matters {
 		level = zapcore.DebugLevel
 	}
 	if checked := s.log.Check(level, logMessage(e.Answer)); checked != nil {

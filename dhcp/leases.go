@@ -300,7 +300,10 @@ func (q *question) mine(s *slot) bool {
 	if s.reserved && (q.reservation == nil || q.reservation.Address != s.lease.Address) {
 		return false
 	}
-	return s.lease.Key == q.key || s.free(q.now)
+	// Reserved for a machine by its UUID, and held by another card of it: it may
+	// boot by the one in its dock today.
+	same := q.reservation != nil && q.reservation.UUID != "" && q.client.UUID != "" && q.client.UUID == s.lease.UUID
+	return s.lease.Key == q.key || s.free(q.now) || same
 }
 
 // inPools is the slot of an address within the client's network, else nil.

@@ -212,6 +212,11 @@ type Network struct {
 	Requests uint64 `json:"requests"`
 	Answered uint64 `json:"answered"`
 	Ports    []Port `json:"ports,omitempty"` // that it listens on
+	// Malformed were no DHCP, Limited came from machines that asked too often,
+	// Dropped found the queues full.
+	Malformed uint64 `json:"malformed,omitempty"`
+	Limited   uint64 `json:"limited,omitempty"`
+	Dropped   uint64 `json:"dropped,omitempty"`
 	// Others are DHCP and PXE servers beside this one.
 	Others []OtherServer `json:"others,omitempty"`
 }

@@ -15,7 +15,8 @@ import (
 // network is what this server sees of its network.
 func (p *point) network() *web.Network {
 	stats := p.dhcp.Stats()
-	n := &web.Network{DHCP: p.cfg.DHCP, DHCP6: p.cfg.DHCP6, Leases: len(p.leases()), Requests: stats.Received, Answered: stats.Answered}
+	n := &web.Network{DHCP: p.cfg.DHCP, DHCP6: p.cfg.DHCP6, Leases: len(p.leases()), Requests: stats.Received, Answered: stats.Answered,
+		Malformed: stats.Malformed, Limited: stats.Limited, Dropped: stats.Dropped}
 	for _, l := range p.links {
 		n.Interfaces = append(n.Interfaces, l.name+" "+l.addr.String())
 	}
@@ -100,6 +101,9 @@ DHCP and PXE servers it has seen on its networks.`,
 				n.DHCP += ", and DHCPv6"
 			}
 			rows = append(rows, []string{"dhcp", fmt.Sprintf("%s; %d of %d packets answered", n.DHCP, n.Answered, n.Requests)})
+			if n.Malformed+n.Limited+n.Dropped > 0 {
+				rows = append(rows, []string{"ignored", fmt.Sprintf("%d malformed packets, %d of machines that ask too often, %d because of overload", n.Malformed, n.Limited, n.Dropped)})
+			}
 			if n.Leases > 0 {
 				rows = append(rows, []string{"leases", strconv.Itoa(n.Leases)})
 			}
