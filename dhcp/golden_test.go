@@ -156,6 +156,11 @@ type goldenCase struct {
 
 func inServerMode(t *Terms) { t.Mode, t.Grant = ModeServer, goldenGrant() }
 
+func acknowledged(t *Terms) {
+	inServerMode(t)
+	t.Grant.Verdict = dhcpv4.MessageTypeAck
+}
+
 func withStyle(s Style) func(*Terms) { return func(t *Terms) { t.Style = s } }
 
 func goldenCases() []goldenCase {
@@ -172,6 +177,12 @@ func goldenCases() []goldenCase {
 			t.Menu = pressF12()
 		}},
 		{name: "ovmf-pxe-request", file: "ovmf-pxe-request"},
+		{name: "ovmf-pxe-request-server", file: "ovmf-pxe-request", change: acknowledged},
+		{name: "ipxe-uefi-request-server", file: "ipxe-uefi-request", change: acknowledged},
+		{name: "ipxe-bios-discover-server", file: "ipxe-bios-discover", change: inServerMode},
+		{name: "relayed-http-discover", request: packet(discover, relayed, broadcastFlag, vendorClass("HTTPClient:Arch:00016:UNDI:003001"), option(93, 0, 16), uuidOption())},
+		{name: "relayed-request-server", request: packet(request, relayed, option(50, 10, 77, 0, 100), option(54, 10, 77, 0, 1),
+			vendorClass("PXEClient:Arch:00007:UNDI:003016"), option(93, 0, 7), uuidOption()), change: acknowledged},
 		{name: "ovmf-pxe-4011", file: "ovmf-pxe-4011", port: PortProxy},
 		{name: "ovmf-pxe-4011-item", file: "ovmf-pxe-4011-item", port: PortProxy},
 		{name: "ovmf-pxe-4011-server", file: "ovmf-pxe-4011", port: PortProxy, change: inServerMode},
