@@ -16,7 +16,8 @@ import (
 )
 
 // DefaultFolder is where a machine keeps what it receives when the server names
-// no target: in memory.
+// no target: in memory, in Windows PE on its RAM disk. It is made when it is
+// missing.
 const DefaultFolder = "/run"
 
 // AfterFile is where Run leaves what the boot environment is to do then.
@@ -95,6 +96,9 @@ func Run(ctx context.Context, o RunOptions) error {
 	}
 	out := p.Target
 	if out == "" {
+		if err := os.MkdirAll(o.Folder, 0o755); err != nil {
+			return fmt.Errorf("make the folder for what is received: %w", err)
+		}
 		out = filepath.Join(o.Folder, filepath.Base(p.Content)+".wim")
 	}
 	o.Say(fmt.Sprintf("%s; it goes to %s", p.Message, out))

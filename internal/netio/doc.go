@@ -10,6 +10,10 @@
 //
 // Socket and Poller are for the other pattern, many peers that each wait for the
 // answer to their last datagram: one thread that waits for all sockets at once.
+//
+// On Windows a receiver has a socket of its own, without the net package's
+// poller: it reads on a thread that blocks in the system, and it also runs under
+// Wine, where the net package cannot open a UDP socket.
 package netio
 
 import (
@@ -48,13 +52,10 @@ var ErrNoAddress = errors.New("interface has no usable address")
 // InterfaceFor finds the interface whose address a datagram to remote would
 // carry, and that address.
 func InterfaceFor(remote netip.Addr) (*net.Interface, netip.Addr, error) {
-	// Connecting a UDP socket sends nothing; it only asks for the route.
-	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, 9)))
+	local, err := sourceFor(remote)
 	if err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("find the route to %s: %w", remote, err)
 	}
-	local := c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
-	_ = c.Close()
 	all, err := net.Interfaces()
 	if err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("list interfaces: %w", err)
@@ -67,6 +68,30 @@ func InterfaceFor(remote netip.Addr) (*net.Interface, netip.Addr, error) {
 		}
 	}
 	return nil, netip.Addr{}, fmt.Errorf("no interface has the address %s that leads to %s", local, remote)
+}
+
+// GroupReceiverConfig says which group to join and where reports go.
+type GroupReceiverConfig struct {
+	// Interface is the name of the interface to join on; "" takes the one that
+	// leads to Feedback.
+	Interface string
+	Group     netip.AddrPort
+	Feedback  netip.AddrPort
+}
+
+// joinInterface is the interface to join the group on.
+func (cfg *GroupReceiverConfig) joinInterface() (ifi *net.Interface, err error) {
+	if cfg.Interface != "" {
+		if ifi, err = net.InterfaceByName(cfg.Interface); err != nil {
+			err = fmt.Errorf("interface %s: %w", cfg.Interface, err)
+		}
+	} else {
+		ifi, _, err = InterfaceFor(cfg.Feedback.Addr())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
+	}
+	return ifi, nil
 }
 
 // AddressOn returns the interface's first address of the same family as like; a

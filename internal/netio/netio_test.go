@@ -1,3 +1,5 @@
+//go:build !windows
+
 package netio
 
 import (
@@ -138,18 +140,5 @@ func TestRefused(t *testing.T) {
 	s, _ := pair(t, "239.192.67.250:17896")
 	if _, err := OpenGroupSender(GroupSenderConfig{Interface: "lo", Group: s.group}); err == nil {
 		t.Error("the same port was bound twice")
-	}
-}
-
-func TestAncillary(t *testing.T) {
-	for name, oob := range map[string][]byte{
-		"nothing":         nil,
-		"half a header":   make([]byte, 8),
-		"length zero":     make([]byte, 32),
-		"length too long": {255, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 104, 0, 0, 0},
-	} {
-		if n, at := ancillary(oob); n != 0 || !at.IsZero() {
-			t.Errorf("%s: %d, %v", name, n, at)
-		}
 	}
 }

@@ -1,23 +1,15 @@
+//go:build !windows
+
 package netio
 
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"time"
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
 )
-
-// GroupReceiverConfig says which group to join and where reports go.
-type GroupReceiverConfig struct {
-	// Interface is the name of the interface to join on; "" takes the one that
-	// leads to Feedback.
-	Interface string
-	Group     netip.AddrPort
-	Feedback  netip.AddrPort
-}
 
 // GroupReceiver is a member's end of a session: datagrams of the group in,
 // reports out. ReadGroup may run at the same time as WriteReport.
@@ -30,18 +22,9 @@ type GroupReceiver struct {
 
 // OpenGroupReceiver joins the group.
 func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
-	var ifi *net.Interface
-	var err error
-	if cfg.Interface != "" {
-		ifi, err = net.InterfaceByName(cfg.Interface)
-		if err != nil {
-			err = fmt.Errorf("interface %s: %w", cfg.Interface, err)
-		}
-	} else {
-		ifi, _, err = InterfaceFor(cfg.Feedback.Addr())
-	}
+	ifi, err := cfg.joinInterface()
 	if err != nil {
-		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
+		return nil, err
 	}
 	group, err := listenGroup(cfg.Group)
 	if err != nil {
