@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"castpoint/test/image"
+	"castpoint/test/lab"
+)
+
+var windowsTests = flag.String("windows-tests", "../../bin/test", "folder of the test programs of castpoint's packages for Windows")
+
+// wineProgram is Debian's, which has no link in the path.
+const wineProgram = "/usr/lib/wine/wine64"
+
+// Programs that the agent for Windows finds in Windows PE, and a library of
+// Windows that Debian's Wine (8.0) lacks: Go's runtime takes random numbers from
+// there.
+var windowsParts = map[string]string{
+	"bcryptprimitives.dll": `
+#include <windows.h>
+BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
+__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE p, SIZE_T n) { return SystemFunction036(p, (ULONG)n); }`,
+	"wpeinit.exe": sayParts("wpeinit"),
+	"wpeutil.exe": sayParts("wpeutil"),
+	"drvload.exe": sayParts("drvload"),
+}
+
+// sayParts is a program that says how it was called.
+func sayParts(name string) string {
+	return `
+#include <stdio.h>
+int main(int n, char **v) { printf("called: ` + name + `"); for (int i = 1; i < n; i++) printf(" %s", v[i]); printf("\n"); return 0; }`
+}
+
+// wine is Windows on a host of the lab: its sockets are those of the host.
+type wine struct {
+	host *lab.Host
+	env  []string
+	c    string // drive C:
+}
+
+// newWine makes drive C: with Windows on it.
+func newWine(t *testing.T, dir string, h *lab.Host) *wine {
+	t.Helper()
+	prefix := filepath.Join(dir, "wine")
+	w := &wine{host: h, c: filepath.Join(prefix, "drive_c"), env: []string{
+		"WINEPREFIX=" + prefix, "WINEDEBUG=-all", "WINEDLLOVERRIDES=mscoree=;mshtml=;winemenubuilder.exe=d", "DISPLAY=",
+	}}
+	w.must(t, "wineboot", "-i")
+	for name, source := range windowsParts {
+		file := filepath.Join(dir, "part.c")
+		if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := []string{"-O", "-o", filepath.Join(w.c, "windows/system32", name), file, "-ladvapi32"}
+		if strings.HasSuffix(name, ".dll") {
+			args = append([]string{"-shared"}, args...)
+		}
+		if out, err := exec.CommandContext(t.Context(), "x86_64-w64-mingw32-gcc", args...).CombinedOutput(); err != nil {
+			t.Fatalf("build %s: %v: %s", name, err, out)
+		}
+	}
+	return w
+}
+
+// start starts a program on drive C:.
+func (w *wine) start(t *testing.T, args ...string) *lab.Process {
+	t.Helper()
+	p, err := w.host.Start(lab.Command{Args: append([]string{wineProgram}, args...), Dir: w.c, Env: w.env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func (w *wine) must(t *testing.T, args ...string) {
+	t.Helper()
+	if err := os.MkdirAll(w.c, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p := w.start(t, args...)
+	if code := wait(t, p); code != 0 {
+		t.Fatalf("%s ended with exit code %d:\n%s", strings.Join(args, " "), code, p.Output.Tail(60))
+	}
+}
+
+// The agent for Windows does under Wine what it does in Windows PE: the script in
+// the machine's WIM starts it, it finds its settings beside itself, joins,
+// receives by encrypted multicast with loss, verifies, and says what comes next.
+// The tests of the packages that have Windows code of their own run there, too.
+func TestWindowsAgent(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1, Loss: 0.01})
+	h := p.Network.Clients[0]
+	// The lab has no IPv6 of its own.
+	enable := "for i in all lo eth0; do echo 0 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done; ip addr add fd77::11/64 dev eth0 nodad"
+	if out, code, err := h.Run(t.Context(), "sh", "-c", enable); err != nil || code != 0 {
+		t.Fatal(err, out)
+	}
+	w := newWine(t, p.Network.Dir, h)
+
+	for _, name := range []string{"netio", "agent"} {
+		t.Run(name, func(t *testing.T) {
+			program, err := filepath.Abs(filepath.Join(*windowsTests, name+".test.exe"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Stat(program); err != nil {
+				t.Fatal(err, ": make e2e builds it")
+			}
+			w.must(t, program, "-test.v", "-test.timeout=1m")
+		})
+	}
+
+	t.Run("receive", func(t *testing.T) {
+		source, assigned := addWIM(t, p, 8<<20)
+		winpe, _ := makeWinPE(t, p.Network.Dir)
+		if _, err := p.Add(t.Context(), "boot-image", winpe, "--name", "pe"); err != nil {
+			t.Fatal(err)
+		}
+		serve(t, p, "--assign", assigned.ID, "--after", "poweroff")
+		own := filepath.Join(p.Network.Dir, "own.wim")
+		fetch(t, h, own, "curl", "-sS", "--fail", "-o", own,
+			"http://"+server+":8080/winpe/efi-x64/"+strings.ReplaceAll(h.MAC.String(), ":", "-")+"/boot.wim")
+		wimlib(t, "extract", own, "1", "/castpoint", "--dest-dir="+w.c, "--no-acls")
+
+		proc := w.start(t, "cmd", "/c", `C:\castpoint\start.cmd`)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if _, err := proc.Output.WaitFor(ctx, `called: wpeutil (\S+)`, patience); err != nil {
+			t.Fatalf("%v:\n%s", err, proc.Output.Tail(60))
+		}
+		proc.Kill() // what follows is a minute of waiting for the end of the machine
+		said := proc.Output.String()
+		t.Log(said)
+		for _, want := range []string{`called: wpeinit`, `joined session [0-9a-f]{8}`, `, 0 by unicast`, `sha256 [0-9a-f]{64}, verified`, `called: wpeutil shutdown`} {
+			if !regexp.MustCompile(want).MatchString(said) {
+				t.Errorf("start.cmd and agent do not say %q", want)
+			}
+		}
+		if err := image.Same(source, filepath.Join(w.c, "run", assigned.ID+".wim")); err != nil {
+			t.Error(err)
+		}
+		if after, err := os.ReadFile(filepath.Join(w.c, "run/castpoint/after")); err != nil || string(after) != "poweroff\n" {
+			t.Errorf("what comes next: %q, %v", after, err)
+		}
+	})
+}
