@@ -71,10 +71,10 @@ type RunOptions struct {
 // boot environment is to do next.
 func Run(ctx context.Context, o RunOptions) error {
 	if o.Folder == "" {
-		o.Folder = DefaultFolder
+		o.Folder = filepath.FromSlash(DefaultFolder)
 	}
 	if o.AfterFile == "" {
-		o.AfterFile = AfterFile
+		o.AfterFile = filepath.FromSlash(AfterFile)
 	}
 	if o.Say == nil {
 		o.Say = func(string) {}

@@ -96,8 +96,12 @@ func (w *wine) must(t *testing.T, args ...string) {
 // receives by encrypted multicast with loss, verifies, and says what comes next.
 // The tests of the packages that have Windows code of their own run there, too.
 func TestWindowsAgent(t *testing.T) {
-	p := newPoint(t, lab.Config{Clients: 1, Loss: 0.01})
+	const loss = 0.01 // but for the packages' tests
+	p := newPoint(t, lab.Config{Clients: 1, Loss: loss})
 	h := p.Network.Clients[0]
+	if err := p.Network.SetLoss(t.Context(), h, 0); err != nil {
+		t.Fatal(err)
+	}
 	// The lab has no IPv6 of its own.
 	enable := "for i in all lo eth0; do echo 0 >/proc/sys/net/ipv6/conf/$i/disable_ipv6; done; ip addr add fd77::11/64 dev eth0 nodad"
 	if out, code, err := h.Run(t.Context(), "sh", "-c", enable); err != nil || code != 0 {
@@ -119,6 +123,9 @@ func TestWindowsAgent(t *testing.T) {
 	}
 
 	t.Run("receive", func(t *testing.T) {
+		if err := p.Network.SetLoss(t.Context(), h, loss); err != nil {
+			t.Fatal(err)
+		}
 		source, assigned := addWIM(t, p, 8<<20)
 		winpe, _ := makeWinPE(t, p.Network.Dir)
 		if _, err := p.Add(t.Context(), "boot-image", winpe, "--name", "pe"); err != nil {
