@@ -178,7 +178,11 @@ func (w *Windows) openImage(ct *content.Content, obj content.File) (*winpe.Image
 	for _, dir := range w.cfg.Extra {
 		o.Extra = append(o.Extra, winpe.FoldCase(os.DirFS(dir)))
 	}
-	img, err := winpe.Open(file, obj.Size, ct.Index, o)
+	var img *winpe.Image
+	wim, size, err := withAttached(w.cfg.Library, ct, file, obj.Size)
+	if err == nil {
+		img, err = winpe.Open(wim, size, ct.Index, o)
+	}
 	if err != nil {
 		_ = file.Close()
 		return nil, nil, fmt.Errorf("open boot image %s: %w", ct.ID, err)

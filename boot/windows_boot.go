@@ -27,13 +27,14 @@ type TicketFunc = func(context.Context, Client) (Ticket, error)
 // WIM. TFTP clients ask for a file's size before they ask for the file, and
 // resume by range over HTTP, so ticket and WIM stay the same during one boot.
 type windowsBoot struct {
-	mu     sync.Mutex
-	image  *winpe.Image
-	digest content.Digest
-	wim    *wim.Composite
-	made   time.Time
-	asked  bool // the WIM was asked for: the next boot configuration starts a new boot
-	last   time.Time
+	mu       sync.Mutex
+	image    *winpe.Image
+	digest   content.Digest
+	settings content.WinPE
+	wim      *wim.Composite
+	made     time.Time
+	asked    bool // the WIM was asked for: the next boot configuration starts a new boot
+	last     time.Time
 }
 
 // boot is the state of the machine's boot.
@@ -147,12 +148,12 @@ func (w *Windows) openWIM(ctx context.Context, name string, c Client, m Machine,
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := w.now()
-	if b.wim == nil || b.image != img || b.digest != obj.Digest || now.Sub(b.made) > ticketReuse {
-		if err := w.makeWIM(ctx, b, img, agent, c); err != nil {
+	if b.wim == nil || b.image != img || b.digest != obj.Digest || b.settings != ct.WinPE || now.Sub(b.made) > ticketReuse {
+		if err := w.makeWIM(ctx, b, img, agent, ct, c); err != nil {
 			release()
 			return nil, err
 		}
-		b.image, b.digest, b.made = img, obj.Digest, now
+		b.image, b.digest, b.settings, b.made = img, obj.Digest, ct.WinPE, now
 		w.log.Info("made the WIM of a machine", zap.Stringer("client", c), zap.String("image", ct.ID),
 			zap.Int64("bytes", b.wim.Size()), zap.Int64("added", b.wim.Tail()), zap.Duration("took", w.now().Sub(now)))
 	}
@@ -164,7 +165,7 @@ func (w *Windows) openWIM(ctx context.Context, name string, c Client, m Machine,
 	}, nil
 }
 
-func (w *Windows) makeWIM(ctx context.Context, b *windowsBoot, img *winpe.Image, agent *winpe.Agent, c Client) error {
+func (w *Windows) makeWIM(ctx context.Context, b *windowsBoot, img *winpe.Image, agent *winpe.Agent, ct *content.Content, c Client) error {
 	t, err := w.cfg.Ticket(ctx, c)
 	if err != nil {
 		w.log.Warn("boot ticket refused", zap.Stringer("client", c), zap.Error(err))
@@ -177,7 +178,9 @@ func (w *Windows) makeWIM(ctx context.Context, b *windowsBoot, img *winpe.Image,
 	if validUUID(c.UUID) {
 		config.UUID = c.UUID
 	}
-	b.wim, err = img.Overlay(winpe.OverlayOptions{Agent: agent, Config: config, Prompt: w.settings(c).Prompt})
+	b.wim, err = img.Overlay(winpe.OverlayOptions{
+		Agent: agent, Config: config, Start: startOf(ct), Prompt: ct.WinPE.Prompt || w.settings(c).Prompt,
+	})
 	if err != nil {
 		b.wim = nil
 		return fmt.Errorf("WIM for %s: %w", c, err)

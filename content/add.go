@@ -240,6 +240,7 @@ type SetRequest struct {
 	Index        *int
 	Programs     *[]Program
 	Distribution *Distribution
+	WinPE        *WinPE
 }
 
 // Set changes the settings of a content. Errors: ErrNotFound, ErrAmbiguous,
@@ -278,6 +279,9 @@ func (l *Library) Set(idOrName string, req SetRequest) (*Content, error) {
 	}
 	if req.Distribution != nil {
 		c.Distribution = *req.Distribution
+	}
+	if req.WinPE != nil {
+		c.WinPE = *req.WinPE
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("set %s: %w", c.ID, err)

@@ -120,10 +120,18 @@ func (c *Content) checkPrograms() error {
 
 // checkFiles checks the list of files.
 func (c *Content) checkFiles() error {
+	switch c.WinPE.Start {
+	case "", StartShell, StartNet, StartNone:
+	default:
+		return fmt.Errorf("%w start %q: use %s, %s or %s", ErrInvalid, c.WinPE.Start, StartShell, StartNet, StartNone)
+	}
+	if _, ok := c.File(RoleImage); c.WinPE != (WinPE{}) && len(c.Files) > 0 && (!ok || c.Kind != KindBootImage) {
+		return fmt.Errorf("%w settings: start and prompt are those of a Windows boot image", ErrInvalid)
+	}
 	names := map[string]bool{}
 	for _, f := range c.Files {
 		switch f.Role {
-		case RoleImage, RolePart, RoleKernel, RoleInitrd, RoleFile:
+		case RoleImage, RolePart, RoleKernel, RoleInitrd, RoleFile, RoleAttached:
 		default:
 			return fmt.Errorf("%w file %q: its role %q is not known", ErrInvalid, f.Name, f.Role)
 		}

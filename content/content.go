@@ -81,6 +81,9 @@ const (
 	RoleKernel Role = "kernel" // Linux kernel of a boot image
 	RoleInitrd Role = "initrd" // initramfs of a boot image
 	RoleFile   Role = "file"   // one of the files of a folder
+	// RoleAttached is a file that machines find in a Windows boot image beside what
+	// the image holds; its name is the path in the image.
+	RoleAttached Role = "attached"
 )
 
 // File is one object of a content, with the name it had when it was added.
@@ -145,6 +148,27 @@ type Checked struct {
 	Problem string `json:"problem,omitempty"`
 }
 
+// WinPE holds the settings of a Windows boot image.
+type WinPE struct {
+	// Start says what starts castpoint's agent; "" is StartShell.
+	Start Start `json:"start,omitempty"`
+	// Prompt allows a command prompt on the machine: by F8, and after a failure.
+	Prompt bool `json:"prompt,omitempty"`
+}
+
+// Start is the file of a Windows boot image that starts castpoint's agent.
+type Start string
+
+// What starts the agent.
+const (
+	// StartShell: winpeshl.ini, before everything that the image starts itself.
+	StartShell Start = "winpeshl.ini"
+	// StartNet: startnet.cmd, as images from Microsoft's ADK start their programs.
+	StartNet Start = "startnet.cmd"
+	// StartNone: the agent is there, and the image's own programs start it or not.
+	StartNone Start = "none"
+)
+
 // Content is one entry of the library.
 type Content struct {
 	ID      string `json:"id"` // short, unique, stable; made when the content is added
@@ -174,9 +198,11 @@ type Content struct {
 	Files        []File       `json:"files"`
 	Programs     []Program    `json:"programs,omitempty"` // of a package
 	Distribution Distribution `json:"distribution"`
-	Created      time.Time    `json:"created"`
-	Updated      time.Time    `json:"updated"`
-	Revision     int          `json:"revision"` // counts from 1
+	// WinPE is how a Windows boot image starts.
+	WinPE    WinPE     `json:"winpe,omitzero"`
+	Created  time.Time `json:"created"`
+	Updated  time.Time `json:"updated"`
+	Revision int       `json:"revision"` // counts from 1
 	// Checked is nil when this revision was never validated since it was added.
 	Checked *Checked `json:"checked,omitempty"`
 }

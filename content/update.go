@@ -14,7 +14,8 @@ import (
 // use. Updating with the same files repairs damaged objects.
 //
 // What req leaves empty stays as it was: name, comment, programs and
-// distribution; the kind cannot change. Version and index are taken from the new files when req
+// distribution; the kind cannot change. Files that are attached stay attached.
+// Version and index are taken from the new files when req
 // does not give them.
 //
 // Errors: those of Add, and ErrNotFound, ErrAmbiguous.
@@ -88,6 +89,8 @@ func (l *Library) update(ctx context.Context, c *Content, sources []source, req 
 	if req.Distribution == (Distribution{}) {
 		c.Distribution = old.Distribution
 	}
+	c.Files = append(c.Files, old.Attached()...)
+	c.WinPE = old.WinPE
 	c.Revision = old.Revision + 1
 	c.Created = old.Created
 	c.Updated = time.Now().UTC().Truncate(time.Second)

@@ -48,6 +48,7 @@ func (s *Server) AdminServer(token string) *http.Server {
 //	DELETE /api/v1/contents/{id}
 //	POST   /api/v1/contents/{id}/validate      streams Step
 //	POST   /api/v1/contents/{id}/update        AddContent; streams Step
+//	POST   /api/v1/contents/{id}/attach        Attachments; streams Step
 //	POST   /api/v1/contents/{id}/repair        RepairContent; streams Step
 //	GET    /api/v1/contents/{id}/export        frames, see AdminClient.Export
 //	POST   /api/v1/contents/import             ImportContent; streams Step; or an export as the body
@@ -79,6 +80,7 @@ func (s *Server) adminRoutes() http.Handler {
 	handle("DELETE /contents/{id}", s.removeContent)
 	handle("POST /contents/{id}/validate", s.validateContent)
 	handle("POST /contents/{id}/update", s.updateContent)
+	handle("POST /contents/{id}/attach", s.attachContent)
 	handle("POST /contents/{id}/repair", s.repairContent)
 	handle("GET /contents/{id}/export", s.exportContent)
 	handle("POST /contents/import", s.importContent)

@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -54,6 +55,20 @@ type SetContent struct {
 	Multicast     *bool             `json:"multicast,omitempty"`
 	Encrypt       *bool             `json:"encrypt,omitempty"`
 	MulticastOnly *bool             `json:"multicast_only,omitempty"`
+
+	// Of Windows boot images.
+	Start  *content.Start `json:"start,omitempty"`
+	Prompt *bool          `json:"prompt,omitempty"`
+}
+
+// Attachments asks for files to be attached to a boot image, or taken away.
+type Attachments struct {
+	// Drivers are absolute paths of folders on the server's host, or driver
+	// packages by id or name; Files absolute paths by path in the image.
+	Drivers []string          `json:"drivers,omitempty"`
+	Files   map[string]string `json:"files,omitempty"`
+	// Remove names what is taken away, before anything is attached.
+	Remove []string `json:"remove,omitempty"`
 }
 
 func (s *Server) listContents(w http.ResponseWriter, _ *http.Request) error {
@@ -120,6 +135,16 @@ func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
 	if d != ct.Distribution {
 		set.Distribution = &d
 	}
+	start := ct.WinPE
+	if req.Start != nil {
+		start.Start = *req.Start
+	}
+	if req.Prompt != nil {
+		start.Prompt = *req.Prompt
+	}
+	if start != ct.WinPE {
+		set.WinPE = &start
+	}
 	if ct, err = s.library.Set(ct.ID, set); err != nil {
 		return contentProblem(err)
 	}
@@ -148,6 +173,37 @@ func changePrograms(ct *content.Content, set []content.Program, remove []string)
 		}
 	}
 	return list, nil
+}
+
+func (s *Server) attachContent(w http.ResponseWriter, r *http.Request) error {
+	var req Attachments
+	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
+		return err
+	}
+	for _, path := range req.Files {
+		if !filepath.IsAbs(path) {
+			return problem(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
+		}
+	}
+	ct, err := s.contentByID(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	stream(w, func(progress func(done, total int64)) (_ any, err error) {
+		if len(req.Remove) > 0 {
+			if ct, err = s.library.Detach(r.Context(), ct.ID, req.Remove); err != nil {
+				return nil, contentProblem(err)
+			}
+		}
+		if len(req.Drivers)+len(req.Files) > 0 {
+			ct, err = s.library.Attach(r.Context(), ct.ID, content.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
+			if err != nil {
+				return nil, contentProblem(err)
+			}
+		}
+		return ct, nil
+	})
+	return nil
 }
 
 func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {

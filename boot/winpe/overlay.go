@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"castpoint/content/wim"
@@ -17,6 +18,7 @@ const (
 	StartPath  = folder + `\start.cmd`
 	DriverPath = folder + `\drivers`
 	shellPath  = `\Windows\System32\winpeshl.ini`
+	netPath    = `\Windows\System32\startnet.cmd`
 )
 
 // Config is what the agent finds in ConfigPath: one NAME=VALUE a line, the
@@ -64,14 +66,32 @@ type Agent struct {
 	Hash    wim.Hash // zero has it computed for every overlay
 }
 
+// Start says what starts the agent in Windows PE.
+type Start int
+
+const (
+	// StartShell is winpeshl.ini: whatever the image started before, the agent is
+	// started and nothing else.
+	StartShell Start = iota
+	// StartNet is startnet.cmd, which cmd.exe runs where there is no winpeshl.ini.
+	StartNet
+	// StartNone leaves the start of the image as it is: programs of its own find
+	// the agent and StartPath.
+	StartNone
+)
+
+// promptWord allows a command prompt by F8 while the agent runs.
+const promptWord = "castpoint.prompt"
+
 // OverlayOptions say what a machine's WIM has that the stored one has not.
 type OverlayOptions struct {
 	// Agent is put in and started, with Config; nil leaves the start of the
 	// image as it is.
 	Agent  *Agent
 	Config Config
+	Start  Start
 	// Prompt leaves a command prompt on the screen when the agent fails, instead
-	// of a restart after a minute.
+	// of a restart after a minute, and gives one for F8 while it runs.
 	Prompt bool
 	// Files are added, too: drivers below DriverPath are loaded before the
 	// network is started.
@@ -83,7 +103,11 @@ type OverlayOptions struct {
 // settings with spaces or control characters.
 func (img *Image) Overlay(o OverlayOptions) (*wim.Composite, error) {
 	files := append([]wim.OverlayFile(nil), o.Files...)
+	var remove []string
 	if o.Agent != nil {
+		if o.Prompt {
+			o.Config.Words = append(slices.Clone(o.Config.Words), promptWord)
+		}
 		config, err := o.Config.text()
 		if err != nil {
 			return nil, err
@@ -92,10 +116,17 @@ func (img *Image) Overlay(o OverlayOptions) (*wim.Composite, error) {
 			wim.OverlayFile{Path: AgentPath, Content: o.Agent.Content, Size: o.Agent.Size, Hash: o.Agent.Hash},
 			wim.OverlayFile{Path: ConfigPath, Data: config},
 			wim.OverlayFile{Path: StartPath, Data: startScript(o.Prompt)},
-			wim.OverlayFile{Path: shellPath, Data: shellINI()},
 		)
+		switch o.Start {
+		case StartShell:
+			files = append(files, wim.OverlayFile{Path: shellPath, Data: shellINI()})
+		case StartNet:
+			// With a winpeshl.ini Windows PE would not look at startnet.cmd.
+			remove = append(remove, shellPath)
+			files = append(files, wim.OverlayFile{Path: netPath, Data: crlf("@call %SystemDrive%" + StartPath + "\n")})
+		}
 	}
-	return img.base.Overlay(wim.OverlayOptions{Files: files})
+	return img.base.Overlay(wim.OverlayOptions{Files: files, Remove: remove})
 }
 
 // shellINI makes Windows PE start castpoint's script and nothing else. It goes

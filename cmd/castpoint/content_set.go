@@ -15,12 +15,15 @@ import (
 func newContentSet(o *options) *cobra.Command {
 	var name, vers, comment, source, language, arch string
 	var index int
+	var start string
+	var prompt bool
 	var d content.Distribution
 	var programs programFlags
 	var remove []string
 	c := o.addJSON(&cobra.Command{
 		Use: "set ID", Short: "Change settings of a content",
 		Example: `  castpoint content set win11 --multicast
+  castpoint content set winpe --start startnet.cmd --prompt
   castpoint content set win11 --name "Windows 11 lab" --multicast-only=false
   castpoint content set 7zip --program 'install=7z2409-x64.exe /S' --program-reboot install=3010`,
 		Args: cobra.ExactArgs(1),
@@ -43,6 +46,8 @@ func newContentSet(o *options) *cobra.Command {
 				{"index", func() { req.Index = &index }},
 				{"multicast", func() { req.Multicast = &d.Multicast }},
 				{"encrypt", func() { req.Encrypt = &d.Encrypt }},
+				{"start", func() { s := content.Start(start); req.Start = &s }},
+				{"prompt", func() { req.Prompt = &prompt }},
 				{"multicast-only", func() { req.MulticastOnly = &d.MulticastOnly }},
 			} {
 				if f.Changed(s.flag) {
@@ -91,6 +96,8 @@ func newContentSet(o *options) *cobra.Command {
 	f.IntVar(&index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
 	programs.add(f)
 	f.StringArrayVar(&remove, "remove-program", nil, "`NAME` of a program to take away; may be repeated")
+	f.StringVar(&start, "start", "", "`FILE` of a Windows boot image that starts the agent: winpeshl.ini, startnet.cmd or none")
+	f.BoolVar(&prompt, "prompt", false, "allow a command prompt (F8) on machines that boot it")
 	distributionFlags(f, &d)
 	return c
 }

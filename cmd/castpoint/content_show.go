@@ -54,10 +54,19 @@ func newContentShow(o *options) *cobra.Command {
 			for _, u := range c.Unusual {
 				rows = append(rows, []string{"unusual", u})
 			}
+			if c.WinPE.Start != "" {
+				rows = append(rows, []string{"agent started by", string(c.WinPE.Start)})
+			}
+			if c.WinPE.Prompt {
+				rows = append(rows, []string{"command prompt", "allowed (F8)"})
+			}
 			for _, f := range c.Files {
+				if f.Role == content.RoleAttached {
+					continue
+				}
 				rows = append(rows, []string{string(f.Role), fmt.Sprintf("%s  %s  sha256 %s", f.Name, agent.Size(f.Size), f.Digest)})
 			}
-			return table(out, rows)
+			return table(out, append(rows, attachedRows(&c)...))
 		},
 	})
 }

@@ -35,7 +35,7 @@ func newRoot() *cobra.Command {
 	root := command.Group("castpoint", "Distribution point: network boot and encrypted multicast of images",
 		newServe(o),
 		command.Group("content", "Work with the content library",
-			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentUpdate(o), newContentValidate(o), newContentRepair(o),
+			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentUpdate(o), newContentAttach(o), newContentDetach(o), newContentValidate(o), newContentRepair(o),
 			newContentRemove(o), newContentGC(o), newContentExport(o), newContentImport(o)),
 		command.Group("dhcp", "Addresses and boot settings", newDHCPLeases(o), newDHCPSettings(o)),
 		newDevice(o),
