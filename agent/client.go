@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,6 +34,7 @@ type client struct {
 	pin  protocol.Pin
 	macs []string
 	http *http.Client
+	skew atomic.Int64 // nanoseconds by which the server's clock is ahead
 }
 
 // newClient checks server and pin. server is a URL; the scheme may be missing.
@@ -123,10 +125,12 @@ func (c *client) request(ctx context.Context, method, path, secret string, body 
 	if len(c.macs) > 0 {
 		req.Header.Set(protocol.HeaderMAC, strings.Join(c.macs, ","))
 	}
+	sent := time.Now()
 	res, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.explain(err)
 	}
+	c.noteTime(sent, res.Header.Get("Date"))
 	if res.StatusCode < 300 {
 		return res, nil
 	}
@@ -139,6 +143,20 @@ func (c *client) request(ctx context.Context, method, path, secret string, body 
 	p.Status = res.StatusCode
 	return nil, p
 }
+
+// noteTime compares the server's clock with this machine's. The answer was made
+// about half way between request and answer, and its time is cut to seconds.
+func (c *client) noteTime(sent time.Time, date string) {
+	at, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	here := sent.Add(time.Since(sent) / 2)
+	c.skew.Store(int64(at.Add(time.Second / 2).Sub(here.Round(0))))
+}
+
+// ahead is by how much the server's clock is ahead, as of its last answer.
+func (c *client) ahead() time.Duration { return time.Duration(c.skew.Load()) }
 
 // explain says what a failed connection means.
 func (c *client) explain(err error) error {

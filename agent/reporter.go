@@ -110,7 +110,12 @@ func progressLine(e Event) string {
 		share = float64(e.Blocks) / float64(e.Total)
 	}
 	full := int(share * width)
-	line := fmt.Sprintf("%3.0f%% [%s%s] %s of %s", share*100, strings.Repeat("#", full), strings.Repeat("-", width-full), Size(e.Bytes), Size(e.Size))
+	return fmt.Sprintf("%3.0f%% [%s%s] %s", share*100, strings.Repeat("#", full), strings.Repeat("-", width-full), ProgressText(e))
+}
+
+// ProgressText says how far a receive is, in plain ASCII.
+func ProgressText(e Event) string {
+	line := Size(e.Bytes) + " of " + Size(e.Size)
 	if e.State == "waiting" {
 		line += fmt.Sprintf("  waiting, %d of %d here", e.Members, max(e.WaitFor, e.Members))
 		if e.StartsIn > 0 {

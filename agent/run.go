@@ -32,6 +32,7 @@ type Boot struct {
 	Pin    string // castpoint.pin
 	Token  string // castpoint.token
 	MAC    string // castpoint.mac: the card that booted
+	Prompt bool   // castpoint.prompt: a command prompt is allowed
 }
 
 // ParseCmdline reads the text of /proc/cmdline. Of a word that is there twice
@@ -45,6 +46,9 @@ func ParseCmdline(text string) (Boot, error) {
 		name, value, _ := strings.Cut(word, "=")
 		if p := words[name]; p != nil {
 			*p = value
+		}
+		if name == "castpoint.prompt" {
+			b.Prompt = value != "0"
 		}
 	}
 	for _, name := range []string{"castpoint.server", "castpoint.pin", "castpoint.token"} {
@@ -63,7 +67,10 @@ type RunOptions struct {
 	// Say tells a person one line; Report is told of the receive. Both may be nil.
 	Say    func(string)
 	Report func(Event)
-	Log    *zap.Logger
+	// SetClock is called with the server's time when this machine's is another;
+	// nil leaves the clock as it is.
+	SetClock func(time.Time) error
+	Log      *zap.Logger
 }
 
 // Run asks the server what this machine is to do, and does it. It waits as long
@@ -122,10 +129,14 @@ func Run(ctx context.Context, o RunOptions) error {
 // awaitPolicy asks until the server has something to do.
 func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy, error) {
 	said := ""
-	for {
+	for clock := false; ; {
 		p, err := c.policy(ctx, o.Boot.Token)
 		if err != nil {
 			return nil, err
+		}
+		if !clock {
+			clock = true
+			setClock(c, o)
 		}
 		switch p.Action {
 		case protocol.ActionReceive:
@@ -146,6 +157,26 @@ func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy
 			return nil, errors.New("interrupted while waiting for something to do")
 		}
 	}
+}
+
+// clockTolerance is how wrong the clock of a machine may be: the server's time
+// comes in whole seconds.
+const clockTolerance = 2 * time.Second
+
+// setClock makes this machine's clock the server's, which the machine has proven
+// to be the right one by its pin. Machines without a clock battery are in 1970:
+// logs, and certificates that are checked after the deployment, need the time.
+func setClock(c *client, o RunOptions) {
+	ahead := c.ahead()
+	if o.SetClock == nil || ahead.Abs() <= clockTolerance {
+		return
+	}
+	now := time.Now().Add(ahead)
+	if err := o.SetClock(now); err != nil {
+		o.Say(fmt.Sprintf("the clock is wrong by %s and cannot be set: %v", ahead.Abs().Round(time.Second), err))
+		return
+	}
+	o.Say("clock set to " + now.UTC().Format("2006-01-02 15:04:05 UTC"))
 }
 
 // leaveWish tells the boot environment what to do now. Its own words are

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -9,6 +11,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/agent/command"
+	"castpoint/agent/platform"
 )
 
 // consoleInterval is how often the progress line is written on a console, which
@@ -22,8 +25,12 @@ func newRun() *cobra.Command {
 		Use:   "run --from-cmdline",
 		Short: "Do what the server has for this machine (in the boot environment)",
 		Long: `Run reads castpoint.server, castpoint.pin, castpoint.token and castpoint.mac from the
-kernel command line, asks the server what this machine is to do, and does it. While
-nothing is assigned to the machine it waits.
+kernel command line, or in Windows PE from the file that --cmdline names, asks the
+server what this machine is to do, and does it. While nothing is assigned to the
+machine it waits. In Windows PE it brings the network up first.
+
+On a screen it shows where it is; with castpoint.prompt F8 opens a command prompt. On
+a serial line it says so in lines.
 
 When it is done, /run/castpoint/after says what the boot environment is to do next:
 poweroff, reboot, shell or stay.
@@ -46,14 +53,39 @@ blocks kept, 4 content not found, 5 refused.`,
 			}
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
-			out := cmd.OutOrStdout()
-			return agent.Run(ctx, agent.RunOptions{
-				Boot: boot, Say: func(s string) { fmt.Fprintln(out, s) },
-				Report: agent.ScreenReporter(out, consoleInterval),
-			})
+			return runOn(ctx, platform.New(), cmd.OutOrStdout(), boot)
 		},
 	}
 	c.Flags().BoolVar(&fromCmdline, "from-cmdline", false, "take server, pin, token and MAC from the kernel command line")
 	c.Flags().StringVar(&path, "cmdline", "/proc/cmdline", "`FILE` with the kernel command line")
 	return c
+}
+
+// runOn brings the platform up and runs the agent on it.
+func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.Boot) (err error) {
+	o := agent.RunOptions{
+		Boot: boot, SetClock: p.SetClock,
+		Say: func(s string) { fmt.Fprintln(out, s) }, Report: agent.ScreenReporter(out, consoleInterval),
+	}
+	note := func(func(*platform.Status)) {}
+	if console := p.Console(out); console != nil {
+		screen := platform.NewScreen(ctx, console, platform.Status{Device: boot.MAC, Server: boot.Server, Prompt: boot.Prompt}, p.Prompt)
+		defer func() {
+			if err != nil {
+				screen.Say(err.Error())
+			}
+			_ = screen.Close()
+		}()
+		o.Say, o.Report, note = screen.Say, screen.Report, screen.Update
+	}
+	note(func(s *platform.Status) { s.Step = "waiting for the network" })
+	cards, err := p.Network(ctx, boot.MAC, o.Say)
+	if err != nil {
+		return err
+	}
+	note(func(s *platform.Status) {
+		s.Address = platform.AddressOf(cards, boot.MAC)
+		s.Step = "asking the server what to do"
+	})
+	return agent.Run(ctx, o)
 }

@@ -109,7 +109,7 @@ func TestWindowsAgent(t *testing.T) {
 	}
 	w := newWine(t, p.Network.Dir, h)
 
-	for _, name := range []string{"netio", "agent"} {
+	for _, name := range []string{"netio", "agent", "platform"} {
 		t.Run(name, func(t *testing.T) {
 			program, err := filepath.Abs(filepath.Join(*windowsTests, name+".test.exe"))
 			if err != nil {

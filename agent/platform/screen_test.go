@@ -1,0 +1,172 @@
+package platform
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"castpoint/agent"
+)
+
+var update = flag.Bool("update", false, "write testdata anew")
+
+func TestRender(t *testing.T) {
+	receiving := agent.Event{Kind: agent.EventProgress, State: "sending", Blocks: 50, Total: 100, Bytes: 25e8, Size: 5e9, Rate: 9e8, Loss: 0.013, Remaining: 22}
+	said := []string{
+		"this machine receives Windows 11 lab; it goes to \\run\\win11.wim",
+		"nothing of the session arrives at this machine:",
+		"- a switch with IGMP snooping passes a group on only while some router or switch is the IGMP querier: switch a querier on in this VLAN, or snooping off",
+	}
+	for _, c := range []struct {
+		name          string
+		width, height int
+		status        Status
+	}{
+		{"start", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Step: "waiting for the network"}},
+		{"receiving", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Address: "192.0.2.7 on Ethernet", Step: "receiving by multicast", Progress: &receiving, Said: said, Prompt: true}},
+		{"small", 40, 14, Status{Device: mac1, Server: "https://[2001:db8::1]:8443", Address: "2001:db8::7 on eth0", Step: "receiving by multicast", Progress: &receiving, Said: said, Prompt: true}},
+		{"tiny", 12, 4, Status{Device: mac1, Said: said, Progress: &receiving}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lines := c.status.Render(c.width, c.height)
+			if len(lines) != c.height {
+				t.Errorf("%d lines, want %d", len(lines), c.height)
+			}
+			var b strings.Builder
+			for _, line := range lines {
+				if n := len([]rune(line)); n != c.width {
+					t.Errorf("%d columns, want %d: %q", n, c.width, line)
+				}
+				fmt.Fprintf(&b, "%s|\n", line)
+			}
+			file := filepath.Join("testdata", c.name+".golden")
+			if *update {
+				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil || b.String() != string(want) {
+				t.Errorf("%v; the screen is\n%s", err, b.String())
+			}
+		})
+	}
+}
+
+func FuzzRender(f *testing.F) {
+	f.Add("device", "said\x1b[2J with a very long word: "+strings.Repeat("x", 200), 20, 10, 3, 7)
+	f.Fuzz(func(t *testing.T, device, said string, width, height, blocks, total int) {
+		width, height = max(width%300, 1)*sign(width), height%200
+		if width < 1 || height < 0 {
+			return
+		}
+		s := Status{Device: device, Said: []string{said, said}, Progress: &agent.Event{Blocks: min(max(blocks, 0), max(total, 0)), Total: max(total, 0)}}
+		for _, line := range s.Render(width, height) {
+			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }) || len([]rune(line)) != width {
+				t.Errorf("%q", line)
+			}
+		}
+	})
+}
+
+func sign(n int) int {
+	if n < 0 {
+		return -1
+	}
+	return 1
+}
+
+// fakeConsole keeps what it was told to show.
+type fakeConsole struct {
+	mu     sync.Mutex
+	shown  []string
+	drawn  int
+	keys   chan Key
+	closed bool
+}
+
+func (c *fakeConsole) Size() (int, int) { return 60, 20 }
+func (c *fakeConsole) Draw(lines []string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shown = slices.Clone(lines)
+	c.drawn++
+	return nil
+}
+func (c *fakeConsole) Key(ctx context.Context) (Key, error) {
+	select {
+	case k := <-c.keys:
+		return k, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+func (c *fakeConsole) Close() error { c.closed = true; return nil }
+func (c *fakeConsole) text() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return strings.Join(c.shown, "\n")
+}
+
+func TestScreen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeConsole{keys: make(chan Key)}
+		prompts := 0
+		s := NewScreen(t.Context(), c, Status{Device: "pc", Prompt: true}, func(context.Context) error {
+			prompts++
+			return errors.New("no cmd.exe")
+		})
+		for i := range 1000 { // in one second
+			s.Report(agent.Event{Kind: agent.EventProgress, State: "sending", Blocks: i, Total: 1000, Size: 1000, Bytes: int64(i)})
+			time.Sleep(time.Millisecond)
+		}
+		if c.drawn > 6 {
+			t.Errorf("drawn %d times in a second", c.drawn)
+		}
+		c.keys <- KeyPrompt
+		time.Sleep(time.Second)
+		if prompts != 1 || !strings.Contains(c.text(), "no cmd.exe") || !strings.Contains(c.text(), "F8  command prompt") {
+			t.Errorf("%d prompts:\n%s", prompts, c.text())
+		}
+		s.Report(agent.Event{Kind: agent.EventNoDatagrams, Message: "nothing arrives", Advice: []string{"cable"}})
+		s.Report(agent.Event{Kind: agent.EventUnicast, Message: "the rest comes by unicast", Blocks: 1, Total: 2})
+		s.Report(agent.Event{Kind: agent.EventDone, SHA256: "abc", Blocks: 2, Total: 2})
+		for range 200 {
+			s.Say("a line")
+		}
+		s.Say("the last line")
+		if err := s.Close(); err != nil || !c.closed {
+			t.Error(err)
+		}
+		if text := c.text(); !strings.Contains(text, "the last line") || !strings.Contains(text, "Step      done") || !strings.Contains(text, "100%") {
+			t.Error(text)
+		}
+	})
+}
+
+func TestANSI(t *testing.T) {
+	var b bytes.Buffer
+	if err := drawANSI(&b, []string{"ab", "cd"}); err != nil || b.String() != "\x1b[?25l\x1b[Hab\r\ncd" {
+		t.Errorf("%q, %v", b.String(), err)
+	}
+	for _, c := range []struct {
+		in, rest string
+		keys     int
+	}{
+		{"", "", 0}, {"abc", "", 0}, {"\x1b[19~", "", 1}, {"x\x1b[19~\x1b[19~\x1b[1", "\x1b[1", 2}, {"\x1b[20~", "", 0}, {"\x1b", "\x1b", 0}, {"\x1b\x1b[19~", "", 1},
+	} {
+		if keys, rest := ansiKeys([]byte(c.in)); len(keys) != c.keys || string(rest) != c.rest {
+			t.Errorf("%q: %d keys, rest %q", c.in, len(keys), rest)
+		}
+	}
+}
