@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -26,6 +27,12 @@ type Options struct {
 	Content string // id or name; "" takes what the token is for
 	Out     string // file, or disk
 	Force   bool   // replace a file that is there already
+	// Pipe is a program and its arguments that gets the object on its standard
+	// input, instead of Out. Window is how many bytes wait for it at most; 0 means
+	// 256 MiB. What it prints goes to PipeLog; nil means standard error.
+	Pipe    []string
+	Window  int64
+	PipeLog io.Writer
 
 	// Interface to join the group on, by name; "" takes the one that leads to
 	// the server.
@@ -73,7 +80,8 @@ type receive struct {
 	o       Options
 	client  *client
 	began   time.Time
-	target  *target
+	target  output
+	pipe    *pipe  // the target, when it is one
 	state   string // path of the state file
 	adm     *multicast.Admission
 	obj     multicast.Object
@@ -110,7 +118,17 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 			r.report(Event{Kind: EventFailed, Message: err.Error()})
 		}
 	}()
-	device, err := checkOut(o.Out, o.Force)
+	device := false
+	if len(o.Pipe) > 0 {
+		if o.Out != "" {
+			return nil, mark(ErrUsage, "both an output and a program given: say either --out or --pipe")
+		}
+		if r.pipe, err = newPipe(o.Pipe, o.Window, o.PipeLog); err == nil {
+			r.o.Out = r.pipe.String()
+		}
+	} else {
+		device, err = checkOut(o.Out, o.Force)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,20 +136,33 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	defer r.client.close()
-	r.state = statePath(o.Out, device)
-	if r.target, err = openTarget(o.Out, device); err != nil {
-		return nil, err
+	if r.pipe != nil {
+		r.target = r.pipe
+	} else {
+		r.state = statePath(o.Out, device)
+		t, err := openTarget(o.Out, device)
+		if err != nil {
+			return nil, err
+		}
+		r.target = t
 	}
 	if err := r.enter(ctx); err != nil {
 		return nil, errors.Join(err, r.target.discard())
 	}
-	err = r.run(ctx)
+	if r.pipe != nil {
+		var running context.Context
+		if running, err = r.pipe.begin(ctx, o.VerifySHA256); err == nil {
+			err = r.pipe.failure(running, r.run(running))
+		}
+	} else {
+		err = r.run(ctx)
+	}
 	r.leave(ctx, err)
 	if err != nil {
 		return nil, err
 	}
 	r.res.Elapsed = time.Since(r.began)
-	e := Event{Kind: EventDone, Out: o.Out, SHA256: r.res.SHA256, Whole: o.VerifySHA256}
+	e := Event{Kind: EventDone, Out: r.o.Out, SHA256: r.res.SHA256, Whole: o.VerifySHA256}
 	if s := r.res.Elapsed.Seconds(); s > 0 {
 		e.Rate = float64(r.res.Size) * 8 / s
 	}
@@ -176,7 +207,11 @@ func (r *receive) report(e Event) {
 // enter joins, by the ticket of an earlier receive or by the token, and makes
 // the target ready. On an error nothing is left that was not there before.
 func (r *receive) enter(ctx context.Context) error {
-	old, err := readState(r.state)
+	var old *state
+	var err error
+	if r.state != "" {
+		old, err = readState(r.state)
+	}
 	if err != nil {
 		return err
 	}
@@ -225,25 +260,32 @@ func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multica
 // prepare takes room, writes the state file and looks for blocks of an earlier
 // receive.
 func (r *receive) prepare(ctx context.Context, old *state) (err error) {
+	if r.pipe != nil {
+		if err := r.pipe.open(&r.obj); err != nil {
+			return err
+		}
+	}
 	if r.asm, err = multicast.NewAssembly(r.obj, r.target); err != nil {
 		return err
 	}
-	if r.o.VerifySHA256 {
+	if r.o.VerifySHA256 && r.pipe == nil {
 		r.asm.HashWhole()
 	}
 	r.res = Result{Out: r.o.Out, SHA256: r.obj.SHA256, Size: r.obj.Size, Blocks: r.asm.Blocks()}
 	if err := r.target.reserve(r.obj.Size); err != nil {
 		return err
 	}
-	st := &state{
-		Format: stateFormat, Server: r.client.base.String(), Pin: r.client.pin.String(), Ticket: r.adm.Ticket,
-		Content: r.o.Content, SHA256: r.obj.SHA256, Size: r.obj.Size,
-	}
-	if err := st.write(r.state); err != nil {
-		return err
+	if r.state != "" {
+		st := &state{
+			Format: stateFormat, Server: r.client.base.String(), Pin: r.client.pin.String(), Ticket: r.adm.Ticket,
+			Content: r.o.Content, SHA256: r.obj.SHA256, Size: r.obj.Size,
+		}
+		if err := st.write(r.state); err != nil {
+			return err
+		}
 	}
 	r.report(Event{Kind: EventJoined, Message: r.adm.FileName})
-	if old != nil || !r.target.fresh && !r.target.device {
+	if old != nil || r.target.resumable() {
 		if err := r.asm.Scan(ctx, nil); err != nil {
 			return err
 		}
@@ -266,6 +308,9 @@ func (r *receive) run(ctx context.Context) error {
 		}
 		if err == nil {
 			continue
+		}
+		if ctx.Err() != nil && r.pipe != nil {
+			return fmt.Errorf("interrupted at block %d of %d", r.asm.Have(), r.asm.Blocks())
 		}
 		if ctx.Err() != nil {
 			return mark(ErrPartly, "interrupted at block %d of %d; the same command goes on from there", r.asm.Have(), r.asm.Blocks())
@@ -291,6 +336,9 @@ func (r *receive) run(ctx context.Context) error {
 	if err := r.target.finish(); err != nil {
 		return err
 	}
+	if r.state == "" {
+		return nil
+	}
 	if err := os.Remove(r.state); err != nil {
 		r.o.Log.Warn("state file not removed", zap.Error(err))
 	}
@@ -301,10 +349,10 @@ func (r *receive) run(ctx context.Context) error {
 // any, it is the error as it is.
 func (r *receive) partly(err error) error {
 	_, refused := errors.AsType[*protocol.Problem](err)
-	if r.asm.Have() == 0 || refused {
+	if r.asm.Have() == 0 || refused || r.pipe != nil {
 		return err
 	}
-	return mark(ErrPartly, "%w; %d of %d blocks are kept in %s, the same command goes on from there", err, r.asm.Have(), r.asm.Blocks(), r.target.Name())
+	return mark(ErrPartly, "%w; %d of %d blocks are kept in %s, the same command goes on from there", err, r.asm.Have(), r.asm.Blocks(), r.target.where())
 }
 
 // final says whether trying again cannot help.
@@ -425,8 +473,8 @@ func (r *receive) leave(ctx context.Context, err error) {
 	if err := r.client.leave(ctx, r.adm.Ticket, req); err != nil {
 		r.o.Log.Warn("leaving failed", zap.Error(err))
 	}
-	if err != nil && r.target.File != nil {
-		_ = r.target.Close() // finish has not closed it; what matters was synced or is found again by hash
+	if err != nil {
+		r.target.abandon()
 	}
 }
 

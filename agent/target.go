@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"castpoint/internal/atomicfile"
+	"castpoint/multicast"
 )
 
 // Suffixes of a target's files while it is incomplete.
@@ -17,7 +18,23 @@ const (
 	suffixState = ".part.json"
 )
 
-// target is where the object goes.
+// output is where the object goes: a target, or a pipe.
+type output interface {
+	multicast.Target
+	// reserve takes room for size bytes.
+	reserve(size int64) error
+	// resumable says that there may be blocks of an earlier receive.
+	resumable() bool
+	where() string
+	// finish is for an object that is complete.
+	finish() error
+	// discard removes an output of which nothing is worth keeping.
+	discard() error
+	// abandon leaves what is there for the next receive.
+	abandon()
+}
+
+// target is a file or a disk.
 type target struct {
 	*os.File
 	out    string // final path
@@ -127,6 +144,14 @@ func (t *target) reserve(size int64) error {
 	}
 	return err
 }
+
+func (t *target) resumable() bool { return !t.fresh && !t.device }
+
+func (t *target) where() string { return t.Name() }
+
+// abandon closes the file when finish has not; what matters was synced, or is
+// found again by hash.
+func (t *target) abandon() { _ = t.Close() }
 
 // discard removes a target of which nothing is worth keeping.
 func (t *target) discard() error {

@@ -42,7 +42,9 @@ type Range struct{ First, Count int }
 type Assembly struct {
 	obj    Object
 	target Target
-	size   layout
+	// windowed is the target when it takes blocks in order only, like Stream.
+	windowed windowed
+	size     layout
 
 	mu     sync.Mutex
 	onDisk bitmap
@@ -61,10 +63,12 @@ func NewAssembly(obj Object, target Target) (*Assembly, error) {
 	if err != nil {
 		return nil, fmt.Errorf("assemble object: %w", err)
 	}
-	return &Assembly{
+	a := &Assembly{
 		obj: obj, target: target, size: l,
 		onDisk: newBitmap(l.blocks), doneAt: make(chan struct{}),
-	}, nil
+	}
+	a.windowed, _ = target.(windowed)
+	return a, nil
 }
 
 // HashWhole makes Finish compare the SHA-256 of all bytes with the object's name

@@ -15,7 +15,7 @@ func (r *Receiver) report(now time.Time) {
 		Highest:    r.highest,
 		Received:   r.received,
 		QueueDelay: uint32(r.transit.queued().Microseconds()),
-		Backlog:    uint32(r.backlog.Load() >> 10),
+		Backlog:    uint32((r.backlog.Load() + r.cfg.Assembly.waiting()) >> 10),
 	}
 	r.describe(&rep)
 	clear := h.Append(r.reportBuf[:0])
@@ -32,7 +32,7 @@ func (r *Receiver) describe(rep *wire.Report) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
 	rep.Complete = uint32(as.onDisk.n)
-	n := r.g.blocks
+	n := as.limit()
 	l := runList{b: r.scratch()}
 	for b := as.onDisk.nextMissing(0, n); b < n && !l.fullUp; {
 		deficit, end := r.deficit(b), b+1

@@ -358,7 +358,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 	var place []byte
 	dropped := false
 	switch {
-	case r.written(b), a != nil && (a.queued || a.have.has(i)):
+	case r.written(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.has(i)):
 		r.stats.Duplicates++
 	case a == nil:
 		n := len(r.free)

@@ -125,6 +125,14 @@ func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver 
 	if target == nil {
 		target = &memory{}
 	}
+	rc := l.joinTo(name, down, up, target)
+	rc.target = target
+	return rc
+}
+
+// joinTo is join with any target.
+func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver {
+	l.t.Helper()
 	p, m, keys, err := l.s.Admit(name)
 	if err != nil {
 		l.t.Fatal(err)
@@ -133,10 +141,12 @@ func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver 
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := asm.Scan(context.Background(), nil); err != nil {
-		l.t.Fatal(err)
+	if _, ok := target.(*memory); ok {
+		if err := asm.Scan(context.Background(), nil); err != nil {
+			l.t.Fatal(err)
+		}
 	}
-	rc := &receiver{name: name, conn: l.net.Member(down, up), target: target, asm: asm, m: m, done: make(chan struct{})}
+	rc := &receiver{name: name, conn: l.net.Member(down, up), asm: asm, m: m, done: make(chan struct{})}
 	var conn MemberConn = rc.conn
 	if l.wrap != nil {
 		conn = l.wrap(rc.conn)

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -10,6 +11,7 @@ import (
 
 	"castpoint/test/image"
 	"castpoint/test/lab"
+	"castpoint/test/point"
 )
 
 // Three receivers with 2 % loss each get one WIM in one session.
@@ -205,5 +207,54 @@ func TestJoinRefused(t *testing.T) {
 				t.Errorf("left behind: %v (%v)", left, err)
 			}
 		})
+	}
+}
+
+// A pipable WIM goes straight into wimlib, which applies it while it comes: with
+// loss, and on a machine that joins when a part has gone by. Nothing else is kept.
+func TestPipeIntoWimlib(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 2, Loss: 0.01})
+	plain := filepath.Join(p.Network.Dir, "plain.wim")
+	if err := image.Make(t.Context(), plain, "e2e", 24<<20); err != nil {
+		t.Fatal(err)
+	}
+	source := filepath.Join(p.Network.Dir, "pipable.wim")
+	wimlib(t, "export", plain, "1", source, "--pipable")
+	c, err := p.Add(t.Context(), "os-image", source, "--multicast", "--encrypt", "--multicast-only")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, p, "--rate", "60mbit")
+	want := filepath.Join(p.Network.Dir, "want")
+	wimlib(t, "apply", source, "1", want)
+	start := func(h *lab.Host) (*lab.Process, string) {
+		t.Helper()
+		tree := filepath.Join(p.Network.Dir, "tree-"+h.Name)
+		proc, err := h.Start(lab.Command{Args: []string{p.Binary, "receive", c.ID, "--server", point.JoinURL, "--pin", p.Pin,
+			"--token", token(t, p, c.ID), "--name", h.Name, "--json", "--window", "4", "--pipe", "--", "wimlib-imagex", "apply", "-", "1", tree}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return proc, tree
+	}
+	first, tree1 := start(p.Network.Clients[0])
+	eventually(t, "the first receiver has a third", func() bool {
+		for _, s := range sessions(t, p) {
+			for _, m := range s.Members {
+				if m.Complete > s.Blocks/3 {
+					return true
+				}
+			}
+		}
+		return false
+	})
+	late, tree2 := start(p.Network.Clients[1])
+	for proc, tree := range map[*lab.Process]string{first: tree1, late: tree2} {
+		if code := wait(t, proc); code != 0 {
+			t.Fatalf("castpoint receive --pipe ended with exit code %d:\n%s", code, proc.Output.Tail(20))
+		}
+		if out, err := exec.CommandContext(t.Context(), "diff", "-r", want, tree).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v: %s", tree, err, out)
+		}
 	}
 }
