@@ -28,6 +28,9 @@ build: go ## bin/castpoint with the agents inside, and bin/castagent-*
 	@for target in $(AGENTS); do \
 	  echo "building castagent for $${target%.exe}"; \
 	  platform=$${target%.exe}; \
+	  case $$platform in windows-*) \
+	    go run ./internal/winres -version '$(VERSION)' -arch $${platform#*-} -o cmd/castagent/resource_$${platform/-/_}.syso;; \
+	  esac; \
 	  GOOS=$${platform%-*} GOARCH=$${platform#*-} $(GOBUILD) -o bin/castagent-$$target ./cmd/castagent; \
 	  cp bin/castagent-$$target cmd/castpoint/agents/; \
 	done
@@ -90,7 +93,7 @@ tools: ## install the Debian or Ubuntu packages that test and demo need
 	test/install-tools test
 
 clean: ## remove what was built
-	rm -rf bin cmd/castpoint/agents/castagent-*
+	rm -rf bin cmd/castpoint/agents/castagent-* cmd/castagent/resource_*.syso
 
 go:
 	@command -v go >/dev/null || { echo >&2 "castpoint is built with Go 1.26 or newer, and there is no go command here." \

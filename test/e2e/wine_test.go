@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"debug/pe"
 	"flag"
 	"os"
 	"os/exec"
@@ -121,6 +122,34 @@ func TestWindowsAgent(t *testing.T) {
 			w.must(t, program, "-test.v", "-test.timeout=1m")
 		})
 	}
+
+	// Windows PE has no runtime libraries, and every machine loads the program.
+	t.Run("program", func(t *testing.T) {
+		for _, arch := range []string{"amd64", "arm64"} {
+			path := filepath.Join(filepath.Dir(p.Binary), "castagent-windows-"+arch+".exe")
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Size() >= 12<<20 {
+				t.Errorf("%s has %d bytes", path, info.Size())
+			}
+			f, err := pe.Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			libraries, err := f.ImportedLibraries()
+			for _, l := range libraries {
+				if !strings.EqualFold(l, "kernel32.dll") {
+					t.Errorf("%s needs %s", path, l)
+				}
+			}
+			if err != nil || f.Section(".rsrc") == nil {
+				t.Errorf("%s has no version: %v", path, err)
+			}
+		}
+	})
 
 	t.Run("receive", func(t *testing.T) {
 		if err := p.Network.SetLoss(t.Context(), h, loss); err != nil {
