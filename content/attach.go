@@ -102,7 +102,9 @@ func (l *Library) inspectAttached(ctx context.Context, req AttachRequest) (share
 		if err := checkPath(name); err != nil {
 			return nil, nil, fmt.Errorf("%w path in the image: %v", ErrInvalid, err)
 		}
-		sources = append(sources, source{role: RoleAttached, name: name, path: f.Name(), info: info})
+		s := fileSource(RoleAttached, f.Name(), info)
+		s.name = name
+		sources = append(sources, s)
 	}
 	if len(shared)+len(sources) == 0 {
 		return nil, nil, fmt.Errorf("%w request: nothing to attach", ErrInvalid)
