@@ -3,11 +3,11 @@ package platform
 import (
 	"bytes"
 	"context"
+	"embed"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +19,11 @@ import (
 )
 
 var update = flag.Bool("update", false, "write testdata anew")
+
+// screens are in the test program, which also runs where there is no source.
+//
+//go:embed testdata/*.golden
+var screens embed.FS
 
 func TestRender(t *testing.T) {
 	receiving := agent.Event{Kind: agent.EventProgress, State: "sending", Blocks: 50, Total: 100, Bytes: 25e8, Size: 5e9, Rate: 9e8, Loss: 0.013, Remaining: 22}
@@ -49,13 +54,14 @@ func TestRender(t *testing.T) {
 				}
 				fmt.Fprintf(&b, "%s|\n", line)
 			}
-			file := filepath.Join("testdata", c.name+".golden")
+			file := "testdata/" + c.name + ".golden"
 			if *update {
 				if err := os.WriteFile(file, []byte(b.String()), 0o644); err != nil {
 					t.Fatal(err)
 				}
+				return
 			}
-			want, err := os.ReadFile(file)
+			want, err := screens.ReadFile(file)
 			if err != nil || b.String() != string(want) {
 				t.Errorf("%v; the screen is\n%s", err, b.String())
 			}

@@ -175,7 +175,7 @@ func TestWindowsAgent(t *testing.T) {
 		proc.Kill() // what follows is a minute of waiting for the end of the machine
 		said := proc.Output.String()
 		t.Log(said)
-		for _, want := range []string{`called: wpeinit`, `joined session [0-9a-f]{8}`, `, 0 by unicast`, `sha256 [0-9a-f]{64}, verified`, `called: wpeutil shutdown`} {
+		for _, want := range []string{`called: wpeinit`, `joined session [0-9a-f]{8}`, `, 0 by unicast`, `sha256 [0-9a-f]{64}, every block verified`, `called: wpeutil shutdown`} {
 			if !regexp.MustCompile(want).MatchString(said) {
 				t.Errorf("start.cmd and agent do not say %q", want)
 			}
