@@ -56,7 +56,7 @@ func TestContentAddRefusesBadInput(t *testing.T) {
 			mustFail(t, err, c.code, c.words...)
 		})
 	}
-	if left := filesOver(t, p.Data, 4096); len(left) > 0 {
+	if left := filesOver(t, filepath.Join(p.Data, "library"), 4096); len(left) > 0 {
 		t.Errorf("refused contents left files in the library: %v", left)
 	}
 }
@@ -74,7 +74,7 @@ func TestContentAddOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	proc, err := p.Network.Server.Start(lab.Command{Args: []string{"/bin/sh", "-c",
-		`mount -t tmpfs -o size=2m tmpfs "$1" && "$2" content add os-image "$3" --data "$1"; code=$?; find "$1" -size +4k; exit $code`,
+		`mount -t tmpfs -o size=2m tmpfs "$1" && "$2" content add os-image "$3" --data "$1"; code=$?; find "$1/library" -size +4k; exit $code`,
 		"sh", disk, p.Binary, wim}})
 	if err != nil {
 		t.Fatal(err)
