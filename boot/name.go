@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -147,10 +148,20 @@ func scriptClient(c Client, name string) (_ Client, ok bool) {
 	if len(parts) == 0 || len(parts) > 2 {
 		return c, false
 	}
+	// The name says which machine it is, whoever has the address that asks; what
+	// is known of that one completes it when it is the same.
+	asker := c
+	c.MAC, c.UUID = nil, ""
 	for _, part := range parts {
 		if !parseDevice(&c, part) {
-			return c, false
+			return asker, false
 		}
+	}
+	switch {
+	case c.UUID == "" && bytes.Equal(c.MAC, asker.MAC):
+		c.UUID = asker.UUID
+	case len(c.MAC) == 0 && c.UUID == asker.UUID:
+		c.MAC = asker.MAC
 	}
 	if DeviceName(c) == "" {
 		return c, false

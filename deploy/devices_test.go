@@ -57,7 +57,7 @@ func newBench(t testing.TB, dir string, cfg Config) *bench {
 }
 
 func (b *bench) stop() {
-	_ = b.Devices.Close()
+	_ = b.Close()
 	_ = b.store.Close()
 }
 

@@ -69,7 +69,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 			}{
 				{"POST", "/devices", AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
 				{"POST", "/devices", AddDevice{Name: "x"}, 400},
-				{"POST", "/devices", map[string]any{"nmae": "x"}, 400},
+				{"POST", "/devices", map[string]any{"colour": "x"}, 400},
 				{"GET", "/devices/nobody", nil, 404},
 				{"PATCH", "/devices/nobody", SetDevice{}, 404},
 				{"PATCH", "/devices/pc-1", SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},

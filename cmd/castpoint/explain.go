@@ -41,7 +41,8 @@ type Explanation struct {
 
 	// Rules are the rules that were gone through, in order.
 	Rules    []Rule `json:"rules"`
-	Device   string `json:"device,omitempty"` // id of its record
+	Device   string `json:"device,omitempty"`  // id of its record
+	Waiting  bool   `json:"waiting,omitempty"` // for approval, with a script that says so
 	Answered bool   `json:"answered"`
 	Reason   string `json:"reason"`
 	Quirk    string `json:"quirk,omitempty"` // row of the firmware table
@@ -221,6 +222,7 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 		say("lists", "it may be answered (settings allow and deny)")
 	}
 	ruling, why := e.devices.Explain(c)
+	x.Waiting = ruling.Record.Waiting
 	if ruling.Device != nil {
 		x.Device = ruling.Device.ID
 	}

@@ -143,7 +143,10 @@ func printExplanation(out io.Writer, x *Explanation, script bool) error {
 		if x.Image != "" {
 			image = x.Image + ": " + x.ImageName
 		}
-		if x.Script != "" || x.Image != "" {
+		switch {
+		case x.Waiting:
+			add("then", "it waits on its screen until it is approved")
+		case x.Script != "" || x.Image != "":
 			add("boot image", image)
 			assigned := "nothing: it boots, says so, and waits"
 			if x.Assigned != "" {

@@ -92,11 +92,12 @@ func TestUnknownMachineWaitsForApproval(t *testing.T) {
 	if code := wait(t, wanted.Process); code != 0 {
 		t.Errorf("the machine ended with %d", code)
 	}
-	t.Logf("off after %.0f s", time.Since(start).Seconds())
+	t.Logf("off after %.0f s, %.0f s of processor", time.Since(start).Seconds(), wanted.CPU().Seconds())
 	timeline, err := p.Run(t.Context(), "device", "timeline", "pc-17", "--data", p.Data)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Logf("its timeline:\n%s", timeline)
 	rest := timeline
 	for _, text := range []string{"dhcp", "DISCOVER of iPXE", "waits for approval", "approved", "has its script", "fetched vmlinuz", "fetched initrd", "joined the session", "done"} {
 		_, after, ok := strings.Cut(rest, text)
