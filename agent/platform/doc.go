@@ -48,7 +48,7 @@ type Console interface {
 // Key is a key that means something to the agent.
 type Key int
 
-// KeyPrompt, F8, asks for a command prompt.
+// KeyPrompt is F8: it asks for a command prompt.
 const KeyPrompt Key = iota + 1
 
 // Card is a network adapter with a driver.

@@ -57,7 +57,7 @@ func bringUp(ctx context.Context, s networkSystem, mac string, say func(string))
 			}
 			return all, nil
 		}
-		why := ""
+		var why string
 		switch card := pick(all, mac); {
 		case card == nil:
 			if started.IsZero() || now.Sub(started) > networkRestart {
