@@ -2,11 +2,12 @@ package netio
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 	"unsafe"
 
@@ -34,30 +35,35 @@ const (
 )
 
 // batchReader reads with recvmmsg and UDP_GRO: one call returns several buffers,
-// each holding datagrams of one size back to back. It waits in the kernel and not
-// in the net package's poller: waking a thread is half the price of waking a
-// goroutine, and there is one such reader in a process.
+// each holding datagrams of one size back to back. Its socket is not in the net
+// package's poller, which would wake a thread for every datagram that arrives,
+// whether somebody waits for it or not; the reader sleeps in the kernel itself.
 type batchReader struct {
-	raw      syscall.RawConn
+	mu     sync.Mutex // held while fd is in use
+	fd     int
+	closed atomic.Bool
+
 	headers  [readBatch]mmsghdr
 	vectors  [readBatch]unix.Iovec
 	memory   []byte // buffers; used only as far as it is filled
 	oob      [readBatch * readAncillary]byte
 	deadline atomic.Pointer[time.Time]
 	flowing  bool // the last read emptied the socket, and found something there
-
-	call func(fd uintptr) bool // receive, bound once
-	n    int                   // what call has found
-	err  error
 }
 
-func (r *batchReader) open(c *net.UDPConn, _ bool) {
+// open takes the socket over.
+func (r *batchReader) open(c *net.UDPConn) error {
+	err := errors.ErrUnsupported
 	control(c, func(fd int) {
 		// Refused before Linux 5.0: then every buffer holds one datagram.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+		r.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	})
-	r.raw, _ = c.SyscallConn() // fails for a nil conn only
+	_ = c.Close() // the socket lives on
+	if err != nil {
+		return fmt.Errorf("take the socket from the poller: %w", err)
+	}
 	r.memory = make([]byte, readBatch*readBuffer)
 	for i := range r.headers {
 		v, h := &r.vectors[i], &r.headers[i].hdr
@@ -68,25 +74,31 @@ func (r *batchReader) open(c *net.UDPConn, _ bool) {
 		h.Control = &r.oob[i*readAncillary]
 		h.SetControllen(readAncillary)
 	}
-	r.call = r.receive
+	return nil
+}
+
+// close waits for a read, which ends with its slice.
+func (r *batchReader) close() error {
+	if r.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return unix.Close(r.fd)
 }
 
 func (r *batchReader) setDeadline(t time.Time) { r.deadline.Store(&t) }
 
 // read hands all datagrams that are there to handle, waiting for the first.
 func (r *batchReader) read(handle func([]byte, time.Time)) error {
-	for {
-		if err := r.raw.Read(r.call); err != nil {
-			return err // closed
-		}
-		if r.err != nil {
-			return r.err
-		}
-		if r.n > 0 {
-			break
+	n := 0
+	for n == 0 {
+		var err error
+		if n, err = r.receive(); err != nil {
+			return err
 		}
 	}
-	for i := range r.headers[:r.n] {
+	for i := range r.headers[:n] {
 		h := &r.headers[i]
 		b := r.memory[i*readBuffer : i*readBuffer+int(h.n)]
 		size, at := ancillary(r.oob[i*readAncillary : i*readAncillary+int(h.hdr.Controllen)])
@@ -108,10 +120,13 @@ func (r *batchReader) read(handle func([]byte, time.Time)) error {
 	return nil
 }
 
-// receive fills buffers, waiting for readSlice at most. It reports to the net
-// package that it is done in any case: that one would wait in its own way.
-func (r *batchReader) receive(fd uintptr) bool {
-	r.n, r.err = 0, nil
+// receive fills buffers, waiting for readSlice at most.
+func (r *batchReader) receive() (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed.Load() {
+		return 0, net.ErrClosed
+	}
 	wait := readSlice
 	if d := r.deadline.Load(); d != nil && !d.IsZero() {
 		wait = min(wait, time.Until(*d))
@@ -121,36 +136,32 @@ func (r *batchReader) receive(fd uintptr) bool {
 		_, _, _ = unix.Syscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
 		wait -= gather
 	}
-	if r.take(fd) || r.err != nil {
-		return true
+	if n, err := r.take(); n > 0 || err != nil {
+		return n, err
 	}
 	if wait <= 0 {
-		r.err = os.ErrDeadlineExceeded
-		return true
+		return 0, os.ErrDeadlineExceeded
 	}
-	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	fds := [1]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}
 	until := unix.NsecToTimespec(int64(wait))
-	if n, err := unix.Ppoll(fds[:], &until, nil); err != nil && err != unix.EINTR {
-		r.err = fmt.Errorf("wait for datagrams: %w", err)
-	} else if n > 0 {
-		r.take(fd)
+	if _, err := unix.Ppoll(fds[:], &until, nil); err != nil && !errors.Is(err, unix.EINTR) {
+		return 0, fmt.Errorf("wait for datagrams: %w", err)
 	}
-	return true
+	return r.take()
 }
 
-// take reads what is there, and reports whether there was anything.
-func (r *batchReader) take(fd uintptr) bool {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.headers[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
+// take reads what is there.
+func (r *batchReader) take() (int, error) {
+	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.headers[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
 	switch errno {
 	case 0:
 	case unix.EAGAIN, unix.EINTR:
 		n = 0
 	default:
-		n, r.err = 0, fmt.Errorf("read datagrams: %w", errno)
+		return 0, fmt.Errorf("read datagrams: %w", errno)
 	}
-	r.n = int(n)
 	r.flowing = n > 0 && n < readBatch
-	return n > 0
+	return int(n), nil
 }
 
 // ancillary reads the control messages of a buffer: the size of its datagrams

@@ -22,10 +22,14 @@ type batchReader struct {
 	buf  []byte
 }
 
-func (r *batchReader) open(c *net.UDPConn, _ bool) {
+// open takes the socket over.
+func (r *batchReader) open(c *net.UDPConn) error {
 	r.conn = c
 	r.buf = make([]byte, 1<<16)
+	return nil
 }
+
+func (r *batchReader) close() error { return r.conn.Close() }
 
 func (r *batchReader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
 

@@ -14,7 +14,6 @@ import (
 // GroupReceiver is a member's end of a session: datagrams of the group in,
 // reports out. ReadGroup may run at the same time as WriteReport.
 type GroupReceiver struct {
-	group    *net.UDPConn
 	feedback *net.UDPConn
 	ifi      *net.Interface
 	reader   batchReader
@@ -46,8 +45,11 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 		_ = group.Close()
 		return nil, fmt.Errorf("open feedback to %s: %w", cfg.Feedback, err)
 	}
-	r := &GroupReceiver{group: group, feedback: feedback, ifi: ifi}
-	r.reader.open(group, cfg.Group.Addr().Is4())
+	r := &GroupReceiver{feedback: feedback, ifi: ifi}
+	if err := r.reader.open(group); err != nil {
+		_ = feedback.Close()
+		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
+	}
 	return r, nil
 }
 
@@ -75,5 +77,5 @@ func (r *GroupReceiver) WriteReport(b []byte) error {
 
 // Close leaves the group.
 func (r *GroupReceiver) Close() error {
-	return firstError(r.group.Close(), r.feedback.Close())
+	return firstError(r.reader.close(), r.feedback.Close())
 }
