@@ -170,7 +170,7 @@ func TestLocal(t *testing.T) {
 		}{
 			{pxeClient(ArchBIOS), true, false, "local.0"},
 			{pxeClient(ArchEFIX64), true, true, ""},
-			{http, false, false, ""},
+			{http, true, false, "http://192.0.2.10:8080/nothing-to-do.efi"},
 		} {
 			if plan := p.Plan(c.client); plan.Serve != c.serve || plan.Local != c.local || plan.File != c.file || !strings.Contains(strings.ToLower(plan.Reason), name) {
 				t.Errorf("%s, %s: %+v", name, c.client, plan)

@@ -5,6 +5,9 @@ import "bytes"
 // localName is the program that sends a BIOS machine on to its next boot device.
 const localName = "local.0"
 
+// nothingName is a file that does not exist.
+const nothingName = "nothing-to-do.efi"
+
 // localMessage is what the machine's screen says, ended by a zero byte.
 const localMessage = "castpoint: nothing to do here, going on to the disk\r\n\x00"
 
@@ -48,12 +51,13 @@ func localProgram() []byte {
 // BIOS gets a program that gives control back, because ROMs differ in what they
 // make of a menu without network. UEFI gets a menu: there a program would have to
 // be signed, and silence costs the time that firmware waits for an answer. UEFI
-// HTTP boot knows no menu, so silence is what is left.
-func localPlan(c Client, arch Arch, fw Firmware, why string) Plan {
+// HTTP boot knows no menu, and gives up at once when the file that it is told to
+// fetch is not there.
+func localPlan(c Client, fw Firmware, url func(string) string, why string) Plan {
 	why = "It boots from its own disk: " + why
 	switch {
 	case c.HTTPBoot || fw.HTTP:
-		return silent("%s", why)
+		return Plan{Serve: true, File: url(nothingName), HTTPClient: true, NextServer: c.Server, Reason: why}
 	case fw.Machine == MachineBIOS:
 		return Plan{Serve: true, File: localName, NextServer: c.Server, Reason: why}
 	}

@@ -18,6 +18,8 @@ func Ordinary(name string) bool {
 		return true
 	case strings.HasSuffix(p, ".mui"): // texts of the boot manager's menus
 		return true
+	case p == nothingName:
+		return true
 	case p == "autoexec.ipxe" || strings.HasSuffix(p, "/autoexec.ipxe"):
 		return true
 	case strings.HasPrefix(p, "efi/microsoft/boot/"): // code integrity policies

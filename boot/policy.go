@@ -130,12 +130,13 @@ func (p *Policy) Plan(c Client) Plan {
 	}
 	c.Arch, c.HasArch = arch, true
 	settings := p.settings.For(c)
+	url := func(path string) string { return p.url(c.Server, path) }
 	if settings.Chain == ChainLocal {
-		return localPlan(c, arch, fw, "its chain is local.")
+		return localPlan(c, fw, url, "its chain is local.")
 	}
 	if p.cfg.Idle.Exit && p.cfg.Library != nil {
 		if _, none := pickImage(p.cfg.Library, record.bootImage(p.cfg.BootImage), fw.Machine); none != nil {
-			return localPlan(c, arch, fw, none.Why)
+			return localPlan(c, fw, url, none.Why)
 		}
 	}
 	return p.network(c, arch, fw, settings)

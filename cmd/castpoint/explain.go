@@ -193,7 +193,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	}
 	x.Chain = string(boot.ChainIPXE)
 	switch {
-	case d.Plan.Local, d.Plan.File == bootLocal:
+	case d.Plan.Local, d.Plan.File == bootLocal, strings.HasSuffix(d.Plan.File, bootNothing):
 		x.Chain = string(boot.ChainLocal)
 		return x, nil
 	case strings.Contains(d.Plan.File, grubFolder):
@@ -255,6 +255,7 @@ const (
 	windowsFolder = "winpe/"
 	grubFolder    = "grub/"
 	bootLocal     = "local.0"
+	bootNothing   = "/nothing-to-do.efi"
 )
 
 // windowsImage adds the boot image that the plan speaks of.

@@ -124,6 +124,8 @@ func (p *point) answers() [][]string {
 			rows = append(rows, []string{f.name, "nothing: " + plan.Reason})
 		case p.tftp == nil && !f.http:
 			rows = append(rows, []string{f.name, "nothing: TFTP is off"})
+		case plan.Local:
+			rows = append(rows, []string{f.name, "its own disk"})
 		default:
 			rows = append(rows, []string{f.name, plan.File})
 		}
