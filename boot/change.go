@@ -76,7 +76,7 @@ type changeKind struct {
 }
 
 var changes = []changeKind{
-	{"chain", "windows, ipxe, grub, local or auto", func(v string) (func(*Settings), error) {
+	{"chain", "windows, ipxe, ipxe-shim, grub, local or auto", func(v string) (func(*Settings), error) {
 		chain := Chain(v)
 		if v == "auto" {
 			chain = ChainAuto

@@ -7,9 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"castpoint/boot/asset"
 )
 
 // DefaultLoaderDir is where Debian's ipxe package puts its files.
@@ -26,12 +29,14 @@ const (
 // appears later is found without a restart. Safe for concurrent use.
 type Loaders struct {
 	dirs []string
+	sets string // folder of imported assets, searched behind dirs; "" for none
 	now  func() time.Time
 
 	mu      sync.Mutex
 	index   map[string]string // lower-case name with slashes -> path on disk
 	held    map[string]bool   // what has found
 	scanned time.Time
+	changed time.Time // of the folder sets when it was scanned
 }
 
 // NewLoaders indexes the folders; with none it takes [DefaultLoaderDir]. A
@@ -60,6 +65,16 @@ func NewLoaders(dirs ...string) (*Loaders, error) {
 	return l, nil
 }
 
+// Assets adds a folder of imported assets. They go before what a distribution's
+// packages bring (folders below /usr), and behind all other loader folders. What is
+// imported or removed later counts without a restart.
+func (l *Loaders) Assets(dir string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sets = dir
+	l.scan()
+}
+
 // Dirs are the folders searched, in order.
 func (l *Loaders) Dirs() []string { return append([]string(nil), l.dirs...) }
 
@@ -68,6 +83,9 @@ func (l *Loaders) Dirs() []string { return append([]string(nil), l.dirs...) }
 func (l *Loaders) Find(name string) (string, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.stale() {
+		l.scan()
+	}
 	if p, ok := l.lookup(name); ok {
 		return p, true
 	}
@@ -133,10 +151,35 @@ func (l *Loaders) lookup(name string) (string, bool) {
 // /boot. Whoever can place links in a loader folder decides what is served.
 func (l *Loaders) scan() {
 	index := make(map[string]string)
-	for _, dir := range l.dirs {
-		scanDir(index, dir, "", loaderDepth)
+	scanDirs := func(dirs []string) {
+		for _, dir := range dirs {
+			scanDir(index, dir, "", loaderDepth)
+		}
 	}
+	// What a distribution's packages bring comes last.
+	packaged := slices.IndexFunc(l.dirs, func(d string) bool { return strings.HasPrefix(d, "/usr/") })
+	if packaged < 0 {
+		packaged = len(l.dirs)
+	}
+	scanDirs(l.dirs[:packaged])
+	if l.sets != "" {
+		l.changed = modTime(l.sets)
+		scanDirs(asset.Folders(l.sets))
+	}
+	scanDirs(l.dirs[packaged:])
 	l.index, l.scanned = index, l.now()
+}
+
+// stale tells whether something was imported or removed. It is looked at for every
+// file that a machine asks for, and costs as much as looking for that file.
+func (l *Loaders) stale() bool { return l.sets != "" && !modTime(l.sets).Equal(l.changed) }
+
+func modTime(dir string) time.Time {
+	st, err := os.Stat(dir)
+	if err != nil {
+		return time.Time{}
+	}
+	return st.ModTime()
 }
 
 func scanDir(index map[string]string, dir, prefix string, depth int) {

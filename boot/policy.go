@@ -163,6 +163,12 @@ func (p *Policy) network(c Client, arch Arch, fw Firmware, settings Settings) Pl
 		}
 		return plan
 	}
+	if settings.Chain == ChainIPXEShim {
+		fw.Loaders, fw.Package = shimLoaders(fw.Machine), ""
+		if fw.Loaders == nil {
+			return silent("iPXE has no signed binaries for %s.", arch)
+		}
+	}
 	plan := p.ipxePlan(c, arch, fw, why)
 	if !plan.Serve && settings.Chain == ChainAuto {
 		if other, reason := p.grubPlan(c, arch, fw, settings); reason == "" {
@@ -170,6 +176,24 @@ func (p *Policy) network(c Client, arch Arch, fw Firmware, settings Settings) Pl
 		}
 	}
 	return plan
+}
+
+// shimLoaders are the names of iPXE's own shim, best first: as in its archive
+// ipxeboot.tar.gz, and as in its releases. It takes the name of what it loads, from
+// the same folder, out of its own: snponly-shim.efi loads snponly.efi.
+func shimLoaders(m Machine) (names []string) {
+	folder, suffix := "x86_64-sb/", "x64"
+	switch m {
+	case MachineEFIX64:
+	case MachineARM64:
+		folder, suffix = "arm64-sb/", "aa64"
+	default:
+		return nil
+	}
+	for _, name := range []string{"snponly", "ipxe"} {
+		names = append(names, folder+name+"-shim.efi", name+"-shim"+suffix+".efi")
+	}
+	return names
 }
 
 // ipxePlan gives firmware its first stage that is iPXE; why is added to the

@@ -26,6 +26,9 @@ const (
 	ChainWindows Chain = "windows"
 	// ChainIPXE is iPXE, with wimboot when the boot image is a WIM.
 	ChainIPXE Chain = "ipxe"
+	// ChainIPXEShim is the same with iPXE's own shim and signed binaries, which start
+	// with Secure Boot on.
+	ChainIPXEShim Chain = "ipxe-shim"
 	// ChainGRUB is shim and GRUB, signed by a distribution, for Linux boot images
 	// on machines that enforce Secure Boot.
 	ChainGRUB Chain = "grub"
@@ -34,7 +37,7 @@ const (
 )
 
 // Chains are the chains that can be asked for.
-func Chains() []Chain { return []Chain{ChainWindows, ChainIPXE, ChainGRUB, ChainLocal} }
+func Chains() []Chain { return []Chain{ChainWindows, ChainIPXE, ChainIPXEShim, ChainGRUB, ChainLocal} }
 
 // Settings say how a machine boots.
 type Settings struct {

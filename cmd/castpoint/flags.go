@@ -79,7 +79,7 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	list(&c.Loaders, "loaders", "`FOLDER` of boot loaders; may be repeated, the first that has a file wins")
 	f.StringVar(&c.BootImage, "boot-image", c.BootImage, "`ID` of the boot image (default: the newest that fits the machine)")
 	whole(&c.KernelArgs, "kernel-args", "`ARGS` added to the kernel command line; may be repeated")
-	list(&c.Chain, "chain", "`[WHICH=]CHAIN` from the firmware to the boot image: windows (Microsoft's signed boot manager), ipxe, grub (shim and GRUB, for Linux with Secure Boot), local (no network boot: on to the disk) or auto; WHICH is a MAC, a UUID, or one of bios, ia32, x64, arm64, x64-http and so on; may be repeated (default: windows where the boot image has the files, else ipxe, else grub)")
+	list(&c.Chain, "chain", "`[WHICH=]CHAIN` from the firmware to the boot image: windows (Microsoft's signed boot manager), ipxe, ipxe-shim (iPXE's own signed shim), grub (shim and GRUB, for Linux with Secure Boot), local (no network boot: on to the disk) or auto; WHICH is a MAC, a UUID, or one of bios, ia32, x64, arm64, x64-http and so on; may be repeated (default: windows where the boot image has the files, else ipxe, else grub)")
 	whole(&c.Machine, "machine", "`ROW` of boot settings for some machines, as in '52:54:00:12:34:56 chain=windows ask=yes window=4' (docs/booting.md); may be repeated")
 	f.StringVar(&c.Idle, "idle", c.Idle, "what a machine does for which there is nothing to boot: ask again, or go on to its disk")
 	f.IntVar(&c.ChainCA, "chain-ca", c.ChainCA, "`YEAR` of the CA that signed the boot manager, 2011 or 2023 (default: 2011 when the boot image has it)")

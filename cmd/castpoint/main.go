@@ -44,6 +44,7 @@ func newRoot() *cobra.Command {
 		newDoctor(o),
 		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),
 		command.Group("bcd", "Look into boot configurations of Windows, and make them", newBCDShow(o), newBCDWrite(o)),
+		command.Group("assets", "Import boot programs: iPXE, wimboot, shim and GRUB", newAssetsImport(o), newAssetsList(o), newAssetsRemove(o)),
 		command.Group("bootenv", "Make boot environments", newBootenvBuild(o)),
 		command.Group("session", "Work with multicast sessions of the running server",
 			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),

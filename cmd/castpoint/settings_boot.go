@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"go.uber.org/zap"
@@ -46,6 +47,7 @@ func makeBoot(cfg *config.Config, library *content.Library, who rules, ticket bo
 	if err != nil {
 		return nil, fmt.Errorf("loaders: %w", err)
 	}
+	loaders.Assets(filepath.Join(cfg.Data, folderAssets))
 	var args []string
 	for _, a := range cfg.KernelArgs {
 		args = append(args, strings.Fields(a)...)

@@ -87,7 +87,7 @@ type Config struct {
 	BootImage  string `yaml:"boot-image"`  // content to boot; "" is the newest that fits
 	KernelArgs List   `yaml:"kernel-args"` // added to the kernel command line of boot images
 
-	Chain                 List   `yaml:"chain"`                   // [WHICH=]windows, ipxe, grub, local or auto
+	Chain                 List   `yaml:"chain"`                   // [WHICH=]windows, ipxe, ipxe-shim, grub, local or auto
 	Machine               List   `yaml:"machine"`                 // WHICH name=value ..., boot settings of some machines
 	Idle                  string `yaml:"idle"`                    // ask or disk: what a machine does for which there is nothing to boot
 	ChainCA               int    `yaml:"chain-ca"`                // 2011 or 2023: who signed the boot manager; 0 is what there is

@@ -17,7 +17,7 @@ type BootRule struct {
 }
 
 // chains are what the setting chain can say.
-var chains = []string{"windows", "ipxe", "grub", "local", "auto"}
+var chains = []string{"windows", "ipxe", "ipxe-shim", "grub", "local", "auto"}
 
 // ChainArchs are the names of architectures in the setting chain, and their
 // numbers in DHCP option 93.
