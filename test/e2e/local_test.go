@@ -18,7 +18,7 @@ const diskSays = "This is the disk."
 func bootSector(t *testing.T) string {
 	t.Helper()
 	code := []byte{
-		0xfa,             // cli
+		0xfa,       // cli
 		0x31, 0xc0, // xor ax, ax
 		0x8e, 0xd8, // mov ds, ax
 		0xbe, 0x19, 0x7c, // mov si, 0x7c19   ; the text
