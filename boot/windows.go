@@ -106,6 +106,16 @@ func (w *Windows) init() {
 	w.agents = make(map[string]*winpe.Agent)
 }
 
+// Report says what machines can boot a boot image that is a WIM.
+func (w *Windows) Report(ct *content.Content) (*winpe.Report, error) {
+	img, release, err := w.image(ct)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return img.Report(), nil
+}
+
 // Close closes the boot images that no machine is reading; those that are read
 // are closed behind the last one.
 func (w *Windows) Close() error {

@@ -24,6 +24,9 @@ type AddRequest struct {
 	Path string
 	// Initrd is the initramfs of a Linux boot image.
 	Initrd string
+	// Loaders has boot files that a WinPE boot image lacks, which are kept beside
+	// it: a folder, an ISO image, or one file.
+	Loaders string
 	// Source is where the files came from originally, when that is not Path, such
 	// as a URL.
 	Source string

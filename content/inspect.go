@@ -61,6 +61,9 @@ func inspect(ctx context.Context, req AddRequest) (*Content, []source, error) {
 		sources, err = inspectLinux(req.Path, req.Initrd, c)
 	default:
 		sources, err = inspectImage(req.Path, c)
+		if err == nil && req.Loaders != "" {
+			sources, err = addLoaders(ctx, sources, req)
+		}
 	}
 	if err != nil {
 		return nil, nil, err

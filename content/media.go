@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"castpoint/content/iso"
@@ -218,3 +219,55 @@ func bootFiles(img *iso.Image, path string, info os.FileInfo) (sources []source)
 }
 
 func baseOf(p string) string { return p[strings.LastIndexByte(p, '/')+1:] }
+
+// maxLoader is the largest boot file that is kept beside a boot image, in bytes.
+const maxLoader = 64 << 20
+
+// addLoaders adds the boot files of req.Loaders to the sources of a boot image, in
+// place of those of the same name: boot managers, boot.sdi, fonts and policies. A
+// folder may hold much else.
+func addLoaders(ctx context.Context, sources []source, req AddRequest) ([]source, error) {
+	if req.Kind != KindBootImage {
+		return nil, fmt.Errorf("%w request: only a boot image has loaders", ErrInvalid)
+	}
+	info, err := os.Stat(req.Loaders)
+	if err != nil {
+		return nil, fmt.Errorf("%w loaders: %w", ErrFile, err)
+	}
+	var more []source
+	img, isoInfo, isISO, err := openISO(req.Loaders)
+	switch {
+	case err != nil:
+		return nil, err
+	case isISO:
+		more = bootFiles(img, req.Loaders, isoInfo)
+	case info.IsDir():
+		if more, err = listFolder(ctx, req.Loaders, req.Kind); err != nil {
+			return nil, err
+		}
+	default:
+		more = []source{fileSource(RoleFile, req.Loaders, info)}
+	}
+	more = slices.DeleteFunc(more, func(s source) bool { return !bootFile(s.name) || s.size > maxLoader })
+	if len(more) == 0 {
+		return nil, fmt.Errorf("%w loaders %s: no boot files in it: want bootmgfw.efi, boot.sdi, fonts and so on, by these names", ErrFile, req.Loaders)
+	}
+	sources = slices.DeleteFunc(sources, func(s source) bool {
+		return s.role == RoleFile && slices.ContainsFunc(more, func(m source) bool { return strings.EqualFold(m.name, s.name) })
+	})
+	return append(sources, more...), nil
+}
+
+// bootFile tells the names of boot files from others that lie beside them.
+func bootFile(name string) bool {
+	name = strings.ToLower(name)
+	if base := baseOf(name); strings.HasPrefix(base, "bootmgr") || strings.HasPrefix(base, "pxeboot.") {
+		return true
+	}
+	for _, top := range []string{"sources/", "support/"} {
+		if strings.HasPrefix(name, top) {
+			return false
+		}
+	}
+	return slices.Contains([]string{".efi", ".sdi", ".stl", ".ttf", ".p7b", ".pol", ".com", ".n12", ".mui"}, filepath.Ext(name))
+}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -162,5 +163,57 @@ func TestPrograms(t *testing.T) {
 	none := []Program{}
 	if c, err = l.Set(c.ID, SetRequest{Programs: &none, Language: ptr("en-US"), Arch: ptr("arm64"), Source: ptr("https://example.net/x")}); err != nil || len(c.Programs) != 0 || c.Language != "en-US" || c.Arch != "arm64" || c.Source != "https://example.net/x" {
 		t.Errorf("%+v %v", c, err)
+	}
+}
+
+// Boot files that the WIM of a boot image lacks are kept beside it, out of a
+// folder that has much else.
+func TestAddLoaders(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		want bool
+	}{
+		{"bootmgfw.efi", true}, {"x64/bootmgfw_EX.efi", true}, {"Media/boot/boot.sdi", true}, {"EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf", true},
+		{"bootmgr", true}, {"bootmgr.exe", true}, {"pxeboot.n12", true}, {"boot/bcd", false}, {"sources/install.wim", false},
+		{"sources/setup.efi", false}, {"setup.exe", false}, {"readme.txt", false}, {"EFI/Microsoft/Boot/SkuSiPolicy.p7b", true},
+	} {
+		if got := bootFile(c.name); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"boot.sdi", "x64/bootmgfw.efi", "readme.txt"} {
+		p := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := []source{{role: RoleImage, name: "boot.wim"}, {role: RoleFile, name: "X64/BootMgfw.efi"}, {role: RoleFile, name: "boot/other.efi"}}
+	names := func(path string) (names []string) {
+		t.Helper()
+		list, err := addLoaders(t.Context(), slices.Clone(own), AddRequest{Kind: KindBootImage, Loaders: path})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range list {
+			names = append(names, s.name)
+		}
+		return names
+	}
+	if got, want := names(dir), []string{"boot.wim", "boot/other.efi", "boot.sdi", "x64/bootmgfw.efi"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if got, want := names(filepath.Join(dir, "boot.sdi")), []string{"boot.wim", "X64/BootMgfw.efi", "boot/other.efi", "boot.sdi"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	for path, kind := range map[string]Kind{
+		filepath.Join(dir, "none"): KindBootImage, filepath.Join(dir, "readme.txt"): KindBootImage, dir: KindOSImage,
+	} {
+		if _, err := addLoaders(t.Context(), own, AddRequest{Kind: kind, Loaders: path}); err == nil {
+			t.Errorf("%s for %s was taken", path, kind)
+		}
 	}
 }

@@ -15,8 +15,9 @@ import (
 // the server's host or one behind a URL.
 type AddContent struct {
 	Kind         content.Kind         `json:"kind"`
-	Path         string               `json:"path"`             // absolute, or a URL
-	Initrd       string               `json:"initrd,omitempty"` // absolute
+	Path         string               `json:"path"`              // absolute, or a URL
+	Initrd       string               `json:"initrd,omitempty"`  // absolute
+	Loaders      string               `json:"loaders,omitempty"` // absolute
 	Name         string               `json:"name,omitempty"`
 	Version      string               `json:"version,omitempty"`
 	Comment      string               `json:"comment,omitempty"`

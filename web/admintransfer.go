@@ -77,7 +77,7 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 func (s *Server) add(ctx context.Context, id string, req AddContent, progress func(done, total int64)) (*content.Content, error) {
 	request := func() content.AddRequest {
 		return content.AddRequest{
-			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd,
+			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd, Loaders: req.Loaders,
 			Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index, Arch: req.Arch,
 			Source: req.Source, Language: req.Language, Programs: req.Programs,
 			Distribution: req.Distribution, HardLink: req.HardLink, Progress: progress,

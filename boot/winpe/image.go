@@ -284,7 +284,7 @@ func (img *Image) Missing() []Missing {
 		if f.name == BootManager && noEX == nil {
 			m.UEFI = false // the other one boots
 		}
-		isBIOS := len(f.image) > 0 && strings.HasPrefix(f.image[0], "Windows/Boot/PXE/") && f.name != Prompt
+		isBIOS := len(f.image) > 0 && strings.HasPrefix(f.image[0], "Windows/Boot/PXE/")
 		switch {
 		case isBIOS && !img.x86():
 		case m.UEFI || m.BIOS:

@@ -208,7 +208,7 @@ func TestARM64(t *testing.T) {
 		t.Errorf("arch %q", img.Arch())
 	}
 	for _, m := range img.Missing() {
-		if m.Name != Prompt && m.Name != RollbackPolicy {
+		if m.Name != RollbackPolicy {
 			t.Errorf("missing: %v", m)
 		}
 	}

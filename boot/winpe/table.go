@@ -15,8 +15,6 @@ const (
 	BootManagerBIOS = "bootmgr.exe"     // BIOS boot manager
 	PXEBoot         = "pxeboot.n12"     // BIOS first stage, asks for no key
 	PXEBootPrompt   = "pxeboot.com"     // BIOS first stage, asks for F12
-	Prompt          = "wdsmgfw.efi"     // UEFI first stage that asks for a key
-	AbortPXE        = "abortpxe.com"    // BIOS: on to the next boot device
 	SDI             = "boot.sdi"        // the empty disk that the WIM is mounted in
 	Trust           = "boot.stl"        // list of trusted signers
 	Font            = "wgl4_boot.ttf"   // what the boot manager writes with
@@ -73,12 +71,6 @@ func bootFiles() []bootFile {
 			without: "the boot manager's menu and error screens stay without text",
 		},
 		{
-			name:    Prompt,
-			image:   []string{"Windows/Boot/PXE/wdsmgfw.efi"},
-			media:   []string{"wdsmgfw.efi"},
-			without: "UEFI machines cannot be asked for a key before they boot",
-		},
-		{
 			name: PXEBoot, bios: true,
 			image:   []string{"Windows/Boot/PXE/pxeboot.n12"},
 			without: "no BIOS machine can boot this image by Microsoft's chain; what is left is iPXE with wimboot",
@@ -92,11 +84,6 @@ func bootFiles() []bootFile {
 			name:    PXEBootPrompt,
 			image:   []string{"Windows/Boot/PXE/pxeboot.com"},
 			without: "BIOS machines cannot be asked for F12 before they boot",
-		},
-		{
-			name:    AbortPXE,
-			image:   []string{"Windows/Boot/PXE/abortpxe.com"},
-			without: "BIOS machines with nothing to do wait until their firmware gives up, before they go on to their disk",
 		},
 		{
 			// The image's own copy in System32/SecureBootUpdates is not served by
@@ -170,7 +157,7 @@ func places(name, arch string) (image, extra []string) {
 		image = []string{"Windows/Boot/EFI/" + rest, "Windows/Boot/PXE/" + rest, "Windows/Boot/PCAT/" + rest}
 	case slices.Contains([]string{".p7b", ".pol", ".stl"}, path.Ext(file)):
 		image = []string{"Windows/Boot/EFI/" + rest}
-	case slices.Contains([]string{"wdsnbp.com", "hdlscom1.com", "hdlscom1.n12", "hdlscom2.com", "hdlscom2.n12"}, rest):
+	case slices.Contains([]string{"wdsmgfw.efi", "abortpxe.com", "wdsnbp.com", "hdlscom1.com", "hdlscom1.n12", "hdlscom2.com", "hdlscom2.n12"}, rest):
 		image = []string{"Windows/Boot/PXE/" + rest}
 	default:
 		return nil, nil

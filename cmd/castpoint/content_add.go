@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -45,6 +44,7 @@ A URL is fetched first, into the data folder; interrupted, the same command goes
 from where it was.`,
 		Example: `  castpoint content add os-image install.wim --multicast
   castpoint content add os-image https://images.example.net/install.wim --sha256 HASH --fetch-rate 200mbit
+  castpoint content add boot-image boot.wim --loaders windows.iso
   castpoint content add boot-image --kernel vmlinuz --initrd initrd --arch amd64 --name linux
   castpoint content add os-upgrade windows.iso --index 6
   castpoint content add package 7zip/ --name 7-Zip --program 'install=7z2409-x64.exe /S'
@@ -85,9 +85,14 @@ from where it was.`,
 				return command.Usage("--sha256 and --fetch-rate are for URLs")
 			}
 			req.Distribution.Multicast = req.Distribution.Multicast || req.Distribution.MulticastOnly
-			var winPE *bootImage
+			if req.Loaders != "" && (req.Kind != content.KindBootImage || kernel != "") {
+				return command.Usage("--loaders is for boot images that are WIMs")
+			}
+			if req.Loaders, err = sourcePath(req.Loaders); err != nil {
+				return err
+			}
 			if req.Kind == content.KindBootImage && kernel == "" && !fetch.IsURL(req.Path) {
-				winPE = lookAtBootImage(req.Path, req.Index, &req.Arch)
+				fillArch(req.Path, req.Index, &req.Arch)
 			}
 
 			ct, err := o.streamContent(cmd, "/contents", "add "+filepath.Base(path), req)
@@ -102,15 +107,16 @@ from where it was.`,
 			if err == nil {
 				err = printWIM(out, ct)
 			}
-			if err == nil && winPE != nil {
-				err = winPE.print(out, time.Now())
+			if err != nil {
+				return err
 			}
-			return err
+			return o.printBootReport(cmd.Context(), out, ct)
 		},
 	})
 	f := c.Flags()
 	f.StringVar(&kernel, "kernel", "", "`FILE` of the kernel of a Linux boot image")
 	f.StringVar(&req.Initrd, "initrd", "", "`FILE` of its initramfs")
+	f.StringVar(&req.Loaders, "loaders", "", "`PATH` of boot files that a WinPE boot image lacks: a folder (of the ADK, of installation media), an ISO image, or one file")
 	f.StringVar(&req.Name, "name", "", "`NAME` for people (default: from the image)")
 	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
 	f.StringVar(&req.Comment, "comment", "", "`TEXT` for people")

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent"
+	"castpoint/boot/winpe"
 	"castpoint/content"
 )
 
@@ -22,14 +23,22 @@ func newContentShow(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			defer done()
 			var c content.Content
-			if err := client.Call(cmd.Context(), http.MethodGet, "/contents/"+url.PathEscape(args[0]), nil, &c); err != nil {
+			err = client.Call(cmd.Context(), http.MethodGet, "/contents/"+url.PathEscape(args[0]), nil, &c)
+			done() // without a server it holds the library, which the report opens too
+			if err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
 			if o.json {
-				return printJSON(out, c)
+				r, err := o.bootReport(cmd.Context(), &c)
+				if err != nil {
+					r = nil // what is stored is shown all the same
+				}
+				return printJSON(out, struct {
+					content.Content
+					Boot *winpe.Report `json:"boot,omitempty"`
+				}{c, r})
 			}
 			rows := [][]string{
 				{"id", c.ID}, {"kind", string(c.Kind)}, {"name", c.Name}, {"version", orDash(c.Version)},
@@ -66,7 +75,10 @@ func newContentShow(o *options) *cobra.Command {
 				}
 				rows = append(rows, []string{string(f.Role), fmt.Sprintf("%s  %s  sha256 %s", f.Name, agent.Size(f.Size), f.Digest)})
 			}
-			return table(out, append(rows, attachedRows(&c)...))
+			if err := table(out, append(rows, attachedRows(&c)...)); err != nil {
+				return err
+			}
+			return o.printBootReport(cmd.Context(), out, &c)
 		},
 	})
 }

@@ -304,6 +304,9 @@ func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Exp
 // routes are what a serving point adds to the admin API.
 func (p *point) routes() []web.Route {
 	list := explainRoutes(func() (*explainer, func()) { return p.explainer, func() {} })
+	list = append(list, web.Route{Pattern: "GET /boot-images/{id}/report", Answer: func(w http.ResponseWriter, r *http.Request) (any, error) {
+		return reportRoute(p.library, func() (*boot.Windows, func()) { return p.windows, func() {} }).Answer(w, r)
+	}})
 	return append(list, web.Route{Pattern: "GET /dhcp/leases", Answer: p.currentLeases})
 }
 

@@ -2,16 +2,18 @@ package main
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
-	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/boot/bcd"
@@ -20,6 +22,7 @@ import (
 	"castpoint/content/iso"
 	"castpoint/content/wim"
 	"castpoint/internal/config"
+	"castpoint/web"
 )
 
 // windowsConfig makes the settings of Microsoft's boot chain out of those of the
@@ -69,27 +72,9 @@ func windowsAgent(arch string) (io.ReaderAt, int64, error) {
 	return bytes.NewReader(b), int64(len(b)), nil
 }
 
-// bootImage is what a WinPE boot image is made of, as people see it.
-type bootImage struct {
-	Index   int             `json:"index"`
-	Arch    string          `json:"arch,omitempty"`
-	Version string          `json:"version,omitempty"`
-	Files   []bootImageFile `json:"files"`
-	Missing []winpe.Missing `json:"missing"`
-}
-
-type bootImageFile struct {
-	Name    string         `json:"name"`
-	Path    string         `json:"path"`
-	Extra   bool           `json:"extra,omitempty"` // in a folder, not in the image
-	Size    int64          `json:"size"`
-	Signers []winpe.Signer `json:"signers,omitempty"`
-	Problem string         `json:"problem,omitempty"` // why the signature cannot be read
-}
-
 // describeBootImage looks into a WinPE boot image, and into folders for what it
 // lacks.
-func describeBootImage(path string, index int, folders []string) (*bootImage, error) {
+func describeBootImage(path string, index int, folders []string) (*winpe.Report, error) {
 	f, size, err := openWIM(path)
 	if err != nil {
 		return nil, err
@@ -113,58 +98,7 @@ func describeBootImage(path string, index int, folders []string) (*bootImage, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	b := &bootImage{Index: img.Index(), Arch: img.Arch(), Version: img.Version(), Files: []bootImageFile{}, Missing: img.Missing()}
-	for _, found := range img.Files() {
-		file := bootImageFile{Name: found.Name, Path: found.Path, Extra: found.Extra, Size: found.Size}
-		file.Signers, err = img.Signers(found)
-		// Fonts, lists and BIOS first stages are no PE programs.
-		if err != nil && !errors.Is(err, winpe.ErrNotPE) {
-			file.Problem = err.Error()
-		}
-		b.Files = append(b.Files, file)
-	}
-	return b, nil
-}
-
-// print writes the boot files as a table, and what is missing.
-func (b *bootImage) print(out io.Writer, now time.Time) error {
-	rows := [][]string{{"BOOT FILE", "SIZE", "SIGNED BY", "CA", "UNTIL"}}
-	for _, f := range b.Files {
-		row := []string{f.Name, agent.Size(f.Size), orDash(f.Problem)}
-		for i, s := range f.Signers {
-			if i > 0 {
-				break // the others are for older firmware
-			}
-			until := s.NotAfter.Format(time.DateOnly)
-			if s.Expired(now) {
-				until += " (over, which firmware does not mind)"
-			}
-			by := s.Subject
-			if s.Problem != "" {
-				by += ": " + s.Problem
-			}
-			row = append(row[:2], by, s.CA, until)
-		}
-		rows = append(rows, row)
-	}
-	if err := table(out, rows); err != nil {
-		return err
-	}
-	for _, m := range b.Missing {
-		needed := ""
-		switch {
-		case m.UEFI && m.BIOS:
-			needed = " (needed)"
-		case m.UEFI:
-			needed = " (needed by UEFI)"
-		case m.BIOS:
-			needed = " (needed by BIOS)"
-		}
-		if _, err := fmt.Fprintf(out, "missing: %s%s: %s\n", m.Name, needed, m.Without); err != nil {
-			return err
-		}
-	}
-	return nil
+	return img.Report(), nil
 }
 
 func newWIMBoot(o *options) *cobra.Command {
@@ -191,7 +125,7 @@ castpoint serve --winpe-files does.`,
 			if _, err := fmt.Fprintf(out, "image %d, %s, Windows %s\n\n", b.Index, orDash(b.Arch), orDash(b.Version)); err != nil {
 				return err
 			}
-			return b.print(out, time.Now())
+			return b.Print(out, time.Now(), table)
 		},
 	})
 	c.Flags().IntVar(&index, "index", 0, "`NUMBER` of the image inside the WIM (default: the one marked for booting)")
@@ -199,29 +133,96 @@ castpoint serve --winpe-files does.`,
 	return c
 }
 
-// lookAtBootImage finds out about a boot image that is being added: nil when the
-// path is no WIM on this host with a Windows PE in it. It fills in an architecture
-// that the WIM's XML data does not give.
-func lookAtBootImage(path string, index int, arch *string) *bootImage {
+// fillArch fills in the architecture of a boot image that is being added, which
+// WIMs made by other tools than Microsoft's do not name: that of its programs.
+func fillArch(path string, index int, arch *string) {
+	if *arch != "" {
+		return
+	}
 	b, err := describeBootImage(path, index, nil)
 	if err != nil {
-		return nil // what is wrong with it, adding it says better
+		return // no Windows PE; what is wrong with it, adding it says better
 	}
 	f, size, err := openWIM(path)
 	if err != nil {
-		return nil
+		return
 	}
 	defer f.Close()
 	r, size, _, err := bootWIM(f, size, path)
 	if err != nil {
-		return nil
+		return
 	}
-	if info, err := wim.Describe(r, size); err == nil && *arch == "" {
+	if info, err := wim.Describe(r, size); err == nil {
 		if i, ok := info.Image(b.Index); ok && i.Arch == "" {
 			*arch = b.Arch
 		}
 	}
-	return b
+}
+
+// reportRoute answers what machines can boot a boot image.
+func reportRoute(library *content.Library, windows func() (*boot.Windows, func())) web.Route {
+	return web.Route{Pattern: "GET /boot-images/{id}/report", Answer: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		ct, err := library.Get(r.PathValue("id"))
+		if err != nil {
+			return nil, web.NewProblem(http.StatusNotFound, "castpoint content list shows what there is", "%v", err)
+		}
+		w, done := windows()
+		defer done()
+		return w.Report(ct)
+	}}
+}
+
+// localReport answers without a server, with the settings of the file, or those of
+// a server without one.
+func localReport(data string) localRoutes {
+	return func(library *content.Library) ([]web.Route, error) {
+		cfg, err := config.Load("")
+		if err != nil {
+			return nil, err
+		}
+		cfg.Data = data
+		parts, err := makeBoot(&cfg, library, nil, zap.NewNop())
+		if err != nil {
+			return nil, err
+		}
+		return []web.Route{reportRoute(library, func() (*boot.Windows, func()) {
+			return parts.windows, func() { _ = parts.close() }
+		})}, nil
+	}
+}
+
+// bootReport asks what machines can boot a content, nil when it is no Windows PE.
+func (o *options) bootReport(ctx context.Context, ct *content.Content) (*winpe.Report, error) {
+	if _, ok := ct.File(content.RoleImage); ct.Kind != content.KindBootImage || !ok {
+		return nil, nil
+	}
+	client, done, err := o.adminRoutes(ctx, localReport(o.data))
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var r winpe.Report
+	if err := client.Call(ctx, http.MethodGet, "/boot-images/"+url.PathEscape(ct.ID)+"/report", nil, &r); err != nil {
+		return nil, err
+	}
+	return &r, nil
+}
+
+// printBootReport prints what machines can boot a content, if it is a Windows PE.
+func (o *options) printBootReport(ctx context.Context, out io.Writer, ct *content.Content) error {
+	r, err := o.bootReport(ctx, ct)
+	if err != nil {
+		// It is in the library, and may be something else than Windows PE.
+		_, err := fmt.Fprintf(out, "what can boot it is not known: %v\n", err)
+		return err
+	}
+	if r == nil {
+		return nil
+	}
+	if _, err := fmt.Fprintln(out); err != nil {
+		return err
+	}
+	return r.Print(out, time.Now(), table)
 }
 
 // bootWIM is the WIM of a boot image: the file itself, or the one inside the ISO

@@ -80,9 +80,9 @@ func TestLocalBoot(t *testing.T) {
 		args     []string
 	}{
 		{"UEFI", lab.UEFI, efiDisk, false, []string{"--chain", "local"}},
-		{"UEFI, proxy", lab.UEFI, efiDisk, true, []string{"--chain", "local"}},
-		{"UEFI, no boot image", lab.UEFI, efiDisk, false, []string{"--idle", "disk"}},
-		{"BIOS, iPXE in the card", lab.BIOS, bootSector, false, []string{"--chain", "local"}},
+		{"UEFI beside another DHCP server", lab.UEFI, efiDisk, true, []string{"--chain", "local"}},
+		{"UEFI without a boot image", lab.UEFI, efiDisk, false, []string{"--idle", "disk"}},
+		{"BIOS with iPXE in the card", lab.BIOS, bootSector, false, []string{"--chain", "local"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPoint(t, lab.Config{Clients: 1})

@@ -27,6 +27,13 @@ func makeWinPE(t *testing.T, dir string) (path string, files map[string][]byte) 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return makeWinPEWith(t, dir, efi)
+}
+
+// makeWinPEWith is makeWinPE with another program in place of the boot manager and
+// of the loader.
+func makeWinPEWith(t *testing.T, dir string, efi []byte) (path string, files map[string][]byte) {
+	t.Helper()
 	files = map[string][]byte{
 		"Windows/Boot/EFI/bootmgfw.efi":                 efi,
 		"Windows/Boot/EFI/boot.stl":                     []byte("trust"),

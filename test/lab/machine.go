@@ -209,7 +209,7 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 		// does not crash in between: no flush needs to reach the disk.
 		args = append(args,
 			"-drive", "if=none,id=d0,format=raw,cache=unsafe,discard=unmap,file="+m.Disk,
-			"-device", "virtio-blk-pci,drive=d0,bootindex=2")
+			"-device", "virtio-blk-pci,drive=d0,bootindex=100")
 	}
 	return args, nil
 }

@@ -1,0 +1,93 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"castpoint/test/lab"
+	"castpoint/test/point"
+)
+
+// bootManagerScript is what the stand-in for the boot manager does: it asks for
+// the names that a signed one asks for, in its order, and prints the hashes of what
+// comes. The path of the boot configuration is in DHCP option 252, that of its own
+// program in option 67.
+const bootManagerScript = `
+set pager=0
+echo "stand-in: running"
+net_get_dhcp_option bcd %[1]s 252 string
+net_get_dhcp_option self %[1]s 67 string
+regexp --set 1:dir '^(.*)\\.BCD$' "$bcd"
+echo "stand-in: BCD $bcd"
+for f in /BCD /winpe/%[2]s/BCD /EFI/Microsoft/Boot/Policies/SbcpFlightToken.p7b /EFI/Microsoft/Boot/WinSiPolicy.p7b /en-US/winpe/%[2]s/%[3]s.MUI /winpe/%[2]s/%[3]s /boot.stl /EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf /Boot/boot.sdi /winpe/%[2]s/boot.wim; do
+  if [ -e (%[4]s)$f ]; then
+    hashsum --hash sha256 (%[4]s)$f
+  else
+    echo "absent (%[4]s)$f"
+  fi
+done
+echo "stand-in: done"
+sleep 1000
+`
+
+// bootManagerModules are those of GRUB that the script needs.
+var bootManagerModules = []string{"echo", "net", "tftp", "http", "test", "regexp", "hashsum", "gcry_sha256", "sleep", "normal", "read"}
+
+// Firmware loads a stand-in for Microsoft's boot manager out of the boot image,
+// by PXE and by HTTP boot, and that asks for what a signed one asks for, in its
+// order, by its names, and gets it.
+func TestChainWindows(t *testing.T) {
+	for _, c := range []struct {
+		name, card, folder, loader, format, from string
+		machine                                  lab.Machine
+	}{
+		{"UEFI by PXE", "efinet0", "efi-x64", "bootmgfw.efi", "x86_64-efi", "tftp,10.77.0.1", lab.Machine{Firmware: lab.UEFI}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPoint(t, lab.Config{Clients: 1, Offload: true})
+			folder := c.folder + "/52-54-00-77-00-01"
+			dir := t.TempDir()
+			image := filepath.Join(dir, "image")
+			modules := append([]string{"efinet"}, bootManagerModules...)
+			grubImage(t, image, c.format, fmt.Sprintf(bootManagerScript, c.card, folder, c.loader, c.from), modules...)
+			program, err := os.ReadFile(image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source, files := makeWinPEWith(t, p.Network.Dir, program)
+			if _, err := p.Add(t.Context(), "boot-image", source, "--name", "pe"); err != nil {
+				t.Fatal(err)
+			}
+			serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--chain", "windows")
+			c.machine.Name = "m"
+			vm := bootVM(t, p, c.machine)
+			must(t, vm, `stand-in: running`)
+			must(t, vm, `stand-in: BCD \\winpe\\`+strings.ReplaceAll(folder, "/", `\\`)+`\\BCD`)
+			must(t, vm, `stand-in: done`)
+			said := vm.Output.String()
+			for name, want := range map[string]string{
+				"/EFI/Microsoft/Boot/WinSiPolicy.p7b":     "Windows/Boot/EFI/winsipolicy.p7b",
+				"/winpe/" + folder + "/" + c.loader:       "Windows/Boot/EFI/bootmgfw.efi",
+				"/boot.stl":                               "Windows/Boot/EFI/boot.stl",
+				"/EFI/Microsoft/Boot/Fonts/wgl4_boot.ttf": "Windows/Boot/Fonts/wgl4_boot.ttf",
+				"/Boot/boot.sdi":                          "Windows/Boot/DVD/EFI/boot.sdi",
+			} {
+				sum := sha256.Sum256(files[want])
+				if line := hex.EncodeToString(sum[:]) + "  (" + c.from + ")" + name; !strings.Contains(said, line) {
+					t.Errorf("the machine did not get %s:\n%s", name, vm.Output.Tail(30))
+				}
+			}
+			for _, name := range []string{"/EFI/Microsoft/Boot/Policies/SbcpFlightToken.p7b", "/en-US/winpe/" + folder + "/" + c.loader + ".MUI"} {
+				if !strings.Contains(said, "absent ("+c.from+")"+name) {
+					t.Errorf("%s is not absent:\n%s", name, vm.Output.Tail(30))
+				}
+			}
+			must(t, vm, `[0-9a-f]{64}  \(`+c.from+`\)/winpe/`+folder+`/boot\.wim`)
+		})
+	}
+}
