@@ -143,7 +143,10 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 			dir = "/" + windowsFolder(machine, c) + "/"
 		}
 		d.Kernel = "/" + wimboot
-		d.Initrds = []initrdData{{Name: wimName, Path: dir + wimName, Arg: wimName + " ", What: screenSize("the WIM", wim)}}
+		if f.cfg.Windows != nil && c.HasArch {
+			d.Initrds = f.cfg.Windows.wimbootFiles(ct, dir)
+		}
+		d.Initrds = append(d.Initrds, initrdData{Name: wimName, Path: dir + wimName, Arg: wimName + " ", What: screenSize("the WIM", wim)})
 		return d, nil
 	}
 	if _, ok := ct.File(content.RoleKernel); !ok {

@@ -370,6 +370,11 @@ func (w *Windows) open(ctx context.Context, name string, c Client) (*File, error
 			return nil, notFound
 		}
 		return w.openBCD(ctx, name, who, machine, ct, own)
+	case wimbootBCD:
+		if !own {
+			return nil, notFound
+		}
+		return w.openBCD(ctx, name, who, machine, ct, false)
 	case "boot/bcd", "efi/microsoft/boot/bcd":
 		return w.openBCD(ctx, name, who, machine, ct, own)
 	case "boot.wim", "boot/boot.wim":

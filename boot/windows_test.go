@@ -408,6 +408,18 @@ func TestWindowsOverIPXE(t *testing.T) {
 		if !strings.Contains(script, "initrd --name boot.wim "+path+" boot.wim") {
 			t.Fatalf("the script does not load the machine's WIM:\n%s", script)
 		}
+		// wimboot shows the boot manager a disk that has the WIM at \Boot\boot.wim.
+		store, err := bcd.Parse([]byte(func() string { s, _ := l.read(t, "winpe/efi-x64/52-54-00-ab-cd-ef/wimboot.bcd", testRemote); return s }()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var words strings.Builder
+		if err := store.Describe(&words); err != nil || !strings.Contains(words.String(), `ramdisk=[boot]\Boot\boot.wim,{ramdiskoptions}`) {
+			t.Errorf("%v:\n%s", err, words.String())
+		}
+		if !strings.Contains(script, "/wimboot.bcd BCD") || !strings.Contains(script, "/boot.sdi boot.sdi") {
+			t.Errorf("the script lacks what wimboot may need:\n%s", script)
+		}
 		wim, _ := l.read(t, path, testRemote)
 		wims = append(wims, wim)
 	}
