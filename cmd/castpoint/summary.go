@@ -118,13 +118,8 @@ func (p *point) answers() [][]string {
 	anyMAC := net.HardwareAddr{2, 0, 0, 0, 0, 0}
 	var rows [][]string
 	for _, f := range firmwares {
-<<<<<<< HEAD
 		plan := p.planner.General().Plan(boot.Client{
-			Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.links[0].name, Server: p.links[0].addr,
-=======
-		plan := p.planner.Plan(boot.Client{
 			MAC: anyMAC, Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.links[0].name, Server: p.links[0].addr,
->>>>>>> 3ff020d (castpoint: say at the start what machines get on Microsoft's chain; test/e2e: stand-in without loops)
 		})
 		switch {
 		case !plan.Serve:
