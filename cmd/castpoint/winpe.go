@@ -175,13 +175,13 @@ func reportRoute(library *content.Library, windows func() (*boot.Windows, func()
 // localReport answers without a server, with the settings of the file, or those of
 // a server without one.
 func localReport(data string) localRoutes {
-	return func(library *content.Library) ([]web.Route, error) {
+	return func(library *content.Library, kept *records) ([]web.Route, error) {
 		cfg, err := config.Load("")
 		if err != nil {
 			return nil, err
 		}
 		cfg.Data = data
-		parts, err := makeBoot(&cfg, library, nil, zap.NewNop())
+		parts, err := makeBoot(&cfg, library, rules{devices: kept.devices}, nil, zap.NewNop())
 		if err != nil {
 			return nil, err
 		}

@@ -18,10 +18,10 @@ const diskSays = "This is the disk."
 func bootSector(t *testing.T) string {
 	t.Helper()
 	code := []byte{
-		0xfa,       // cli
+		0xfb,       // sti                   ; the serial console needs interrupts
 		0x31, 0xc0, // xor ax, ax
 		0x8e, 0xd8, // mov ds, ax
-		0xbe, 0x19, 0x7c, // mov si, 0x7c19   ; the text
+		0xbe, 0x1a, 0x7c, // mov si, 0x7c1a   ; the text
 		0xfc,       // cld
 		0xac,       // again: lodsb
 		0x84, 0xc0, // test al, al
@@ -30,7 +30,8 @@ func bootSector(t *testing.T) string {
 		0xbb, 0x07, 0x00, // mov bx, 7
 		0xcd, 0x10, // int 0x10
 		0xeb, 0xf2, // jmp again
-		0xeb, 0xfe, // done: jmp done
+		0xf4,       // done: hlt
+		0xeb, 0xfd, // jmp done
 	}
 	sector := make([]byte, 1<<20)
 	copy(sector, code)
