@@ -79,8 +79,9 @@ soak: tools go ## what takes long: the library killed at KILLS (default 100) ran
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench ./test/bench/dhcpbench
+	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench ./test/bench/dhcpbench ./test/bench/wimbench
 	bin/test/contentbench -castpoint bin/castpoint
+	bin/test/wimbench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint $(BENCH)
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/dhcpbench -castpoint bin/castpoint

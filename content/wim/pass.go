@@ -19,8 +19,9 @@ import (
 // hashes that and those behind it that are ready.
 const (
 	// passUnit is the least size of a unit, decompressed, unless the resource is
-	// smaller: large enough that handing units out costs nothing.
-	passUnit = 1 << 20
+	// smaller: large enough that handing units out costs nothing, small enough to
+	// be in the cache when it is hashed.
+	passUnit = 1 << 18
 	// passMemory bounds the decompressed bytes of all units at work or waiting
 	// for those before them in a chain: four of the common solid chunks, and one
 	// of the largest that are read.

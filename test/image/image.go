@@ -59,6 +59,12 @@ func Make(ctx context.Context, path, name string, size int64) error {
 	return wimlib(ctx, "update", path, "1", "--command", "add '"+filler+"' /filler", "--no-acls")
 }
 
+// Export writes the images of a WIM file into another, with options of
+// wimlib-imagex export that say how.
+func Export(ctx context.Context, from, to string, args ...string) error {
+	return wimlib(ctx, append([]string{"export", from, "all", to}, args...)...)
+}
+
 // choose lists folders below root, one line for wimlib each ("source target",
 // in quotes), whose files have about the given number of bytes together.
 func choose(root string, want int64) ([]string, error) {

@@ -51,7 +51,7 @@ func (b *bitReader) fill() {
 		b.need(49)
 		return
 	}
-	b.buf |= words(b.src, b.pos) >> b.n
+	b.buf |= words(b.src, b.pos) >> (b.n & 63)
 	k := (64 - b.n) / 16
 	b.pos += 2 * int(k)
 	b.n += 16 * k
@@ -59,8 +59,8 @@ func (b *bitReader) fill() {
 
 // take removes n bits that are in the buffer.
 func (b *bitReader) take(n uint) uint32 {
-	v := uint32(b.buf >> 32 >> (32 - n)) // n may be 0
-	b.buf <<= n
+	v := uint32(b.buf >> 32 >> ((32 - n) & 63)) // n may be 0
+	b.buf <<= n & 63
 	b.n -= n
 	return v
 }
@@ -167,7 +167,7 @@ func (h *huffman) second(e uint32, buf uint64) uint32 {
 func (h *huffman) decode(b *bitReader) (sym uint32, ok bool) {
 	e := h.entry(b.buf)
 	l := uint(e & 0xff)
-	b.buf <<= l
+	b.buf <<= l & 63
 	b.n -= l
 	return e >> 8, l != 0
 }

@@ -191,7 +191,7 @@ func (d *LZMS) decide(t *lzmsDecisions) uint32 {
 // fill makes sure of at least 49 bits. Behind the last come zeros.
 func (d *LZMS) fill() {
 	if d.back >= 8 {
-		d.buf |= binary.LittleEndian.Uint64(d.src[d.back-8:]) >> d.n
+		d.buf |= binary.LittleEndian.Uint64(d.src[d.back-8:]) >> (d.n & 63)
 		k := (64 - d.n) / 16
 		d.back -= 2 * int(k)
 		d.n += 16 * k
@@ -227,7 +227,7 @@ func (d *LZMS) number(c *lzmsCode, slots []lzmsSlot) (uint32, bool) {
 	}
 	sym, ok := d.symbol(c)
 	s := slots[sym]
-	v := s.base + uint32(d.buf>>32>>(32-s.bits))
+	v := s.base + uint32(d.buf>>32>>((32-s.bits)&63))
 	d.buf <<= s.bits & 63
 	d.n -= uint(s.bits)
 	return v, ok
@@ -275,7 +275,7 @@ func (d *LZMS) items(dst []byte) error {
 	for pos := 0; pos < len(dst); {
 		if n < 49 {
 			if back >= 8 && back <= len(src) {
-				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> n
+				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
 				k := (64 - n) / 16
 				back -= 2 * int(k)
 				n += 16 * k
@@ -349,7 +349,7 @@ func (d *LZMS) items(dst []byte) error {
 
 		if n < 49 {
 			if back >= 8 && back <= len(src) {
-				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> n
+				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
 				k := (64 - n) / 16
 				back -= 2 * int(k)
 				n += 16 * k
@@ -368,7 +368,7 @@ func (d *LZMS) items(dst []byte) error {
 			d.length.rebuild()
 		}
 		slot := lzmsLengths[e>>8]
-		length := int(slot.base) + int(buf>>32>>(32-slot.bits))
+		length := int(slot.base) + int(buf>>32>>((32-slot.bits)&63))
 		buf <<= slot.bits & 63
 		n -= uint(slot.bits)
 

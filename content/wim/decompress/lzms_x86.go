@@ -14,8 +14,25 @@ const (
 	lzmsProgramReach = 1023
 )
 
-// lzmsOpcodes marks the bytes that instructions of interest begin with.
-var lzmsOpcodes = [256]bool{0x48: true, 0x4c: true, 0xe8: true, 0xe9: true, 0xf0: true, 0xff: true}
+// lzmsOpcodes has a bit for every two bytes that instructions of interest begin
+// with. Both are looked at, as the first alone is often something else, and a
+// branch that goes either way is what costs most here.
+var lzmsOpcodes = func() (t [1 << 10]uint64) {
+	set := func(first, second byte) {
+		at := uint16(first) | uint16(second)<<8
+		t[at>>6] |= 1 << (at & 63)
+	}
+	for i := range 256 {
+		set(0xe8, byte(i)) // call
+		set(0xe9, byte(i)) // jump
+	}
+	set(0x48, 0x8b) // mov
+	set(0x48, 0x8d) // lea
+	set(0x4c, 0x8d) // lea of the upper registers
+	set(0xf0, 0x83) // lock add
+	set(0xff, 0x15) // call through a table
+	return t
+}()
 
 // untranslate turns absolute addresses in x86 programs back into relative ones.
 // There is no mark of what is a program: the filter takes two instructions with
@@ -33,38 +50,34 @@ func (d *LZMS) untranslate(b []byte) {
 	base := int(d.base)
 	program := -lzmsProgramReach - 1 // end of the last instruction that looked like one
 	end := len(b) - lzmsFilterTail
-	head := b[:end]
-	for i := 1; uint(i) < uint(len(head)); i++ {
-		op := head[i]
-		if !lzmsOpcodes[op] {
+	for i := 1; i < end; i++ {
+		two := binary.LittleEndian.Uint16(b[i:])
+		if lzmsOpcodes[two>>6]>>(two&63)&1 == 0 {
 			continue
 		}
 		// How long the instruction is before its address, and how far from a
 		// program it may be.
 		length, reach := 3, lzmsProgramReach
-		next := binary.LittleEndian.Uint16(b[i+1:])
-		switch op {
-		case 0x48: // mov or lea of 64 bits, relative
-			if next != 0x058b && next != 0x0d8b && next&0x07ff != 0x058d {
+		third := b[i+2]
+		switch byte(two) {
+		case 0x48:
+			if third&7 != 5 || two>>8 == 0x8b && third != 0x05 && third != 0x0d {
 				continue
 			}
-		case 0x4c: // lea of the upper registers
-			if next&0x07ff != 0x058d {
+		case 0x4c:
+			if third&7 != 5 {
 				continue
 			}
-		case 0xe8: // call
+		case 0xe8:
 			length, reach = 1, lzmsProgramReach/2
-		case 0xe9: // jump: its address is left alone
+		case 0xe9: // its address is left alone
 			i += 4
 			continue
-		case 0xf0: // lock add
-			if next != 0x0583 {
+		case 0xf0:
+			if third != 0x05 {
 				continue
 			}
-		case 0xff: // call through a table
-			if byte(next) != 0x15 {
-				continue
-			}
+		case 0xff:
 			length = 2
 		}
 		operand := b[i+length:][:4]

@@ -192,7 +192,7 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 		if n < 49 {
 			if at+8 <= len(src) {
 				// As bitReader.fill does.
-				buf |= words(src, at) >> n
+				buf |= words(src, at) >> (n & 63)
 				k := (64 - n) / 16
 				at += 2 * int(k)
 				n += 16 * k
@@ -266,7 +266,7 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 			o := lzxOffsets[slot]
 			if aligned && o.bits >= 3 {
 				width := o.bits - 3
-				offset = uint32(buf>>32>>(32-width)) << 3
+				offset = uint32(buf>>32>>((32-width)&63)) << 3
 				buf <<= width & 63
 				n -= uint(width)
 				if n < huffmanMax {
@@ -283,7 +283,7 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 				n -= used
 				offset += e >> 8
 			} else {
-				offset = uint32(buf >> 32 >> (32 - o.bits))
+				offset = uint32(buf >> 32 >> ((32 - o.bits) & 63))
 				buf <<= o.bits & 63
 				n -= uint(o.bits)
 			}

@@ -43,7 +43,7 @@ func (d *XPRESS) symbols(dst, src []byte) error {
 		if n < 31 { // symbol 15, offset 15
 			if at+8 <= len(src) {
 				// As bitReader.fill does.
-				buf |= words(src, at) >> n
+				buf |= words(src, at) >> (n & 63)
 				k := (64 - n) / 16
 				at += 2 * int(k)
 				n += 16 * k
@@ -95,8 +95,8 @@ func (d *XPRESS) symbols(dst, src []byte) error {
 		}
 		length += xpressMinMatch
 		width := uint(sym>>4) & 0xf
-		offset := 1<<width | int(buf>>32>>(32-width))
-		buf <<= width
+		offset := 1<<width | int(buf>>32>>((32-width)&63))
+		buf <<= width & 63
 		n -= width
 		if offset > pos || length > len(dst)-pos {
 			return corrupt("XPRESS data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
