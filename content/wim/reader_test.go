@@ -102,7 +102,7 @@ func richTree(t testing.TB) string {
 	write("opcodes", opcodes)
 	var rows []byte
 	for i := range uint32(40_000) {
-		rows = binary.LittleEndian.AppendUint32(rows, i*uint32(1+i/8_000))
+		rows = binary.LittleEndian.AppendUint32(rows, i*(1+i/8_000))
 		rows = binary.LittleEndian.AppendUint16(rows, uint16(i*i>>9))
 		rows = append(rows, byte(rng.Uint32()&3), 0)
 	}

@@ -30,3 +30,13 @@ type Error string
 func (e Error) Error() string { return string(e) }
 
 func corrupt(format string, args ...any) error { return Error(fmt.Sprintf(format, args...)) }
+
+// The chunks that each compression has. All are powers of two.
+const (
+	XPRESSMinChunk = 1 << 12
+	XPRESSMaxChunk = 1 << 16 // its offsets have at most 16 bits
+	LZXMinChunk    = 1 << 15
+	LZXMaxChunk    = 1 << 21
+	LZMSMinChunk   = 1 << 15
+	LZMSMaxChunk   = 1 << 30 // Microsoft's have 128 KiB, and 64 MiB in solid resources
+)

@@ -6,11 +6,6 @@ import (
 )
 
 const (
-	// Chunks that writers of LZMS make: Microsoft's have 128 KiB, and 64 MiB in
-	// solid resources.
-	LZMSMinChunk = 1 << 15
-	LZMSMaxChunk = 1 << 30
-
 	lzmsMaxOffset = 1180427428
 	lzmsMaxLength = 1073809578
 

@@ -17,10 +17,6 @@ const (
 	lzxBlockAligned      = 2
 	lzxBlockUncompressed = 3
 
-	// Windows, which are the chunks of a WIM: 32 KiB to 2 MiB.
-	LZXMinChunk = 1 << 15
-	LZXMaxChunk = 1 << 21
-
 	// The distance of x86 calls is stored as if the program were this long, in
 	// every WIM.
 	lzxCallSize = 12_000_000
@@ -73,6 +69,7 @@ func NewLZX(chunkSize uint32) *LZX {
 	}
 }
 
+// Decode implements Decoder.
 func (d *LZX) Decode(dst, src []byte) error {
 	d.in.reset(src)
 	d.recent = [3]uint32{1, 1, 1}

@@ -5,9 +5,6 @@ import "encoding/binary"
 const (
 	xpressSymbols  = 512
 	xpressMinMatch = 3
-	// XPRESS offsets have at most 16 bits.
-	XPRESSMinChunk = 1 << 12
-	XPRESSMaxChunk = 1 << 16
 )
 
 // XPRESS decodes the "LZ77+Huffman" form of XPRESS, [MS-XCA] 2.2: 512
@@ -19,6 +16,7 @@ type XPRESS struct {
 	code    huffman
 }
 
+// Decode implements Decoder.
 func (d *XPRESS) Decode(dst, src []byte) error {
 	if len(src) < xpressSymbols/2 {
 		return corrupt("XPRESS data: %d bytes are too short for the code lengths", len(src))
