@@ -265,7 +265,8 @@ func (d *LZMS) items(dst []byte) error {
 	src, back, buf, n := d.src, d.back, d.buf, d.n
 	front, width, code := d.pos, d.width, d.code
 	matches := &d.isMatch.bits
-	state := uint32(0)
+	kinds := &d.isDelta.bits
+	state, kindState := uint32(0), uint32(0)
 	literals := &d.literal
 	for pos := 0; pos < len(dst); {
 		if n < 49 {
@@ -317,28 +318,64 @@ func (d *LZMS) items(dst []byte) error {
 		p.recent = p.recent<<1 | 1
 		state = state<<1 | 1
 
+		// Two more decisions of every match: delta or LZ, queue or not.
+		if width < 1<<16 {
+			width <<= 16
+			code <<= 16
+			if front+2 <= len(src) {
+				code |= uint32(binary.LittleEndian.Uint16(src[front:]))
+			}
+			front += 2
+		}
+		p = &kinds[kindState&31]
+		bound = width >> 6 * min(max(p.zeros, 1), 63)
+		isDelta := code >= bound
+		if isDelta {
+			width -= bound
+			code -= bound
+			p.zeros += uint32(p.recent>>63) - 1
+			p.recent = p.recent<<1 | 1
+			kindState = kindState<<1 | 1
+		} else {
+			width = bound
+			p.zeros += uint32(p.recent >> 63)
+			p.recent <<= 1
+			kindState <<= 1
+		}
 		d.pos, d.width, d.code = front, width, code
-		isDelta := d.decide(&d.isDelta) == 1
 		var m uint64
 		if !isDelta && d.decide(&d.lzRepeat) == 1 {
 			m = lz.take(afterLZ + d.queued(&d.lzSecond, &d.lzThird))
 		} else if isDelta && d.decide(&d.deltaRepeat) == 1 {
 			m = delta.take(afterDelta + d.queued(&d.deltaSecond, &d.deltaThird))
-		} else {
+		} else if isDelta {
 			d.back, d.buf, d.n = back, buf, n
-			codes, queue := &d.lzOffset, &lz
-			if isDelta {
-				power, _ := d.symbol(&d.power)
-				m = uint64(power) << 32
-				codes, queue = &d.deltaOffset, &delta
-			}
-			offset, ok := d.number(codes, lzmsOffsets)
+			power, _ := d.symbol(&d.power)
+			offset, ok := d.number(&d.deltaOffset, lzmsOffsets)
 			if !ok {
 				return corrupt("LZMS data: a code without symbols is used")
 			}
-			m |= uint64(offset)
-			queue.put(m)
+			m = uint64(power)<<32 | uint64(offset)
+			delta.put(m)
 			back, buf, n = d.back, d.buf, d.n
+		} else {
+			// The bits are enough for the symbol, and no match was read since.
+			e := d.lzOffset.code.entry(buf)
+			used := uint(e & 0xff)
+			if used == 0 {
+				return corrupt("LZMS data: a code without symbols is used")
+			}
+			buf <<= used & 63
+			n -= used
+			d.lzOffset.counts[e>>8]++
+			if d.lzOffset.left--; d.lzOffset.left == 0 {
+				d.lzOffset.rebuild()
+			}
+			slot := lzmsOffsets[e>>8]
+			m = uint64(slot.base + uint32(buf>>32>>((32-slot.bits)&63)))
+			buf <<= slot.bits & 63
+			n -= uint(slot.bits)
+			lz.put(m)
 		}
 		front, width, code = d.pos, d.width, d.code
 
