@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,15 +15,10 @@ func over6(a boot.Arch) bool {
 }
 
 // vendorClass6 is the value of option 16 that EDK2's HTTP boot insists on, in
-// bytes: Intel's enterprise number, the length and the text (RFC 8415 section
+// hexadecimal: Intel's enterprise number, the length and the text (RFC 8415 section
 // 21.16). PXE gets none: with it, it would look for a boot server besides.
-func vendorClass6(separator string) string {
-	b := append([]byte{0, 0, 1, 87, 0, byte(len(vendorHTTP))}, vendorHTTP...)
-	var text []string
-	for _, c := range b {
-		text = append(text, fmt.Sprintf("%02x", c))
-	}
-	return strings.Join(text, separator)
+func vendorClass6() string {
+	return hex.EncodeToString(append([]byte{0, 0, 1, 87, 0, byte(len(vendorHTTP))}, vendorHTTP...))
 }
 
 func keaSettings6(settings []Setting) (string, error) {
@@ -50,7 +46,7 @@ func keaSettings6(settings []Setting) (string, error) {
 		}
 		c := class{"castpoint-" + s.Name, test, []option{{Code: 59, Data: s.File, AlwaysSend: true}}}
 		if s.HTTP {
-			c.Options = append(c.Options, option{Code: 16, Data: vendorClass6(""), CSV: &no, AlwaysSend: true})
+			c.Options = append(c.Options, option{Code: 16, Data: vendorClass6(), CSV: &no, AlwaysSend: true})
 		}
 		classes = append(classes, c)
 	}
@@ -77,7 +73,10 @@ func dnsmasqSettings6(settings []Setting) (string, error) {
 		fmt.Fprintf(&b, "dhcp-match=set:%s,option6:61,00:%02x\n", tag, uint16(s.Arch))
 		fmt.Fprintf(&b, "dhcp-option=tag:!ipxe,tag:%s,option6:59,%s\n", tag, s.File)
 		if s.HTTP {
-			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,option6:16,%s\n", tag, vendorClass6(":"))
+			// dnsmasq writes each text of this option behind two bytes of length:
+			// the first stands where the enterprise number does, which EDK2 does
+			// not look at.
+			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,option6:16,cp,%s\n", tag, vendorHTTP)
 		}
 	}
 	return b.String(), nil

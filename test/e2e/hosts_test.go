@@ -81,8 +81,8 @@ func dnsmasq(t *testing.T, n *lab.Network, h *lab.Host, args ...string) *lab.Pro
 // that). Its console is the process's output.
 func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 	t.Helper()
-	dir := filepath.Join(n.Dir, "uefi-"+way)
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	dir, err := os.MkdirTemp(n.Dir, "uefi-")
+	if err != nil {
 		t.Fatal(err)
 	}
 	vars, err := os.ReadFile("/usr/share/OVMF/OVMF_VARS_4M.fd")
@@ -92,7 +92,7 @@ func uefi(t *testing.T, n *lab.Network, way string) *lab.Process {
 	if err != nil {
 		t.Fatalf("%v: run test/install-tools", err)
 	}
-	sh(t, n.Switch, "ip tuntap add dev t6 mode tap && ip link set t6 master br0 && ip link set t6 txqueuelen 4000 up")
+	sh(t, n.Switch, "if ! ip link show t6; then ip tuntap add dev t6 mode tap; fi >/dev/null 2>&1 && ip link set t6 master br0 && ip link set t6 txqueuelen 4000 up")
 	yes := func(b bool) string {
 		if b {
 			return "yes"
@@ -136,5 +136,5 @@ func withIPv6(t *testing.T, h *lab.Host, addr string) {
 echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad
 echo 0 >/proc/sys/net/ipv6/conf/eth0/disable_ipv6
 ip addr add `+addr+` dev eth0 nodad
-until ip -6 addr show dev eth0 scope link | grep -q fe80; do sleep 0.05; done`)
+until ip -6 addr show dev eth0 scope link -tentative | grep -q fe80; do sleep 0.05; done`)
 }
