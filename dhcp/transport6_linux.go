@@ -45,7 +45,7 @@ func control6(raw syscall.RawConn, name string) error {
 	var bind error
 	err := raw.Control(func(fd uintptr) {
 		bind = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name)
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+		makeRoom(int(fd))
 	})
 	return errors.Join(err, bind)
 }
