@@ -64,7 +64,7 @@ type crowdMember struct {
 const crowdMemory = 64
 
 func newCrowd(seed uint64) *crowd {
-	return &crowd{rng: rand.New(rand.NewPCG(seed, 2)), wake: make(chan struct{}, 1), seen: make(map[uint32]bool)}
+	return &crowd{rng: rand.New(&lockedSource{source: rand.NewPCG(seed, 2)}), wake: make(chan struct{}, 1), seen: make(map[uint32]bool)}
 }
 
 // join admits a member.
@@ -385,4 +385,16 @@ func TestTenThousandMembers(t *testing.T) {
 			t.Errorf("%.0f reports a second, want at most %d", perSecond, reportsPerSecond)
 		}
 	})
+}
+
+// lockedSource is a source for several goroutines.
+type lockedSource struct {
+	mu     sync.Mutex
+	source rand.Source
+}
+
+func (s *lockedSource) Uint64() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.source.Uint64()
 }
