@@ -29,8 +29,17 @@ type solidFixture struct {
 
 func newSolidFixture() *solidFixture {
 	big := bytes.Repeat([]byte("a content that spans three chunks "), 2500)
-	s := &solidFixture{chunkSize: 1 << 15, method: 2, root: folder("",
-		&node{name: "first", data: []byte("the first")}, &node{name: "big", data: big}, &node{name: "last", data: []byte("the last")})}
+	return packSolid(folder("",
+		&node{name: "first", data: []byte("the first")}, &node{name: "big", data: big}, &node{name: "last", data: []byte("the last")}))
+}
+
+// smallSolidFixture has one chunk: for fuzzers, and to be cut at every byte.
+func smallSolidFixture() *solidFixture {
+	return packSolid(folder("", &node{name: "a", data: []byte("abcdefgh")}, &node{name: "b", data: bytes.Repeat([]byte("xyz"), 40)}))
+}
+
+func packSolid(root *node) *solidFixture {
+	s := &solidFixture{chunkSize: 1 << 15, method: 2, root: root}
 	for _, b := range contents(s.root) {
 		s.places = append(s.places, resourceDisk{SizeFlags: uint64(len(b)) | resourceSolid<<56, Offset: uint64(len(s.data))})
 		s.hashes = append(s.hashes, sha1.Sum(b))
@@ -172,15 +181,7 @@ func TestSolidAttacks(t *testing.T) {
 // TestSolidTruncated cuts a solid WIM, and one that is made by wimlib, at every
 // byte.
 func TestSolidTruncated(t *testing.T) {
-	small := newSolidFixture()
-	small.root = folder("", &node{name: "a", data: []byte("abcdefgh")}, &node{name: "b", data: bytes.Repeat([]byte("xyz"), 40)})
-	small.data, small.places, small.hashes = nil, nil, nil
-	for _, b := range contents(small.root) {
-		small.places = append(small.places, resourceDisk{SizeFlags: uint64(len(b)) | resourceSolid<<56, Offset: uint64(len(small.data))})
-		small.hashes = append(small.hashes, sha1.Sum(b))
-		small.data = append(small.data, b...)
-	}
-	small.size, small.lengths = uint64(len(small.data)), []uint32{uint32(len(small.data))}
+	small := smallSolidFixture()
 	files := map[string][]byte{"made here": small.bytes(nil)}
 	tree := sourceTree(t)
 	for name, args := range map[string][]string{"solid": {"--solid"}, "LZMS": {"--compress=lzms"}} {
@@ -249,7 +250,7 @@ func (w failingWriter) Done(err error) error      { *w.done++; return err }
 
 // FuzzSolidTable feeds the head of a solid resource and its table alone.
 func FuzzSolidTable(f *testing.F) {
-	s := newSolidFixture()
+	s := smallSolidFixture()
 	b := s.bytes(nil)
 	f.Add(b[s.resource.Offset:][:100])
 	f.Add(append(make([]byte, 8), 0, 0, 1, 0, 3, 0, 0, 0))
@@ -278,9 +279,8 @@ func FuzzSolidTable(f *testing.F) {
 
 // FuzzSolid reads all that a hostile solid WIM offers.
 func FuzzSolid(f *testing.F) {
-	f.Add(newSolidFixture().bytes(nil)[:], []byte{})
-	small := newSolidFixture()
-	f.Add(small.bytes(func(s *solidFixture) { s.method = 3 }), []byte{1})
+	f.Add(smallSolidFixture().bytes(nil), []byte{})
+	f.Add(smallSolidFixture().bytes(func(s *solidFixture) { s.method = 3 }), []byte{1})
 	f.Fuzz(func(t *testing.T, b, patch []byte) {
 		// The patch goes where the solid resource and the blob table are.
 		if at := len(b) / 2; len(patch) > 0 && at+len(patch) < len(b) {
