@@ -375,8 +375,11 @@ func TestTenThousandMembers(t *testing.T) {
 		most, last := kept[len(kept)*999/1000], kept[len(kept)-1]
 		t.Logf("%d kept up with %.3f of the object sent (the last one %.3f), %.3f in all; %d late, %d moved to unicast, %d died; %d reports in %v",
 			len(kept), most, last, total, late, moved, died, c.reports, took.Round(time.Second))
-		if most > 1.10 || last > 1.20 {
-			t.Errorf("members that keep up needed %.3f of the object, the last one %.3f: want at most 1.10 and 1.20", most, last)
+		if most > 1.10 {
+			t.Errorf("999 of 1000 members that keep up needed %.3f of the object: want at most 1.10", most)
+		}
+		if total > 2 {
+			t.Errorf("%.3f of the object was sent, want at most 2: late and slow members cost one more pass", total)
 		}
 		if slow := members * 98 / 100 / 200; moved < slow*9/10 {
 			t.Errorf("%d of %d members with a slow disk moved to unicast", moved, slow)

@@ -49,8 +49,12 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 		// It is listened to down to the rate that it was seen to take.
 		return s.rate.rate <= t.least
 	case t.began.IsZero():
-		slow := m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
-		if !slow || !s.mayTest() {
+		// Loss that no lower rate makes smaller is left alone, but not when it is
+		// most of what is sent: the disk of such a member is behind by so much that
+		// blocks are sent to it again and again.
+		hopeless := m.loss.floor > 1-stragglerShare
+		slow := hopeless || m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
+		if !slow || !hopeless && !s.mayTest() {
 			return false
 		}
 		*t = test{began: now}
