@@ -31,9 +31,9 @@ func devices(t *testing.T, p *point.Point, args ...string) (list []device) {
 	return list
 }
 
-// Two machines that nobody knows boot with iPXE in their option ROMs, and wait. The
-// one that is approved boots and joins; the one that is denied goes on to its next
-// boot device. What happened is in the timeline.
+// Two machines that nobody knows, one with UEFI firmware and one with iPXE in its
+// option ROM, wait. The one that is approved boots and joins; the one that is denied
+// goes on to its next boot device. What happened is in the timeline.
 func TestUnknownMachineWaitsForApproval(t *testing.T) {
 	p := newPoint(t, lab.Config{Offload: true})
 	_, content := addWIM(t, p, 1<<20)
@@ -44,8 +44,8 @@ func TestUnknownMachineWaitsForApproval(t *testing.T) {
 		"--assign", content.ID, "--after", "poweroff", "--kernel-args", "console=ttyS0")
 	start := time.Now()
 	var vms []*lab.VM
-	for _, name := range []string{"wanted", "stray"} {
-		vm, err := p.Network.Boot(t.Context(), lab.Machine{Name: name, Firmware: lab.BIOS})
+	for _, m := range []lab.Machine{{Name: "wanted", Firmware: lab.UEFI}, {Name: "stray", Firmware: lab.BIOS}} {
+		vm, err := p.Network.Boot(t.Context(), m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestUnknownMachineWaitsForApproval(t *testing.T) {
 	if err != nil || !strings.Contains(status, "2 waiting for approval") {
 		t.Errorf("%v: %s", err, status)
 	}
-	_, err = p.Run(t.Context(), "explain", "--mac", wanted.MAC, "--uuid", wanted.UUID, "--arch", "bios", "--data", p.Data)
+	_, err = p.Run(t.Context(), "explain", "--mac", wanted.MAC, "--uuid", wanted.UUID, "--arch", "x64", "--data", p.Data)
 	if err != nil {
 		t.Error(err)
 	}
@@ -99,7 +99,7 @@ func TestUnknownMachineWaitsForApproval(t *testing.T) {
 	}
 	t.Logf("its timeline:\n%s", timeline)
 	rest := timeline
-	for _, text := range []string{"dhcp", "DISCOVER of iPXE", "waits for approval", "approved", "has its script", "fetched vmlinuz", "fetched initrd", "joined the session", "done"} {
+	for _, text := range []string{"dhcp", "DISCOVER of firmware", "waits for approval", "fetched snponly.efi", "DISCOVER of iPXE", "shows that the machine waits", "approved", "has its script", "fetched vmlinuz", "fetched initrd", "joined the session", "done"} {
 		_, after, ok := strings.Cut(rest, text)
 		if !ok {
 			t.Errorf("no %q, or not in its place, in\n%s", text, timeline)
