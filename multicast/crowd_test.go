@@ -337,7 +337,9 @@ func TestTenThousandMembers(t *testing.T) {
 			}
 			m := c.join(t, loss(), disk)
 			if i%100 == 1 {
+				c.mu.Lock()
 				m.dies = began.Add(time.Duration(1+c.rng.IntN(20)) * time.Second)
+				c.mu.Unlock()
 			}
 		}
 		keeping := len(c.all)
