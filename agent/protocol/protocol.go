@@ -37,6 +37,7 @@ const HeaderMAC = "Castpoint-Mac"
 const (
 	ActionReceive = "receive" // receive Content into Target, then do After
 	ActionWait    = "wait"    // nothing to do: show Message, ask again after Poll
+	ActionLocal   = "local"   // nothing to do: boot from the disk
 )
 
 // What a machine does after it has received its content.
@@ -56,6 +57,8 @@ type Policy struct {
 	After   string `json:"after,omitempty"`
 	Message string `json:"message,omitempty"` // one line for the machine's screen
 	Poll    int    `json:"poll,omitempty"`    // seconds until the machine asks again
+	// Offers are the task sequences that the machine may run, with ActionRun.
+	Offers []RunOffer `json:"offers,omitempty"`
 }
 
 // Event is one thing that happened to a machine.

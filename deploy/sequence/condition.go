@@ -1,0 +1,132 @@
+package sequence
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"go.yaml.in/yaml/v3"
+)
+
+// Condition is a list of expressions, all of which have to be true; in YAML a
+// single one needs no list. The language is that of github.com/expr-lang/expr, with
+// the names of Scope.
+type Condition []string
+
+// Environments that steps run in.
+const (
+	EnvironmentLinux     = "linux"      // castpoint's boot environment
+	EnvironmentWindowsPE = "windows-pe" // a boot image of Windows
+	EnvironmentWindows   = "windows"    // the Windows of the disk
+)
+
+// Scope is what expressions can ask. Vars and Device are read when the condition is
+// tried, the functions are called then.
+type Scope struct {
+	Vars        map[string]string `expr:"vars"`
+	Device      Facts             `expr:"device"`
+	Environment string            `expr:"environment"`
+	// Last is the last step that ran.
+	Last Outcome `expr:"last"`
+	// Exists says whether there is a file or folder.
+	Exists func(path string) bool `expr:"exists"`
+	// WMI says whether a WQL query has a result, as in wmi("SELECT * FROM
+	// Win32_Battery"). It is an error where there is no WMI.
+	WMI func(query string) (bool, error) `expr:"wmi"`
+	// Like compares with * and ?, whatever the letter case. Filled in by Holds.
+	Like func(text, pattern string) bool `expr:"like"`
+}
+
+// Outcome is how a step ended, for conditions of later ones.
+type Outcome struct {
+	State    string `expr:"state"` // done, failed, skipped; "" before the first one
+	ExitCode int    `expr:"exit_code"`
+}
+
+// check compiles the expressions, so that what is wrong is found before a machine
+// runs them.
+func (c Condition) compile() error {
+	for _, text := range c {
+		if _, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool()); err != nil {
+			return fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
+		}
+	}
+	return nil
+}
+
+// Holds says whether all expressions are true. why is the first that is not.
+func (c Condition) Holds(s Scope) (ok bool, why string, err error) {
+	s.Like = Like
+	if s.Exists == nil {
+		s.Exists = func(string) bool { return false }
+	}
+	if s.WMI == nil {
+		s.WMI = func(string) (bool, error) { return false, fmt.Errorf("there is no WMI in %s", s.Environment) }
+	}
+	for _, text := range c {
+		program, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool())
+		if err != nil {
+			return false, text, fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
+		}
+		result, err := expr.Run(program, s)
+		if err != nil {
+			return false, text, fmt.Errorf("condition %q: %s", text, firstLine(err))
+		}
+		if result != true {
+			return false, text, nil
+		}
+	}
+	return true, "", nil
+}
+
+// Holds says whether a leaf is to run: its groups' conditions and its own hold.
+func (l *Leaf) Holds(s Scope) (ok bool, why string, err error) {
+	for _, one := range append(l.Groups[:len(l.Groups):len(l.Groups)], l.Step) {
+		if ok, why, err = one.When.Holds(s); !ok || err != nil {
+			return ok, why, err
+		}
+	}
+	return true, "", nil
+}
+
+// Fits says whether a rule is one for the machine.
+func (r *Rule) Fits(s Scope) (bool, error) {
+	if r.Manufacturer != "" && !Like(s.Device.Manufacturer, r.Manufacturer) || r.Model != "" && !Like(s.Device.Model, r.Model) {
+		return false, nil
+	}
+	ok, _, err := r.When.Holds(s)
+	return ok, err
+}
+
+// Like compares a text with a pattern that has * and ?, whatever the letter case.
+func Like(text, pattern string) bool {
+	// path.Match treats / apart, which names of models may have.
+	flat := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "/", "\x00") }
+	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(flat(pattern))
+	ok, err := path.Match(quoted, flat(text))
+	return ok && err == nil
+}
+
+func firstLine(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	return text
+}
+
+// UnmarshalYAML implements yaml.Unmarshaler.
+func (c *Condition) UnmarshalYAML(node *yaml.Node) error {
+	switch node.Kind {
+	case yaml.ScalarNode:
+		*c = Condition{node.Value}
+	case yaml.SequenceNode:
+		for _, one := range node.Content {
+			if one.Kind != yaml.ScalarNode {
+				return fmt.Errorf("line %d: %w: want an expression", one.Line, ErrInvalid)
+			}
+			*c = append(*c, one.Value)
+		}
+	default:
+		return fmt.Errorf("line %d: %w: when: want an expression or a list of expressions", node.Line, ErrInvalid)
+	}
+	return nil
+}
