@@ -448,7 +448,7 @@ func (s *Session) startsIn(now time.Time) (ok bool, wait time.Duration) {
 			n++
 		}
 	}
-	if s.cfg.MinMembers > 1 && n >= s.cfg.MinMembers {
+	if s.cfg.MinMembers > 0 && n >= s.cfg.MinMembers {
 		return true, 0
 	}
 	var latest time.Time

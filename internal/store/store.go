@@ -87,14 +87,19 @@ func open(ctx context.Context, path string, all []migration) (_ *Store, err erro
 			_ = s.Close()
 		}
 	}()
-	if s.write, err = sql.Open("sqlite", dsn(path, false)); err != nil {
+	// In a URL, a relative path would be read as the name of a host.
+	file, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fail(err)
+	}
+	if s.write, err = sql.Open("sqlite", dsn(file, false)); err != nil {
 		return nil, fail(err)
 	}
 	s.write.SetMaxOpenConns(1)
 	if err = migrate(ctx, s.write, all); err != nil {
 		return nil, fail(err)
 	}
-	if s.read, err = sql.Open("sqlite", dsn(path, true)); err != nil {
+	if s.read, err = sql.Open("sqlite", dsn(file, true)); err != nil {
 		return nil, fail(err)
 	}
 	s.read.SetMaxOpenConns(readers)

@@ -51,6 +51,16 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+func TestOpenRelative(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, dir := range []string{".", "data"} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		openTest(t, dir)
+	}
+}
+
 func TestDamage(t *testing.T) {
 	for name, content := range map[string]string{"text": strings.Repeat("no database ", 1000), "short": "SQLite"} {
 		dir := t.TempDir()
