@@ -55,8 +55,9 @@ type AddRequest struct {
 }
 
 // Add puts a content into the library. It is there whole when Add returns nil,
-// and not at all otherwise: on an error, a crash or the end of ctx nothing is
-// left behind. The files are checked before anything is copied, read once, and
+// and not at all otherwise: on an error nothing is left behind; after a crash,
+// the end of ctx or a source that could not be read the copies of large files
+// stay, and the next Add or Update with these files goes on from there. The files are checked before anything is copied, read once, and
 // may be removed afterwards.
 //
 // Errors: ErrInvalid for a request or files that cannot be used (with
@@ -110,24 +111,26 @@ func (l *Library) add(ctx context.Context, c *Content, sources []source, req Add
 
 func (l *Library) newAddition(sources []source, progress func(done, total int64)) *addition {
 	a := &addition{l: l, report: progress}
-	for _, s := range sources {
+	for i := range sources {
+		s := &sources[i]
+		s.there = l.copied(s)
 		a.total += s.size
 		a.left += s.need()
 	}
 	return a
 }
 
-// storeAll stores every source as a file of c.
+// storeAll stores every source as a file of c, and then makes objects of them.
 func (a *addition) storeAll(ctx context.Context, c *Content, sources []source) error {
 	a.advance(0)
 	c.Files = make([]File, 0, len(sources))
 	wims, good := 0, 0
 	for _, s := range sources {
-		f, checked, err := a.store(ctx, s)
+		m, checked, err := a.store(ctx, s)
 		if err != nil {
 			return err
 		}
-		c.Files = append(c.Files, f)
+		c.Files = append(c.Files, File{Role: s.role, Name: s.name, Size: m.Size, Digest: m.Digest})
 		if s.wim {
 			wims++
 		}
@@ -136,7 +139,7 @@ func (a *addition) storeAll(ctx context.Context, c *Content, sources []source) e
 		}
 	}
 	c.Integrity = wims > 0 && good == wims
-	return nil
+	return a.placeAll()
 }
 
 // reserveName gives c its ID, base or one made from it, and keeps it, and c's

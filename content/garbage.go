@@ -72,8 +72,9 @@ func (l *Library) deleteObject(d Digest) error {
 	return nil
 }
 
-// recover finishes what a crash interrupted: it removes temporary files, and
-// the objects with a pending mark that no content refers to.
+// recover finishes what a crash interrupted: it removes temporary files, but for
+// the copies that the next addition may go on with, and the objects with a
+// pending mark that no content refers to.
 func (l *Library) recover() error {
 	dir := filepath.Join(l.dir, dirTmp)
 	entries, err := os.ReadDir(dir)
@@ -87,6 +88,9 @@ func (l *Library) recover() error {
 				pending = append(pending, d)
 				continue
 			}
+		}
+		if l.unfinished(e.Name()) {
+			continue
 		}
 		l.log.Info("leftover of an interrupted operation removed", zap.String("file", e.Name()))
 		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
@@ -107,11 +111,12 @@ func parseDigest(s string) (d Digest, ok bool) {
 
 // Garbage is what CollectGarbage deleted.
 type Garbage struct {
-	Objects int
+	Objects int // and copies of interrupted additions
 	Bytes   int64
 }
 
-// CollectGarbage deletes all objects and manifests that no content refers to.
+// CollectGarbage deletes all objects and manifests that no content refers to,
+// and the copies that interrupted additions have left.
 // Remove and Open delete what they know of by themselves; this also finds what
 // a power failure or somebody's hand left behind. Unfinished adds are not
 // disturbed.
@@ -152,6 +157,11 @@ func (l *Library) CollectGarbage(ctx context.Context) (Garbage, error) {
 		if err != nil {
 			return g, fmt.Errorf("collect garbage: %w", err)
 		}
+	}
+	n, size, err := l.dropCopies()
+	g.Objects, g.Bytes = g.Objects+n, g.Bytes+size
+	if err != nil {
+		return g, fmt.Errorf("collect garbage: %w", err)
 	}
 	return g, nil
 }

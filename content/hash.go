@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zeebo/blake3"
 )
@@ -18,17 +19,28 @@ import (
 // goroutine costs nothing.
 const copyBuffer = 8 * BlockSize
 
-// readAhead is how many of them there are.
-const readAhead = 3
+// readAhead is how many of them there are: what one stage may be ahead of
+// another, so that all have something to do while the disk takes its time.
+const readAhead = 8
 
 // errSourceSize says that a source gave more or fewer bytes than it should.
 var errSourceSize = errors.New("source changed size while it was read")
+
+// sourceError is an error of reading, which says nothing against what has been
+// read before.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
 
 // pass is how an object is read once.
 type pass struct {
 	// advance is called after each buffer with its length; an error from it ends
 	// the reading.
 	advance func(int64) error
+	// written, when not nil, is called with the hashes of each buffer's blocks
+	// after these were written.
+	written func(hashes []byte) error
 	// begin, when not nil, is called first in each goroutine that works.
 	begin func()
 }
@@ -36,15 +48,13 @@ type pass struct {
 // digestReader reads exactly size bytes from r, writes them to every one of
 // dst, and returns their digest and block hashes.
 //
-// Three goroutines work at once: one reads ahead, one computes the SHA-256, the
-// slowest part, and this one computes the block hashes and writes. All have
-// ended when digestReader returns.
+// One goroutine reads ahead, one computes the SHA-256, the slowest part, this
+// one computes the block hashes and writes to the first of dst, and each other of
+// dst has one of its own. All have ended when digestReader returns.
 func digestReader(ctx context.Context, r io.Reader, size int64, p pass, dst ...io.Writer) (*Manifest, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var working sync.WaitGroup
-	defer working.Wait()
-	defer cancel() // before the wait
 	start := func(f func()) {
 		working.Go(func() {
 			if p.begin != nil {
@@ -60,37 +70,72 @@ func digestReader(ctx context.Context, r io.Reader, size int64, p pass, dst ...i
 	start(func() { readBuffers(ctx, r, size, free, read) })
 
 	sum := sha256.New()
-	work, done := make(chan []byte), make(chan struct{})
-	start(func() {
-		for b := range work {
-			sum.Write(b)
-			done <- struct{}{}
-		}
-	})
-	defer close(work)
-
+	beside := []io.Writer{sum}
+	if len(dst) > 1 {
+		beside, dst = append(beside, dst[1:]...), dst[:1]
+	}
+	var stages []chan *shared
+	for _, w := range beside {
+		stage := make(chan *shared, readAhead) // never full: there are no more buffers
+		stages = append(stages, stage)
+		start(func() {
+			for b := range stage {
+				if _, err := w.Write(b.bytes); err != nil {
+					cancel(err)
+				}
+				b.release(free)
+			}
+		})
+	}
 	m := &Manifest{Size: size, BlockSize: BlockSize}
 	m.Hashes = make([]byte, 0, BlockCount(size)*HashSize)
-	for b := range read {
-		if b.err != nil {
-			return nil, b.err
+	err := func() error {
+		for b := range read {
+			if b.err != nil {
+				return b.err
+			}
+			share := &shared{bytes: b.bytes}
+			share.users.Store(int32(len(stages)) + 1)
+			for _, stage := range stages {
+				stage <- share
+			}
+			n := int64(len(b.bytes))
+			err := hashAndWrite(m, b.bytes, p.written, dst)
+			share.release(free)
+			if err != nil {
+				return err
+			}
+			if err := p.advance(n); err != nil {
+				return err
+			}
 		}
-		work <- b.bytes
-		err := hashAndWrite(m, b.bytes, dst)
-		<-done
-		if err != nil {
-			return nil, err
-		}
-		if err := p.advance(int64(len(b.bytes))); err != nil {
-			return nil, err
-		}
-		free <- b.bytes[:cap(b.bytes)]
+		return nil
+	}()
+	if err != nil {
+		cancel(err)
 	}
-	if err := ctx.Err(); err != nil {
+	for _, stage := range stages {
+		close(stage)
+	}
+	working.Wait()
+	if err := context.Cause(ctx); err != nil {
 		return nil, err
 	}
 	sum.Sum(m.Digest[:0])
 	return m, nil
+}
+
+// shared is a buffer that several goroutines read.
+type shared struct {
+	bytes []byte
+	users atomic.Int32
+}
+
+// release gives the buffer back when nobody reads it any more.
+func (b *shared) release(free chan<- []byte) {
+	if b.users.Add(-1) == 0 {
+		free <- b.bytes[:cap(b.bytes)]
+	}
 }
 
 // buffer is what was read, or why nothing was.
@@ -122,7 +167,7 @@ func readBuffers(ctx context.Context, r io.Reader, size int64, free <-chan []byt
 			if n, err := r.Read(b[:1]); n > 0 {
 				send(buffer{err: fmt.Errorf("%w: it is longer than %d bytes", errSourceSize, size)})
 			} else if err != nil && !errors.Is(err, io.EOF) {
-				send(buffer{err: err})
+				send(buffer{err: &sourceError{err}})
 			}
 			return
 		}
@@ -130,6 +175,8 @@ func readBuffers(ctx context.Context, r io.Reader, size int64, free <-chan []byt
 		if _, err := io.ReadFull(r, b); err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 				err = fmt.Errorf("%w: it ended %d bytes early", errSourceSize, left)
+			} else {
+				err = &sourceError{err}
 			}
 			send(buffer{err: err})
 			return
@@ -143,7 +190,8 @@ func readBuffers(ctx context.Context, r io.Reader, size int64, free <-chan []byt
 
 // hashAndWrite appends the hashes of the blocks in b to m and writes b. All
 // calls but the last have whole blocks.
-func hashAndWrite(m *Manifest, b []byte, dst []io.Writer) error {
+func hashAndWrite(m *Manifest, b []byte, written func(hashes []byte) error, dst []io.Writer) error {
+	before := len(m.Hashes)
 	for rest := b; len(rest) > 0; {
 		n := min(len(rest), BlockSize)
 		h := blake3.Sum256(rest[:n])
@@ -155,7 +203,10 @@ func hashAndWrite(m *Manifest, b []byte, dst []io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	if written == nil {
+		return nil
+	}
+	return written(m.Hashes[before:])
 }
 
 // sparseWriter writes a file that is all zeros so far, and leaves out zeros.
@@ -194,7 +245,7 @@ type earlyWriter struct {
 const earlyPiece = 32 << 20
 
 func (w *earlyWriter) Write(b []byte) (int, error) {
-	n, err := w.file.Write(b)
+	n, err := w.file.WriteAt(b, w.at)
 	w.at += int64(n)
 	if w.at-w.sent >= earlyPiece {
 		startWriting(w.file, w.sent, w.at-w.sent)

@@ -64,6 +64,7 @@ type Library struct {
 	index    sync.RWMutex
 	contents map[string]*Content // by ID; a Content is replaced, never changed
 	taken    map[string]bool     // IDs and names of unfinished adds
+	copying  map[string]bool     // unfinished copies that an add works on
 	unread   []Problem           // content files that could not be read
 	closed   bool
 
@@ -123,6 +124,7 @@ func OpenOptions(dir string, o Options) (*Library, error) {
 		pins:     map[Digest]int{},
 		contents: map[string]*Content{},
 		taken:    map[string]bool{},
+		copying:  map[string]bool{},
 		replaced: replaced{
 			clone: cloneFile,
 			free:  freeBytes,

@@ -24,6 +24,8 @@ type source struct {
 	size int64     // bytes
 	from *iso.File // within the image; nil for the file itself
 	wim  bool      // check its integrity table while it is copied
+
+	there int64 // bytes of it that an interrupted addition has left on the disk
 }
 
 // at is the source's bytes in the opened file.
@@ -37,12 +39,13 @@ func (s *source) at(f *os.File) io.ReaderAt {
 // sparse says whether the source has holes worth keeping.
 func (s *source) sparse() bool { return s.from == nil && diskBytes(s.info) < s.size/8*7 }
 
-// need is the disk space that a copy takes.
+// need is the disk space that a copy still takes.
 func (s *source) need() int64 {
+	size := s.size
 	if s.sparse() {
-		return diskBytes(s.info)
+		size = diskBytes(s.info)
 	}
-	return s.size
+	return max(size-s.there, 0)
 }
 
 // text names the source for people.

@@ -201,7 +201,7 @@ func (a *addition) repair(ctx context.Context, v FileValidation, from Originals)
 		return err
 	}
 	a.claim.release(v.File.Size)
-	return a.place(tmp.Name(), m)
+	return a.placeOne(tmp.Name(), m)
 }
 
 // patched reads an object whose damaged blocks come from the original. Without

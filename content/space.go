@@ -33,7 +33,10 @@ func (l *Library) claimSpace(need int64) (*claim, error) {
 			msg += ", " + sizeText(l.space.promised) + " promised to other additions"
 		}
 		if l.reserve > 0 {
-			msg += ", " + sizeText(l.reserve) + " kept in reserve"
+			msg += ", " + sizeText(l.reserve) + " kept in reserve (setting disk-reserve)"
+		}
+		if idle := l.idleCopies(); idle > 0 {
+			msg += "; " + sizeText(idle) + " are copies of interrupted additions, which castpoint content gc deletes"
 		}
 		return nil, fmt.Errorf("%w: %s", ErrNoSpace, msg)
 	}

@@ -22,6 +22,9 @@ type addition struct {
 	total  int64
 	report func(done, total int64)
 	link   bool // take hard links of sources where that is possible
+
+	stored []stored // what is not an object yet
+	resume bool     // it was interrupted: leave what is stored for the next try
 }
 
 // advance counts n more bytes as read.
@@ -36,6 +39,13 @@ func (a *addition) advance(n int64) {
 // by then are deleted.
 func (a *addition) end() {
 	a.claim.end()
+	for _, s := range a.stored {
+		if a.resume {
+			a.l.leave(s.temporary)
+		} else {
+			a.l.discard(s.temporary)
+		}
+	}
 	a.l.disk.Lock()
 	defer a.l.disk.Unlock()
 	for _, d := range a.pinned {
@@ -46,93 +56,83 @@ func (a *addition) end() {
 	a.l.settle(a.pinned)
 }
 
-// store copies or clones a source into the library and returns it as a file of
-// a content. checked says that it is a WIM whose integrity table was right.
-//
-// Order: temporary file, bytes, fsync, then (holding disk) the pending mark,
-// the object, the manifest. A crash at any point leaves a temporary file or a
-// pending mark, and Open removes what they stand for.
-func (a *addition) store(ctx context.Context, s source) (_ File, checked bool, err error) {
-	src, err := reopen(s)
-	if err != nil {
-		return File{}, false, err
-	}
-	defer src.Close()
-	tmp, err := os.CreateTemp(filepath.Join(a.l.dir, dirTmp), "add-*")
-	if err != nil {
-		return File{}, false, fmt.Errorf("make temporary file: %w", err)
-	}
-	name := tmp.Name()
-	defer func() {
-		_ = tmp.Close()
-		if err != nil {
-			_ = os.Remove(name)
-		}
-	}()
-	if a.link && s.from == nil && linkOver(name, src) {
-		_ = tmp.Close() // nothing was written
-		tmp = src
-	}
-
-	m, checked, err := a.fill(ctx, tmp, src, s)
-	if err != nil {
-		return File{}, false, err
-	}
-	if err := unchanged(src, s); err != nil {
-		return File{}, false, err
-	}
-	if err := seal(tmp); err != nil {
-		return File{}, false, err
-	}
-	if err := a.l.replaced.step("temporary"); err != nil {
-		return File{}, false, err
-	}
-	if err := a.place(name, m); err != nil {
-		return File{}, false, err
-	}
-	return File{Role: s.role, Name: s.name, Size: m.Size, Digest: m.Digest}, checked, nil
+// stored is a source in tmp, hashed and on the disk, that has no name as an
+// object yet.
+type stored struct {
+	temporary *temporary
+	manifest  *Manifest
 }
 
-// fill makes tmp hold the bytes of src and hashes what it holds.
-func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Manifest, bool, error) {
+// store copies or clones a source into a temporary file, which is on the disk
+// when it returns. checked says that it is a WIM whose integrity table was right.
+func (a *addition) store(ctx context.Context, s source) (_ *Manifest, checked bool, err error) {
+	src, err := reopen(s)
+	if err != nil {
+		return nil, false, err
+	}
+	defer src.Close()
+	t, err := a.l.makeTemporary(&s)
+	if err != nil {
+		return nil, false, err
+	}
+	if a.link && s.from == nil && linkOver(t.path, src) {
+		_ = t.file.Close() // nothing was written
+		t.dropJournal()
+		t.file = src
+	}
+	m, checked, err := a.fill(ctx, t, src, s)
+	if err == nil {
+		err = unchanged(src, s)
+	}
+	if err == nil {
+		err = seal(t.file)
+	}
+	if err == nil {
+		err = a.l.replaced.step("temporary")
+	}
+	if err != nil {
+		return nil, false, a.giveUp(ctx, t, err)
+	}
+	_ = t.file.Close()
+	a.stored = append(a.stored, stored{t, m})
+	return m, checked, nil
+}
+
+// giveUp takes back a temporary file, or leaves it to the next try when the
+// source is not to blame.
+func (a *addition) giveUp(ctx context.Context, t *temporary, err error) error {
+	if _, ok := errors.AsType[*sourceError](err); ok || context.Cause(ctx) != nil {
+		a.resume = true
+		a.l.leave(t)
+		return t.leftBy(err)
+	}
+	a.l.discard(t)
+	return err
+}
+
+// fill makes t hold the bytes of src and hashes what it holds.
+func (a *addition) fill(ctx context.Context, t *temporary, src *os.File, s source) (*Manifest, bool, error) {
 	size, need := s.size, s.need()
 	defer func() { a.left -= need }()
-	from, to := s.at(src), []io.Writer{tmp}
-	cloned, err := false, error(nil)
-	if s.from == nil && tmp != src { // a part of a file rarely begins where a block of the file system does
-		cloned, err = a.l.replaced.clone(tmp, src)
+	var from io.ReaderAt = t.file // a clone is hashed, not the source, which may change meanwhile
+	var r io.Reader = io.NewSectionReader(t.file, 0, 1<<62)
+	var to []io.Writer
+	copying, err := a.mustCopy(t, src, s)
+	if err != nil {
+		return nil, false, err
 	}
-	switch {
-	case err != nil:
-		return nil, false, spaceError(fmt.Errorf("clone %s: %w", s.text(), err))
-	case cloned:
-		// The clone is hashed, not the source, which may change meanwhile.
-		from, to = tmp, nil
-		a.claim.release(need)
-	case tmp == src: // a hard link
-		to = nil
-		a.claim.release(need)
-	default:
+	if copying {
 		if a.claim == nil {
 			if a.claim, err = a.l.claimSpace(a.left + manifestRoom(a.left)); err != nil {
 				return nil, false, err
 			}
 		}
-		if s.sparse() {
-			to[0] = &sparseWriter{file: tmp}
-			if err := tmp.Truncate(size); err != nil {
-				return nil, false, err
-			}
-			break
-		}
-		to[0] = &earlyWriter{file: tmp}
-		ok, err := allocate(tmp, size)
-		if err != nil {
-			return nil, false, spaceError(fmt.Errorf("reserve space for %s: %w", s.text(), err))
-		}
-		if ok {
-			a.claim.release(size)
-		}
+		from = s.at(src)
+		r = &resumeReader{source: from, size: size, copy: t, hashes: t.hashes}
+		to = append(to, &resumeWriter{copy: t, begin: func(at int64) (io.Writer, error) { return a.beginWriting(t.file, at, s) }})
+	} else {
+		t.dropJournal()
+		a.claim.release(need)
 	}
 	var checker *wim.Checker
 	if s.wim {
@@ -145,7 +145,7 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 			to = append(to, checker)
 		}
 	}
-	m, err := digestReader(ctx, io.NewSectionReader(from, 0, 1<<62), size, pass{advance: func(n int64) error {
+	m, err := digestReader(ctx, r, size, pass{written: t.record, advance: func(n int64) error {
 		a.advance(n)
 		return a.l.replaced.step("copy")
 	}}, to...)
@@ -159,6 +159,40 @@ func (a *addition) fill(ctx context.Context, tmp, src *os.File, s source) (*Mani
 		return nil, false, fmt.Errorf("%w file %s: %w", ErrFile, s.text(), err)
 	}
 	return m, true, nil
+}
+
+// mustCopy says whether the source has to be copied; else t has its bytes
+// already, as a hard link or a clone.
+func (a *addition) mustCopy(t *temporary, src *os.File, s source) (bool, error) {
+	if t.file == src {
+		return false, nil
+	}
+	if s.from != nil || len(t.hashes) > 0 { // a part of a file rarely begins where a block of the file system does
+		return true, nil
+	}
+	cloned, err := a.l.replaced.clone(t.file, src)
+	if err != nil {
+		return false, spaceError(fmt.Errorf("clone %s: %w", s.text(), err))
+	}
+	return !cloned, nil
+}
+
+// beginWriting prepares a copy of s for being written from an offset to its end.
+func (a *addition) beginWriting(f *os.File, at int64, s source) (io.Writer, error) {
+	if err := f.Truncate(at); err != nil { // what an earlier addition has left behind it is wrong
+		return nil, err
+	}
+	if s.sparse() {
+		return &sparseWriter{file: f, at: at}, f.Truncate(s.size)
+	}
+	ok, err := allocate(f, s.size)
+	if err != nil {
+		return nil, spaceError(fmt.Errorf("reserve space for %s: %w", s.text(), err))
+	}
+	if ok {
+		a.claim.release(s.need())
+	}
+	return &earlyWriter{file: f, at: at, sent: at}, nil
 }
 
 // manifestRoom is about what the manifests of n bytes take, with a page for
@@ -205,10 +239,47 @@ func seal(f *os.File) error {
 	return nil
 }
 
+// placeAll makes objects of all that is stored.
+//
+// Order for each: pending mark, object, manifest. A crash leaves pending marks,
+// and Open removes what they stand for. The folders are synced once: until the
+// content is there, nothing depends on them.
+func (a *addition) placeAll() error {
+	folders := map[string]bool{}
+	for _, s := range a.stored {
+		if err := a.place(s.temporary.path, s.manifest, folders); err != nil {
+			return err
+		}
+		s.temporary.dropJournal()
+		a.l.freeCopy(s.temporary)
+	}
+	a.stored = nil
+	return syncFolders(folders)
+}
+
+// placeOne makes an object of a temporary file.
+func (a *addition) placeOne(tmp string, m *Manifest) error {
+	folders := map[string]bool{}
+	if err := a.place(tmp, m, folders); err != nil {
+		return err
+	}
+	return syncFolders(folders)
+}
+
+func syncFolders(folders map[string]bool) error {
+	for dir := range folders {
+		if err := syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // place gives the temporary file its name as an object, and writes its
 // manifest. An object that is already there is replaced by these freshly hashed
-// bytes, which repairs it if it was damaged; whoever has it open keeps it.
-func (a *addition) place(tmp string, m *Manifest) error {
+// bytes, which repairs it if it was damaged; whoever has it open keeps it. The
+// folders that have to be synced are noted.
+func (a *addition) place(tmp string, m *Manifest, folders map[string]bool) error {
 	l := a.l
 	l.disk.Lock()
 	defer l.disk.Unlock()
@@ -223,9 +294,7 @@ func (a *addition) place(tmp string, m *Manifest) error {
 	object := l.objectPath(m.Digest)
 	switch err := os.Mkdir(filepath.Dir(object), 0o750); {
 	case err == nil:
-		if err := syncDir(filepath.Join(l.dir, dirObjects)); err != nil {
-			return err
-		}
+		folders[filepath.Join(l.dir, dirObjects)] = true
 	case !errors.Is(err, os.ErrExist):
 		return spaceError(fmt.Errorf("make folder for object: %w", err))
 	}
@@ -236,36 +305,54 @@ func (a *addition) place(tmp string, m *Manifest) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := syncDir(filepath.Dir(object)); err != nil {
-		return err
-	}
+	folders[filepath.Dir(object)] = true
+	folders[filepath.Join(l.dir, dirManifests)] = true
 	if err := l.replaced.step("object"); err != nil {
 		return err
 	}
-	return l.writeManifest(m)
+	return l.putManifest(m)
 }
 
-// writeManifest puts a manifest into its place.
-func (l *Library) writeManifest(m *Manifest) error {
+// putManifest puts a manifest into its place, in a folder that is not synced yet.
+func (l *Library) putManifest(m *Manifest) error {
 	b, err := m.MarshalBinary()
 	if err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
-	if err := l.replace(l.manifestPath(m.Digest), b, 0o444); err != nil {
+	if err := l.put(l.manifestPath(m.Digest), b, 0o444); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return l.replaced.step("manifest")
 }
 
+// writeManifest puts a manifest into its place.
+func (l *Library) writeManifest(m *Manifest) error {
+	if err := l.putManifest(m); err != nil {
+		return err
+	}
+	return syncDir(filepath.Join(l.dir, dirManifests))
+}
+
 // replace writes a file whole or not at all: temporary file, fsync, rename,
 // fsync of the folder.
-func (l *Library) replace(path string, b []byte, mode os.FileMode) (err error) {
+func (l *Library) replace(path string, b []byte, mode os.FileMode) error {
+	if err := l.put(path, b, mode); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("%w: %w", errUnsynced, err)
+	}
+	return nil
+}
+
+// put is replace without the sync of the folder.
+func (l *Library) put(path string, b []byte, mode os.FileMode) (err error) {
 	tmp, err := os.CreateTemp(filepath.Join(l.dir, dirTmp), "replace-*")
 	if err != nil {
 		return spaceError(err)
 	}
 	defer func() {
-		if err != nil && !errors.Is(err, errUnsynced) {
+		if err != nil {
 			_ = tmp.Close()
 			_ = os.Remove(tmp.Name())
 		}
@@ -282,13 +369,7 @@ func (l *Library) replace(path string, b []byte, mode os.FileMode) (err error) {
 	if err := tmp.Close(); err != nil {
 		return spaceError(err)
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return spaceError(err)
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return fmt.Errorf("%w: %w", errUnsynced, err)
-	}
-	return nil
+	return spaceError(os.Rename(tmp.Name(), path))
 }
 
 // errUnsynced says that a file has been replaced and the disk would not confirm

@@ -283,7 +283,7 @@ func (a *addition) importObject(ctx context.Context, t *tar.Reader, want map[Dig
 	if err := seal(tmp); err != nil {
 		return f, err
 	}
-	return f, a.place(tmp.Name(), have)
+	return f, a.placeOne(tmp.Name(), have)
 }
 
 // nextEntry reads the header of a file in the given folder named by a digest.

@@ -123,7 +123,7 @@ func (l *Library) validate(ctx context.Context, idOrName string, progress func(d
 	_ = advance(0)
 	v := &Validation{ID: c.ID}
 	for _, f := range c.Files {
-		fv, err := l.validateFile(ctx, f, pass{advance, begin})
+		fv, err := l.validateFile(ctx, f, pass{advance: advance, begin: begin})
 		if err != nil {
 			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, readError(ctx, err))
 		}

@@ -49,8 +49,11 @@ func (o *options) adminRoutes(ctx context.Context, local localRoutes) (_ *web.Ad
 		if ok && answers(ctx, f.Address) {
 			return web.NewAdminClient(f), func() {}, nil
 		}
-		defaults := config.Default()
-		server, library, kept, err := openData(ctx, o.data, web.Config{Version: version}, &defaults, local)
+		settings := config.Default()
+		if file, err := config.Load(""); err == nil { // what is wrong with it serve says
+			settings.DiskReserve = file.DiskReserve
+		}
+		server, library, kept, err := openData(ctx, o.data, web.Config{Version: version}, &settings, local)
 		if err == nil {
 			return web.NewLocalClient(server), func() {
 				server.Close()
@@ -92,7 +95,7 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
 	}
-	library, err := content.OpenOptions(filepath.Join(data, dirLibrary), content.Options{Log: cfg.Log})
+	library, err := content.OpenOptions(filepath.Join(data, dirLibrary), content.Options{Reserve: libraryReserve(settings), Log: cfg.Log})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -122,4 +125,12 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 		}
 	}
 	return nil, nil, kept, err
+}
+
+// libraryReserve is the reserve as the library takes it, where 0 is the default.
+func libraryReserve(c *config.Config) int64 {
+	if c.DiskReserve == 0 {
+		return -1
+	}
+	return int64(c.DiskReserve)
 }

@@ -90,6 +90,7 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	f.IntVar(&c.RamdiskWindow, "ramdisk-window", c.RamdiskWindow, "TFTP window for boot.sdi and boot.wim, in `BLOCKS` (default 16)")
 	f.BoolVar(&c.RamdiskVariableWindow, "ramdisk-variable-window", c.RamdiskVariableWindow, "let the boot manager change that window as it goes")
 	f.DurationVar(&c.ValidateEvery, "validate-every", c.ValidateEvery, "validate contents again after so long, when the host has nothing else to do; 0 is never")
+	f.Var(&c.DiskReserve, "disk-reserve", "`SIZE` that additions leave free on the disk of the library, as in 20GiB; 0 is none")
 	f.StringVar(&c.Assign, "assign", c.Assign, "`ID` of the content that every machine that netboots receives (default: none)")
 	f.StringVar(&c.Target, "target", c.Target, "`PATH` it is written to on the machine, a file, or a disk that is overwritten (default: a file in memory)")
 	f.StringVar(&c.After, "after", c.After, "what the machine does then: poweroff, reboot, shell or wait")

@@ -99,6 +99,7 @@ type Config struct {
 	RamdiskVariableWindow bool   `yaml:"ramdisk-variable-window"` // let the boot manager choose the window
 
 	ValidateEvery time.Duration `yaml:"validate-every"` // age at which contents are validated again; 0 is never
+	DiskReserve   Size          `yaml:"disk-reserve"`   // of the library's file system, that additions leave free; 0 is none
 
 	Assign string `yaml:"assign"` // content that machines receive
 	Target string `yaml:"target"` // path on the machine
@@ -149,7 +150,7 @@ func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", DevicesUnknown: "serve", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", Sharing: "polite", ValidateEvery: 7 * 24 * time.Hour,
+		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", Sharing: "polite", ValidateEvery: 7 * 24 * time.Hour, DiskReserve: 1 << 30,
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -235,6 +236,9 @@ func (c *Config) Validate() error {
 	}
 	if err := within(duration("validate-every", c.ValidateEvery, time.Minute, 10*365*24*time.Hour)); err != nil {
 		return err
+	}
+	if c.DiskReserve > 1<<50 {
+		return fmt.Errorf("disk-reserve %s: want at most 1024TiB", c.DiskReserve)
 	}
 	if c.Target != "" && !strings.HasPrefix(c.Target, "/") {
 		return fmt.Errorf("target %q: want an absolute path on the machine", c.Target)

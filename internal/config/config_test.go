@@ -122,3 +122,22 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestSize(t *testing.T) {
+	for text, want := range map[string]Size{
+		"0": 0, "512": 512, "1k": 1 << 10, "1.5 GiB": 3 << 29, "20GiB": 20 << 30, "2TB": 2e12, "100 MB": 1e8,
+	} {
+		got, err := ParseSize(text)
+		if err != nil || got != want {
+			t.Errorf("ParseSize(%q) = %d, %v; want %d", text, got, err, want)
+		}
+		if again, err := ParseSize(got.String()); err != nil || again != got {
+			t.Errorf("%d is written as %q, which is %d, %v", got, got, again, err)
+		}
+	}
+	for _, text := range []string{"", "GiB", "-1", "1 GHz", "9999999TiB", "1e3"} {
+		if got, err := ParseSize(text); err == nil {
+			t.Errorf("ParseSize(%q) = %d was accepted", text, got)
+		}
+	}
+}

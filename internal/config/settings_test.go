@@ -67,6 +67,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"session-ports":         {func(c *Config) { c.SessionPorts = "a-b" }},
 		"ttl":                   {func(c *Config) { c.TTL = 256 }},
 		"linger":                {func(c *Config) { c.Linger = 1 }},
+		"disk-reserve":          {func(c *Config) { c.DiskReserve = 1 << 60 }},
 		"total-rate":            {func(c *Config) { c.TotalRate = 1000 }},
 	} {
 		for i, change := range changes {
