@@ -1,0 +1,129 @@
+package multicast
+
+import (
+	"time"
+
+	"castpoint/multicast/wire"
+)
+
+// datagram takes one datagram of the group that reached the host at now.
+func (r *Receiver) datagram(d []byte, now time.Time) {
+	h, err := wire.ParseHeader(d)
+	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.tag {
+		r.stats.Foreign++
+		return
+	}
+	key := r.groups[h.Epoch]
+	if key == nil {
+		if r.badEpoch.IsZero() {
+			r.badEpoch = time.Now()
+		}
+		return
+	}
+	clear, sealed := d[:wire.HeaderSize], d[wire.HeaderSize:]
+	if h.Type == wire.TypeBeacon {
+		plain, err := key.open(nil, clear, sealed, uint64(h.Number))
+		if err != nil {
+			r.stats.Forged++
+			return
+		}
+		if b, err := wire.ParseBeacon(plain); err == nil {
+			r.beacon = b
+			if b.ReportInterval > 0 {
+				r.interval = time.Duration(b.ReportInterval) * time.Microsecond
+			}
+			r.authentic(&h, now, true)
+		}
+		return
+	}
+	r.symbol(&h, key, clear, sealed, now)
+}
+
+// authentic notes a datagram that opened. One that was dropped for lack of
+// memory does not count as received: to the sender it is loss, and a reason to
+// go slower.
+func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
+	r.badEpoch = time.Time{}
+	if !r.window.fresh(h.Number) {
+		return
+	}
+	r.stats.Datagrams++
+	if taken {
+		r.received++
+	}
+	r.highest = max(r.highest, h.Number)
+	r.transit.observe(now, h.Sent)
+}
+
+// symbol opens a symbol into its place in its block.
+func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now time.Time) {
+	b, i := int(h.Block), int(h.Symbol)
+	if b >= r.g.blocks || i >= r.g.k+r.g.m || len(sealed) != r.g.symbolSize+wire.TagSize {
+		r.stats.Foreign++
+		return
+	}
+	a := r.blocks[h.Block]
+	var place []byte
+	dropped := false
+	switch {
+	case r.written(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.has(i)):
+		r.stats.Duplicates++
+	case a == nil:
+		n := len(r.free)
+		if n == 0 {
+			r.stats.Dropped++
+			dropped = true
+			break
+		}
+		a, r.free = r.free[n-1], r.free[:n-1]
+		r.begin(a, h.Block)
+		place = a.place(&r.g, i)
+	default:
+		place = a.place(&r.g, i)
+	}
+	if place == nil {
+		// Not needed, but it counts as received if it is authentic. Opening it
+		// into scratch would cost as much as a symbol that is needed; trusting the
+		// header would let anybody on the wire fake the counters.
+		if _, err := key.open(r.scratch(), clear, sealed, uint64(h.Number)); err != nil {
+			r.stats.Forged++
+			return
+		}
+		r.authentic(h, now, !dropped)
+		return
+	}
+	if _, err := key.open(place, clear, sealed, uint64(h.Number)); err != nil {
+		r.stats.Forged++
+		if a.n == r.g.k-r.g.source(b) {
+			// Nothing authentic is in it: a forged header must not hold memory.
+			delete(r.blocks, h.Block)
+			r.free = append(r.free, a)
+		}
+		return
+	}
+	r.authentic(h, now, true)
+	r.frontier = max(r.frontier, b+1)
+	a.have.add(i)
+	a.n++
+	if i >= r.g.k {
+		a.coded++
+	}
+	if a.n >= r.g.k {
+		a.queued = true
+		r.backlog.Add(int64(r.g.blockSize))
+		r.full = append(r.full, a)
+	}
+}
+
+func (r *Receiver) written(b int) bool {
+	r.cfg.Assembly.mu.Lock()
+	defer r.cfg.Assembly.mu.Unlock()
+	return r.cfg.Assembly.onDisk.has(b)
+}
+
+func (r *Receiver) scratch() []byte {
+	if cap(r.runs) < r.g.symbolSize {
+		r.runs = make([]byte, 0, max(r.g.symbolSize, wire.MaxReport))
+	}
+	return r.runs[:0]
+}
