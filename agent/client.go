@@ -206,7 +206,7 @@ func (c *client) join(ctx context.Context, req multicast.JoinRequest) (*multicas
 	if err := c.call(ctx, http.MethodPost, multicast.PathJoin, "", req, adm); err != nil {
 		return nil, err
 	}
-	if err := adm.Object.Complete(); err != nil {
+	if err := adm.Complete(); err != nil {
 		return nil, fmt.Errorf("answer of %s: %w", c.base, err)
 	}
 	if f := adm.Session.Feedback; !f.IsValid() || f.Addr().IsUnspecified() {

@@ -26,7 +26,8 @@ type Event struct {
 	Group     string `json:"group,omitempty"`   // address and port
 	Interface string `json:"interface,omitempty"`
 	Out       string `json:"out,omitempty"`
-	SHA256    string `json:"sha256,omitempty"`
+	Files     int    `json:"files,omitempty"`           // of a content that is a folder
+	SHA256    string `json:"sha256,omitempty"`          // of a content that is one file
 	Whole     bool   `json:"sha256_computed,omitempty"` // of what was received, not only its blocks checked
 
 	State    string  `json:"state,omitempty"`     // of the session: waiting, sending, idle

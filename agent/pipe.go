@@ -63,11 +63,16 @@ func newPipe(args []string, window int64, log io.Writer) (*pipe, error) {
 // String is the command line.
 func (p *pipe) String() string { return strings.Join(p.args, " ") }
 
-// open makes the window for an object.
-func (p *pipe) open(obj *multicast.Object) (err error) {
+// targets makes the window for the object; another session of it goes on with it.
+func (p *pipe) targets(adm *multicast.Admission) ([]multicast.Target, error) {
+	list, err := single(adm, p)
+	if err != nil || p.Stream != nil {
+		return list, err
+	}
+	obj := &adm.Objects[adm.Files[0].Object]
 	p.Stream, err = multicast.NewStream(obj, p.window)
 	p.digest = obj.Digest
-	return err
+	return list, err
 }
 
 // begin starts the program. The context it returns ends when the program does

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ type Options struct {
 	Pin     string // hash of the server's certificate
 	Token   string // admits once; not needed when an earlier receive left its state
 	Content string // id or name; "" takes what the token is for
-	Out     string // file, or disk
+	Out     string // file or disk, for a content of several files a folder that is not there yet
 	Force   bool   // replace a file that is there already
 	// Pipe is a program and its arguments that gets the object on its standard
 	// input, instead of Out. Window is how many bytes wait for it at most; 0 means
@@ -59,8 +60,9 @@ type Options struct {
 // Result is how a receive ended.
 type Result struct {
 	Out      string
-	SHA256   string
-	Size     int64 // bytes
+	Files    int    // of a content that is a folder
+	SHA256   string // of a content that is one file
+	Size     int64  // bytes
 	Blocks   int
 	Repaired int // blocks rebuilt with repair symbols
 	Unicast  int // blocks that came by unicast
@@ -81,10 +83,10 @@ type receive struct {
 	client  *client
 	began   time.Time
 	target  output
+	device  bool   // the target is to be a disk
 	pipe    *pipe  // the target, when it is one
 	state   string // path of the state file
 	adm     *multicast.Admission
-	obj     multicast.Object
 	asm     *multicast.Assembly
 	res     Result
 	loss    float64
@@ -118,7 +120,6 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 			r.report(Event{Kind: EventFailed, Message: err.Error()})
 		}
 	}()
-	device := false
 	if len(o.Pipe) > 0 {
 		if o.Out != "" {
 			return nil, mark(ErrUsage, "both an output and a program given: say either --out or --pipe")
@@ -127,7 +128,7 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 			r.o.Out = r.pipe.String()
 		}
 	} else {
-		device, err = checkOut(o.Out, o.Force)
+		r.device, err = checkOut(o.Out, o.Force)
 	}
 	if err != nil {
 		return nil, err
@@ -136,18 +137,14 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	defer r.client.close()
-	if r.pipe != nil {
-		r.target = r.pipe
-	} else {
-		r.state = statePath(o.Out, device)
-		t, err := openTarget(o.Out, device)
-		if err != nil {
-			return nil, err
-		}
-		r.target = t
+	if r.pipe == nil {
+		r.state = statePath(o.Out, r.device)
 	}
 	if err := r.enter(ctx); err != nil {
-		return nil, errors.Join(err, r.target.discard())
+		if r.target != nil {
+			err = errors.Join(err, r.target.discard())
+		}
+		return nil, err
 	}
 	if r.pipe != nil {
 		var running context.Context
@@ -162,7 +159,7 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 		return nil, err
 	}
 	r.res.Elapsed = time.Since(r.began)
-	e := Event{Kind: EventDone, Out: r.o.Out, SHA256: r.res.SHA256, Whole: o.VerifySHA256}
+	e := Event{Kind: EventDone, Out: r.o.Out, Files: r.res.Files, SHA256: r.res.SHA256, Whole: o.VerifySHA256}
 	if s := r.res.Elapsed.Seconds(); s > 0 {
 		e.Rate = float64(r.res.Size) * 8 / s
 	}
@@ -193,8 +190,7 @@ func (r *receive) report(e Event) {
 	e.Time = time.Now().UTC()
 	e.Seconds = time.Since(r.began).Seconds()
 	if r.asm != nil {
-		e.Blocks, e.Total, e.Size = r.asm.Have(), r.asm.Blocks(), r.obj.Size
-		e.Bytes = min(int64(e.Blocks)*int64(r.obj.BlockSize), e.Size)
+		e.Blocks, e.Total, e.Bytes, e.Size = r.asm.Have(), r.asm.Blocks(), r.asm.Bytes(), r.asm.Size()
 	}
 	if r.adm != nil {
 		e.Session, e.Group = fmt.Sprintf("%08x", r.adm.Session.ID), r.adm.Session.Group.String()
@@ -219,6 +215,9 @@ func (r *receive) enter(ctx context.Context) error {
 		old = nil // left by a receive of something else
 	}
 	if old != nil {
+		if err := r.open(old.Folder); err != nil {
+			return err
+		}
 		r.adm, err = r.join(ctx, multicast.JoinRequest{Ticket: old.Ticket})
 		if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == protocol.CodeTicketUnknown && r.o.Token != "" {
 			// Blocks that are right are found again by their hashes.
@@ -234,6 +233,9 @@ func (r *receive) enter(ctx context.Context) error {
 		}
 		// A disk that is full must not cost the token.
 		p, err := r.client.policy(ctx, r.o.Token)
+		if err == nil {
+			err = r.open(p.Folder)
+		}
 		if err == nil && p.Size > 0 {
 			err = r.target.reserve(p.Size)
 		}
@@ -244,10 +246,39 @@ func (r *receive) enter(ctx context.Context) error {
 			return err
 		}
 	}
-	r.obj = r.adm.Object
 	if err := r.prepare(ctx, old); err != nil {
 		r.leave(ctx, err)
 		return err
+	}
+	return nil
+}
+
+// open opens the output, which is of the kind that the content is.
+func (r *receive) open(several bool) (err error) {
+	_, isFolder := r.target.(*folder)
+	switch {
+	case several && (r.device || r.pipe != nil):
+		return errFolder
+	case r.target != nil && isFolder != several:
+		return mark(ErrRefused, "output %s: %s was left by a receive of something else: remove it", r.o.Out, r.target.where())
+	case r.target != nil:
+	case r.pipe != nil:
+		r.target = r.pipe
+	case several:
+		if _, err := os.Stat(r.o.Out); err == nil {
+			return mark(ErrRefused, "output %s exists already, and the content is a folder: remove it, or name another", r.o.Out)
+		}
+		f, err := openFolder(r.o.Out)
+		if err != nil {
+			return err
+		}
+		r.target = f
+	default:
+		t, err := openTarget(r.o.Out, r.device)
+		if err != nil {
+			return err
+		}
+		r.target = t
 	}
 	return nil
 }
@@ -260,31 +291,30 @@ func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multica
 // prepare takes room, writes the state file and looks for blocks of an earlier
 // receive.
 func (r *receive) prepare(ctx context.Context, old *state) (err error) {
-	if r.pipe != nil {
-		if err := r.pipe.open(&r.obj); err != nil {
-			return err
-		}
-	}
-	if r.asm, err = multicast.NewAssembly(r.obj, r.target); err != nil {
+	if err := r.assemble(); err != nil {
 		return err
 	}
-	if r.o.VerifySHA256 && r.pipe == nil {
-		r.asm.HashWhole()
+	r.res = Result{Out: r.o.Out, Size: r.asm.Size(), Blocks: r.asm.Blocks()}
+	what := r.adm.Files[0].Name
+	if r.adm.Folder {
+		r.res.Files = len(r.adm.Files)
+		what = fmt.Sprintf("a folder of %d files", r.res.Files)
+	} else {
+		r.res.SHA256 = r.adm.Objects[r.adm.Files[0].Object].SHA256
 	}
-	r.res = Result{Out: r.o.Out, SHA256: r.obj.SHA256, Size: r.obj.Size, Blocks: r.asm.Blocks()}
-	if err := r.target.reserve(r.obj.Size); err != nil {
+	if err := r.target.reserve(r.res.Size); err != nil {
 		return err
 	}
 	if r.state != "" {
 		st := &state{
 			Format: stateFormat, Server: r.client.base.String(), Pin: r.client.pin.String(), Ticket: r.adm.Ticket,
-			Content: r.o.Content, SHA256: r.obj.SHA256, Size: r.obj.Size,
+			Content: r.o.Content, Folder: r.adm.Folder, SHA256: r.res.SHA256, Size: r.res.Size,
 		}
 		if err := st.write(r.state); err != nil {
 			return err
 		}
 	}
-	r.report(Event{Kind: EventJoined, Message: r.adm.FileName})
+	r.report(Event{Kind: EventJoined, Message: what})
 	if old != nil || r.target.resumable() {
 		if err := r.asm.Scan(ctx, nil); err != nil {
 			return err
@@ -296,7 +326,28 @@ func (r *receive) prepare(ctx context.Context, old *state) (err error) {
 	return nil
 }
 
-// run receives until the object is complete and in place.
+// assemble makes the assembly for the session that was joined. What one before it has
+// got counts: another session may send other objects beside the same.
+func (r *receive) assemble() error {
+	targets, err := r.target.targets(r.adm)
+	if err != nil {
+		return err
+	}
+	asm, err := multicast.NewAssembly(r.adm.Objects, targets)
+	if err != nil {
+		return err
+	}
+	if r.o.VerifySHA256 && r.pipe == nil {
+		asm.HashWhole()
+	}
+	if r.asm != nil {
+		asm.Adopt(r.asm)
+	}
+	r.asm = asm
+	return nil
+}
+
+// run receives until the content is complete and in place.
 func (r *receive) run(ctx context.Context) error {
 	var err error // of the last session; nil while none has failed
 	for pause := firstPause; !r.asm.Complete(); {
@@ -373,11 +424,21 @@ func (r *receive) again(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if adm.Object.Digest != r.obj.Digest {
-		return mark(ErrRefused, "the server now has another object under this content: start again with a new token")
+	if !sameFiles(adm, r.adm) {
+		return mark(ErrRefused, "the server now has other files under this content: start again with a new token")
 	}
-	r.adm = adm
-	return nil
+	same := slices.EqualFunc(adm.Objects, r.adm.Objects, func(a, b multicast.Object) bool { return a.Digest == b.Digest })
+	if r.adm = adm; same {
+		return nil
+	}
+	return r.assemble()
+}
+
+// sameFiles reports whether two admissions are for the same names and bytes.
+func sameFiles(a, b *multicast.Admission) bool {
+	return a.Folder == b.Folder && slices.EqualFunc(a.Files, b.Files, func(f, g multicast.File) bool {
+		return f.Name == g.Name && a.Objects[f.Object].Digest == b.Objects[g.Object].Digest
+	})
 }
 
 // session takes part in the session once, and in unicast when nothing comes.

@@ -266,7 +266,8 @@ func fake(t *testing.T, data []byte, only bool) (*httptest.Server, string) {
 	})
 	mux.HandleFunc("POST "+multicast.PathJoin, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(multicast.Admission{
-			Ticket: "ticket", Object: obj, MulticastOnly: only,
+			Ticket: "ticket", MulticastOnly: only,
+			Objects: []multicast.Object{obj}, Files: []multicast.File{{Name: "image"}},
 			Session: multicast.Params{
 				ID: 1, Group: netip.AddrPortFrom(netip.MustParseAddr("239.192.67.250"), port), Feedback: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port),
 				Cipher: multicast.CipherAES256GCM, Code: multicast.CodeLeopard8,

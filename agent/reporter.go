@@ -69,7 +69,11 @@ func (s *screen) report(e Event) {
 		if e.Whole {
 			how = "computed and verified"
 		}
-		s.line("sha256 %s, %s", e.SHA256, how)
+		if e.Files > 0 {
+			s.line("%d files, %s", e.Files, how)
+		} else {
+			s.line("sha256 %s, %s", e.SHA256, how)
+		}
 	case EventFailed:
 		s.end() // the error itself is printed by whoever called
 	}

@@ -106,7 +106,10 @@ func Run(ctx context.Context, o RunOptions) error {
 		if err := os.MkdirAll(o.Folder, 0o755); err != nil {
 			return fmt.Errorf("make the folder for what is received: %w", err)
 		}
-		out = filepath.Join(o.Folder, filepath.Base(p.Content)+".wim")
+		out = filepath.Join(o.Folder, filepath.Base(p.Content))
+		if !p.Folder {
+			out += ".wim"
+		}
 	}
 	o.Say(fmt.Sprintf("%s; it goes to %s", p.Message, out))
 

@@ -20,8 +20,9 @@ type state struct {
 	Pin     string `json:"pin"`
 	Ticket  string `json:"ticket"`
 	Content string `json:"content,omitempty"` // as it was asked for
-	SHA256  string `json:"sha256"`
-	Size    int64  `json:"size"` // bytes
+	Folder  bool   `json:"folder,omitempty"`
+	SHA256  string `json:"sha256,omitempty"` // of a content that is one file
+	Size    int64  `json:"size"`             // bytes
 }
 
 // readState reads a state file. A missing one, or one that cannot be used, is

@@ -18,15 +18,17 @@ const (
 	suffixState = ".part.json"
 )
 
-// output is where the object goes: a target, or a pipe.
+// output is where a content goes: a file or a disk, a folder, or a pipe.
 type output interface {
-	multicast.Target
+	// targets are where the objects of an admission go, nil for those that are not
+	// for this member.
+	targets(adm *multicast.Admission) ([]multicast.Target, error)
 	// reserve takes room for size bytes.
 	reserve(size int64) error
 	// resumable says that there may be blocks of an earlier receive.
 	resumable() bool
 	where() string
-	// finish is for an object that is complete.
+	// finish is for a content that is complete.
 	finish() error
 	// discard removes an output of which nothing is worth keeping.
 	discard() error
@@ -42,11 +44,26 @@ type target struct {
 	fresh  bool // made by this receive: nothing in it is worth keeping
 }
 
-// checkOut says whether the object may go to out, before anything is asked of
+// single is the one target of an output that takes one file.
+func single(adm *multicast.Admission, t multicast.Target) ([]multicast.Target, error) {
+	if adm.Folder || len(adm.Files) != 1 {
+		return nil, errFolder
+	}
+	list := make([]multicast.Target, len(adm.Objects))
+	list[adm.Files[0].Object] = t
+	return list, nil
+}
+
+// errFolder is for contents of several files where one is expected.
+var errFolder = mark(ErrRefused, "the content is a folder of files: say --out and the name of a folder that is to be made")
+
+func (t *target) targets(adm *multicast.Admission) ([]multicast.Target, error) { return single(adm, t) }
+
+// checkOut says whether the content may go to out, before anything is asked of
 // the server. device is true for a disk.
 func checkOut(out string, force bool) (device bool, err error) {
 	if out == "" {
-		return false, mark(ErrUsage, "no output given: say --out FILE")
+		return false, mark(ErrUsage, "no output given: say --out and a name")
 	}
 	info, err := os.Stat(out)
 	switch {
@@ -62,7 +79,7 @@ func checkOut(out string, force bool) (device bool, err error) {
 	case err != nil:
 		return false, fmt.Errorf("output: %w", err)
 	case info.IsDir():
-		return false, mark(ErrUsage, "output %s is a folder: name a file in it", out)
+		return false, mark(ErrUsage, "output %s is a folder: name a file in it, or for a content of several files a folder that is not there yet", out)
 	case info.Mode().IsRegular():
 		if !force {
 			return false, mark(ErrRefused, "output %s exists already: remove it, name another, or say --force to replace it", out)

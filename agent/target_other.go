@@ -18,6 +18,9 @@ func isFull(error) bool { return false }
 
 func freeSpace(string) (int64, error) { return 0, errors.ErrUnsupported }
 
+// sync makes the folder durable, file by file.
+func (f *folder) sync() error { return f.each((*os.File).Sync) }
+
 func checkDevice(path string, _ os.FileInfo) error {
 	return mark(ErrUsage, "output %s is not a file: disks are written on Linux only", path)
 }

@@ -41,6 +41,9 @@ func freeSpace(dir string) (int64, error) {
 	return int64(min(free, 1<<63-1)), nil
 }
 
+// sync makes the folder durable, file by file.
+func (f *folder) sync() error { return f.each((*os.File).Sync) }
+
 func checkDevice(path string, _ os.FileInfo) error {
 	return mark(ErrUsage, "output %s is not a file: disks are written on Linux only", path)
 }

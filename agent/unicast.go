@@ -35,17 +35,18 @@ func (r *receive) unicast(ctx context.Context) error {
 	return nil
 }
 
-// fetch gets n blocks from first on.
+// fetch gets n blocks of one object from first on.
 func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(stallTime, func() { cancel(errStall) })
 	defer stall.Stop()
 
-	start := int64(first) * int64(r.obj.BlockSize)
-	end := int64(first+n-1)*int64(r.obj.BlockSize) + int64(r.asm.Length(first+n-1))
+	object, start := r.asm.Place(first)
+	_, end := r.asm.Place(first + n - 1)
+	end += int64(r.asm.Length(first + n - 1))
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", start, end-1)}}
-	res, err := r.client.request(ctx, http.MethodGet, multicast.PathObject+r.obj.SHA256, r.adm.Ticket, nil, header)
+	res, err := r.client.request(ctx, http.MethodGet, multicast.PathObject+r.adm.Objects[object].SHA256, r.adm.Ticket, nil, header)
 	if err != nil {
 		return err
 	}
@@ -53,7 +54,7 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	if res.StatusCode != http.StatusPartialContent {
 		return fmt.Errorf("fetch blocks by unicast: %s answers %s to a range", r.client.base, res.Status)
 	}
-	buf := make([]byte, r.obj.BlockSize)
+	buf := make([]byte, r.adm.Objects[object].BlockSize)
 	for b := first; b < first+n; b++ {
 		data := buf[:r.asm.Length(b)]
 		if _, err := io.ReadFull(&watched{res.Body, stall}, data); err != nil {
@@ -71,7 +72,7 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 		r.res.Unicast++
 		if rate, ok := meter.add(len(data)); ok {
 			e := Event{Kind: EventProgress, State: "unicast", Rate: rate}
-			if left := r.obj.Size - int64(r.asm.Have())*int64(r.obj.BlockSize); rate > 0 && left > 0 {
+			if left := r.asm.Size() - r.asm.Bytes(); rate > 0 && left > 0 {
 				e.Remaining = float64(left) * 8 / rate
 			}
 			r.report(e)

@@ -3,17 +3,15 @@ package multicast
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"sync"
 
 	"github.com/zeebo/blake3"
 )
 
-// Target is where an object is put together: a file or a disk.
+// Target is where one object is put together: a file or a disk.
 type Target interface {
 	io.ReaderAt
 	io.WriterAt
@@ -31,69 +29,127 @@ var (
 	ErrIncomplete = errors.New("object is not complete")
 )
 
-// Range is a run of blocks.
+// Range is a run of blocks, all of one object.
 type Range struct{ First, Count int }
 
-// Assembly puts an object together from blocks that come in any order. It
-// writes a block only after its hash is right. The hashes came from the server
-// together with the object's name, and the server computed both in one reading of
-// the file, so blocks that are right are the object. All methods may be called
+// Assembly puts the objects that a member wants together from blocks that come in any
+// order. It writes a block only after its hash is right. The hashes came from the server
+// together with the objects' names, and the server computed both in one reading of
+// each file, so blocks that are right are the objects. All methods may be called
 // concurrently.
 type Assembly struct {
-	obj    Object
-	target Target
-	// windowed is the target when it takes blocks in order only, like Stream.
-	windowed windowed
-	size     layout
+	objects []Object
+	targets []Target // by object; nil for one that is not wanted
+	size    layout
+	// stream is the target when it takes blocks in order only, like Stream, and
+	// streamed its object.
+	stream   windowed
+	streamed int
 
-	mu     sync.Mutex
-	onDisk bitmap
-	doneAt chan struct{} // closed when complete
+	blocks int   // of the objects that are wanted
+	bytes  int64 // of these
 
-	prefix sync.Mutex // held by the one goroutine that extends the digest
-	sum    hash.Hash  // of the written prefix; nil unless HashWhole was called
-	summed int        // blocks in sum; guarded by prefix
-	buf    []byte
+	mu      sync.Mutex
+	onDisk  bitmap        // with the blocks that are not wanted
+	written int64         // bytes
+	doneAt  chan struct{} // closed when complete
+
+	whole whole
 }
 
 // NewAssembly starts with an empty set of blocks; Scan finds those that the
-// target already holds.
-func NewAssembly(obj Object, target Target) (*Assembly, error) {
-	l, err := newLayout(&obj)
+// targets already hold. objects are all those of the session, in order, and targets
+// where they go: nil for an object that is not wanted, which needs no hashes.
+func NewAssembly(objects []Object, targets []Target) (*Assembly, error) {
+	l, err := newLayout(objects)
 	if err != nil {
-		return nil, fmt.Errorf("assemble object: %w", err)
+		return nil, fmt.Errorf("assemble: %w", err)
 	}
-	a := &Assembly{
-		obj: obj, target: target, size: l,
-		onDisk: newBitmap(l.blocks), doneAt: make(chan struct{}),
+	if len(targets) != len(objects) {
+		return nil, fmt.Errorf("assemble %d objects into %d targets", len(objects), len(targets))
 	}
-	a.windowed, _ = target.(windowed)
+	a := &Assembly{objects: objects, targets: targets, size: l, onDisk: newBitmap(l.blocks), doneAt: make(chan struct{})}
+	wanted := 0
+	for i, e := range l.objects {
+		if targets[i] == nil {
+			for b := range e.blocks {
+				a.onDisk.add(e.first + b)
+			}
+			continue
+		}
+		wanted++
+		a.blocks += e.blocks
+		a.bytes += e.size
+		if len(objects[i].Hashes) != e.blocks*HashSize {
+			return nil, fmt.Errorf("assemble object %s: it came without hashes of its blocks", objects[i].SHA256)
+		}
+		if w, ok := targets[i].(windowed); ok {
+			a.stream, a.streamed = w, i
+		}
+	}
+	if a.stream != nil && wanted > 1 {
+		return nil, fmt.Errorf("assemble %d objects: a stream takes one", wanted)
+	}
+	if a.onDisk.n == l.blocks {
+		close(a.doneAt)
+	}
 	return a, nil
 }
 
-// HashWhole makes Finish compare the SHA-256 of all bytes with the object's name
-// as well. It is for who has the SHA-256 from elsewhere and wants to rely on
-// nothing else: a member that got both from the server learns nothing by it, and
-// spends as much time on it as on all else. Call it before the first Put.
-func (a *Assembly) HashWhole() {
-	a.sum, a.buf = sha256.New(), make([]byte, a.size.blockSize)
+// Adopt takes over what another assembly has written into the same targets, for
+// another session with the same objects or some of them.
+func (a *Assembly) Adopt(old *Assembly) {
+	from := make(map[[32]byte]extent)
+	for i, e := range old.size.objects {
+		if old.targets[i] != nil {
+			from[old.objects[i].Digest] = e
+		}
+	}
+	for i, e := range a.size.objects {
+		was, ok := from[a.objects[i].Digest]
+		if !ok || a.targets[i] == nil || was.blocks != e.blocks {
+			continue
+		}
+		for b := range e.blocks {
+			if old.has(was.first + b) {
+				a.note(e.first + b)
+			}
+		}
+	}
 }
 
-// Blocks is the number of blocks of the object.
-func (a *Assembly) Blocks() int { return a.size.blocks }
+// Blocks is the number of blocks that are wanted.
+func (a *Assembly) Blocks() int { return a.blocks }
+
+// Size is the number of bytes that are wanted.
+func (a *Assembly) Size() int64 { return a.bytes }
 
 // Length is the number of bytes in block b.
 func (a *Assembly) Length(b int) int { return a.size.length(b) }
+
+// Place is the object that block b is of, by its index, and where it begins in it.
+func (a *Assembly) Place(b int) (object int, offset int64) { return a.size.at(b) }
 
 // Have is the number of blocks that are verified and written.
 func (a *Assembly) Have() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.onDisk.n
+	return a.blocks - (a.size.blocks - a.onDisk.n)
+}
+
+// Bytes is the number of bytes that are verified and written.
+func (a *Assembly) Bytes() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.written
 }
 
 // Complete reports whether every block is written.
-func (a *Assembly) Complete() bool { return a.Have() == a.size.blocks }
+func (a *Assembly) Complete() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.onDisk.n == a.size.blocks
+}
 
 // Done is closed when every block is written.
 func (a *Assembly) Done() <-chan struct{} { return a.doneAt }
@@ -105,7 +161,8 @@ func (a *Assembly) Missing() []Range {
 	var out []Range
 	n := a.size.blocks
 	for at := a.onDisk.nextMissing(0, n); at < n; {
-		end := a.onDisk.nextPresent(at, n)
+		e := &a.size.objects[a.size.object(at)]
+		end := min(a.onDisk.nextPresent(at, n), e.first+e.blocks)
 		out = append(out, Range{First: at, Count: end - at})
 		at = a.onDisk.nextMissing(end, n)
 	}
@@ -118,146 +175,96 @@ func (a *Assembly) Put(b int, data []byte) error {
 	if b < 0 || b >= a.size.blocks || len(data) != a.size.length(b) {
 		return fmt.Errorf("block %d of %d bytes: %w", b, len(data), ErrBlock)
 	}
-	a.mu.Lock()
-	had := a.onDisk.has(b)
-	a.mu.Unlock()
-	if had {
+	if a.has(b) {
 		return nil
 	}
 	if !a.right(b, data) {
 		return fmt.Errorf("block %d: %w", b, ErrBlock)
 	}
-	if _, err := a.target.WriteAt(data, int64(b)*int64(a.size.blockSize)); err != nil {
+	i, off := a.size.at(b)
+	if _, err := a.targets[i].WriteAt(data, off); err != nil {
 		return fmt.Errorf("write block %d: %w", b, err)
 	}
-	if a.sum == nil {
-		a.note(b)
-		return nil
-	}
-	if a.prefix.TryLock() {
-		if b == a.summed {
-			// In order, as most blocks come: no need to read it back.
-			a.sum.Write(data)
-			a.summed++
-		}
-		a.prefix.Unlock()
-	}
+	a.hashed(b, data)
 	a.note(b)
 	return a.follow()
 }
 
+// has reports whether block b is written, or not wanted.
+func (a *Assembly) has(b int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.onDisk.has(b)
+}
+
 func (a *Assembly) right(b int, data []byte) bool {
+	i := a.size.object(b)
+	at := (b - a.size.objects[i].first) * HashSize
 	h := blake3.Sum256(data)
-	return bytes.Equal(h[:], a.obj.Hashes[b*HashSize:(b+1)*HashSize])
+	return bytes.Equal(h[:], a.objects[i].Hashes[at:at+HashSize])
 }
 
 func (a *Assembly) note(b int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.onDisk.add(b) && a.onDisk.n == a.size.blocks {
+	if !a.onDisk.add(b) {
+		return
+	}
+	a.written += int64(a.size.length(b))
+	if a.onDisk.n == a.size.blocks {
 		close(a.doneAt)
 	}
 }
 
-// follow extends the digest over the blocks that are written without a gap, and
-// reads those back that came out of order. Only one goroutine does it; others go
-// on, and what they wrote is picked up by it.
-func (a *Assembly) follow() error {
-	for a.sum != nil && a.prefix.TryLock() {
-		err := a.extend(context.Background(), nil)
-		next := a.summed
-		a.prefix.Unlock()
-		if err != nil {
-			return err
-		}
-		// A block may have been noted between the last look and the unlock.
-		a.mu.Lock()
-		again := next < a.size.blocks && a.onDisk.has(next)
-		a.mu.Unlock()
-		if !again {
-			return nil
-		}
-	}
-	return nil
-}
-
-func (a *Assembly) extend(ctx context.Context, progress func(done, total int)) error {
-	for a.summed < a.size.blocks {
-		a.mu.Lock()
-		ok := a.onDisk.has(a.summed)
-		a.mu.Unlock()
-		if !ok {
-			return nil
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		data := a.buf[:a.size.length(a.summed)]
-		if _, err := a.target.ReadAt(data, int64(a.summed)*int64(a.size.blockSize)); err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read back block %d: %w", a.summed, err)
-		}
-		a.sum.Write(data)
-		a.summed++
-		if progress != nil {
-			progress(a.summed, a.size.blocks)
-		}
-	}
-	return nil
-}
-
-// Scan looks which blocks the target already holds, and trusts none it has not
+// Scan looks which blocks the targets already hold, and trusts none it has not
 // hashed. progress may be nil.
 func (a *Assembly) Scan(ctx context.Context, progress func(done, total int)) error {
 	data := make([]byte, a.size.blockSize)
-	for b := range a.size.blocks {
-		if err := ctx.Err(); err != nil {
-			return err
+	seen := 0
+	for i, e := range a.size.objects {
+		if a.targets[i] == nil {
+			continue
 		}
-		buf := data[:a.size.length(b)]
-		n, err := a.target.ReadAt(buf, int64(b)*int64(a.size.blockSize))
-		if n < len(buf) {
-			if err == nil || errors.Is(err, io.EOF) {
-				break // the target ends here
+		for b := e.first; b < e.first+e.blocks; b++ {
+			if err := ctx.Err(); err != nil {
+				return err
 			}
-			return fmt.Errorf("read block %d: %w", b, err)
+			buf := data[:a.size.length(b)]
+			n, err := a.targets[i].ReadAt(buf, int64(b-e.first)*int64(a.size.blockSize))
+			if n < len(buf) {
+				if err == nil || errors.Is(err, io.EOF) {
+					break // the target ends here
+				}
+				return fmt.Errorf("read block %d: %w", b, err)
+			}
+			if a.right(b, buf) {
+				a.note(b)
+			}
+			if progress != nil {
+				progress(seen+b-e.first+1, a.blocks)
+			}
 		}
-		if a.right(b, buf) {
-			a.note(b)
-		}
-		if progress != nil {
-			progress(b+1, a.size.blocks)
-		}
+		seen += e.blocks
 	}
 	return a.follow()
 }
 
-// whole finishes the digest of the whole and compares it.
-func (a *Assembly) whole(ctx context.Context) error {
-	if a.sum == nil {
-		return nil
-	}
-	a.prefix.Lock()
-	defer a.prefix.Unlock()
-	if err := a.extend(ctx, nil); err != nil {
-		return err
-	}
-	if !bytes.Equal(a.sum.Sum(nil), a.obj.Digest[:]) {
-		return ErrDigest
-	}
-	return nil
-}
-
-// Finish makes the object durable, after HashWhole once the digest of the whole is
-// right. Errors: ErrIncomplete, ErrDigest, and those of the target.
+// Finish makes the objects durable, after HashWhole once their digests are
+// right. Errors: ErrIncomplete, ErrDigest, and those of the targets.
 func (a *Assembly) Finish(ctx context.Context) error {
 	if !a.Complete() {
-		return fmt.Errorf("%w: %d of %d blocks", ErrIncomplete, a.Have(), a.size.blocks)
+		return fmt.Errorf("%w: %d of %d blocks", ErrIncomplete, a.Have(), a.blocks)
 	}
-	if err := a.whole(ctx); err != nil {
+	if err := a.digests(ctx); err != nil {
 		return err
 	}
-	if err := a.target.Sync(); err != nil {
-		return fmt.Errorf("sync: %w", err)
+	for _, t := range a.targets {
+		if t == nil {
+			continue
+		}
+		if err := t.Sync(); err != nil {
+			return fmt.Errorf("sync: %w", err)
+		}
 	}
 	return nil
 }

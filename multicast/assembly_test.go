@@ -11,7 +11,7 @@ import (
 func TestAssembly(t *testing.T) {
 	obj, data := object(10*testBlock+777, 1)
 	target := &memory{}
-	a, err := NewAssembly(obj, target)
+	a, err := NewAssembly([]Object{obj}, []Target{target})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestScan(t *testing.T) {
 	obj, data := object(10*testBlock+777, 2)
 	half := append([]byte(nil), data[:6*testBlock+5]...)
 	half[2*testBlock+9] ^= 1
-	a, err := NewAssembly(obj, &memory{b: half})
+	a, err := NewAssembly([]Object{obj}, []Target{&memory{b: half}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestScan(t *testing.T) {
 func TestDigestContradicts(t *testing.T) {
 	obj, data := object(2*testBlock, 3)
 	obj.Digest[0] ^= 1
-	a, err := NewAssembly(obj, &memory{})
+	a, err := NewAssembly([]Object{obj}, []Target{&memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestDigestContradicts(t *testing.T) {
 	if err := a.Finish(context.Background()); err != nil {
 		t.Errorf("blocks that are right, and nobody asked for the whole: %v", err)
 	}
-	if a, err = NewAssembly(obj, &memory{b: data}); err != nil {
+	if a, err = NewAssembly([]Object{obj}, []Target{&memory{b: data}}); err != nil {
 		t.Fatal(err)
 	}
 	a.HashWhole()
@@ -119,7 +119,7 @@ func (d *brokenDisk) WriteAt(p []byte, off int64) (int, error) {
 
 func TestDiskFails(t *testing.T) {
 	obj, data := object(4*testBlock, 4)
-	a, err := NewAssembly(obj, &brokenDisk{})
+	a, err := NewAssembly([]Object{obj}, []Target{&brokenDisk{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestBadObjects(t *testing.T) {
 	} {
 		o := good
 		change(&o)
-		if _, err := NewAssembly(o, &memory{}); err == nil {
+		if _, err := NewAssembly([]Object{o}, []Target{&memory{}}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

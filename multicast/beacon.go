@@ -150,7 +150,7 @@ func (s *Session) sendBeacon(now time.Time) error {
 	number := s.number.Add(1)
 	s.mu.Unlock()
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: epoch, Session: s.cfg.ID,
-		Number: wire.PacketNumber(number), Object: s.cfg.Object.tag(), Sent: s.clock(now)}
+		Number: wire.PacketNumber(number), Object: s.g.tag, Sent: s.clock(now)}
 	buf := h.Append(make([]byte, 0, 128+4*len(b.Moved)))
 	d := seal.seal(buf, b.Append(nil), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))

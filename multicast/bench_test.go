@@ -3,6 +3,7 @@ package multicast
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/netip"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func BenchmarkReport(b *testing.B) {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			const blocks = 111_000
 			o := Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*HashSize)}
-			s, err := NewSession(Config{ID: 1, Object: o, Source: bytes.NewReader(nil), Conn: simnet.New(1).Sender(),
+			s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{bytes.NewReader(nil)}, Conn: simnet.New(1).Sender(),
 				Group: netip.MustParseAddrPort("239.192.67.1:7800")})
 			if err != nil {
 				b.Fatal(err)

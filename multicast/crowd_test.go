@@ -2,6 +2,7 @@ package multicast
 
 import (
 	"container/heap"
+	"io"
 	"math"
 	"math/rand/v2"
 	"net"
@@ -310,7 +311,7 @@ func TestTenThousandMembers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(11)
 		o := Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*HashSize)}
-		s, err := NewSession(Config{ID: 1, Object: o, Source: zeros{}, Conn: c, MaxRate: rate,
+		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: c, MaxRate: rate,
 			Group: netip.MustParseAddrPort("239.192.67.1:7800"), Linger: time.Second, MinMembers: members * 98 / 100})
 		if err != nil {
 			t.Fatal(err)

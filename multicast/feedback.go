@@ -36,10 +36,8 @@ func (r *Receiver) describe(rep *wire.Report) {
 	l := runList{b: r.scratch()}
 	for b := as.onDisk.nextMissing(0, n); b < n && !l.fullUp; {
 		deficit, end := r.deficit(b), b+1
-		if b >= r.frontier && b < n-1 {
-			// Never seen: all alike, up to a block that is there, or to the last,
-			// which is shorter.
-			end = min(as.onDisk.nextPresent(b, n), n-1)
+		if b >= r.frontier {
+			end = as.onDisk.nextPresent(b, n) // never seen: all alike
 		}
 		if deficit > 0 { // else it is with a worker, and complete unless its hash is wrong
 			l.add(b, end, deficit)
@@ -87,7 +85,9 @@ func (l *runList) flush() {
 	}
 }
 
-// deficit is how many symbols of block b, which is not written, are lacking.
+// deficit is how many symbols of block b, which is not written, are lacking. Of a
+// block that was never seen it is k, whatever the block's length: runs of such
+// blocks stay long where blocks are short.
 func (r *Receiver) deficit(b int) uint8 {
 	if a := r.blocks[uint32(b)]; a != nil {
 		if a.queued {
@@ -95,7 +95,7 @@ func (r *Receiver) deficit(b int) uint8 {
 		}
 		return uint8(r.g.k - a.n)
 	}
-	return uint8(r.g.source(b))
+	return uint8(r.g.k)
 }
 
 // transit follows how long datagrams are under way. The clocks of sender and

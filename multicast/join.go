@@ -1,6 +1,8 @@
 package multicast
 
 import (
+	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -35,23 +37,57 @@ type Admission struct {
 	Ticket string `json:"ticket"`
 	// MulticastOnly forbids the fall-back to unicast.
 	MulticastOnly bool `json:"multicast_only,omitempty"`
-	// FileName is the name the object had when it was added.
-	FileName string `json:"file_name,omitempty"`
 
-	Object  Object `json:"object"`
+	// Objects are all that the session sends, in the order in which their blocks are
+	// numbered. Those that are not for this member come without hashes.
+	Objects []Object `json:"objects"`
+	// Folder says that Files belong into a folder, even if there is one only.
+	Folder bool `json:"folder,omitempty"`
+	// Files are the member's, and what they are made of. An object may be several.
+	Files []File `json:"files"`
+
 	Session Params `json:"session"`
 	Member  Member `json:"member"`
 	Keys    []Key  `json:"keys"` // valid group keys, oldest first
 }
 
-// Object describes what is transmitted: the part of a content's manifest that
+// File is a name that an object has.
+type File struct {
+	// Name is the file's name when it was added; in a folder the path in it, with "/".
+	Name   string `json:"name"`
+	Object int    `json:"object"` // index in Admission.Objects
+}
+
+// Complete checks an admission that has come as JSON, and fills in what does not
+// travel.
+func (a *Admission) Complete() error {
+	for i := range a.Objects {
+		o := &a.Objects[i]
+		b, err := hex.DecodeString(o.SHA256)
+		if err != nil || len(b) != len(o.Digest) {
+			return fmt.Errorf("object %d: its sha256 is not 64 hexadecimal digits", i)
+		}
+		copy(o.Digest[:], b)
+	}
+	if len(a.Files) == 0 || !a.Folder && len(a.Files) > 1 {
+		return fmt.Errorf("%d files: want one, or a folder of them", len(a.Files))
+	}
+	for _, f := range a.Files {
+		if f.Object < 0 || f.Object >= len(a.Objects) {
+			return fmt.Errorf("file %q: there is no object %d among %d", f.Name, f.Object, len(a.Objects))
+		}
+	}
+	return nil
+}
+
+// Object describes one object of a session: the part of its manifest that
 // travels.
 type Object struct {
-	Digest    [32]byte `json:"-"`          // SHA-256 of the whole object
-	SHA256    string   `json:"sha256"`     // Digest in hexadecimal
-	Size      int64    `json:"size"`       // bytes
-	BlockSize int      `json:"block_size"` // bytes, of every block but the last
-	Hashes    []byte   `json:"hashes"`     // BLAKE3-256 of each block, one after the other
+	Digest    [32]byte `json:"-"`                // SHA-256 of the whole object
+	SHA256    string   `json:"sha256"`           // Digest in hexadecimal
+	Size      int64    `json:"size"`             // bytes
+	BlockSize int      `json:"block_size"`       // bytes, of every block but the last
+	Hashes    []byte   `json:"hashes,omitempty"` // BLAKE3-256 of each block, one after the other
 }
 
 // Params are the parameters of a session that all members share.

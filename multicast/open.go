@@ -9,7 +9,7 @@ import (
 // datagram takes one datagram of the group that reached the host at now.
 func (r *Receiver) datagram(d []byte, now time.Time) {
 	h, err := wire.ParseHeader(d)
-	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.tag {
+	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.g.tag {
 		r.stats.Foreign++
 		return
 	}
@@ -66,7 +66,7 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 	var place []byte
 	dropped := false
 	switch {
-	case r.written(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.has(i)):
+	case r.cfg.Assembly.has(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.has(i)):
 		r.stats.Duplicates++
 	case a == nil:
 		n := len(r.free)
@@ -113,12 +113,6 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 		r.backlog.Add(int64(r.g.blockSize))
 		r.full = append(r.full, a)
 	}
-}
-
-func (r *Receiver) written(b int) bool {
-	r.cfg.Assembly.mu.Lock()
-	defer r.cfg.Assembly.mu.Unlock()
-	return r.cfg.Assembly.onDisk.has(b)
 }
 
 func (r *Receiver) scratch() []byte {

@@ -57,7 +57,7 @@ func TestReplayWindow(t *testing.T) {
 
 func TestCodeRebuilds(t *testing.T) {
 	obj, _ := object(testBlock, 1)
-	g, err := newGeometry(&obj, DefaultSymbolSize, DefaultRepairSymbols)
+	g, err := newGeometry([]Object{obj}, DefaultSymbolSize, DefaultRepairSymbols)
 	if err != nil {
 		t.Fatal(err)
 	}

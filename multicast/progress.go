@@ -8,9 +8,9 @@ type Progress struct {
 	Members  int    // in the session
 	WaitFor  int    // members the session waits for before it starts
 	StartsIn time.Duration
-	Blocks   int // verified and written
+	Blocks   int // verified and written, of Total that this member wants
 	Total    int
-	Bytes    int64 // about Blocks x block size
+	Bytes    int64 // the same in bytes, of Size
 	Size     int64
 	Rate     float64 // bits per second, verified and written, lately
 	Loss     float64 // share of datagrams lost so far
@@ -32,13 +32,13 @@ func (r *Receiver) progress(now time.Time, meter *throughput) {
 	if r.cfg.Progress == nil {
 		return
 	}
-	have := r.cfg.Assembly.Have()
+	as := r.cfg.Assembly
+	have := as.Bytes()
 	p := Progress{
 		Members: int(r.beacon.Members), WaitFor: int(r.beacon.WaitMembers),
 		StartsIn: time.Duration(r.beacon.WaitMillis) * time.Millisecond,
-		Blocks:   have, Total: r.g.blocks,
-		Bytes: min(int64(have)*int64(r.g.blockSize), r.g.size), Size: r.g.size,
-		Rate: meter.rate(now, have) * float64(r.g.blockSize) * 8, Stats: r.stats,
+		Blocks:   as.Have(), Total: as.Blocks(), Bytes: have, Size: as.Size(),
+		Rate: 8 * meter.rate(now, have), Stats: r.stats,
 	}
 	if r.beacon.State != 0 {
 		p.State = r.beacon.State.String()
@@ -49,22 +49,22 @@ func (r *Receiver) progress(now time.Time, meter *throughput) {
 	r.cfg.Progress(p)
 }
 
-// throughput measures blocks per second, smoothed over about a second.
+// throughput measures bytes per second, smoothed over about a second.
 type throughput struct {
-	at     time.Time
-	blocks int
-	mean   float64
+	at    time.Time
+	bytes int64
+	mean  float64
 }
 
-func (t *throughput) rate(now time.Time, blocks int) float64 {
+func (t *throughput) rate(now time.Time, bytes int64) float64 {
 	if d := now.Sub(t.at).Seconds(); d > 0 {
-		v := float64(blocks-t.blocks) / d
+		v := float64(bytes-t.bytes) / d
 		if t.mean == 0 {
 			t.mean = v
 		} else {
 			t.mean += (v - t.mean) * min(d, 1)
 		}
-		t.at, t.blocks = now, blocks
+		t.at, t.bytes = now, bytes
 	}
 	return t.mean
 }

@@ -76,7 +76,6 @@ type Receiver struct {
 	code   *code
 	groups [256]*sealer // by epoch
 	own    *sealer
-	tag    uint32
 
 	// Owned by the goroutine that runs receive.
 	blocks    map[uint32]*assembling
@@ -115,12 +114,15 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if p.Code != CodeLeopard8 {
 		return nil, fmt.Errorf("the session uses code %q, this receiver knows %s: use a receiver of the server's version", p.Code, CodeLeopard8)
 	}
-	g, err := newGeometry(&cfg.Admission.Object, p.SymbolSize, p.RepairSymbols)
+	g, err := newGeometry(cfg.Admission.Objects, p.SymbolSize, p.RepairSymbols)
 	if err != nil {
 		return nil, fmt.Errorf("session parameters: %w", err)
 	}
 	if g.k != p.SourceSymbols {
 		return nil, fmt.Errorf("session parameters: %d source symbols of %d bytes do not make a block of %d", p.SourceSymbols, p.SymbolSize, g.blockSize)
+	}
+	if cfg.Assembly.size.tag != g.tag {
+		return nil, errors.New("the assembly is for the objects of another session")
 	}
 	if cfg.Memory == 0 {
 		cfg.Memory = defaultMemory
@@ -131,7 +133,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	r := &Receiver{cfg: cfg, log: cfg.Log, g: g, tag: cfg.Admission.Object.tag(),
+	r := &Receiver{cfg: cfg, log: cfg.Log, g: g,
 		blocks: make(map[uint32]*assembling), interval: p.ReportInterval,
 		reportBuf: make([]byte, 0, wire.MaxReport)}
 	if r.interval <= 0 {
@@ -186,7 +188,7 @@ func (r *Receiver) receive(ctx context.Context) error {
 	r.lastHeard = began
 	nextReport := began
 	nextProgress := began
-	meter := throughput{at: began, blocks: r.cfg.Assembly.Have()}
+	meter := throughput{at: began, bytes: r.cfg.Assembly.Bytes()}
 	handle := r.datagram // one closure, not one a call
 	for {
 		now := time.Now()

@@ -73,11 +73,12 @@ type emitter struct {
 func (e *emitter) emit(ctx context.Context, w work) error {
 	s := e.s
 	n := s.g.length(w.block)
-	if got, err := s.cfg.Source.ReadAt(e.source[:n], int64(w.block)*int64(s.g.blockSize)); got < n {
+	object, off := s.g.at(w.block)
+	if got, err := s.cfg.Sources[object].ReadAt(e.source[:n], off); got < n {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return fmt.Errorf("read block %d of the object: %w", w.block, err)
+		return fmt.Errorf("read object %s at byte %d: %w", s.cfg.Objects[object].SHA256, off, err)
 	}
 	clear(e.source[n:])
 	for _, i := range e.order {
@@ -207,7 +208,7 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 	for i, sym := range symbols {
 		number = s.number.Add(1)
 		h := wire.Header{Type: wire.TypeSymbol, Epoch: epoch, Symbol: sym, Session: s.cfg.ID,
-			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.cfg.Object.tag(), Sent: s.clock(now)}
+			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.g.tag, Sent: s.clock(now)}
 		var payload []byte
 		if j := int(sym); j < s.g.k {
 			payload = e.source[j*s.g.symbolSize : (j+1)*s.g.symbolSize]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,10 +52,10 @@ const (
 
 // Config describes a session to be.
 type Config struct {
-	ID       uint32 // random, unique among the sessions of a server
-	Object   Object
-	Source   io.ReaderAt // the object's bytes; must stay readable until Run has returned
-	Conn     GroupConn   // closed by Run
+	ID       uint32        // random, unique among the sessions of a server
+	Objects  []Object      // in the order in which they are sent at first
+	Sources  []io.ReaderAt // their bytes; must stay readable until Run has returned
+	Conn     GroupConn     // closed by Run
 	Group    netip.AddrPort
 	Feedback netip.AddrPort
 
@@ -101,7 +102,7 @@ type Event struct {
 	Reason  string
 }
 
-// Session sends one object to its members. Create it with NewSession, start it
+// Session sends objects to its members. Create it with NewSession, start it
 // with Run; the other methods may be called from any goroutine.
 type Session struct {
 	cfg   Config
@@ -145,12 +146,12 @@ type Session struct {
 
 // NewSession checks the configuration and makes the first group key.
 func NewSession(cfg Config) (*Session, error) {
-	g, err := newGeometry(&cfg.Object, DefaultSymbolSize, DefaultRepairSymbols)
+	g, err := newGeometry(cfg.Objects, DefaultSymbolSize, DefaultRepairSymbols)
 	if err != nil {
-		return nil, fmt.Errorf("session of object %s: %w", cfg.Object.SHA256, err)
+		return nil, fmt.Errorf("session: %w", err)
 	}
-	if cfg.Source == nil || cfg.Conn == nil {
-		return nil, errors.New("session needs a source and a connection")
+	if len(cfg.Sources) != len(cfg.Objects) || slices.Contains(cfg.Sources, nil) || cfg.Conn == nil {
+		return nil, errors.New("session needs a source for each object, and a connection")
 	}
 	if !cfg.Group.Addr().IsMulticast() {
 		return nil, fmt.Errorf("session group %s is not a multicast address", cfg.Group)

@@ -89,7 +89,7 @@ func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 // serve starts a session with the given id on the lab's network.
 func (l *lab) serve(id uint32, change func(*Config)) {
 	cfg := Config{
-		ID: id, Object: l.obj, Source: bytes.NewReader(l.data), Conn: l.net.Sender(),
+		ID: id, Objects: []Object{l.obj}, Sources: []io.ReaderAt{bytes.NewReader(l.data)}, Conn: l.net.Sender(),
 		Group: netip.MustParseAddrPort("239.192.67.1:7800"), Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
 		Linger: 2 * time.Second,
 	}
@@ -137,7 +137,7 @@ func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	asm, err := NewAssembly(l.obj, target)
+	asm, err := NewAssembly([]Object{l.obj}, []Target{target})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver
 		conn = l.wrap(rc.conn)
 	}
 	rc.r, err = NewReceiver(ReceiverConfig{
-		Admission: Admission{Object: l.obj, Session: p, Member: m, Keys: keys},
+		Admission: Admission{Objects: []Object{l.obj}, Session: p, Member: m, Keys: keys},
 		Assembly:  asm, Conn: conn,
 	})
 	if err != nil {
@@ -359,11 +359,11 @@ func TestForeignAndForged(t *testing.T) {
 		}
 		symbol := DefaultSymbolSize + wire.TagSize
 		for i := range 2000 {
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 99, Number: 1}, symbol)                                                                           // another session
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 60, Block: uint32(i % 20), Symbol: uint16(i % 128), Object: l.obj.tag()}, symbol) // wrong tag
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 61, Block: 1 << 30, Symbol: 9999, Object: l.obj.tag()}, symbol)                   // no such block
-			forge(wire.Header{Type: wire.TypeBeacon, Session: 1, Number: 1 << 62, Object: l.obj.tag()}, 40)                                                     // beacon that ends it
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Epoch: 7, Number: 5, Object: l.obj.tag()}, 30)                                                 // unknown epoch
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 99, Number: 1}, symbol)                                                                         // another session
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 60, Block: uint32(i % 20), Symbol: uint16(i % 128), Object: l.s.g.tag}, symbol) // wrong tag
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 61, Block: 1 << 30, Symbol: 9999, Object: l.s.g.tag}, symbol)                   // no such block
+			forge(wire.Header{Type: wire.TypeBeacon, Session: 1, Number: 1 << 62, Object: l.s.g.tag}, 40)                                                     // beacon that ends it
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Epoch: 7, Number: 5, Object: l.s.g.tag}, 30)                                                 // unknown epoch
 			a.conn.Inject([]byte{1, 2, 3})
 		}
 		b := l.join("b", simnet.Link{}, simnet.Link{}, nil)
@@ -385,7 +385,7 @@ func TestPoison(t *testing.T) {
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		wrong := make([]byte, DefaultSymbolSize)
 		for i := range uint16(40) {
-			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.obj.tag()}
+			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
 			a.conn.Inject(l.s.sealer.seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)

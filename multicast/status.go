@@ -10,8 +10,8 @@ type SessionStatus struct {
 	ID       string         `json:"id"`
 	State    string         `json:"state"` // waiting, sending, idle, ended
 	Group    string         `json:"group"`
-	Object   string         `json:"sha256"`
-	Size     int64          `json:"size"`        // bytes
+	Objects  int            `json:"objects"`
+	Size     int64          `json:"size"`        // of all objects, bytes
 	Blocks   int            `json:"blocks"`      //
 	Rate     float64        `json:"rate"`        // bits per second of symbols, measured
 	Target   float64        `json:"target_rate"` // bits per second, what rate control allows
@@ -46,7 +46,7 @@ func (s *Session) Status() SessionStatus {
 	defer s.mu.Unlock()
 	st := SessionStatus{
 		ID: fmt.Sprintf("%08x", s.cfg.ID), State: s.state.String(), Group: s.cfg.Group.String(),
-		Object: s.cfg.Object.SHA256, Size: s.cfg.Object.Size, Blocks: s.g.blocks,
+		Objects: len(s.g.objects), Size: s.g.size, Blocks: s.g.blocks,
 		Rate: s.throughput, Target: s.rate.rate, Sent: s.sentBytes, Repair: s.repairBytes,
 		Created: s.start, Members: make([]MemberStatus, 0, len(s.order)),
 	}

@@ -31,7 +31,7 @@ type Stream struct {
 
 // NewStream makes a window of about memory bytes, at least 8 blocks.
 func NewStream(obj *Object, memory int64) (*Stream, error) {
-	l, err := newLayout(obj)
+	l, err := newLayout([]Object{*obj})
 	if err != nil {
 		return nil, fmt.Errorf("stream object: %w", err)
 	}
@@ -154,17 +154,21 @@ type windowed interface {
 
 // limit is the first block that the target does not take yet.
 func (a *Assembly) limit() int {
-	if a.windowed == nil {
+	if a.stream == nil {
 		return a.size.blocks
 	}
-	return a.windowed.limit()
+	e, n := &a.size.objects[a.streamed], a.stream.limit()
+	if n == e.blocks {
+		return a.size.blocks
+	}
+	return e.first + n
 }
 
 // waiting is how many bytes are verified and wait for the target, beside what
 // the receiver counts itself.
 func (a *Assembly) waiting() int64 {
-	if a.windowed == nil {
+	if a.stream == nil {
 		return 0
 	}
-	return a.windowed.waiting()
+	return a.stream.waiting()
 }

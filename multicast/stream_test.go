@@ -106,7 +106,7 @@ func TestStreamEnds(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(t.Context(), &program{fails: 3}) }()
-		a, err := NewAssembly(obj, s)
+		a, err := NewAssembly([]Object{obj}, []Target{s})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 // multicast/wire.
 func TestVectors(t *testing.T) {
 	obj, _ := object(testBlock, 1)
-	g, err := newGeometry(&obj, DefaultSymbolSize, DefaultRepairSymbols)
+	g, err := newGeometry([]Object{obj}, DefaultSymbolSize, DefaultRepairSymbols)
 	if err != nil {
 		t.Fatal(err)
 	}

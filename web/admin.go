@@ -323,7 +323,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !req.Files {
-		if _, err := castFile(ct); err != nil {
+		if _, err := newParcel(ct); err != nil {
 			return err
 		}
 	} else if req.MAC != "" {
@@ -369,7 +369,7 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
 	if s.keeper != nil {
 		for _, info := range s.keeper.list() {
 			// The content names its session too: people know it better.
-			if info.ID == id || info.Content == id {
+			if info.ID == id || info.Carries(id) {
 				writeJSON(w, http.StatusOK, info)
 				return nil
 			}
@@ -381,9 +381,11 @@ func (s *Server) getSession(w http.ResponseWriter, r *http.Request) error {
 // StartSession asks for a session before its first member has joined, or for the
 // start of one that is waiting.
 type StartSession struct {
-	Content    string `json:"content"`               // id or name
-	MinMembers int    `json:"min_members,omitempty"` // start when so many have joined ...
-	Delay      int    `json:"delay,omitempty"`       // ... or so many seconds after the first
+	Content string `json:"content"` // id or name
+	// Also are further contents that it carries; they are sent after it, in this order.
+	Also       []string `json:"also,omitempty"`
+	MinMembers int      `json:"min_members,omitempty"` // start when so many have joined ...
+	Delay      int      `json:"delay,omitempty"`       // ... or so many seconds after the first
 	// At is a time at which it starts in any case.
 	At         time.Time `json:"at,omitzero"`
 	MaxMembers int       `json:"max_members,omitempty"` // more get a session of their own; 0 takes the server's
@@ -416,12 +418,13 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 	if !req.At.IsZero() && req.At.Before(time.Now()) {
 		return problem(http.StatusBadRequest, "", "--now starts it at once", "%s is over", req.At.Format(time.DateTime))
 	}
-	ct, err := s.contentByID(req.Content)
-	if err != nil {
-		return err
-	}
-	if !ct.Distribution.Multicast {
-		return errNoMulticast(ct.ID)
+	var parcels []parcel
+	for _, id := range append([]string{req.Content}, req.Also...) {
+		p, err := s.parcel(id)
+		if err != nil {
+			return err
+		}
+		parcels = append(parcels, p)
 	}
 	rule := StartRule{
 		MinMembers: req.MinMembers, MaxWait: time.Duration(req.Delay) * time.Second, At: req.At,
@@ -435,7 +438,7 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	c, made, err := s.keeper.session(ct, link, 0, rule)
+	c, made, err := s.keeper.session(parcels, link, 0, rule)
 	if err != nil {
 		return contentProblem(err)
 	}
@@ -444,7 +447,7 @@ func (s *Server) startSession(w http.ResponseWriter, r *http.Request) error {
 		c.StartNow()
 	case !made:
 		return problem(http.StatusConflict, protocol.CodeRefused, "--now starts it if it is waiting, castpoint session cancel ends it",
-			"session %08x of %s is running already", c.ID(), ct.ID)
+			"session %08x of %s is running already", c.ID(), parcels[0].content.ID)
 	}
 	status := http.StatusOK
 	if made {

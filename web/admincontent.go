@@ -217,7 +217,7 @@ func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {
 	}
 	if s.keeper != nil {
 		for _, info := range s.keeper.list() {
-			if info.Content == ct.ID && info.Ended == nil {
+			if info.Carries(ct.ID) && info.Ended == nil {
 				return problem(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
 			}
 		}

@@ -147,22 +147,22 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	if name == "" || req.Name != "" {
 		name = memberName(req.Name, remote)
 	}
-	cast, adm, err := s.admit(s.wanted(token), req.Content, name, local)
+	place, adm, err := s.admit(s.wanted(token), req.Content, name, local)
 	if err != nil {
 		return nil, err
 	}
 	// Only now: a join that fails for another reason must not cost the token. Of
 	// two that come at once, the second loses its place again.
 	if _, err := s.tokens.Use(req.Token, name, macs); err != nil {
-		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
+		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
 		return nil, err
 	}
-	ticket := Ticket{Name: name, MAC: token.MAC, Content: cast.content.ID, Object: cast.object.Digest}
+	ticket := Ticket{Name: name, MAC: token.MAC, Content: place.parcel.content.ID, Object: place.parcel.digest}
 	if adm.Ticket, err = s.tickets.Create(ticket); err != nil {
-		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
+		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
 		return nil, err
 	}
-	s.enrol(hashSecret(adm.Ticket), membership{cast, adm.Member.ID})
+	s.enrol(hashSecret(adm.Ticket), place)
 	s.recordJoin(ticket, adm, remote, "joined")
 	return adm, nil
 }
@@ -173,17 +173,17 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 	if err != nil {
 		return nil, err
 	}
-	cast, adm, err := s.admit(ticket.Content, req.Content, ticket.Name, local)
+	place, adm, err := s.admit(ticket.Content, req.Content, ticket.Name, local)
 	if err != nil {
 		return nil, err
 	}
-	if cast.object.Digest != ticket.Object {
-		cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
+	if place.parcel.digest != ticket.Object {
+		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
 		return nil, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",
 			"content %s has changed since this machine joined", ticket.Content)
 	}
 	adm.Ticket = req.Ticket
-	s.enrol(ticket.Hash, membership{cast, adm.Member.ID})
+	s.enrol(ticket.Hash, place)
 	s.recordJoin(ticket, adm, remote, "came back to")
 	return adm, nil
 }
@@ -214,36 +214,43 @@ func (s *Server) wanted(t Token) string {
 
 // admit brings a member into the session of the content id. asked is what the
 // machine asked for; "" takes what it may have. local is the address it came to.
-func (s *Server) admit(id, asked, name string, local netip.Addr) (*cast, *multicast.Admission, error) {
+func (s *Server) admit(id, asked, name string, local netip.Addr) (membership, *multicast.Admission, error) {
+	var none membership
 	if id == "" {
-		return nil, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
+		return none, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
 			"no content is assigned to machines that netboot")
 	}
-	ct, err := s.contentByID(id)
+	p, err := s.parcel(id)
 	if err != nil {
-		return nil, nil, err
+		return none, nil, err
 	}
 	if asked != "" {
 		other, err := s.contentByID(asked)
 		if err != nil {
-			return nil, nil, err
+			return none, nil, err
 		}
-		if other.ID != ct.ID {
-			return nil, nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
-				"the token is for content %s, not for %s", ct.ID, asked)
+		if other.ID != p.content.ID {
+			return none, nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
+				"the token is for content %s, not for %s", p.content.ID, asked)
 		}
+	}
+	cast, adm, err := s.keeper.admit(p, name, local)
+	if err != nil {
+		return none, nil, contentProblem(err)
+	}
+	return membership{cast, adm.Member.ID, p}, adm, nil
+}
+
+// parcel is what machines may receive of a content.
+func (s *Server) parcel(id string) (parcel, error) {
+	ct, err := s.contentByID(id)
+	if err != nil {
+		return parcel{}, err
 	}
 	if !ct.Distribution.Multicast {
-		return nil, nil, errNoMulticast(ct.ID)
+		return parcel{}, errNoMulticast(ct.ID)
 	}
-	cast, adm, err := s.keeper.admit(ct, name, local)
-	if err != nil {
-		return nil, nil, contentProblem(err)
-	}
-	if f, err := castFile(ct); err == nil {
-		adm.FileName = f.Name
-	}
-	return cast, adm, nil
+	return newParcel(ct)
 }
 
 var errNoNetwork = problem(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
@@ -314,12 +321,17 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
-	if r.PathValue("digest") != ticket.Object.String() {
-		return problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for object %s", ticket.Object)
-	}
 	ct, err := s.contentByID(ticket.Content)
 	if err != nil {
 		return err
+	}
+	p, err := newParcel(ct)
+	if err != nil {
+		return err
+	}
+	var object content.Digest
+	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.digest != ticket.Object || !p.has(object) {
+		return problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s as it was", ticket.Content)
 	}
 	if ct.Distribution.MulticastOnly {
 		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
@@ -331,7 +343,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	if ok {
 		m.cast.byUnicast(m.member)
 	}
-	return s.sendObject(w, r, ct, ticket.Object)
+	return s.sendObject(w, r, ct, object)
 }
 
 // objectForServer gives another server an object of the content that its token

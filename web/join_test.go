@@ -21,8 +21,8 @@ func TestJoinByTokenOnce(t *testing.T) {
 	p := newPoint(t, free, nil)
 	token := p.token(t, Token{})
 	adm := p.joins(t, multicast.JoinRequest{Content: "image", Token: token, Name: "pc-1"})
-	if adm.Object.Size != int64(len(p.data)) || adm.Object.SHA256 != p.ct.Files[0].Digest.String() || adm.Ticket == "" ||
-		len(adm.Keys) != 1 || len(adm.Member.Key) != 32 || adm.FileName != "image.bin" || adm.MulticastOnly {
+	if len(adm.Objects) != 1 || len(adm.Files) != 1 || adm.Folder || adm.Ticket == "" || len(adm.Member.Key) != 32 || adm.MulticastOnly ||
+		adm.Objects[0].Size != int64(len(p.data)) || adm.Objects[0].SHA256 != p.ct.Files[0].Digest.String() || adm.Files[0].Name != "image.bin" {
 		t.Errorf("admission %+v", adm)
 	}
 	if f := adm.Session.Feedback; f.Addr() != netip.MustParseAddr("127.0.0.1") || f.Port() != adm.Session.Group.Port() {
@@ -132,7 +132,7 @@ func TestSourceOfIPv6IsItsNetwork(t *testing.T) {
 func TestObject(t *testing.T) {
 	p := newPoint(t, free, nil)
 	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{})})
-	path := multicast.PathObject + adm.Object.SHA256
+	path := multicast.PathObject + adm.Objects[0].SHA256
 	status, body := p.do(t, http.MethodGet, path, adm.Ticket, nil, "Range", "bytes=1000-180223")
 	if status != http.StatusPartialContent || !bytes.Equal(body, p.data[1000:180224]) {
 		t.Errorf("range: %d, %d bytes", status, len(body))
@@ -160,7 +160,7 @@ func TestMulticastOnlyRefusesUnicast(t *testing.T) {
 	if !adm.MulticastOnly {
 		t.Error("the admission does not say it")
 	}
-	p.refused(t, 403, protocol.CodeRefused, http.MethodGet, multicast.PathObject+adm.Object.SHA256, adm.Ticket, nil)
+	p.refused(t, 403, protocol.CodeRefused, http.MethodGet, multicast.PathObject+adm.Objects[0].SHA256, adm.Ticket, nil)
 }
 
 func TestKickTakesTheTicketAway(t *testing.T) {
@@ -174,7 +174,7 @@ func TestKickTakesTheTicketAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
-	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, multicast.PathObject+adm.Object.SHA256, adm.Ticket, nil)
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, multicast.PathObject+adm.Objects[0].SHA256, adm.Ticket, nil)
 	wantCode(t, p.kick(c, adm.Member.ID+1), protocol.CodeNotFound)
 }
 
@@ -192,7 +192,7 @@ func TestTicketAfterARestartOfTheServer(t *testing.T) {
 		t.Error("the pin has changed")
 	}
 	again, err := next.join(multicast.JoinRequest{Ticket: adm.Ticket}, netip.Addr{}, netip.Addr{}, nil)
-	if err != nil || again.Object.SHA256 != adm.Object.SHA256 || again.Session.ID == adm.Session.ID {
+	if err != nil || again.Objects[0].SHA256 != adm.Objects[0].SHA256 || again.Session.ID == adm.Session.ID {
 		t.Errorf("%+v, %v", again, err)
 	}
 }

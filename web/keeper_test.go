@@ -26,9 +26,18 @@ func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content
 	return k, lib, ct
 }
 
+func parcelOf(t *testing.T, ct *content.Content) parcel {
+	t.Helper()
+	p, err := newParcel(ct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
 func TestSessionEndsByItself(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	c, adm, err := k.admit(ct, "pc", netip.Addr{})
+	c, adm, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +52,7 @@ func TestSessionEndsByItself(t *testing.T) {
 	_, err = k.find(k.list()[0].ID)
 	wantCode(t, err, protocol.CodeNotFound)
 	// The next member makes another.
-	next, _, err := k.admit(ct, "pc", netip.Addr{})
+	next, _, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{})
 	if err != nil || next.ID() == c.ID() {
 		t.Error(err)
 	}
@@ -69,7 +78,7 @@ func TestGroupsAreNotShared(t *testing.T) {
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for i, ct := range contents {
-		c, _, err := k.admit(ct, "pc", netip.Addr{})
+		c, _, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{})
 		if i == 3 { // three groups, and three of four ports
 			wantCode(t, err, protocol.CodeTooMany)
 			break
@@ -95,14 +104,14 @@ func TestTotalRateIsShared(t *testing.T) {
 		}
 		return all
 	}
-	first, adm, err := k.admit(ct, "pc", netip.Addr{})
+	first, adm, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := targets(); len(got) != 1 || got[0] > 30e6 {
 		t.Errorf("one session goes by its own cap, not %v", got)
 	}
-	second, _, err := k.admit(other, "pc", netip.Addr{})
+	second, _, err := k.admit(parcelOf(t, other), "pc", netip.Addr{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +144,11 @@ func TestSessionsOfInterfaces(t *testing.T) {
 		t.Error("an interface that is not served was accepted")
 	}
 	k.cfg.Others[0].Interface = "other"
-	a, _, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
+	a, _, err := k.session([]parcel{parcelOf(t, ct)}, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, made, err := k.session(ct, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
+	b, made, err := k.session([]parcel{parcelOf(t, ct)}, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil || made || a != b {
 		t.Error("one interface has two sessions of an object", err)
 	}
@@ -147,11 +156,11 @@ func TestSessionsOfInterfaces(t *testing.T) {
 
 func TestClosedKeeperAdmitsNobody(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	if _, _, err := k.admit(ct, "pc", netip.Addr{}); err != nil {
+	if _, _, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{}); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.admit(ct, "pc", netip.Addr{}); !errors.Is(err, errClosing) {
+	if _, _, err := k.admit(parcelOf(t, ct), "pc", netip.Addr{}); !errors.Is(err, errClosing) {
 		t.Error(err)
 	}
 	if list := k.list(); len(list) != 1 || list[0].Ended == nil {

@@ -55,12 +55,12 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	if err != nil {
 		return wait(asProblem(err).Error())
 	}
-	f, err := castFile(ct)
+	p, err := newParcel(ct)
 	if err != nil {
 		return wait(asProblem(err).Error())
 	}
 	return protocol.Policy{
-		Action: protocol.ActionReceive, Content: ct.ID, Size: f.Size,
+		Action: protocol.ActionReceive, Content: ct.ID, Size: p.size(), Folder: p.folder,
 		Target: s.cfg.Assign.Target, After: s.cfg.Assign.After,
 		Message: "this machine receives " + ct.Name,
 	}

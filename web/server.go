@@ -94,6 +94,7 @@ type Server struct {
 type membership struct {
 	cast   *cast
 	member uint32
+	parcel parcel // what it receives
 }
 
 // New opens what the server keeps in its data folder.
@@ -145,7 +146,7 @@ func (a *Assignment) check(library *content.Library) error {
 	if err != nil {
 		return contentProblem(err)
 	}
-	if _, err := castFile(ct); err != nil {
+	if _, err := newParcel(ct); err != nil {
 		return err
 	}
 	if !ct.Distribution.Multicast {

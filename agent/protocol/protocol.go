@@ -53,6 +53,7 @@ type Policy struct {
 	Action  string `json:"action"`
 	Content string `json:"content,omitempty"` // id of the content to receive
 	Size    int64  `json:"size,omitempty"`    // bytes it takes on the machine
+	Folder  bool   `json:"folder,omitempty"`  // it is several files, and Target a folder
 	Target  string `json:"target,omitempty"`  // path on the machine: a file, or a disk
 	After   string `json:"after,omitempty"`
 	Message string `json:"message,omitempty"` // one line for the machine's screen

@@ -1,0 +1,105 @@
+package web
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"castpoint/multicast"
+)
+
+// cast is one running session with what belongs to it.
+type cast struct {
+	*multicast.Session
+	cargo  *cargo
+	shelf  *shelf
+	group  netip.AddrPort
+	rate   int64 // bits per second, its own cap; 0 for none
+	link   SessionLink
+	cancel context.CancelFunc
+
+	mu      sync.Mutex
+	unicast map[uint32]*multicast.LeaveRequest // members that took to unicast; nil until they have left
+}
+
+// SessionInfo is a session as people see it.
+type SessionInfo struct {
+	Content string `json:"content"` // id
+	Name    string `json:"name"`    // of the content
+	// Also are the ids of further contents that it carries, in the order in which they
+	// are sent.
+	Also []string `json:"also,omitempty"`
+	// Interface is the one that it leaves by.
+	Interface string     `json:"interface,omitempty"`
+	Ended     *time.Time `json:"ended,omitempty"`
+	multicast.SessionStatus
+}
+
+// Carries reports whether the session sends the content of that id.
+func (i *SessionInfo) Carries(id string) bool { return i.Content == id || slices.Contains(i.Also, id) }
+
+// over says whether the session has ended.
+func (c *cast) over() bool {
+	select {
+	case <-c.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// byUnicast notes that a member fetches what multicast does not bring.
+func (c *cast) byUnicast(member uint32) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.unicast[member]; !ok {
+		c.unicast[member] = nil
+	}
+}
+
+// left notes how a member that took to unicast has ended. The session may have
+// forgotten it by then: it sent no reports.
+func (c *cast) left(member uint32, req multicast.LeaveRequest) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.unicast[member]; ok {
+		c.unicast[member] = &req
+	}
+}
+
+// reasonAgain is why a member ends whose ticket has joined again.
+const reasonAgain = "joined again"
+
+// memberUnicast is the state of a member that took to unicast; the session knows
+// nothing of it.
+const memberUnicast multicast.MemberState = "unicast"
+
+func (c *cast) info() SessionInfo {
+	first := c.cargo.parcels[0].content
+	info := SessionInfo{Content: first.ID, Name: first.Name, Interface: c.link.Interface, SessionStatus: c.Status()}
+	for _, p := range c.cargo.parcels[1:] {
+		info.Also = append(info.Also, p.content.ID)
+	}
+	// A member that joined again is the same machine under a new number.
+	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == reasonAgain })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range info.Members {
+		m := &info.Members[i]
+		req, ok := c.unicast[m.ID]
+		switch {
+		case !ok:
+		case req == nil:
+			m.State, m.Reason = memberUnicast, "multicast does not arrive there"
+		case req.Complete:
+			m.State, m.Reason, m.Complete = multicast.MemberDone, "by unicast", info.Blocks
+			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
+		default:
+			m.State, m.Reason = multicast.MemberFailed, req.Reason
+			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
+		}
+	}
+	return info
+}
