@@ -1,10 +1,12 @@
-// Package multicast moves one object to many members in one encrypted session.
+// Package multicast moves objects to many members in one encrypted session.
 //
 // Terms:
 //
-//   - a session is one transmission of one object to any number of members;
-//   - a member is a receiver that was admitted and got the session's keys;
-//   - a block is the unit of hashing and of repair; it is coded into symbols;
+//   - a session is one transmission of one or more objects to any number of members;
+//   - a member is a receiver that was admitted and got the session's keys; it wants
+//     some of the objects, or all;
+//   - a block is the unit of hashing and of repair; it is part of one object, and
+//     is coded into symbols. Blocks are numbered through all objects;
 //   - a symbol is the payload of one datagram: source symbols are the block's
 //     bytes, repair symbols are computed from them, and any k of them rebuild
 //     the block, where k is the number of source symbols;
@@ -20,7 +22,7 @@
 //  5. the member opens each datagram into its place in the block  (in order)
 //  6. a block with k symbols is decoded, hashed and written        (parallel, as
 //     soon as processor or disk do not keep up)
-//  7. if it was asked for, the SHA-256 of the object follows the written
+//  7. if it was asked for, the SHA-256 of each object follows the written
 //     prefix                                                      (in order)
 //  8. the member reports what it still lacks, at the interval the sender asked
 //     for                                                         (in order)
@@ -28,7 +30,7 @@
 //
 // Nothing depends on a datagram arriving, on its order, or on a member being
 // there from the start: reports state what is lacking now, and symbols say
-// which object and block they belong to. A member that comes late lacks much, a
+// which block they belong to. A member that comes late lacks much, a
 // member that lost a datagram lacks little; both are served by the same rule.
 //
 // The package has no sockets. GroupConn and MemberConn are its two edges;
@@ -67,7 +69,7 @@ type MemberConn interface {
 
 // Protocol limits.
 const (
-	// MaxBlocks bounds an object to about 700 TB at the usual block size, and a
+	// MaxBlocks bounds a session to about 3 TB at the usual block size, and a
 	// receiver's tables to what it can allocate.
 	MaxBlocks = 1 << 24
 	// HashSize is the size of a block hash (BLAKE3-256) in bytes.

@@ -21,7 +21,7 @@ func NewReceive(name string) *cobra.Command {
 	var window int64
 	c := &cobra.Command{
 		Use:   "receive [CONTENT] [--pipe -- PROGRAM...]",
-		Short: "Receive a content by multicast into a file or onto a disk",
+		Short: "Receive a content by multicast into a file, a folder or onto a disk",
 		Long: `Receive joins the session of a content, receives it by encrypted multicast, checks
 every block against the server's manifest before it is written, and puts the file
 into place. --verify-sha256 computes the SHA-256 of the whole on top of that.
@@ -30,6 +30,9 @@ Until then the file is called OUT.part, and OUT.part.json beside it holds what i
 needed to go on: an interrupted receive is continued by the same command, and
 needs no new token. If nothing arrives by multicast, it says what may be wrong and
 fetches the content by unicast, unless the content is multicast-only.
+
+A content of several files, as a folder of drivers, a setup medium or a split WIM,
+goes into a folder that receive makes; it is called OUT.part until it is complete.
 
 With --pipe the content goes in order to the standard input of a program, and is kept
 nowhere; it cannot be continued then. At most --window waits for the program: when it
@@ -78,7 +81,7 @@ again to go on), 4 content not found, 5 refused.`,
 	f.StringVar(&o.Server, "server", "", "join `URL` of the server, as castpoint serve prints it")
 	f.StringVar(&o.Pin, "pin", "", "`HASH` of the server's certificate, as castpoint serve prints it")
 	f.StringVar(&o.Token, "token", "", "one-time `TOKEN` of castpoint token create; not needed to go on")
-	f.StringVar(&o.Out, "out", "", "`PATH` of the file to make, or of the disk to write (all on it is lost)")
+	f.StringVar(&o.Out, "out", "", "`PATH` of the file or folder to make, or of the disk to write (all on it is lost)")
 	f.BoolVar(&pipe, "pipe", false, "give the content to the program after -- instead")
 	f.Int64Var(&window, "window", 256, "`MIB` that wait for the program at most")
 	f.BoolVar(&o.Force, "force", false, "replace the file if it exists")

@@ -90,12 +90,16 @@ func newSessionShow(o *options) *cobra.Command {
 }
 
 func printSession(out io.Writer, s web.SessionInfo) error {
-	rows := [][]string{
-		{"session", s.ID}, {"content", s.Content + ": " + s.Name}, {"state", s.State}, {"group", s.Group},
-		{"size", fmt.Sprintf("%s in %d blocks", agent.Size(s.Size), s.Blocks)},
-		{"sent", fmt.Sprintf("%s, %s of it repair", agent.Size(int64(s.Sent)), repairShare(s))},
-		{"rate", agent.Rate(s.Rate)},
+	rows := [][]string{{"session", s.ID}, {"content", s.Content + ": " + s.Name}}
+	for _, id := range s.Also {
+		rows = append(rows, []string{"and", id})
 	}
+	rows = append(rows,
+		[]string{"state", s.State}, []string{"group", s.Group},
+		[]string{"size", fmt.Sprintf("%s in %d blocks", agent.Size(s.Size), s.Blocks)},
+		[]string{"sent", fmt.Sprintf("%s, %s of it repair", agent.Size(int64(s.Sent)), repairShare(s))},
+		[]string{"rate", agent.Rate(s.Rate)},
+	)
 	if s.State == "waiting" {
 		wait := "the first member"
 		if s.WaitFor > 1 {
@@ -130,16 +134,21 @@ func newSessionStart(o *options) *cobra.Command {
 	var delay, open time.Duration
 	var at string
 	c := o.addJSON(&cobra.Command{
-		Use: "start CONTENT", Short: "Open a session with its own start rule, or start a waiting one",
+		Use: "start CONTENT [CONTENT...]", Short: "Open a session with its own start rule, or start a waiting one",
 		Long: `Start opens a session before its first receiver joins, with a start rule of its own:
 it waits for so many members, or so long after the first, or until a time. With
---now it starts a session that is waiting, with the members it has.`,
+--now it starts a session that is waiting, with the members it has.
+
+A session may carry several contents, as an OS image and its drivers. They are sent in
+the order in which they are named here, and each receiver takes the one it has a token
+for. All receivers could read all of them: name only such as every one of them may have.`,
 		Example: `  castpoint session start win11 --min-clients 20 --delay 2m --rate 400mbit
   castpoint session start win11 --min-clients 200 --at 02:30
+  castpoint session start win11 drivers-latitude --delay 1m
   castpoint session start win11 --now`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req.Content, req.Rate, req.MinRate = args[0], int64(rate), int64(least)
+			req.Content, req.Also, req.Rate, req.MinRate = args[0], args[1:], int64(rate), int64(least)
 			var err error
 			if req.At, err = parseStart(at, time.Now()); err != nil {
 				return err

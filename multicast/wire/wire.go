@@ -4,7 +4,7 @@
 // Three kinds of datagram exist. All begin with a header in clear that is
 // authenticated, and end with a 16-byte AES-256-GCM tag:
 //
-//	Symbol   sender to group    one symbol of one block of the object
+//	Symbol   sender to group    one symbol of one block of the objects
 //	Beacon   sender to group    the session is alive; its state and timing
 //	Report   member to sender   what the member has and lacks
 //
@@ -62,7 +62,7 @@ type PacketNumber uint64
 //	 4  4  session id
 //	 8  8  packet number, also the counter part of the nonce
 //	16  4  block index
-//	20  4  object: the first 4 bytes of its SHA-256
+//	20  4  objects: the first 4 bytes of the SHA-256 of all objects' digests
 //	24  4  when it was sent: microseconds of the sender's clock, modulo 2^32
 type Header struct {
 	Type    Type
