@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -55,8 +56,8 @@ func caseSender(ctx context.Context, s setup) error {
 	defer file.Close()
 	blocks := int((s.size-1)/blockSize + 1)
 	session, err := multicast.NewSession(multicast.Config{
-		ID: 1, Object: multicast.Object{Size: s.size, BlockSize: blockSize, Hashes: make([]byte, blocks*multicast.HashSize)},
-		Source: file, Conn: c, Group: group, Feedback: c.Local(), LinkSpeed: 10e9,
+		ID: 1, Objects: []multicast.Object{{Size: s.size, BlockSize: blockSize}},
+		Sources: []io.ReaderAt{file}, Conn: c, Group: group, Feedback: c.Local(), LinkSpeed: 10e9,
 	})
 	if err != nil {
 		return err
