@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content"
@@ -214,11 +216,11 @@ func TestPolicyAndEvents(t *testing.T) {
 	p.cfg.Assign = Assignment{Content: p.ct.ID, Target: "/dev/sda", After: protocol.AfterReboot}
 	want := protocol.Policy{Action: protocol.ActionReceive, Content: p.ct.ID, Size: int64(len(p.data)), Target: "/dev/sda",
 		After: protocol.AfterReboot, Message: "this machine receives image"}
-	if got := policy(boots); got != want {
+	if got := policy(boots); !cmp.Equal(got, want) {
 		t.Errorf("got %+v", got)
 	}
 	adm := p.joins(t, multicast.JoinRequest{Token: boots}, protocol.HeaderMAC, "52:54:00:aa:00:01")
-	if got := policy(boots); got != want {
+	if got := policy(boots); !cmp.Equal(got, want) {
 		t.Errorf("a used token must still have its policy: %+v", got)
 	}
 	for _, secret := range []string{boots, adm.Ticket} {
