@@ -61,6 +61,9 @@ func ExitCode(err error) int {
 		return ExitRefused
 	}
 	if p, ok := errors.AsType[*protocol.Problem](err); ok {
+		if p.Code == protocol.CodeInvalid {
+			return ExitUsage
+		}
 		switch p.Status {
 		case http.StatusBadRequest:
 			return ExitUsage

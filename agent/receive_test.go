@@ -26,7 +26,9 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/event"
 	"castpoint/internal/netio"
+	"castpoint/internal/store"
 	"castpoint/multicast"
 	"castpoint/web"
 )
@@ -149,8 +151,8 @@ func TestReceive(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	// The server knows that it is done.
-	var list []web.SessionInfo
-	if err := web.NewLocalClient(s.Server).Call(t.Context(), http.MethodGet, "/sessions", nil, &list); err != nil {
+	list, err := web.List[web.SessionInfo](t.Context(), web.NewLocalClient(s.Server), "/sessions")
+	if err != nil {
 		t.Fatal(err)
 	}
 	if len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != multicast.MemberDone || list[0].Members[0].Name != "pc" {
@@ -417,6 +419,7 @@ func TestRun(t *testing.T) {
 	cfg := s.cfg
 	s.Close()
 	cfg.Assign = web.Assignment{Content: "image", After: protocol.AfterWait}
+	cfg.Timeline = timeline(t)
 	next := serve(t, cfg)
 	ticket, err := next.BootToken(t.Context(), bootClient(mac))
 	if err != nil {
@@ -441,13 +444,39 @@ func TestRun(t *testing.T) {
 	if len(said) != 1 || !strings.Contains(said[0], "receives image") {
 		t.Error(said)
 	}
-	var reported []protocol.Event
-	if err := web.NewLocalClient(next.Server).Call(t.Context(), http.MethodGet, "/events", nil, &reported); err != nil {
+	if err := cfg.Timeline.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(reported) < 2 || reported[0].Kind != EventJoined || reported[len(reported)-1].Kind != EventDone || reported[0].MAC != "52:54:00:aa:00:01" {
-		t.Errorf("%+v", reported)
+	p, err := cfg.Timeline.Query(t.Context(), event.Filter{MACs: []string{"52:54:00:aa:00:01"}}, 0, 0, 0)
+	if err != nil {
+		t.Fatal(err)
 	}
+	var reported []string
+	for _, e := range p.Events {
+		reported = append(reported, e.Message)
+	}
+	text := strings.Join(reported, "\n")
+	if !strings.Contains(text, EventJoined) || !strings.HasPrefix(reported[len(reported)-1], EventDone) {
+		t.Error(text)
+	}
+}
+
+// timeline keeps what machines report.
+func timeline(t *testing.T) *event.Recorder {
+	t.Helper()
+	s, err := store.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := event.New(event.Config{Store: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.Close()
+		_ = s.Close()
+	})
+	return r
 }
 
 func TestRunWaits(t *testing.T) {

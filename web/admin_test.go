@@ -16,18 +16,19 @@ import (
 
 func TestGuard(t *testing.T) {
 	p := newPoint(t, free, nil)
-	h := p.AdminHandler("secret")
+	h := p.AdminServer("secret").Handler
 	for _, c := range []struct {
 		host, origin, auth string
 		want               int
 	}{
 		{"127.0.0.1:8069", "", "Bearer secret", 200},
 		{"localhost", "", "bearer secret", 200},
-		{"[::1]:8069", "http://localhost:3000", "Bearer secret", 200},
+		{"[::1]:8069", "http://[::1]:8069", "Bearer secret", 200},
 		{"127.0.0.1:8069", "", "", 401},
 		{"127.0.0.1:8069", "", "Bearer wrong", 401},
 		{"127.0.0.1:8069", "", "Basic secret", 401},
-		{"rebound.example:8069", "", "Bearer secret", 403},
+		{"rebound.example:8069", "", "Bearer secret", 421},
+		{"127.0.0.1:8069", "http://localhost:3000", "Bearer secret", 403},
 		{"127.0.0.1:8069", "http://evil.example", "Bearer secret", 403},
 		{"127.0.0.1:8069", "null", "Bearer secret", 403},
 	} {
@@ -49,7 +50,7 @@ func TestGuard(t *testing.T) {
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, AdminPrefix+"/status", nil)
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
-	p.AdminHandler("").ServeHTTP(w, r)
+	p.AdminServer("").Handler.ServeHTTP(w, r)
 	if w.Code != http.StatusUnauthorized {
 		t.Errorf("an empty token was accepted: %d", w.Code)
 	}
@@ -116,13 +117,12 @@ func TestContentsByAdminAPI(t *testing.T) {
 			if err := c.Call(ctx, http.MethodPatch, "/contents/drivers", SetContent{Name: &name, Multicast: &yes}, &changed); err != nil || !changed.Distribution.Multicast || changed.Name != "better" {
 				t.Fatal(changed, err)
 			}
-			wantStatus(t, c.Call(ctx, http.MethodPatch, "/contents/drivers", map[string]any{"speed": 3}, nil), 400)
+			wantStatus(t, c.Call(ctx, http.MethodPatch, "/contents/drivers", map[string]any{"speed": 3}, nil), 422)
 			var v content.Validation
 			if err := c.Stream(ctx, http.MethodPost, "/contents/drivers/validate", nil, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(v, err)
 			}
-			var list []content.Content
-			if err := c.Call(ctx, http.MethodGet, "/contents", nil, &list); err != nil || len(list) != 2 {
+			if list, err := List[content.Content](ctx, c, "/contents"); err != nil || len(list) != 2 {
 				t.Fatal(list, err)
 			}
 			if err := c.Call(ctx, http.MethodDelete, "/contents/drivers", nil, nil); err != nil {
@@ -130,7 +130,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 			}
 			wantStatus(t, c.Call(ctx, http.MethodGet, "/contents/drivers", nil, &made), 404)
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/contents/drivers", nil, nil), 404)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/contents", map[string]string{"comment": strings.Repeat("x", maxAdminBody)}, nil), 413)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/contents", map[string]string{"comment": strings.Repeat("x", 1<<20)}, nil), 413)
 		})
 	}
 }
@@ -187,8 +187,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 				return err != nil
 			})
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID, nil, nil), 404)
-			var list []SessionInfo
-			if err := c.Call(ctx, http.MethodGet, "/sessions", nil, &list); err != nil || len(list) == 0 || list[0].Ended == nil {
+			if list, err := List[SessionInfo](ctx, c, "/sessions"); err != nil || len(list) == 0 || list[0].Ended == nil {
 				t.Fatal(list, err)
 			}
 		})
@@ -205,8 +204,7 @@ func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
 	c := NewLocalClient(s)
 	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", StartSession{Content: "image"}, nil), 503)
 	wantStatus(t, c.Call(t.Context(), http.MethodDelete, "/sessions/0", nil, nil), 503)
-	var list []SessionInfo
-	if err := c.Call(t.Context(), http.MethodGet, "/sessions", nil, &list); err != nil || list == nil || len(list) != 0 {
+	if list, err := List[SessionInfo](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
 		t.Error(list, err)
 	}
 }

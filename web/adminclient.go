@@ -8,9 +8,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/api"
 )
+
+// maxProblem is the longest refusal that is read, in bytes.
+const maxProblem = 1 << 20
 
 // AdminClient speaks the admin API.
 type AdminClient struct {
@@ -27,11 +33,7 @@ func NewAdminClient(f AdminFile) *AdminClient {
 // NewLocalClient makes a client of a handler in this process: commands that work
 // without a running server take the same way as those that talk to one.
 func NewLocalClient(s *Server) *AdminClient {
-	token := NewAdminToken()
-	return &AdminClient{
-		base: "http://localhost", token: token,
-		http: &http.Client{Transport: handlerTransport{s.AdminHandler(token)}},
-	}
+	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.SocketServer().Handler}}}
 }
 
 // request sends one request and returns the answer of a success. Others come
@@ -69,7 +71,7 @@ func (c *AdminClient) send(req *http.Request, path string) (*http.Response, erro
 	}
 	defer res.Body.Close()
 	p := &protocol.Problem{}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAdminBody)).Decode(p); err != nil || p.Detail == "" {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(p); err != nil || p.Detail == "" {
 		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("the server answers %s to %s %s", res.Status, req.Method, path)}
 	}
 	p.Status = res.StatusCode
@@ -92,6 +94,24 @@ func (c *AdminClient) Call(ctx context.Context, method, path string, body, answe
 	return nil
 }
 
+// List reads all pages of a list.
+func List[T any](ctx context.Context, c *AdminClient, path string) ([]T, error) {
+	all := []T{}
+	for after := ""; ; {
+		var p api.Page[T]
+		query := url.Values{"limit": {strconv.Itoa(api.MaxLimit)}}
+		if after != "" {
+			query.Set("after", after)
+		}
+		if err := c.Call(ctx, http.MethodGet, path+"?"+query.Encode(), nil, &p); err != nil {
+			return nil, err
+		}
+		if all, after = append(all, p.Items...), p.Next; after == "" {
+			return all, nil
+		}
+	}
+}
+
 // Stream is Call for an answer of steps; progress may be nil.
 func (c *AdminClient) Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error {
 	res, err := c.request(ctx, method, path, body)
@@ -101,7 +121,7 @@ func (c *AdminClient) Stream(ctx context.Context, method, path string, body any,
 	defer res.Body.Close()
 	d := json.NewDecoder(res.Body)
 	for {
-		var s Step
+		var s api.Step
 		switch err := d.Decode(&s); {
 		case errors.Is(err, io.EOF):
 			return errors.New("the server ended its answer before the work was done: look at its log")
@@ -128,7 +148,7 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	reader, writer := io.Pipe()
 	w := &pipeWriter{header: http.Header{}, body: writer, ready: make(chan int, 1)}
 	served := r.Clone(ctx)
-	served.RequestURI, served.Host, served.RemoteAddr = r.URL.RequestURI(), r.URL.Host, "127.0.0.1:0"
+	served.RequestURI, served.Host, served.RemoteAddr = r.URL.RequestURI(), r.URL.Host, ""
 	if served.Body == nil {
 		served.Body = http.NoBody
 	}

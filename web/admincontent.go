@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -9,6 +10,9 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/fetch"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // AddContent asks for a new content, or a new revision of one, out of files on
@@ -72,53 +76,101 @@ type Attachments struct {
 	Remove []string `json:"remove,omitempty"`
 }
 
-func (s *Server) listContents(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) contentOperations(a *api.API) {
+	const tag = "contents"
+	api.Answer(a, api.Operation{
+		ID: "list-contents", Method: http.MethodGet, Path: "/contents", Scope: access.Read, Tag: tag, Summary: "List the contents of the library",
+	}, s.listContents)
+	api.Answer(a, api.Operation{
+		ID: "get-content", Method: http.MethodGet, Path: "/contents/{id}", Scope: access.Read, Tag: tag, Summary: "A content",
+	}, func(_ context.Context, in *ContentPath) (*content.Content, error) { return s.contentByID(in.ID) })
+	api.Steps(a, api.Operation{
+		ID: "add-content", Method: http.MethodPost, Path: "/contents", Scope: access.Admin, Tag: tag,
+		Summary: "Put files of the server's host, or of a URL, into the library",
+	}, s.addContent)
+	api.Answer(a, api.Operation{
+		ID: "set-content", Method: http.MethodPatch, Path: "/contents/{id}", Scope: access.Admin, Tag: tag, Summary: "Change what is said about a content",
+	}, s.setContent)
+	api.Act(a, api.Operation{
+		ID: "remove-content", Method: http.MethodDelete, Path: "/contents/{id}", Scope: access.Admin, Tag: tag, Summary: "Remove a content",
+	}, s.removeContent)
+	api.Steps(a, api.Operation{
+		ID: "validate-content", Method: http.MethodPost, Path: "/contents/{id}/validate", Scope: access.Operate, Tag: tag,
+		Summary: "Read all of a content and compare it with its hashes",
+	}, s.validateContent)
+	api.Steps(a, api.Operation{
+		ID: "update-content", Method: http.MethodPost, Path: "/contents/{id}/update", Scope: access.Admin, Tag: tag,
+		Summary: "Give a content new files under the same id",
+	}, s.updateContent)
+	api.Steps(a, api.Operation{
+		ID: "attach-content", Method: http.MethodPost, Path: "/contents/{id}/attach", Scope: access.Admin, Tag: tag,
+		Summary: "Attach drivers and files to a Windows boot image, or take them away",
+	}, s.attachContent)
+	api.Steps(a, api.Operation{
+		ID: "repair-content", Method: http.MethodPost, Path: "/contents/{id}/repair", Scope: access.Admin, Tag: tag,
+		Summary: "Mend damaged blocks out of the files that the content was made of",
+	}, s.repairContent)
+	api.Answer(a, api.Operation{
+		ID: "collect-garbage", Method: http.MethodPost, Path: "/garbage", Scope: access.Admin, Tag: tag, Summary: "Delete what no content uses",
+	}, s.collectGarbage)
+}
+
+// ContentPath names a content.
+type ContentPath struct {
+	ID string `path:"id" doc:"id, or name where that is clear"`
+}
+
+func (s *Server) listContents(_ context.Context, in *struct{ api.PageQuery }) (api.Page[*content.Content], error) {
 	list, err := s.library.List()
 	if err != nil {
-		return contentProblem(err)
+		return api.Page[*content.Content]{}, contentProblem(err)
 	}
-	writeJSON(w, http.StatusOK, append([]*content.Content{}, list...))
-	return nil
+	return api.Cut(list, func(ct **content.Content) string { return (*ct).ID }, in.PageQuery), nil
 }
 
-func (s *Server) getContent(w http.ResponseWriter, r *http.Request) error {
-	ct, err := s.contentByID(r.PathValue("id"))
+// contentWork is the work of a streamed answer about a content.
+type contentWork = func(ctx context.Context, progress api.Progress) (*content.Content, error)
+
+func (s *Server) addContent(ctx context.Context, in *struct{ Body AddContent }) (contentWork, error) {
+	if err := in.Body.check(); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, progress api.Progress) (*content.Content, error) {
+		ct, err := s.add(ctx, "", in.Body, progress)
+		if err == nil {
+			api.Note(ctx, "%s as %s", fetch.WithoutPassword(in.Body.Path), ct.ID)
+		}
+		return ct, err
+	}, nil
+}
+
+func (s *Server) setContent(_ context.Context, in *struct {
+	ContentPath
+	Body SetContent
+}) (*content.Content, error) {
+	req := &in.Body
+	ct, err := s.contentByID(in.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	writeJSON(w, http.StatusOK, ct)
-	return nil
-}
-
-func (s *Server) addContent(w http.ResponseWriter, r *http.Request) error {
-	var req AddContent
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	if err := req.check(); err != nil {
-		return err
-	}
-	stream(w, func(progress func(done, total int64)) (any, error) { return s.add(r.Context(), "", req, progress) })
-	return nil
-}
-
-func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
-	var req SetContent
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	ct, err := s.contentByID(r.PathValue("id"))
+	set, err := req.request(ct)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	set := content.SetRequest{
+	ct, err = s.library.Set(ct.ID, set)
+	return ct, contentProblem(err)
+}
+
+// request is what the library is asked for.
+func (req *SetContent) request(ct *content.Content) (set content.SetRequest, err error) {
+	set = content.SetRequest{
 		Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index,
 		Source: req.Source, Language: req.Language, Arch: req.Arch,
 	}
 	if len(req.Programs)+len(req.RemovePrograms) > 0 {
 		programs, err := changePrograms(ct, req.Programs, req.RemovePrograms)
 		if err != nil {
-			return err
+			return set, err
 		}
 		set.Programs = &programs
 	}
@@ -146,11 +198,7 @@ func (s *Server) setContent(w http.ResponseWriter, r *http.Request) error {
 	if start != ct.WinPE {
 		set.WinPE = &start
 	}
-	if ct, err = s.library.Set(ct.ID, set); err != nil {
-		return contentProblem(err)
-	}
-	writeJSON(w, http.StatusOK, ct)
-	return nil
+	return set, nil
 }
 
 // changePrograms makes the new list of a content's programs.
@@ -176,39 +224,38 @@ func changePrograms(ct *content.Content, set []content.Program, remove []string)
 	return list, nil
 }
 
-func (s *Server) attachContent(w http.ResponseWriter, r *http.Request) error {
-	var req Attachments
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
+func (s *Server) attachContent(_ context.Context, in *struct {
+	ContentPath
+	Body Attachments
+}) (contentWork, error) {
+	req := &in.Body
 	for _, path := range req.Files {
 		if !filepath.IsAbs(path) {
-			return problem(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
+			return nil, problem(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
 		}
 	}
-	ct, err := s.contentByID(r.PathValue("id"))
+	ct, err := s.contentByID(in.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	stream(w, func(progress func(done, total int64)) (_ any, err error) {
+	return func(ctx context.Context, progress api.Progress) (_ *content.Content, err error) {
 		if len(req.Remove) > 0 {
-			if ct, err = s.library.Detach(r.Context(), ct.ID, req.Remove); err != nil {
+			if ct, err = s.library.Detach(ctx, ct.ID, req.Remove); err != nil {
 				return nil, contentProblem(err)
 			}
 		}
 		if len(req.Drivers)+len(req.Files) > 0 {
-			ct, err = s.library.Attach(r.Context(), ct.ID, content.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
+			ct, err = s.library.Attach(ctx, ct.ID, content.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
 			if err != nil {
 				return nil, contentProblem(err)
 			}
 		}
 		return ct, nil
-	})
-	return nil
+	}, nil
 }
 
-func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {
-	ct, err := s.contentByID(r.PathValue("id"))
+func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
+	ct, err := s.contentByID(in.ID)
 	if err != nil {
 		return err
 	}
@@ -222,24 +269,19 @@ func (s *Server) removeContent(w http.ResponseWriter, r *http.Request) error {
 			}
 		}
 	}
-	if err := s.library.Remove(ct.ID); err != nil {
-		return contentProblem(err)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return contentProblem(s.library.Remove(ct.ID))
 }
 
-func (s *Server) validateContent(w http.ResponseWriter, r *http.Request) error {
-	ct, err := s.contentByID(r.PathValue("id"))
+func (s *Server) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*content.Validation, error), error) {
+	ct, err := s.contentByID(in.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	stream(w, func(progress func(done, total int64)) (any, error) {
-		v, err := s.library.Validate(r.Context(), ct.ID, progress)
+	return func(ctx context.Context, progress api.Progress) (*content.Validation, error) {
+		v, err := s.library.Validate(ctx, ct.ID, progress)
 		if err != nil {
 			return nil, contentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))
 		}
 		return v, nil
-	})
-	return nil
+	}, nil
 }

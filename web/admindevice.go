@@ -1,57 +1,70 @@
 package web
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"strconv"
-	"strings"
-	"time"
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
-	"castpoint/internal/event"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // maxTable is the largest table of devices that is imported, in bytes.
 const maxTable = 32 << 20
 
-// byAdmin stands for whoever has the admin API.
-const byAdmin = "admin"
+func (s *Server) deviceOperations(a *api.API) {
+	const tag = "devices"
+	api.Answer(a, api.Operation{
+		ID: "list-devices", Method: http.MethodGet, Path: "/devices", Scope: access.Read, Tag: tag, Summary: "List devices, those that wait for approval first",
+	}, known(s, s.listDevices))
+	api.Answer(a, api.Operation{
+		ID: "add-device", Method: http.MethodPost, Path: "/devices", Scope: access.Operate, Tag: tag, Status: http.StatusCreated, Summary: "Put a device on record",
+	}, known(s, s.addDevice))
+	api.Answer(a, api.Operation{
+		ID: "import-devices", Method: http.MethodPost, Path: "/devices/import", Scope: access.Operate, Tag: tag, MaxBody: maxTable,
+		Summary: "Put a table of devices (CSV) on record",
+	}, known(s, s.importDevices))
+	api.Answer(a, api.Operation{
+		ID: "get-device", Method: http.MethodGet, Path: "/devices/{id}", Scope: access.Read, Tag: tag, Summary: "The record of a device",
+	}, known(s, s.getDevice))
+	api.Answer(a, api.Operation{
+		ID: "set-device", Method: http.MethodPatch, Path: "/devices/{id}", Scope: access.Operate, Tag: tag, Summary: "Change the record of a device",
+	}, known(s, s.setDevice))
+	api.Act(a, api.Operation{
+		ID: "remove-device", Method: http.MethodDelete, Path: "/devices/{id}", Scope: access.Operate, Tag: tag, Summary: "Remove the record of a device",
+	}, func(ctx context.Context, in *DevicePath) error {
+		_, err := known(s, s.removeDevice)(ctx, in)
+		return err
+	})
+	api.Answer(a, api.Operation{
+		ID: "approve-device", Method: http.MethodPost, Path: "/devices/{id}/approve", Scope: access.Operate, Tag: tag, Summary: "Let a device boot",
+	}, known(s, s.approveDevice))
+	api.Answer(a, api.Operation{
+		ID: "deny-device", Method: http.MethodPost, Path: "/devices/{id}/deny", Scope: access.Operate, Tag: tag, Summary: "Keep a device from booting",
+	}, known(s, s.denyDevice))
+}
 
-// deviceRoutes are the requests about devices; handle adds one.
-//
-//	GET    /api/v1/devices                     deploy.Page; state, group, search, after, limit
-//	POST   /api/v1/devices                     AddDevice
-//	POST   /api/v1/devices/import              CSV in, deploy.Imported out
-//	GET    /api/v1/devices/{id}
-//	PATCH  /api/v1/devices/{id}                SetDevice
-//	DELETE /api/v1/devices/{id}
-//	POST   /api/v1/devices/{id}/approve        ApproveDevice
-//	POST   /api/v1/devices/{id}/deny
-//	GET    /api/v1/devices/{id}/timeline       event.Page; before, after, limit, kind; or follow
-//	GET    /api/v1/timeline                    the same for all machines
-func (s *Server) deviceRoutes(handle func(pattern string, f func(http.ResponseWriter, *http.Request) error)) {
-	with := func(f func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
-		return func(w http.ResponseWriter, r *http.Request) error {
-			if s.cfg.Devices == nil || s.cfg.Timeline == nil {
-				return problem(http.StatusNotImplemented, "", "", "this server keeps no records of devices")
-			}
-			return deviceProblem(f(w, r))
+// known makes an operation one that needs records of devices.
+func known[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
+	return func(ctx context.Context, in *I) (out O, err error) {
+		if s.cfg.Devices == nil || s.cfg.Timeline == nil {
+			return out, errNoRecords()
 		}
+		out, err = f(ctx, in)
+		return out, deviceProblem(err)
 	}
-	handle("GET /devices", with(s.listDevices))
-	handle("POST /devices", with(s.addDevice))
-	handle("POST /devices/import", with(s.importDevices))
-	handle("GET /devices/{id}", with(s.getDevice))
-	handle("PATCH /devices/{id}", with(s.setDevice))
-	handle("DELETE /devices/{id}", with(s.removeDevice))
-	handle("POST /devices/{id}/approve", with(s.approveDevice))
-	handle("POST /devices/{id}/deny", with(s.denyDevice))
-	handle("GET /devices/{id}/timeline", with(s.deviceTimeline))
-	handle("GET /timeline", with(func(w http.ResponseWriter, r *http.Request) error { return s.timeline(w, r, event.Filter{}) }))
+}
+
+func errNoRecords() error {
+	return problem(http.StatusNotImplemented, "", "", "this server keeps no records of devices")
+}
+
+// DevicePath names a device.
+type DevicePath struct {
+	ID string `path:"id" doc:"id, name, UUID, MAC, or the beginning of one of these when only one device has it"`
 }
 
 // deviceProblem says which status an error of the records is.
@@ -110,85 +123,48 @@ type ApproveDevice struct {
 	Name string `json:"name,omitempty"`
 }
 
-func (s *Server) listDevices(w http.ResponseWriter, r *http.Request) error {
-	get := r.URL.Query()
-	q := deploy.Query{State: deploy.State(get.Get("state")), Group: get.Get("group"), Search: get.Get("search"), After: get.Get("after")}
-	var err error
-	if q.Limit, err = limitOf(get.Get("limit"), deploy.MaxLimit); err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, s.cfg.Devices.List(q))
-	return nil
+type deviceQuery struct {
+	State  deploy.State `query:"state" doc:"known, imported, waiting or denied"`
+	Group  string       `query:"group"`
+	Search string       `query:"search" doc:"part of a name, an address or the notes"`
+	api.PageQuery
 }
 
-// limitOf reads the length of a page; 0 for the usual one.
-func limitOf(text string, highest int) (int, error) {
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > highest {
-		return 0, problem(http.StatusBadRequest, "", "", "limit %q: want 1 to %d", text, highest)
-	}
-	return n, nil
+func (s *Server) listDevices(_ context.Context, in *deviceQuery) (deploy.Page, error) {
+	return s.cfg.Devices.List(deploy.Query{State: in.State, Group: in.Group, Search: in.Search, After: in.After, Limit: in.Limit}), nil
 }
 
-func (s *Server) addDevice(w http.ResponseWriter, r *http.Request) error {
-	var req AddDevice
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	got, err := s.cfg.Devices.Add(r.Context(), deploy.Device{
+func (s *Server) addDevice(ctx context.Context, in *struct{ Body AddDevice }) (deploy.Device, error) {
+	req := &in.Body
+	one, err := s.cfg.Devices.Add(ctx, deploy.Device{
 		Name: req.Name, UUID: req.UUID, MACs: req.MACs, State: req.State, Protected: req.Protected, Notes: req.Notes,
 		Groups: req.Groups, Variables: req.Variables, Boot: req.Boot,
-	}, byAdmin)
-	if err != nil {
-		return err
+	}, access.Name(ctx))
+	if err == nil {
+		api.Note(ctx, "%s (%s)", one.Label(), one.ID)
 	}
-	writeJSON(w, http.StatusCreated, got)
-	return nil
+	return one, err
 }
 
-func (s *Server) importDevices(w http.ResponseWriter, r *http.Request) error {
-	table, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxTable))
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem(http.StatusRequestEntityTooLarge, "", "", "the table is larger than %d bytes", tooLarge.Limit)
-	}
-	if err != nil {
-		return err
-	}
-	got, err := s.cfg.Devices.ImportCSV(r.Context(), table, byAdmin)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, got)
-	return nil
+func (s *Server) importDevices(ctx context.Context, in *struct {
+	RawBody []byte `contentType:"text/csv"`
+}) (deploy.Imported, error) {
+	return s.cfg.Devices.ImportCSV(ctx, in.RawBody, access.Name(ctx))
 }
 
-func (s *Server) getDevice(w http.ResponseWriter, r *http.Request) error {
-	one, err := s.cfg.Devices.Find(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, one)
-	return nil
+func (s *Server) getDevice(_ context.Context, in *DevicePath) (deploy.Device, error) {
+	return s.cfg.Devices.Find(in.ID)
 }
 
-func (s *Server) setDevice(w http.ResponseWriter, r *http.Request) error {
-	var req SetDevice
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	one, err := s.cfg.Devices.Find(r.PathValue("id"))
+func (s *Server) setDevice(ctx context.Context, in *struct {
+	DevicePath
+	Body SetDevice
+}) (deploy.Device, error) {
+	one, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
-		return err
+		return one, err
 	}
-	got, err := s.cfg.Devices.Change(r.Context(), one.ID, byAdmin, "settings changed", req.apply)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, got)
-	return nil
+	return s.cfg.Devices.Change(ctx, one.ID, access.Name(ctx), "settings changed", in.Body.apply)
 }
 
 func (req *SetDevice) apply(d *deploy.Device) error {
@@ -250,180 +226,34 @@ func (req *SetDevice) apply(d *deploy.Device) error {
 	return nil
 }
 
-func (s *Server) removeDevice(w http.ResponseWriter, r *http.Request) error {
-	one, err := s.cfg.Devices.Find(r.PathValue("id"))
+func (s *Server) removeDevice(ctx context.Context, in *DevicePath) (struct{}, error) {
+	one, err := s.cfg.Devices.Find(in.ID)
 	if err == nil {
-		err = s.cfg.Devices.Remove(r.Context(), one.ID, byAdmin)
+		api.Note(ctx, "%s (%s)", one.Label(), one.ID)
+		err = s.cfg.Devices.Remove(ctx, one.ID, access.Name(ctx))
 	}
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return struct{}{}, err
 }
 
-func (s *Server) approveDevice(w http.ResponseWriter, r *http.Request) error {
-	var req ApproveDevice
-	if r.ContentLength != 0 {
-		if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-			return err
-		}
-	}
-	one, err := s.cfg.Devices.Find(r.PathValue("id"))
-	if err == nil {
-		one, err = s.cfg.Devices.Approve(r.Context(), one.ID, req.Name, byAdmin)
-	}
+func (s *Server) approveDevice(ctx context.Context, in *struct {
+	DevicePath
+	Body *ApproveDevice
+}) (deploy.Device, error) {
+	one, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
-		return err
+		return one, err
 	}
-	writeJSON(w, http.StatusOK, one)
-	return nil
+	name := ""
+	if in.Body != nil {
+		name = in.Body.Name
+	}
+	return s.cfg.Devices.Approve(ctx, one.ID, name, access.Name(ctx))
 }
 
-func (s *Server) denyDevice(w http.ResponseWriter, r *http.Request) error {
-	one, err := s.cfg.Devices.Find(r.PathValue("id"))
-	if err == nil {
-		one, err = s.cfg.Devices.Deny(r.Context(), one.ID, byAdmin)
-	}
+func (s *Server) denyDevice(ctx context.Context, in *DevicePath) (deploy.Device, error) {
+	one, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
-		return err
+		return one, err
 	}
-	writeJSON(w, http.StatusOK, one)
-	return nil
-}
-
-// deviceTimeline is the timeline of a device, or of a machine that is not on
-// record, by its MAC or UUID.
-func (s *Server) deviceTimeline(w http.ResponseWriter, r *http.Request) error {
-	id := r.PathValue("id")
-	one, err := s.cfg.Devices.Find(id)
-	f := event.Filter{MACs: one.MACs}
-	if one.UUID != "" {
-		f.UUIDs = []string{one.UUID}
-	}
-	if errors.Is(err, deploy.ErrNotFound) {
-		if mac, macErr := deploy.ParseMAC(id); macErr == nil {
-			f.MACs, err = []string{mac}, nil
-		} else if uuid, uuidErr := deploy.ParseUUID(id); uuidErr == nil {
-			f.UUIDs, err = []string{uuid}, nil
-		}
-	}
-	if err != nil {
-		return err
-	}
-	return s.timeline(w, r, f)
-}
-
-// maxTimeline is the longest page of a timeline.
-const maxTimeline = 10_000
-
-func (s *Server) timeline(w http.ResponseWriter, r *http.Request, f event.Filter) error {
-	get := r.URL.Query()
-	for _, k := range get["kind"] {
-		f.Kinds = append(f.Kinds, event.Kind(k))
-	}
-	limit, err := limitOf(get.Get("limit"), maxTimeline)
-	if err != nil {
-		return err
-	}
-	var numbers [2]int64
-	last := r.Header.Get("Last-Event-ID") // a browser that comes back
-	for i, text := range []string{get.Get("before"), firstOf(get.Get("after"), last)} {
-		if text == "" {
-			continue
-		}
-		if numbers[i], err = strconv.ParseInt(text, 10, 64); err != nil || numbers[i] < 0 {
-			return problem(http.StatusBadRequest, "", "", "before and after are numbers of events, not %q", text)
-		}
-	}
-	if err := s.cfg.Timeline.Flush(r.Context()); err != nil {
-		return err
-	}
-	if follow, _ := strconv.ParseBool(get.Get("follow")); follow {
-		return s.followTimeline(w, r, f, numbers[1], limit)
-	}
-	p, err := s.cfg.Timeline.Query(r.Context(), f, numbers[0], numbers[1], limit)
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, p)
-	return nil
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-// aliveTime is how often a stream on which nothing happens shows that it lives.
-const aliveTime = 15 * time.Second
-
-// followTimeline streams events as server-sent events: those that are there behind
-// after, at most limit of them, and then those that happen.
-func (s *Server) followTimeline(w http.ResponseWriter, r *http.Request, f event.Filter, after int64, limit int) error {
-	follower := s.cfg.Timeline.Follow(f)
-	defer follower.Close()
-	p, err := s.cfg.Timeline.Query(r.Context(), f, 0, after, limit)
-	if err != nil {
-		return err
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("Cache-Control", "no-store")
-	flush := http.NewResponseController(w)
-	// The time limit of the request, which would end the stream with it. A request
-	// that comes without a network has none.
-	if err := flush.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return err
-	}
-	last := after
-	var gone error
-	send := func(list []event.Event) {
-		for i := range list {
-			if list[i].ID > last && gone == nil {
-				last = list[i].ID
-				gone = writeSSE(w, last, &list[i])
-			}
-		}
-		_ = flush.Flush() // a client that has gone ends the request's context
-	}
-	send(p.Events)
-	alive := time.NewTicker(aliveTime)
-	defer alive.Stop()
-	missed := uint64(0)
-	for gone == nil {
-		select {
-		case <-r.Context().Done():
-			return nil
-		case <-alive.C:
-			_, gone = io.WriteString(w, ":\n\n")
-			_ = flush.Flush()
-		case e, ok := <-follower.Events():
-			if !ok {
-				return nil
-			}
-			if n := follower.Missed(); n != missed {
-				// What it was too slow for is in the store, up to this event.
-				missed = n
-				if p, err := s.cfg.Timeline.Query(r.Context(), f, e.ID, last, maxTimeline); err == nil {
-					send(p.Events)
-				}
-			}
-			send([]event.Event{e})
-		}
-	}
-	return nil
-}
-
-func writeSSE(w io.Writer, id int64, e *event.Event) error {
-	var b strings.Builder
-	text, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(&b, "id: %d\ndata: %s\n\n", id, text)
-	_, err = io.WriteString(w, b.String())
-	return err
+	return s.cfg.Devices.Deny(ctx, one.ID, access.Name(ctx))
 }

@@ -69,13 +69,13 @@ func TestDevicesByAdminAPI(t *testing.T) {
 			}{
 				{"POST", "/devices", AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
 				{"POST", "/devices", AddDevice{Name: "x"}, 400},
-				{"POST", "/devices", map[string]any{"colour": "x"}, 400},
+				{"POST", "/devices", map[string]any{"colour": "x"}, 422},
 				{"GET", "/devices/nobody", nil, 404},
 				{"PATCH", "/devices/nobody", SetDevice{}, 404},
 				{"PATCH", "/devices/pc-1", SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},
 				{"PATCH", "/devices/pc-1", SetDevice{Settings: &[]string{"chain=x"}}, 400},
-				{"GET", "/devices?limit=0", nil, 400},
-				{"GET", "/devices/pc-1/timeline?before=x", nil, 400},
+				{"GET", "/devices?limit=0", nil, 422},
+				{"GET", "/devices/pc-1/timeline?before=x", nil, 422},
 				{"GET", "/devices/nobody/timeline", nil, 404},
 			} {
 				if got := call(bad.method, bad.path, bad.body, nil); got != bad.want {
@@ -120,7 +120,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			var events event.Page
-			if got := call("GET", "/devices/pc-7/timeline", nil, &events); got != 200 || len(events.Events) != 3 || !strings.Contains(events.Events[2].Message, "approved") || events.Events[2].By != byAdmin {
+			if got := call("GET", "/devices/pc-7/timeline", nil, &events); got != 200 || len(events.Events) != 3 || !strings.Contains(events.Events[2].Message, "approved") || events.Events[2].By != "root" {
 				t.Errorf("%d %+v", got, events)
 			}
 			if got := call("GET", "/devices/52:54:00:99:99:99/timeline", nil, &events); got != 200 || len(events.Events) != 0 {
@@ -144,7 +144,7 @@ func TestFollowTimeline(t *testing.T) {
 		record("before")
 		ctx, cancel := context.WithCancel(t.Context())
 		var got []string
-		err := c.Follow(ctx, "/devices/"+url.PathEscape(mac)+"/timeline?follow=true", func(data []byte) error {
+		err := c.Follow(ctx, "/devices/"+url.PathEscape(mac)+"/events", func(data []byte) error {
 			got = append(got, string(data))
 			switch len(got) {
 			case 1:

@@ -11,6 +11,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/fetch"
+	"castpoint/web/api"
 )
 
 // RepairContent says where the files that a content was made of are: on this
@@ -26,22 +27,21 @@ type RepairContent struct {
 	Token string `json:"token,omitempty"`
 }
 
-func (s *Server) repairContent(w http.ResponseWriter, r *http.Request) error {
-	var req RepairContent
-	if err := readJSON(w, r, maxAdminBody, &req); err != nil {
-		return err
-	}
-	ct, err := s.contentByID(r.PathValue("id"))
+func (s *Server) repairContent(_ context.Context, in *struct {
+	ContentPath
+	Body RepairContent
+}) (func(context.Context, api.Progress) (*content.Validation, error), error) {
+	ct, err := s.contentByID(in.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	from, done, err := s.originals(ct, req)
+	from, done, err := s.originals(ct, in.Body)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	stream(w, func(progress func(done, total int64)) (any, error) {
+	return func(ctx context.Context, progress api.Progress) (*content.Validation, error) {
 		from.progress = progress
-		v, err := s.library.Repair(r.Context(), ct.ID, from, progress)
+		v, err := s.library.Repair(ctx, ct.ID, from, progress)
 		done(err)
 		switch {
 		case errors.Is(err, content.ErrOther):
@@ -52,8 +52,7 @@ func (s *Server) repairContent(w http.ResponseWriter, r *http.Request) error {
 			return nil, contentProblem(fmt.Errorf("after the repair: %w", v.Err()))
 		}
 		return v, nil
-	})
-	return nil
+	}, nil
 }
 
 // originals finds out how the originals of a content are opened, which happens

@@ -15,14 +15,6 @@ import (
 // fileSocket is the admin API's unix socket in the data folder.
 const fileSocket = "admin.sock"
 
-// SocketServer is the admin API on the unix socket: whoever may open the socket
-// may do everything, so no token is asked for.
-func (s *Server) SocketServer() *http.Server {
-	server := s.AdminServer("")
-	server.Handler = localOnly(s.adminRoutes())
-	return server
-}
-
 // ListenSocket makes the unix socket in the data folder, mode 0600. The caller
 // holds the library's lock, so a socket that is there is that of a server that
 // is gone. Closing the listener takes the file away.

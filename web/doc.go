@@ -24,5 +24,6 @@
 //     left in it.
 //
 // The two listeners share no handler: nothing of the admin API can be reached
-// through the join listener.
+// through the join listener. The admin API's operations are in the files admin*.go;
+// package api says how one is made, package access who may call it.
 package web

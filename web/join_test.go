@@ -16,6 +16,8 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/deploy"
+	"castpoint/internal/event"
 	"castpoint/multicast"
 )
 
@@ -200,7 +202,7 @@ func TestTicketAfterARestartOfTheServer(t *testing.T) {
 }
 
 func TestPolicyAndEvents(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, free, withDevices(t, deploy.PolicyServe))
 	boots := p.token(t, Token{Boot: true, MAC: "52:54:00:aa:00:01", Name: "52-54-00-aa-00-01"})
 	policy := func(secret string) (got protocol.Policy) {
 		t.Helper()
@@ -228,8 +230,12 @@ func TestPolicyAndEvents(t *testing.T) {
 			t.Fatalf("%d %s", status, b)
 		}
 	}
-	if len(p.events) != 2 || p.events[0].MAC != "52:54:00:aa:00:01" || p.events[0].Name == "liar" || p.events[0].Message != "ab[2J" || p.events[0].Remote != "127.0.0.1" {
-		t.Errorf("%+v", p.events)
+	if err := p.cfg.Timeline.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told, err := p.cfg.Timeline.Query(t.Context(), event.Filter{MACs: []string{"52:54:00:aa:00:01"}, Kinds: []event.Kind{event.KindStep}}, 0, 0, 0)
+	if err != nil || len(told.Events) != 2 || told.Events[0].Message != "done: ab[2J" || told.Events[0].Remote != "127.0.0.1" {
+		t.Errorf("%+v, %v", told, err)
 	}
 	p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodGet, protocol.PathPolicy, "", nil)
 	p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodPost, protocol.PathEvents, "abc", protocol.Event{})

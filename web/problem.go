@@ -3,38 +3,25 @@ package web
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/api"
 )
 
 // problem makes a refusal. The detail is one line with the names in it, the
 // hint is the way out.
 func problem(status int, code, hint, format string, args ...any) *protocol.Problem {
-	return &protocol.Problem{
-		Status: status,
-		Title:  http.StatusText(status),
-		Detail: fmt.Sprintf(format, args...),
-		Hint:   hint,
-		Code:   code,
-	}
+	p := api.Problem(status, hint, format, args...)
+	p.Code = code
+	return p
 }
 
-// asProblem makes any error an answer. What is not a Problem yet is a failure
-// of the server's own.
-func asProblem(err error) *protocol.Problem {
-	if p, ok := errors.AsType[*protocol.Problem](err); ok {
-		return p
-	}
-	return problem(http.StatusInternalServerError, "", "", "%v", err)
-}
+// asProblem makes any error an answer.
+func asProblem(err error) *protocol.Problem { return api.AsProblem(err) }
 
 // writeProblem answers with the error as JSON.
-func writeProblem(w http.ResponseWriter, err error) {
-	p := asProblem(err)
-	writeJSON(w, p.Status, p)
-}
+func writeProblem(w http.ResponseWriter, err error) { api.WriteProblem(w, err) }
 
 // writeJSON answers with v. A peer that has gone away is its own problem.
 func writeJSON(w http.ResponseWriter, status int, v any) {

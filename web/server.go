@@ -22,6 +22,8 @@ import (
 	"castpoint/content"
 	"castpoint/deploy"
 	"castpoint/internal/event"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // Files of the data folder that belong to this package.
@@ -59,8 +61,17 @@ type Config struct {
 	// JoinURL is where people's receivers join, as in https://192.0.2.1:8443; ""
 	// without a network.
 	JoinURL string
-	// Routes are added to the admin API.
-	Routes []Route
+	// Routes add operations to the admin API, about what this package does not
+	// know.
+	Routes []func(*api.API)
+	// Access says who may use the admin listener; nil: the unix socket and the
+	// secret of the data folder only.
+	Access *access.Access
+	OIDC   *access.Provider // nil: no login by OIDC
+	// Console is the web console, for the paths that are not the API's. It has the
+	// identity in the request's context, but for the login page; nil for none.
+	Console http.Handler
+	Metrics http.Handler // nil for none
 	// Devices are the records of devices, Timeline what happens to them; nil when
 	// nothing is kept.
 	Devices  *deploy.Devices
@@ -87,7 +98,8 @@ type Server struct {
 	members map[string]membership // by hash of the ticket
 	// fetching are the URLs that are on their way into the library.
 	fetching map[string]bool
-	events   []protocol.Event // the last ones, oldest first
+
+	api *api.API
 }
 
 // membership is a ticket's place in a session.
@@ -127,6 +139,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
+	s.api = s.newAPI()
 	return s, nil
 }
 
@@ -204,31 +217,16 @@ func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error
 	return boot.Ticket{Server: base.String(), Pin: s.identity.Pin.String(), Token: secret}, nil
 }
 
-// keepEvents is how many events of machines are remembered.
-const keepEvents = 512
-
-// note remembers an event and logs it.
+// note logs what a machine reports, and puts it on the machine's timeline.
 func (s *Server) note(e protocol.Event) {
 	s.log.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
 		zap.String("remote", e.Remote), zap.String("content", e.Content), zap.String("message", e.Message),
 		zap.Int("blocks", e.Blocks), zap.Int("total", e.Total))
 	s.recordReport(e)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.events) >= keepEvents {
-		s.events = append(s.events[:0], s.events[1:]...)
-	}
-	s.events = append(s.events, e)
 }
 
 // remoteAddr is the address a request came from.
-func remoteAddr(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ap.Addr().Unmap()
-}
+func remoteAddr(r *http.Request) netip.Addr { return access.RemoteAddr(r) }
 
 // localAddr is the address of this server that a request came to; invalid when
 // it did not come over a network.

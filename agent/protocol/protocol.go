@@ -89,6 +89,7 @@ const (
 	CodeNotFound      = "not-found"
 	CodeRefused       = "refused" // the settings of the content forbid it
 	CodeTooMany       = "too-many"
+	CodeInvalid       = "invalid" // the request has a field or a value that cannot be
 )
 
 // Problem is the body of every answer that is not a success, from the join

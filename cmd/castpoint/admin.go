@@ -12,6 +12,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/config"
 	"castpoint/web"
+	"castpoint/web/api"
 )
 
 // defaultData is the data folder when no other is named.
@@ -31,7 +32,7 @@ func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), e
 }
 
 // localRoutes makes routes for the library of a data folder that no server has.
-type localRoutes func(*content.Library, *records) ([]web.Route, error)
+type localRoutes func(*content.Library, *records) ([]func(*api.API), error)
 
 // adminRoutes is admin with routes that are there when no server runs. The unix
 // socket goes before TCP: it is reached from every network namespace.
@@ -111,7 +112,7 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 	if kept, err = openRecords(ctx, data, settings, cfg.Log); err != nil {
 		return nil, nil, nil, err
 	}
-	cfg.Devices, cfg.Timeline = kept.devices, kept.timeline
+	cfg.Devices, cfg.Timeline, cfg.Access = kept.devices, kept.timeline, kept.access
 	if more != nil {
 		cfg.Routes, err = more(library, kept)
 	}

@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"castpoint/agent"
 	"castpoint/content"
+	"castpoint/web"
 )
 
 func newContentList(o *options) *cobra.Command {
@@ -22,8 +22,8 @@ func newContentList(o *options) *cobra.Command {
 				return err
 			}
 			defer done()
-			var list []content.Content
-			if err := client.Call(cmd.Context(), http.MethodGet, "/contents", nil, &list); err != nil {
+			list, err := web.List[content.Content](cmd.Context(), client, "/contents")
+			if err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()

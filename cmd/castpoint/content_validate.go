@@ -10,6 +10,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
+	"castpoint/web"
 )
 
 func newContentValidate(o *options) *cobra.Command {
@@ -32,8 +33,8 @@ Exit codes: 0 all good, 1 all damaged, 3 some damaged, 4 not found.`,
 			defer stop()
 			ids := args
 			if len(ids) == 0 {
-				var list []content.Content
-				if err := client.Call(ctx, http.MethodGet, "/contents", nil, &list); err != nil {
+				list, err := web.List[content.Content](ctx, client, "/contents")
+				if err != nil {
 					return err
 				}
 				for _, c := range list {

@@ -36,10 +36,13 @@ need somebody. Without ID it is the timeline of all machines.
 					return command.Usage("kind %q: want one of %v", k, event.Kinds())
 				}
 			}
-			v := url.Values{"kind": kinds, "limit": {strconv.Itoa(limit)}}
+			v := url.Values{"kind": kinds}
 			path := "/timeline"
+			if follow {
+				path = "/events"
+			}
 			if len(args) == 1 {
-				path = devicePath(args[0], "/timeline")
+				path = devicePath(args[0], path)
 			}
 			client, done, err := o.admin(cmd.Context())
 			if err != nil {
@@ -50,7 +53,7 @@ need somebody. Without ID it is the timeline of all machines.
 			if follow {
 				ctx, stop := command.Interrupted(cmd.Context())
 				defer stop()
-				v.Set("follow", "true")
+				v.Set("last", strconv.Itoa(limit))
 				err := client.Follow(ctx, path+"?"+v.Encode(), func(data []byte) error {
 					var e event.Event
 					if err := json.Unmarshal(data, &e); err != nil {
@@ -66,6 +69,7 @@ need somebody. Without ID it is the timeline of all machines.
 				}
 				return err
 			}
+			v.Set("limit", strconv.Itoa(limit))
 			var p event.Page
 			if err := client.Call(cmd.Context(), http.MethodGet, path+"?"+v.Encode(), nil, &p); err != nil {
 				return err

@@ -13,14 +13,37 @@ import (
 	"castpoint/content"
 	"castpoint/dhcp"
 	"castpoint/web"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // currentLeases are the addresses that are given away, in order.
-func (p *point) currentLeases(http.ResponseWriter, *http.Request) (any, error) {
+func (p *point) currentLeases() ([]dhcp.Lease, error) {
 	if dhcp.Mode(p.cfg.DHCP) != dhcp.ModeServer {
-		return nil, web.NewProblem(http.StatusConflict, "--dhcp server does", "this server runs with --dhcp %s and gives no addresses", p.cfg.DHCP)
+		return nil, api.Problem(http.StatusConflict, "--dhcp server does", "this server runs with --dhcp %s and gives no addresses", p.cfg.DHCP)
 	}
 	return p.leases(), nil
+}
+
+// leasesOperation lists what get gives.
+func leasesOperation(get func() ([]dhcp.Lease, error)) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "list-leases", Method: http.MethodGet, Path: "/dhcp/leases", Scope: access.Read, Tag: "dhcp", Summary: "List the addresses that are given away",
+		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[dhcp.Lease], error) {
+			all, err := get()
+			if err != nil {
+				return api.Page[dhcp.Lease]{}, err
+			}
+			return api.Cut(all, leaseKey, in.PageQuery), nil
+		})
+	}
+}
+
+// leaseKey is where a lease stands in the list: addresses as numbers, IPv4 first.
+func leaseKey(l *dhcp.Lease) string {
+	b := l.Address.AsSlice()
+	return fmt.Sprintf("%02d%x", len(b), b)
 }
 
 func (p *point) leases() []dhcp.Lease {
@@ -73,14 +96,16 @@ func newDHCPLeases(o *options) *cobra.Command {
 or, when none runs, those that the data folder remembers.`,
 		Example: "  castpoint dhcp leases\n  castpoint dhcp leases --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := []dhcp.Lease{}
 			// Without a server the library is open here, and nobody writes the journal.
-			local := func(*content.Library, *records) ([]web.Route, error) {
-				return []web.Route{{Pattern: "GET /dhcp/leases", Answer: func(http.ResponseWriter, *http.Request) (any, error) {
-					return storedLeases(o.data)
-				}}}, nil
+			local := func(*content.Library, *records) ([]func(*api.API), error) {
+				return []func(*api.API){leasesOperation(func() ([]dhcp.Lease, error) { return storedLeases(o.data) })}, nil
 			}
-			err := o.callWith(cmd.Context(), local, http.MethodGet, "/dhcp/leases", nil, &all)
+			client, done, err := o.adminRoutes(cmd.Context(), local)
+			if err != nil {
+				return err
+			}
+			defer done()
+			all, err := web.List[dhcp.Lease](cmd.Context(), client, "/dhcp/leases")
 			if err != nil {
 				return err
 			}

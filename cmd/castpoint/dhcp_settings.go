@@ -12,7 +12,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/dhcp"
-	"castpoint/web"
+	"castpoint/web/api"
 )
 
 // products are the DHCP servers that settings are written for.
@@ -31,13 +31,13 @@ type foreignSettings struct {
 
 func (e *explainer) settings(product, server string) (*foreignSettings, error) {
 	if !slices.Contains(products(), product) {
-		return nil, web.NewProblem(http.StatusBadRequest, "", "no settings for %q: known are %v", product, products())
+		return nil, api.Problem(http.StatusBadRequest, "", "no settings for %q: known are %v", product, products())
 	}
 	addr := e.links[0].addr
 	if server != "" {
 		var err error
 		if addr, err = netip.ParseAddr(server); err != nil {
-			return nil, web.NewProblem(http.StatusBadRequest, "", "server %q: want an address", server)
+			return nil, api.Problem(http.StatusBadRequest, "", "server %q: want an address", server)
 		}
 	}
 	all := dhcp.ExternalSettings(e.planner.General(), addr)

@@ -177,8 +177,8 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 			t.Others = append(t.Others, f)
 		}
 	}
-	var contents []content.Content
-	if err := o.call(ctx, http.MethodGet, "/contents", nil, &contents); err != nil {
+	contents, err := listAll[content.Content](ctx, o, "/contents")
+	if err != nil {
 		return
 	}
 	images := map[string]bool{}

@@ -19,7 +19,8 @@ import (
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // Question asks what a machine would get.
@@ -134,7 +135,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 			}
 		}
 		if !found {
-			return nil, web.NewProblem(http.StatusBadRequest, "it serves "+strings.Join(linkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
+			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(linkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
 		}
 	}
 	c := boot.Client{
@@ -152,7 +153,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	var err error
 	if q.MAC != "" {
 		if c.MAC, err = net.ParseMAC(q.MAC); err != nil || len(c.MAC) != 6 {
-			return nil, web.NewProblem(http.StatusBadRequest, "", "MAC %q is not one, as in 52:54:00:12:34:56", q.MAC)
+			return nil, api.Problem(http.StatusBadRequest, "", "MAC %q is not one, as in 52:54:00:12:34:56", q.MAC)
 		}
 	}
 	x := &Explanation{Interface: l.name, Server: l.addr.String(), DHCP: e.cfg.DHCP, Assigned: e.cfg.Assign, Target: e.cfg.Target}
@@ -302,17 +303,17 @@ func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Exp
 }
 
 // routes are what a serving point adds to the admin API.
-func (p *point) routes() []web.Route {
-	list := explainRoutes(func() (*explainer, func()) { return p.explainer, func() {} })
-	list = append(list, web.Route{Pattern: "GET /boot-images/{id}/report", Answer: func(w http.ResponseWriter, r *http.Request) (any, error) {
-		return reportRoute(p.library, func() (*boot.Windows, func()) { return p.windows, func() {} }).Answer(w, r)
-	}})
-	return append(list, web.Route{Pattern: "GET /dhcp/leases", Answer: p.currentLeases})
+func (p *point) routes() []func(*api.API) {
+	return []func(*api.API){
+		explainOperations(func() (*explainer, func()) { return p.explainer, func() {} }),
+		reportOperation(func() *content.Library { return p.library }, func() (*boot.Windows, func()) { return p.windows, func() {} }),
+		leasesOperation(p.currentLeases),
+	}
 }
 
 // localExplain answers from the file of settings when no server runs.
 func localExplain(path, data string) localRoutes {
-	return func(library *content.Library, kept *records) ([]web.Route, error) {
+	return func(library *content.Library, kept *records) ([]func(*api.API), error) {
 		cfg, err := config.Load(path)
 		if err == nil {
 			cfg.Data = data
@@ -336,31 +337,36 @@ func localExplain(path, data string) localRoutes {
 		if err != nil {
 			return nil, errors.Join(err, devices.Close())
 		}
-		return explainRoutes(func() (*explainer, func()) {
+		return []func(*api.API){explainOperations(func() (*explainer, func()) {
 			return e, func() {
 				e.close()
 				_ = devices.Close() // nothing was seen, so nothing is written
 			}
-		}), nil
+		})}, nil
 	}
 }
 
-// explainRoutes answer with what get gives, and done gives up.
-func explainRoutes(get func() (e *explainer, done func())) []web.Route {
-	return []web.Route{
-		{Pattern: "POST /explain", Answer: func(w http.ResponseWriter, r *http.Request) (any, error) {
+// explainOperations answer with what get gives, and done gives up.
+func explainOperations(get func() (e *explainer, done func())) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "explain", Method: http.MethodPost, Path: "/explain", Scope: access.Read, Tag: "machines", Reads: true,
+			Summary: "What a machine would get when it netboots, and why",
+		}, func(ctx context.Context, in *struct{ Body Question }) (*Explanation, error) {
 			e, done := get()
 			defer done()
-			var q Question
-			if err := web.ReadBody(w, r, &q); err != nil {
-				return nil, err
-			}
-			return e.explain(r.Context(), q)
-		}},
-		{Pattern: "GET /dhcp/settings", Answer: func(_ http.ResponseWriter, r *http.Request) (any, error) {
+			return e.explain(ctx, in.Body)
+		})
+		api.Answer(a, api.Operation{
+			ID: "get-dhcp-settings", Method: http.MethodGet, Path: "/dhcp/settings", Scope: access.Read, Tag: "dhcp",
+			Summary: "What another DHCP server has to say",
+		}, func(_ context.Context, in *struct {
+			Product string `query:"product" required:"true" doc:"kea, dnsmasq or windows"`
+			Server  string `query:"server" doc:"address of this server in them; its first when left out"`
+		}) (*foreignSettings, error) {
 			e, done := get()
 			defer done()
-			return e.settings(r.URL.Query().Get("product"), r.URL.Query().Get("server"))
-		}},
+			return e.settings(in.Product, in.Server)
+		})
 	}
 }

@@ -12,14 +12,16 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
+	"castpoint/web/access"
 )
 
-// records are the devices of a data folder and what has happened to them. Close
-// them last: others record until they stop.
+// records are the devices of a data folder, what has happened to them, and who may
+// use the server. Close them last: others record until they stop.
 type records struct {
 	store    *store.Store
 	timeline *event.Recorder
 	devices  *deploy.Devices
+	access   *access.Access
 }
 
 // openRecords opens the database of a data folder. The caller holds the library's
@@ -42,7 +44,10 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	}
 	dc := devicesConfig(cfg)
 	dc.Store, dc.Note, dc.Log = r.store, r.timeline.Record, log.Named("devices")
-	r.devices, err = deploy.Open(ctx, dc)
+	if r.devices, err = deploy.Open(ctx, dc); err != nil {
+		return nil, err
+	}
+	r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")})
 	return r, err
 }
 

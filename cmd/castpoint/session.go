@@ -23,8 +23,8 @@ func newSessionList(o *options) *cobra.Command {
 		Use: "list", Short: "List sessions, those that have ended last", Args: cobra.NoArgs,
 		Example: "  castpoint session list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var list []web.SessionInfo
-			if err := o.call(cmd.Context(), http.MethodGet, "/sessions", nil, &list); err != nil {
+			list, err := listAll[web.SessionInfo](cmd.Context(), o, "/sessions")
+			if err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
@@ -69,6 +69,16 @@ func (o *options) call(ctx context.Context, method, path string, body, answer an
 	}
 	defer done()
 	return client.Call(ctx, method, path, body, answer)
+}
+
+// listAll is a list of a command that prints it itself.
+func listAll[T any](ctx context.Context, o *options, path string) ([]T, error) {
+	client, done, err := o.admin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return web.List[T](ctx, client, path)
 }
 
 func newSessionShow(o *options) *cobra.Command {

@@ -22,7 +22,8 @@ import (
 	"castpoint/content/iso"
 	"castpoint/content/wim"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // windowsConfig makes the settings of Microsoft's boot chain out of those of the
@@ -159,23 +160,30 @@ func fillArch(path string, index int, arch *string) {
 	}
 }
 
-// reportRoute answers what machines can boot a boot image.
-func reportRoute(library *content.Library, windows func() (*boot.Windows, func())) web.Route {
-	return web.Route{Pattern: "GET /boot-images/{id}/report", Answer: func(_ http.ResponseWriter, r *http.Request) (any, error) {
-		ct, err := library.Get(r.PathValue("id"))
-		if err != nil {
-			return nil, web.NewProblem(http.StatusNotFound, "castpoint content list shows what there is", "%v", err)
-		}
-		w, done := windows()
-		defer done()
-		return w.Report(ct)
-	}}
+// reportOperation answers what machines can boot a boot image.
+func reportOperation(library func() *content.Library, windows func() (*boot.Windows, func())) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "get-boot-report", Method: http.MethodGet, Path: "/boot-images/{id}/report", Scope: access.Read, Tag: "contents",
+			Summary: "What machines can boot a Windows boot image",
+		}, func(_ context.Context, in *struct {
+			ID string `path:"id"`
+		}) (*winpe.Report, error) {
+			ct, err := library().Get(in.ID)
+			if err != nil {
+				return nil, api.Problem(http.StatusNotFound, "castpoint content list shows what there is", "%v", err)
+			}
+			w, done := windows()
+			defer done()
+			return w.Report(ct)
+		})
+	}
 }
 
 // localReport answers without a server, with the settings of the file, or those of
 // a server without one.
 func localReport(data string) localRoutes {
-	return func(library *content.Library, kept *records) ([]web.Route, error) {
+	return func(library *content.Library, kept *records) ([]func(*api.API), error) {
 		cfg, err := config.Load("")
 		if err != nil {
 			return nil, err
@@ -185,7 +193,7 @@ func localReport(data string) localRoutes {
 		if err != nil {
 			return nil, err
 		}
-		return []web.Route{reportRoute(library, func() (*boot.Windows, func()) {
+		return []func(*api.API){reportOperation(func() *content.Library { return library }, func() (*boot.Windows, func()) {
 			return parts.windows, func() { _ = parts.close() }
 		})}, nil
 	}

@@ -61,6 +61,48 @@ func migrations() []migration {
 			`CREATE INDEX event_mac ON event(mac) WHERE mac <> ''`,
 			`CREATE INDEX event_uuid ON event(uuid) WHERE uuid <> ''`,
 		}},
+		{3, "access", []string{
+			// Of secrets there are only hashes.
+			`CREATE TABLE access_token (
+				id        TEXT PRIMARY KEY,
+				hash      TEXT NOT NULL UNIQUE,
+				name      TEXT NOT NULL,
+				scope     TEXT NOT NULL,
+				by        TEXT NOT NULL,           -- who made it
+				created   INTEGER NOT NULL,
+				expires   INTEGER NOT NULL,        -- 0: never
+				last_used INTEGER NOT NULL
+			) WITHOUT ROWID`,
+			`CREATE TABLE access_user (
+				name       TEXT PRIMARY KEY COLLATE NOCASE,
+				password   TEXT NOT NULL,          -- PHC string
+				scope      TEXT NOT NULL,
+				created    INTEGER NOT NULL,
+				last_login INTEGER NOT NULL
+			) WITHOUT ROWID`,
+			`CREATE TABLE access_session (
+				hash    TEXT PRIMARY KEY,
+				user    TEXT NOT NULL COLLATE NOCASE,
+				how     TEXT NOT NULL,             -- password or oidc
+				scope   TEXT NOT NULL,
+				csrf    TEXT NOT NULL,
+				remote  TEXT NOT NULL,
+				created INTEGER NOT NULL,
+				seen    INTEGER NOT NULL
+			) WITHOUT ROWID`,
+			`CREATE TABLE audit (
+				id     INTEGER PRIMARY KEY AUTOINCREMENT,
+				time   INTEGER NOT NULL,
+				who    TEXT NOT NULL,
+				how    TEXT NOT NULL,
+				remote TEXT NOT NULL,
+				action TEXT NOT NULL,
+				target TEXT NOT NULL,
+				detail TEXT NOT NULL,
+				status INTEGER NOT NULL,           -- of HTTP
+				error  TEXT NOT NULL
+			)`,
+		}},
 	}
 }
 

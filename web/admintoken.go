@@ -1,0 +1,86 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+func (s *Server) tokenOperations(a *api.API) {
+	api.Answer(a, api.Operation{
+		ID: "create-token", Method: http.MethodPost, Path: "/tokens", Scope: access.Operate, Tag: "tokens", Status: http.StatusCreated,
+		Summary: "Make a one-time token that admits a receiver",
+	}, s.createToken)
+}
+
+// CreateToken asks for a token.
+type CreateToken struct {
+	Content string `json:"content"`        // id or name
+	MAC     string `json:"mac,omitempty"`  // the only machine that may use it
+	Name    string `json:"name,omitempty"` // what the member is called
+	TTL     int    `json:"ttl,omitempty"`  // seconds it is good for; 0 means a day
+	// Files makes it a token for another server's repairs instead of a receiver.
+	Files bool `json:"files,omitempty"`
+}
+
+// Limits of a token's life.
+const (
+	defaultTokenLife = 24 * time.Hour
+	maxTokenLife     = 90 * 24 * time.Hour
+)
+
+// CreatedToken is a new token and what a receiver needs beside it.
+type CreatedToken struct {
+	Token   string    `json:"token"`
+	Content string    `json:"content"` // id
+	Name    string    `json:"name"`    // of the content
+	MAC     string    `json:"mac,omitempty"`
+	Expires time.Time `json:"expires"`
+	Server  string    `json:"server,omitempty"` // join URL; "" when no server is running
+	Pin     string    `json:"pin"`
+}
+
+func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }) (*CreatedToken, error) {
+	req := in.Body
+	ct, err := s.contentByID(req.Content)
+	if err != nil {
+		return nil, err
+	}
+	if !req.Files {
+		if _, err := newParcel(ct); err != nil {
+			return nil, err
+		}
+	} else if req.MAC != "" {
+		return nil, problem(http.StatusBadRequest, "", "", "a token for another server is not bound to a MAC")
+	}
+	ttl := time.Duration(req.TTL) * time.Second
+	switch {
+	case ttl == 0:
+		ttl = defaultTokenLife
+	case ttl < time.Second || ttl > maxTokenLife:
+		return nil, problem(http.StatusBadRequest, "", "", "a token cannot be good for %s: want 1s to %s", ttl, maxTokenLife)
+	}
+	if req.MAC != "" {
+		mac, err := net.ParseMAC(req.MAC)
+		if err != nil || len(mac) != 6 {
+			return nil, problem(http.StatusBadRequest, "", "", "MAC %q is not one, as in 52:54:00:12:34:56", req.MAC)
+		}
+		req.MAC = mac.String()
+	}
+	secret, token, err := s.tokens.Create(Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
+	if err != nil {
+		return nil, err
+	}
+	s.log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
+	api.Note(ctx, "for %s", ct.ID)
+	return &CreatedToken{
+		Token: secret, Content: ct.ID, Name: ct.Name, MAC: token.MAC, Expires: token.Expires,
+		Server: s.cfg.JoinURL, Pin: s.identity.Pin.String(),
+	}, nil
+}
