@@ -24,8 +24,8 @@ import (
 	"castpoint/web"
 )
 
-// roomNeeded is what should be free in the data folder, in bytes: less than one
-// image.
+// roomNeeded is what should be free in the data folder beyond the reserve, in
+// bytes: the smallest of images.
 const roomNeeded = 1 << 30
 
 func newDoctor(o *options) *cobra.Command {
@@ -121,7 +121,7 @@ func loaderNames() (names []string) {
 
 // nearTarget is this machine, and the server that has the data folder, if any.
 func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path string) (doctor.Target, error) {
-	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded, Ports: neededPorts(cfg)}
+	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: neededPorts(cfg)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
 		first, count = netip.MustParseAddr(web.DefaultFirstGroup), web.DefaultGroups
@@ -146,7 +146,7 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 	t.Certificates = usedCertificates(cfg, t.Interfaces)
 	loaders, err := boot.NewLoaders(cfg.Loaders...)
 	if err == nil {
-		t.Signed = signedLoaders(loaders)
+		t.Signed = append(t.Signed, signedLoaders(loaders)...)
 	}
 	return t, nil
 }
@@ -185,6 +185,7 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 	for _, ct := range contents {
 		if ct.Kind == content.KindBootImage {
 			images[ct.Arch] = true
+			t.Signed = append(t.Signed, o.signedImage(ctx, &ct)...)
 		}
 	}
 	for _, m := range []struct{ arch, name, image string }{
@@ -311,20 +312,50 @@ func signedLoaders(loaders *boot.Loaders) (all []doctor.Signed) {
 		if !ok {
 			continue
 		}
-		f, err := os.Open(file)
-		if err != nil {
-			continue // fetching it tells
-		}
-		st, err := f.Stat()
-		if err == nil {
-			list, err := winpe.ReadSigners(f, st.Size())
-			if err == nil {
-				for _, s := range list {
-					all = append(all, doctor.Signed{Name: name, By: s.CA, NotAfter: s.NotAfter})
-				}
-			}
-		}
-		_ = f.Close()
+		all = append(all, signedFile(name, file)...)
+	}
+	return all
+}
+
+// signedFile is a file if it carries signatures. That it cannot be read is told by
+// fetching it, or by the validation of its content.
+func signedFile(name, file string) []doctor.Signed {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil
+	}
+	list, err := winpe.ReadSigners(f, st.Size())
+	if err != nil {
+		return nil
+	}
+	return signed(name, list)
+}
+
+func signed(name string, list []winpe.Signer) (all []doctor.Signed) {
+	for _, s := range list {
+		all = append(all, doctor.Signed{Name: name, By: s.CA, NotAfter: s.NotAfter})
+	}
+	return all
+}
+
+// signedImage are the files of a boot image that carry signatures: boot managers
+// of Windows PE, in the image and beside it, or a Linux kernel.
+func (o *options) signedImage(ctx context.Context, ct *content.Content) (all []doctor.Signed) {
+	if kernel, ok := ct.File(content.RoleKernel); ok {
+		d := kernel.Digest.String()
+		return signedFile(ct.ID+": "+kernel.Name, filepath.Join(o.data, dirLibrary, "objects", d[:2], d))
+	}
+	r, err := o.bootReport(ctx, ct)
+	if err != nil || r == nil {
+		return nil // what machines would get of it the check of boots tells
+	}
+	for _, f := range r.Files {
+		all = append(all, signed(ct.ID+": "+f.Name, f.Signers)...)
 	}
 	return all
 }
