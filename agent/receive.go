@@ -284,7 +284,7 @@ func (r *receive) open(several bool) (err error) {
 }
 
 func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multicast.Admission, error) {
-	req.Content, req.Name = r.o.Content, r.o.Name
+	req.Content, req.Name, req.AES = r.o.Content, r.o.Name, multicast.HasAES()
 	return r.client.join(ctx, req)
 }
 

@@ -272,11 +272,11 @@ func fake(t *testing.T, data []byte, only bool) (*httptest.Server, string) {
 			Objects: []multicast.Object{obj}, Files: []multicast.File{{Name: "image"}},
 			Session: multicast.Params{
 				ID: 1, Group: netip.AddrPortFrom(netip.MustParseAddr("239.192.67.250"), port), Feedback: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port),
-				Cipher: multicast.CipherAES256GCM, Code: multicast.CodeLeopard8,
+				Code:          multicast.CodeLeopard8,
 				SourceSymbols: 128, RepairSymbols: 64, SymbolSize: 1408, ReportInterval: 20 * time.Millisecond,
 			},
 			Member: multicast.Member{ID: 1, Key: make([]byte, 32)},
-			Keys:   []multicast.Key{{Key: make([]byte, 32), Salt: make([]byte, 4)}},
+			Keys:   []multicast.Key{{Cipher: multicast.CipherAES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
 		})
 	})
 	mux.HandleFunc("POST "+multicast.PathLeave, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

@@ -12,15 +12,20 @@ import (
 func (s *Session) params() Params {
 	return Params{
 		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback,
-		Cipher: CipherAES256GCM, Code: CodeLeopard8,
+		Code:          CodeLeopard8,
 		SourceSymbols: s.g.k, RepairSymbols: s.g.m, SymbolSize: s.g.symbolSize,
 		ReportInterval: s.interval,
 	}
 }
 
-// Admit makes a new member. name is what people know it by. Errors: ErrEnded,
-// ErrFull.
-func (s *Session) Admit(name string) (Params, Member, []Key, error) {
+// Candidate is who wants to be a member.
+type Candidate struct {
+	Name string // what people know it by
+	AES  bool   // its processor has instructions for AES
+}
+
+// Admit makes a new member. Errors: ErrEnded, ErrFull.
+func (s *Session) Admit(c Candidate) (Params, Member, []Key, error) {
 	key := make([]byte, wire.KeySize)
 	var id [4]byte
 	_, err := rand.Read(key)
@@ -30,7 +35,7 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 	if err != nil {
 		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
 	}
-	seal, err := newSealer(key, memberSalt[:])
+	seal, err := newMemberSealer(key)
 	if err != nil {
 		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
 	}
@@ -45,7 +50,7 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 		return Params{}, Member{}, nil, ErrFull
 	}
 	m := &member{id: uint32(id[0])<<24 | uint32(id[1])<<16 | uint32(id[2])<<8 | uint32(id[3]),
-		name: name, key: seal, state: MemberJoined, joined: now, heard: now}
+		name: c.Name, aes: c.AES, key: seal, state: MemberJoined, joined: now, heard: now}
 	for m.id == 0 || s.members[m.id] != nil {
 		m.id++
 	}
@@ -55,9 +60,9 @@ func (s *Session) Admit(name string) (Params, Member, []Key, error) {
 		s.first = now
 	}
 	s.setInterval()
-	p, keys := s.params(), s.keys[len(s.keys)-1:]
+	p, keys := s.params(), s.keys.list()
 	s.mu.Unlock()
-	s.event(Event{Kind: EventJoined, Member: m.id, Name: name})
+	s.event(Event{Kind: EventJoined, Member: m.id, Name: c.Name})
 	nudge(s.joined)
 	return p, Member{ID: m.id, Key: key}, keys, nil
 }
@@ -97,18 +102,25 @@ func (s *Session) Kick(id uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, err := newGroupKey(s.epoch + 1)
-	if err != nil {
-		return err
+	var ciphers []Cipher
+	for _, k := range s.keys.offered {
+		ciphers = append(ciphers, k.Cipher)
 	}
-	seal, err := newSealer(key.Key, key.Salt)
-	if err != nil {
-		return err
+	return s.keys.renew(ciphers, s.number.Load())
+}
+
+// chooseCipher settles the cipher at the start of the session: ChaCha20-Poly1305 when
+// a member is there whose processor has no instructions for AES, because to it AES
+// costs several times as much, and to the others ChaCha20 little more. The lock is held.
+func (s *Session) chooseCipher() {
+	name := CipherAES256GCM
+	for _, m := range s.order {
+		if !m.gone() && !m.aes {
+			name = CipherChaCha20
+			break
+		}
 	}
-	s.epoch++
-	s.sealer = seal
-	s.keys = append(s.keys, key)
-	return nil
+	s.keys.choose(name, s.number.Load())
 }
 
 func (s *Session) end(id uint32, state MemberState, req LeaveRequest) bool {

@@ -83,6 +83,7 @@ func (s *Session) tick(now time.Time) (over bool) {
 		if ok, _ := s.startsIn(now); ok {
 			s.state = wire.StateSending
 			s.began = now
+			s.chooseCipher()
 			events = append(events, Event{Kind: EventStarted})
 			nudge(s.wake)
 		}
@@ -137,7 +138,7 @@ func (s *Session) routineBeacon(ctx context.Context) {
 func (s *Session) sendBeacon(now time.Time) error {
 	s.mu.Lock()
 	b := wire.Beacon{
-		State: s.state, Epoch: s.epoch, Members: uint16(min(len(s.members), 1<<16-1)),
+		State: s.state, Epoch: s.keys.current.Epoch, Members: uint16(min(len(s.members), 1<<16-1)),
 		ReportInterval: uint32(s.interval.Microseconds()), Rate: uint64(s.throughput),
 	}
 	if s.state == wire.StateWaiting {
@@ -146,13 +147,13 @@ func (s *Session) sendBeacon(now time.Time) error {
 		b.WaitMillis = uint32(wait.Milliseconds())
 	}
 	b.Moved = s.movedNow()
-	seal, epoch := s.sealer, s.epoch
+	key := s.keys.current
 	number := s.number.Add(1)
 	s.mu.Unlock()
-	h := wire.Header{Type: wire.TypeBeacon, Epoch: epoch, Session: s.cfg.ID,
+	h := wire.Header{Type: wire.TypeBeacon, Epoch: key.Epoch, Session: s.cfg.ID,
 		Number: wire.PacketNumber(number), Object: s.g.tag, Sent: s.clock(now)}
 	buf := h.Append(make([]byte, 0, 128+4*len(b.Moved)))
-	d := seal.seal(buf, b.Append(nil), number)
+	d := key.seal(buf, b.Append(nil), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))
 }
 

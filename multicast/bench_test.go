@@ -26,7 +26,7 @@ func BenchmarkReport(b *testing.B) {
 			}
 			var list []Member
 			for range members {
-				_, m, _, err := s.Admit("")
+				_, m, _, err := s.Admit(Candidate{AES: true})
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -53,7 +53,7 @@ func BenchmarkReport(b *testing.B) {
 			plain := r.Append(nil)
 			seals := make([]*sealer, members)
 			for i, m := range list {
-				if seals[i], err = newSealer(m.Key, memberSalt[:]); err != nil {
+				if seals[i], err = newMemberSealer(m.Key); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -71,12 +71,12 @@ func newCrowd(seed uint64) *crowd {
 // join admits a member.
 func (c *crowd) join(t *testing.T, loss, disk float64) *crowdMember {
 	t.Helper()
-	p, m, _, err := c.s.Admit("")
+	p, m, _, err := c.s.Admit(Candidate{AES: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	cm := &crowdMember{id: m.ID, loss: loss, disk: disk, have: make([]symbolSet, c.g.blocks), written: newBitmap(c.g.blocks)}
-	if cm.seal, err = newSealer(m.Key, memberSalt[:]); err != nil {
+	if cm.seal, err = newMemberSealer(m.Key); err != nil {
 		t.Fatal(err)
 	}
 	cm.skip = c.gap(loss)

@@ -28,6 +28,9 @@ type JoinRequest struct {
 	Ticket string `json:"ticket,omitempty"`
 	// Name is what people know the machine by: its host name or MAC.
 	Name string `json:"name,omitempty"`
+	// AES says that the machine's processor has instructions for AES. A session that
+	// waits for its start chooses its cipher by what its members have.
+	AES bool `json:"aes,omitempty"`
 }
 
 // Admission is everything a member needs to take part in a session.
@@ -48,7 +51,8 @@ type Admission struct {
 
 	Session Params `json:"session"`
 	Member  Member `json:"member"`
-	Keys    []Key  `json:"keys"` // valid group keys, oldest first
+	// Keys are the group keys that the session uses or may choose.
+	Keys []Key `json:"keys"`
 }
 
 // File is a name that an object has.
@@ -95,7 +99,6 @@ type Params struct {
 	ID       uint32         `json:"id"`
 	Group    netip.AddrPort `json:"group"`    // where data arrives
 	Feedback netip.AddrPort `json:"feedback"` // where reports go; an unspecified address means the server joined at
-	Cipher   string         `json:"cipher"`   // CipherAES256GCM
 	Code     string         `json:"code"`     // CodeLeopard8
 	// SourceSymbols and RepairSymbols are the code's k and m; SymbolSize is in
 	// bytes and SourceSymbols x SymbolSize is the block size.
@@ -113,9 +116,10 @@ type Member struct {
 
 // Key is the group key of one epoch.
 type Key struct {
-	Epoch uint8  `json:"epoch"`
-	Key   []byte `json:"key"`  // 32 bytes
-	Salt  []byte `json:"salt"` // first 4 bytes of every nonce
+	Epoch  uint8  `json:"epoch"`
+	Cipher Cipher `json:"cipher"`
+	Key    []byte `json:"key"`  // 32 bytes
+	Salt   []byte `json:"salt"` // first 4 bytes of every nonce
 }
 
 // LeaveRequest tells the server that a member has ended, and how.
@@ -128,8 +132,7 @@ type LeaveRequest struct {
 	Unicast  int     `json:"unicast,omitempty"`  // blocks that came by unicast
 }
 
-// Names of algorithms in Params.
+// Names of codes in Params.
 const (
-	CipherAES256GCM = "aes-256-gcm"
-	CodeLeopard8    = "leopard8"
+	CodeLeopard8 = "leopard8"
 )

@@ -25,6 +25,7 @@ const (
 type member struct {
 	id     uint32
 	name   string
+	aes    bool // its processor has instructions for AES
 	key    *sealer
 	state  MemberState
 	joined time.Time

@@ -1,6 +1,7 @@
 package multicast
 
 import (
+	"errors"
 	"time"
 
 	"castpoint/multicast/wire"
@@ -13,18 +14,10 @@ func (r *Receiver) datagram(d []byte, now time.Time) {
 		r.stats.Foreign++
 		return
 	}
-	key := r.groups[h.Epoch]
-	if key == nil {
-		if r.badEpoch.IsZero() {
-			r.badEpoch = time.Now()
-		}
-		return
-	}
 	clear, sealed := d[:wire.HeaderSize], d[wire.HeaderSize:]
 	if h.Type == wire.TypeBeacon {
-		plain, err := key.open(nil, clear, sealed, uint64(h.Number))
-		if err != nil {
-			r.stats.Forged++
+		plain, ok := r.open(nil, &h, clear, sealed)
+		if !ok {
 			return
 		}
 		if b, err := wire.ParseBeacon(plain); err == nil {
@@ -36,7 +29,23 @@ func (r *Receiver) datagram(d []byte, now time.Time) {
 		}
 		return
 	}
-	r.symbol(&h, key, clear, sealed, now)
+	r.symbol(&h, clear, sealed, now)
+}
+
+// open opens a datagram and counts those that do not open.
+func (r *Receiver) open(dst []byte, h *wire.Header, clear, sealed []byte) ([]byte, bool) {
+	plain, err := r.keys.open(dst, h, clear, sealed)
+	switch {
+	case err == nil:
+		return plain, true
+	case errors.Is(err, errNoKey):
+		if r.badEpoch.IsZero() {
+			r.badEpoch = time.Now()
+		}
+	default:
+		r.stats.Forged++
+	}
+	return nil, false
 }
 
 // authentic notes a datagram that opened. One that was dropped for lack of
@@ -56,7 +65,7 @@ func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
 }
 
 // symbol opens a symbol into its place in its block.
-func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now time.Time) {
+func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 	b, i := int(h.Block), int(h.Symbol)
 	if b >= r.g.blocks || i >= r.g.k+r.g.m || len(sealed) != r.g.symbolSize+wire.TagSize {
 		r.stats.Foreign++
@@ -85,15 +94,13 @@ func (r *Receiver) symbol(h *wire.Header, key *sealer, clear, sealed []byte, now
 		// Not needed, but it counts as received if it is authentic. Opening it
 		// into scratch would cost as much as a symbol that is needed; trusting the
 		// header would let anybody on the wire fake the counters.
-		if _, err := key.open(r.scratch(), clear, sealed, uint64(h.Number)); err != nil {
-			r.stats.Forged++
+		if _, ok := r.open(r.scratch(), h, clear, sealed); !ok {
 			return
 		}
 		r.authentic(h, now, !dropped)
 		return
 	}
-	if _, err := key.open(place, clear, sealed, uint64(h.Number)); err != nil {
-		r.stats.Forged++
+	if _, ok := r.open(place, h, clear, sealed); !ok {
 		if a.n == r.g.k-r.g.source(b) {
 			// Nothing authentic is in it: a forged header must not hold memory.
 			delete(r.blocks, h.Block)

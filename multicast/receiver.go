@@ -70,12 +70,12 @@ type ReceiverConfig struct {
 
 // Receiver takes part in one session as a member.
 type Receiver struct {
-	cfg    ReceiverConfig
-	log    *zap.Logger
-	g      geometry
-	code   *code
-	groups [256]*sealer // by epoch
-	own    *sealer
+	cfg  ReceiverConfig
+	log  *zap.Logger
+	g    geometry
+	code *code
+	keys *keyring
+	own  *sealer
 
 	// Owned by the goroutine that runs receive.
 	blocks    map[uint32]*assembling
@@ -108,9 +108,6 @@ type Receiver struct {
 // NewReceiver checks the admission.
 func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	p := &cfg.Admission.Session
-	if p.Cipher != CipherAES256GCM {
-		return nil, fmt.Errorf("the session uses cipher %q, this receiver knows %s: use a receiver of the server's version", p.Cipher, CipherAES256GCM)
-	}
 	if p.Code != CodeLeopard8 {
 		return nil, fmt.Errorf("the session uses code %q, this receiver knows %s: use a receiver of the server's version", p.Code, CodeLeopard8)
 	}
@@ -142,12 +139,10 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if r.code, err = newCode(&r.g); err != nil {
 		return nil, err
 	}
-	for _, k := range cfg.Admission.Keys {
-		if r.groups[k.Epoch], err = newSealer(k.Key, k.Salt); err != nil {
-			return nil, fmt.Errorf("group key of epoch %d: %w", k.Epoch, err)
-		}
+	if r.keys, err = newKeyring(cfg.Admission.Keys); err != nil {
+		return nil, fmt.Errorf("%w: use a receiver of the server's version", err)
 	}
-	if r.own, err = newSealer(cfg.Admission.Member.Key, memberSalt[:]); err != nil {
+	if r.own, err = newMemberSealer(cfg.Admission.Member.Key); err != nil {
 		return nil, fmt.Errorf("member key: %w", err)
 	}
 	n := max(int(cfg.Memory)/g.blockSize, 8)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"time"
 
+	"go.uber.org/zap"
+
 	"castpoint/multicast/wire"
 )
 
@@ -200,14 +202,17 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 	s := e.s
 	now := time.Now()
 	s.mu.Lock()
-	seal, epoch := s.sealer, s.epoch
+	if err := s.keys.turn(s.number.Load()); err != nil {
+		s.log.Error("key not changed", zap.Error(err))
+	}
+	key := s.keys.current
 	s.mu.Unlock()
 	size := wire.HeaderSize + s.g.symbolSize + wire.TagSize
 	e.out = e.out[:len(symbols)*size]
 	var number uint64
 	for i, sym := range symbols {
 		number = s.number.Add(1)
-		h := wire.Header{Type: wire.TypeSymbol, Epoch: epoch, Symbol: sym, Session: s.cfg.ID,
+		h := wire.Header{Type: wire.TypeSymbol, Epoch: key.Epoch, Symbol: sym, Session: s.cfg.ID,
 			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.g.tag, Sent: s.clock(now)}
 		var payload []byte
 		if j := int(sym); j < s.g.k {
@@ -217,7 +222,7 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 			payload = e.repair[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
 		}
 		at := e.out[i*size : i*size : (i+1)*size]
-		seal.seal(h.Append(at), payload, number)
+		key.seal(h.Append(at), payload, number)
 	}
 	return wire.PacketNumber(number)
 }

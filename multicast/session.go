@@ -59,6 +59,10 @@ type Config struct {
 	Group    netip.AddrPort
 	Feedback netip.AddrPort
 
+	// Cipher seals the datagrams; "" chooses when the session starts, by what the
+	// members' processors are good at.
+	Cipher Cipher
+
 	MaxRate   int64 // bits per second; 0 for no cap
 	LinkSpeed int64 // bits per second of the interface, as a hint where to start; 0 when not known
 	// MinRate is what the session does not go below, in bits per second, for any
@@ -118,9 +122,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	state    wire.State
-	keys     []Key // all epochs that members may still use, the last is current
-	sealer   *sealer
-	epoch    uint8
+	keys     senderKeys
 	members  map[uint32]*member
 	order    []*member // in order of joining, for people
 	moved    []uint32  // members that were told to take the rest by unicast
@@ -156,14 +158,6 @@ func NewSession(cfg Config) (*Session, error) {
 	if !cfg.Group.Addr().IsMulticast() {
 		return nil, fmt.Errorf("session group %s is not a multicast address", cfg.Group)
 	}
-	key, err := newGroupKey(0)
-	if err != nil {
-		return nil, err
-	}
-	seal, err := newSealer(key.Key, key.Salt)
-	if err != nil {
-		return nil, err
-	}
 	if cfg.MinRate > 0 && cfg.MaxRate > 0 && cfg.MinRate > cfg.MaxRate {
 		return nil, fmt.Errorf("session's least rate of %d bits per second is above its highest of %d", cfg.MinRate, cfg.MaxRate)
 	}
@@ -176,9 +170,16 @@ func NewSession(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, log: cfg.Log, g: g,
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
-		state: wire.StateWaiting, keys: []Key{key}, sealer: seal,
+		state: wire.StateWaiting, keys: senderKeys{volume: keyVolume},
 		members: make(map[uint32]*member), interval: reportInterval,
 		rate: newController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
+	}
+	ciphers := []Cipher{CipherAES256GCM, CipherChaCha20}
+	if cfg.Cipher != "" {
+		ciphers = []Cipher{cfg.Cipher}
+	}
+	if err := s.keys.renew(ciphers, 0); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
 	}
 	s.schedule = newSchedule(&s.g)
 	if s.code, err = newCode(&s.g); err != nil {

@@ -68,14 +68,24 @@ func (m *memory) Sync() error { return nil }
 
 // lab is a session on a simulated network. It lives in a synctest bubble.
 type lab struct {
-	t    *testing.T
-	net  *simnet.Network
-	obj  Object
-	data []byte
-	s    *Session
-	stop context.CancelFunc
-	end  chan error
-	wrap func(*simnet.Member) MemberConn // of members that join from now on; nil for none
+	t     *testing.T
+	net   *simnet.Network
+	obj   Object
+	data  []byte
+	s     *Session
+	stop  context.CancelFunc
+	end   chan error
+	noAES bool                            // of members that join from now on
+	wrap  func(*simnet.Member) MemberConn // of members that join from now on; nil for none
+}
+
+var testGroup = netip.MustParseAddrPort("239.192.67.1:7800")
+
+func sourcesOf(data ...[]byte) (list []io.ReaderAt) {
+	for _, d := range data {
+		list = append(list, bytes.NewReader(d))
+	}
+	return list
 }
 
 func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
@@ -89,8 +99,8 @@ func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 // serve starts a session with the given id on the lab's network.
 func (l *lab) serve(id uint32, change func(*Config)) {
 	cfg := Config{
-		ID: id, Objects: []Object{l.obj}, Sources: []io.ReaderAt{bytes.NewReader(l.data)}, Conn: l.net.Sender(),
-		Group: netip.MustParseAddrPort("239.192.67.1:7800"), Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
+		ID: id, Objects: []Object{l.obj}, Sources: sourcesOf(l.data), Conn: l.net.Sender(),
+		Group: testGroup, Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
 		Linger: 2 * time.Second,
 	}
 	if change != nil {
@@ -133,7 +143,7 @@ func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver 
 // joinTo is join with any target.
 func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver {
 	l.t.Helper()
-	p, m, keys, err := l.s.Admit(name)
+	p, m, keys, err := l.s.Admit(Candidate{Name: name, AES: !l.noAES})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -386,7 +396,7 @@ func TestPoison(t *testing.T) {
 		wrong := make([]byte, DefaultSymbolSize)
 		for i := range uint16(40) {
 			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
-			a.conn.Inject(l.s.sealer.seal(h.Append(nil), wrong, uint64(h.Number)))
+			a.conn.Inject(l.s.keys.current.seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)
 		l.close()
@@ -595,7 +605,7 @@ func TestFullSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, 22, 5*testBlock, func(c *Config) { c.MaxMembers = 2; c.MinMembers = 2 })
 		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
-		if _, _, _, err := l.s.Admit("c"); !errors.Is(err, ErrFull) {
+		if _, _, _, err := l.s.Admit(Candidate{Name: "c", AES: true}); !errors.Is(err, ErrFull) {
 			t.Errorf("the third of two members: %v, want %v", err, ErrFull)
 		}
 		l.verify(a)

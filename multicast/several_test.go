@@ -35,10 +35,7 @@ func newShipment(t *testing.T, change func(*Config), sizes ...int) *shipment {
 	s.lab = &lab{t: t, net: simnet.New(5), end: make(chan error, 1)}
 	s.net.SetUplink(1e9)
 	s.serve(1, func(c *Config) {
-		c.Objects, c.Sources = s.objects, nil
-		for _, d := range s.data {
-			c.Sources = append(c.Sources, bytes.NewReader(d))
-		}
+		c.Objects, c.Sources = s.objects, sourcesOf(s.data...)
 		if change != nil {
 			change(c)
 		}
@@ -55,7 +52,7 @@ func (s *shipment) takes(name string, link simnet.Link, targets []Target) *recei
 			objects[i].Hashes = nil
 		}
 	}
-	p, m, keys, err := s.s.Admit(name)
+	p, m, keys, err := s.s.Admit(Candidate{Name: name, AES: true})
 	if err != nil {
 		s.t.Fatal(err)
 	}

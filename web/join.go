@@ -147,7 +147,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	if name == "" || req.Name != "" {
 		name = memberName(req.Name, remote)
 	}
-	place, adm, err := s.admit(s.wanted(token), req.Content, name, local)
+	place, adm, err := s.admit(s.wanted(token), req.Content, multicast.Candidate{Name: name, AES: req.AES}, local)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +173,7 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 	if err != nil {
 		return nil, err
 	}
-	place, adm, err := s.admit(ticket.Content, req.Content, ticket.Name, local)
+	place, adm, err := s.admit(ticket.Content, req.Content, multicast.Candidate{Name: ticket.Name, AES: req.AES}, local)
 	if err != nil {
 		return nil, err
 	}
@@ -214,7 +214,7 @@ func (s *Server) wanted(t Token) string {
 
 // admit brings a member into the session of the content id. asked is what the
 // machine asked for; "" takes what it may have. local is the address it came to.
-func (s *Server) admit(id, asked, name string, local netip.Addr) (membership, *multicast.Admission, error) {
+func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr) (membership, *multicast.Admission, error) {
 	var none membership
 	if id == "" {
 		return none, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
@@ -234,7 +234,7 @@ func (s *Server) admit(id, asked, name string, local netip.Addr) (membership, *m
 				"the token is for content %s, not for %s", p.content.ID, asked)
 		}
 	}
-	cast, adm, err := s.keeper.admit(p, name, local)
+	cast, adm, err := s.keeper.admit(p, who, local)
 	if err != nil {
 		return none, nil, contentProblem(err)
 	}

@@ -100,15 +100,15 @@ func (k *Keeper) Close() {
 	k.running.Wait()
 }
 
-// admit makes name a member of a session that carries the parcel, making one when
+// admit makes who a member of a session that carries the parcel, making one when
 // there is none. local is the address that the member came to.
-func (k *Keeper) admit(p parcel, name string, local netip.Addr) (*cast, *multicast.Admission, error) {
+func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr) (*cast, *multicast.Admission, error) {
 	for part := 0; ; {
 		c, _, err := k.session([]parcel{p}, k.cfg.linkOf(local), part, StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
 		if err != nil {
 			return nil, nil, err
 		}
-		params, member, keys, err := c.Admit(name)
+		params, member, keys, err := c.Admit(who)
 		if errors.Is(err, multicast.ErrFull) {
 			part++
 			continue
@@ -237,8 +237,8 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Foreign: k.foreign(link.Interface), MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
-		KeepTogether: together,
-		Log:          k.log,
+		KeepTogether: together, Cipher: k.cfg.Cipher,
+		Log: k.log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())

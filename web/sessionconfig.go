@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"castpoint/multicast"
 )
 
 // SessionConfig says how sessions are sent.
@@ -33,6 +35,9 @@ type SessionConfig struct {
 	// MinRate is what a session does not go below, in bits per second: members that
 	// cannot take it go on by unicast. 0 for none.
 	MinRate int64
+	// Cipher seals the datagrams of all sessions; "" lets each choose by what its
+	// members' processors are good at.
+	Cipher multicast.Cipher
 	// Greedy sessions do not leave other traffic on the server's link its share.
 	Greedy     bool
 	MinMembers int           // start when so many have joined ...

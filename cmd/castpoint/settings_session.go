@@ -2,6 +2,7 @@ package main
 
 import (
 	"castpoint/internal/config"
+	"castpoint/multicast"
 	"castpoint/web"
 )
 
@@ -19,6 +20,12 @@ func sessionConfig(cfg *config.Config, links []link) (*web.SessionConfig, error)
 		Interface: links[0].name, Address: links[0].addr, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate), Greedy: cfg.Sharing == "greedy",
 		MinRate: int64(cfg.MinRate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, MaxMembers: cfg.MaxMembers, FirstGroup: group, Groups: groups,
 		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
+	}
+	switch cfg.SessionCipher {
+	case "aes":
+		s.Cipher = multicast.CipherAES256GCM
+	case "chacha":
+		s.Cipher = multicast.CipherChaCha20
 	}
 	for _, l := range links[1:] {
 		s.Others = append(s.Others, web.SessionLink{Interface: l.name, Address: l.addr})

@@ -105,17 +105,19 @@ type Config struct {
 	Target string `yaml:"target"` // path on the machine
 	After  string `yaml:"after"`  // poweroff, reboot, shell or wait
 
-	Rate         Rate          `yaml:"rate"`        // cap of a session
-	TotalRate    Rate          `yaml:"total-rate"`  // cap of all sessions together
-	MinRate      Rate          `yaml:"min-rate"`    // what a session does not go below; 0 for none
-	Sharing      string        `yaml:"sharing"`     // polite or greedy
-	MinMembers   int           `yaml:"min-members"` // start rule
-	MaxMembers   int           `yaml:"max-members"` // of a session; more get one of their own; 0 for any number
-	MaxWait      time.Duration `yaml:"max-wait"`
-	Groups       string        `yaml:"groups"`        // FROM-TO, multicast addresses of sessions
-	SessionPorts string        `yaml:"session-ports"` // FROM-TO, UDP ports of sessions
-	TTL          int           `yaml:"ttl"`           // hops that sessions travel
-	Linger       time.Duration `yaml:"linger"`        // how long a session without members stays
+	Rate      Rate   `yaml:"rate"`       // cap of a session
+	TotalRate Rate   `yaml:"total-rate"` // cap of all sessions together
+	MinRate   Rate   `yaml:"min-rate"`   // what a session does not go below; 0 for none
+	Sharing   string `yaml:"sharing"`    // polite or greedy
+	// SessionCipher is auto, aes or chacha.
+	SessionCipher string        `yaml:"session-cipher"`
+	MinMembers    int           `yaml:"min-members"` // start rule
+	MaxMembers    int           `yaml:"max-members"` // of a session; more get one of their own; 0 for any number
+	MaxWait       time.Duration `yaml:"max-wait"`
+	Groups        string        `yaml:"groups"`        // FROM-TO, multicast addresses of sessions
+	SessionPorts  string        `yaml:"session-ports"` // FROM-TO, UDP ports of sessions
+	TTL           int           `yaml:"ttl"`           // hops that sessions travel
+	Linger        time.Duration `yaml:"linger"`        // how long a session without members stays
 
 	LogLevel  string `yaml:"log-level"`
 	LogFormat string `yaml:"log-format"` // console or json
@@ -150,7 +152,7 @@ func Default() Config {
 	return Config{
 		Data: "/var/lib/castpoint", DHCP: "proxy", DevicesUnknown: "serve", Probe: true, MenuWait: 10 * time.Second, TFTP: true,
 		HTTP: ":8080", Join: ":8443", Admin: "127.0.0.1:8069",
-		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", Sharing: "polite", ValidateEvery: 7 * 24 * time.Hour, DiskReserve: 1 << 30,
+		Loaders: DefaultLoaders(), Idle: "ask", RamdiskVariableWindow: true, After: "reboot", Sharing: "polite", SessionCipher: "auto", ValidateEvery: 7 * 24 * time.Hour, DiskReserve: 1 << 30,
 		LogLevel: "info", LogFormat: "console",
 	}
 }
@@ -219,6 +221,7 @@ func (c *Config) Validate() error {
 		{"devices-unknown", c.DevicesUnknown, []string{"serve", "ignore", "approve"}},
 		{"after", c.After, []string{"poweroff", "reboot", "shell", "wait"}},
 		{"sharing", c.Sharing, []string{"polite", "greedy"}},
+		{"session-cipher", c.SessionCipher, []string{"auto", "aes", "chacha"}},
 		{"log-level", c.LogLevel, []string{"debug", "info", "warn", "error"}},
 		{"log-format", c.LogFormat, []string{"console", "json"}},
 	} {

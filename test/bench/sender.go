@@ -62,7 +62,7 @@ func caseSender(ctx context.Context, s setup) error {
 	if err != nil {
 		return err
 	}
-	params, member, _, err := session.Admit("sink")
+	params, member, _, err := session.Admit(multicast.Candidate{Name: "sink", AES: true})
 	if err != nil {
 		return err
 	}
