@@ -2,7 +2,7 @@
 // appending, no state, no sockets. docs/protocol.md shows every byte.
 //
 // Three kinds of datagram exist. All begin with a header in clear that is
-// authenticated, and end with a 16-byte AES-256-GCM tag:
+// authenticated, and end with the 16-byte tag of the cipher:
 //
 //	Symbol   sender to group    one symbol of one block of the objects
 //	Beacon   sender to group    the session is alive; its state and timing

@@ -1,0 +1,273 @@
+//go:build !windows
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"castpoint/content"
+	"castpoint/multicast"
+	"castpoint/web"
+)
+
+// withFolder adds a content of several files to a server and makes a token for it.
+func withFolder(t *testing.T, s *server, files map[string]string) (token string) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, data := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(data), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ct, err := s.cfg.Library.Add(t.Context(), content.AddRequest{Kind: content.KindDriverPackage, Path: dir, Name: "drivers",
+		Distribution: content.Distribution{Multicast: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k web.CreatedToken
+	if err := web.NewLocalClient(s.Server).Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: ct.ID}, &k); err != nil {
+		t.Fatal(err)
+	}
+	return k.Token
+}
+
+// driverFiles are more files than are open at once, some of several blocks, some
+// the same, some empty.
+func driverFiles() map[string]string {
+	rng := rand.NewChaCha8([32]byte{9})
+	text := func(n int) string {
+		b := make([]byte, n)
+		_, _ = rng.Read(b)
+		return string(b)
+	}
+	files := map[string]string{"empty": "", "deep/er/empty": "", "big.cab": text(3*blockSize + 11), "deep/er/still/a.inf": text(700)}
+	for i := range 2 * maxOpen {
+		files["net/"+strings.Repeat("x", i%7)+string(rune('a'+i%26))+string(rune('0'+i/26))+".sys"] = text(100 + i)
+	}
+	files["copy of big.cab"] = files["big.cab"]
+	return files
+}
+
+// inFolder checks that the folder has these files and nothing else, and that nothing
+// is left beside it.
+func inFolder(t *testing.T, out string, files map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	err := fs.WalkDir(os.DirFS(out), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(out, path))
+		got[path] = string(b)
+		return err
+	})
+	if err != nil || !maps.Equal(got, files) {
+		t.Errorf("%d files, want %d: %v", len(got), len(files), err)
+	}
+	beside, err := filepath.Glob(out + ".*")
+	if err != nil || len(beside) > 0 {
+		t.Errorf("left: %v, %v", beside, err)
+	}
+}
+
+func TestReceiveFolder(t *testing.T) {
+	files := driverFiles()
+	for _, how := range []string{"multicast", "unicast"} {
+		t.Run(how, func(t *testing.T) {
+			s := newServer(t, blockSize, free, nil)
+			var events []Event
+			o := s.options(t, &events)
+			o.Token, o.Out, o.VerifySHA256 = withFolder(t, s, files), filepath.Join(t.TempDir(), "drivers"), true
+			if how == "unicast" {
+				o.Interface = "none0"
+			}
+			res, err := Receive(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inFolder(t, o.Out, files)
+			if res.Files != len(files) || res.SHA256 != "" || (res.Unicast > 0) != (how == "unicast") {
+				t.Errorf("%+v", res)
+			}
+			last := events[len(events)-1]
+			if last.Kind != EventDone || last.Files != len(files) || last.Bytes != last.Size {
+				t.Errorf("%+v", last)
+			}
+			// A folder that is there is not written into.
+			o.Token, o.Force = s.token(t), true
+			if _, err := Receive(t.Context(), o); !errors.Is(err, ErrUsage) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// An interrupted folder goes on with what it has; what does not belong into it is
+// cleared away.
+func TestFolderGoesOn(t *testing.T) {
+	files := driverFiles()
+	files["huge"] = strings.Repeat("0123456789abcdef", 60*blockSize/16)
+	s := newServer(t, blockSize, free, func(c *web.Config) { c.Sessions.Rate = 60e6 })
+	var events []Event
+	o := s.options(t, &events)
+	o.Token, o.Out = withFolder(t, s, files), filepath.Join(t.TempDir(), "drivers")
+	ctx, cancel := context.WithCancel(t.Context())
+	o.Report = func(e Event) {
+		if e.Blocks > 30 {
+			cancel()
+		}
+	}
+	if _, err := Receive(ctx, o); !errors.Is(err, ErrPartly) {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(o.Out+suffixPart+"/stray", []byte("?"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Token = ""
+	o.Report = func(e Event) { events = append(events, e) }
+	res, err := Receive(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Resumed < 30 {
+		t.Errorf("%+v", res)
+	}
+	inFolder(t, o.Out, files)
+}
+
+func TestFolderIsKeptToOneReceive(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out")
+	f, err := openFolder(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFolder(out); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	if err := f.discard(); err != nil {
+		t.Fatal(err)
+	}
+	if beside, _ := filepath.Glob(out + "*"); len(beside) > 0 {
+		t.Errorf("left: %v", beside)
+	}
+}
+
+// Names that a server must not give are refused before anything is written.
+func TestFolderNames(t *testing.T) {
+	objects := []multicast.Object{{Size: 5, BlockSize: blockSize}}
+	for _, name := range []string{"../up", "/etc/passwd", "a/../../b", "", ".", "a//b", "a/./b", "nul\x00"} {
+		f, err := openFolder(filepath.Join(t.TempDir(), "out"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		adm := &multicast.Admission{Objects: objects, Folder: true, Files: []multicast.File{{Name: name}}}
+		if _, err := f.targets(adm); !errors.Is(err, ErrRefused) {
+			t.Errorf("%q: %v", name, err)
+		}
+		adm.Files = []multicast.File{{Name: "a"}, {Name: "a"}}
+		if _, err := f.targets(adm); !errors.Is(err, ErrRefused) {
+			t.Errorf("twice the same name: %v", err)
+		}
+		if err := f.discard(); err != nil {
+			t.Error(err)
+		}
+	}
+	// A link in the folder does not lead out of it.
+	dir := t.TempDir()
+	f, err := openFolder(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir, filepath.Join(f.where(), "link")); err != nil {
+		t.Fatal(err)
+	}
+	list, err := f.targets(&multicast.Admission{Objects: objects, Folder: true, Files: []multicast.File{{Name: "link/file"}}})
+	if err == nil {
+		_, err = list[0].WriteAt([]byte("12345"), 0)
+	}
+	if _, there := os.Stat(filepath.Join(dir, "file")); there == nil {
+		t.Errorf("written outside of the folder: %v", err)
+	}
+	if err := f.discard(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A folder goes neither to a program nor over a file, and the token is not used up.
+func TestFolderIsRefusedElsewhere(t *testing.T) {
+	s := newServer(t, blockSize, free, nil)
+	var events []Event
+	o := s.options(t, &events)
+	o.Token = withFolder(t, s, map[string]string{"a.inf": "1", "b": "2"})
+	o.Out, o.Pipe = "", []string{"cat"}
+	if _, err := Receive(t.Context(), o); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "folder") {
+		t.Error(err)
+	}
+	o.Pipe, o.Out = nil, filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(o.Out, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o.Force = true
+	if _, err := Receive(t.Context(), o); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+	o.Out += "-new"
+	if _, err := Receive(t.Context(), o); err != nil {
+		t.Error(err)
+	}
+	if k := kinds(events); !slices.Contains(k, EventDone) {
+		t.Error(k)
+	}
+}
+
+// What a machine comes back to may be a session of other contents beside its own.
+func TestAnotherSessionOfTheSameFiles(t *testing.T) {
+	files := driverFiles()
+	files["huge"] = strings.Repeat("0123456789abcdef", 60*blockSize/16)
+	s := newServer(t, 40*blockSize, free, func(c *web.Config) { c.Sessions.Rate = 60e6 })
+	token := withFolder(t, s, files)
+	admin := web.NewLocalClient(s.Server)
+	var info web.SessionInfo
+	if err := admin.Call(t.Context(), http.MethodPost, "/sessions", web.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
+		t.Fatal(err)
+	}
+	var events []Event
+	o := s.options(t, &events)
+	o.Token, o.Out, o.VerifySHA256, o.NoUnicast = token, filepath.Join(t.TempDir(), "drivers"), true, true
+	cancelled := make(chan error, 1)
+	o.Report = func(e Event) {
+		events = append(events, e)
+		if e.Blocks < 20 || info.ID == "" {
+			return
+		}
+		id := info.ID
+		info.ID = ""
+		go func() { // the session's end waits for nobody who is told of it
+			err := admin.Call(context.Background(), http.MethodDelete, "/sessions/"+id, nil, nil)
+			cancelled <- errors.Join(err, admin.Call(context.Background(), http.MethodPost, "/sessions", web.StartSession{Content: "image", Also: []string{"drivers"}}, nil))
+		}()
+	}
+	o.Patience = 20 * time.Second
+	if _, err := Receive(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-cancelled; err != nil {
+		t.Fatal(err)
+	}
+	inFolder(t, o.Out, files)
+	if k := kinds(events); !slices.Contains(k, EventAgain) {
+		t.Error(k)
+	}
+}
