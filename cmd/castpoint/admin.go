@@ -54,6 +54,9 @@ func (o *options) adminRoutes(ctx context.Context, local localRoutes) (_ *web.Ad
 		if file, err := config.Load(""); err == nil { // what is wrong with it serve says
 			settings.DiskReserve = file.DiskReserve
 		}
+		if err := becomeOwner(o.data, asRoot...); err != nil {
+			return nil, nil, err
+		}
 		server, library, kept, err := openData(ctx, o.data, web.Config{Version: version}, &settings, local)
 		if err == nil {
 			return web.NewLocalClient(server), func() {

@@ -11,11 +11,13 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"castpoint/agent/command"
 	"castpoint/boot"
@@ -58,12 +60,18 @@ type point struct {
 
 // serve runs a distribution point until ctx ends, which is no error.
 func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Writer) error {
+	if err := becomeOwner(cfg.Data, slices.Concat(asRoot, onPorts, []cap.Value{cap.NET_ADMIN})...); err != nil {
+		return err
+	}
 	p, err := newPoint(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
 	if err := p.listen(ctx); err != nil {
+		return err
+	}
+	if err := keepOnly(p.stillNeeded()...); err != nil {
 		return err
 	}
 	if err := p.printSummary(out); err != nil {

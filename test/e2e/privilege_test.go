@@ -1,0 +1,82 @@
+package e2e
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"castpoint/test/image"
+	"castpoint/test/lab"
+)
+
+// Capabilities by their bit, capability(7).
+const (
+	netBindService = 1 << 10
+	netRaw         = 1 << 13
+)
+
+// Root's commands work as the user that the data folder belongs to, and so does
+// the server, which gives up what it does not need.
+func TestPrivileges(t *testing.T) {
+	const owner = 64321
+	p := newPoint(t, lab.Config{})
+	for dir := p.Data; dir != "/tmp" && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(p.Data, owner, owner); err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "image.wim") // that only root may read
+	if err := image.Make(t.Context(), secret, "e2e", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Add(t.Context(), "os-image", secret, "--name", "image"); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, p)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Server.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^Uid:\s64321\s64321\s64321\s64321$`).Match(status) {
+		t.Errorf("the server does not run as the owner of its data:\n%s", status)
+	}
+	for _, set := range []string{"CapPrm", "CapEff"} {
+		m := regexp.MustCompile(set + `:\s([0-9a-f]+)`).FindSubmatch(status)
+		if m == nil {
+			t.Fatalf("no %s in\n%s", set, status)
+		}
+		if caps, err := strconv.ParseUint(string(m[1]), 16, 64); err != nil || caps != netBindService|netRaw {
+			t.Errorf("%s is %s, want CAP_NET_BIND_SERVICE and CAP_NET_RAW only", set, m[1])
+		}
+	}
+	if _, err := p.Run(t.Context(), "content", "validate", "image", "--data", p.Data); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.Server.Stop(); err != nil {
+		t.Error(err)
+	}
+	err = filepath.WalkDir(p.Data, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		i, err := d.Info()
+		if err == nil && i.Sys().(*syscall.Stat_t).Uid != owner {
+			t.Errorf("%s belongs to user %d", path, i.Sys().(*syscall.Stat_t).Uid)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
