@@ -93,7 +93,8 @@ type receive struct {
 	forged  uint64
 	gained  time.Time // when the last block came
 	blocks  int       // at that time
-	stopped bool      // nothing comes by multicast: unicast only
+	stopped bool      // takes the rest by unicast, until the server asks it back
+	ranges  float64   // bits per second of the last range; 0 before it
 }
 
 // Receive receives one content. It returns when everything is verified and
@@ -376,7 +377,11 @@ func (r *receive) run(ctx context.Context) error {
 			return r.partly(fmt.Errorf("nothing new has come for %s: %w", r.o.Patience, err))
 		}
 		r.report(Event{Kind: EventAgain, Message: err.Error()})
-		if !errors.Is(err, multicast.ErrKeys) {
+		_, invited := errors.AsType[*invitation](err)
+		if invited {
+			r.stopped = false
+		}
+		if !invited && !errors.Is(err, multicast.ErrKeys) {
 			sleep(ctx, pause) // the end of ctx is seen in the next round
 			pause = min(2*pause, lastPause)
 		}
@@ -497,7 +502,7 @@ func (r *receive) silent(ctx context.Context, advice []string) error {
 
 // alone takes what is missing by unicast.
 func (r *receive) alone(ctx context.Context, why string) error {
-	r.stopped = true
+	r.stopped, r.ranges = true, 0
 	message := "the rest comes by unicast"
 	if why != "" {
 		message = why + ": " + message

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"castpoint/multicast"
@@ -35,6 +36,25 @@ func (r *receive) unicast(ctx context.Context) error {
 	return nil
 }
 
+// invitation ends unicast: the server asks this machine to join again.
+type invitation struct{ why string }
+
+func (i *invitation) Error() string { return i.why }
+
+// invited says whether the server's answer to a range asks this machine to join
+// again, and why. For little it stays.
+func (r *receive) invited(h http.Header) error {
+	left := r.asm.Blocks() - r.asm.Have()
+	switch why := h.Get(multicast.HeaderJoin); {
+	case left <= rangeBlocks:
+	case why == multicast.JoinBack:
+		return &invitation{"this machine may keep up with the session now"}
+	case why == multicast.JoinSlower:
+		return &invitation{"there is a slower session for this machine"}
+	}
+	return nil
+}
+
 // fetch gets n blocks of one object from first on.
 func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -46,11 +66,18 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	_, end := r.asm.Place(first + n - 1)
 	end += int64(r.asm.Length(first + n - 1))
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", start, end-1)}}
+	if r.ranges > 0 {
+		header.Set(multicast.HeaderRate, strconv.FormatFloat(r.ranges, 'f', 0, 64))
+	}
+	began := time.Now()
 	res, err := r.client.request(ctx, http.MethodGet, multicast.PathObject+r.adm.Objects[object].SHA256, r.adm.Ticket, nil, header)
 	if err != nil {
 		return err
 	}
 	defer res.Body.Close()
+	if err := r.invited(res.Header); err != nil {
+		return err
+	}
 	if res.StatusCode != http.StatusPartialContent {
 		return fmt.Errorf("fetch blocks by unicast: %s answers %s to a range", r.client.base, res.Status)
 	}
@@ -78,6 +105,7 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 			r.report(e)
 		}
 	}
+	r.ranges = float64(end-start) * 8 / time.Since(began).Seconds()
 	return nil
 }
 

@@ -17,6 +17,18 @@ const (
 	PathObject = "/v1/object/" // GET + hex digest: ranges of the object, for members whose multicast does not arrive
 )
 
+// Headers of ranges of the object. A member that the session has moved to unicast
+// says in HeaderRate at how many bits per second its last range came. HeaderJoin in
+// the answer asks it to join again with its ticket, and says why: JoinBack or
+// JoinSlower.
+const (
+	HeaderRate = "Castpoint-Rate"
+	HeaderJoin = "Castpoint-Join"
+
+	JoinBack   = "back"   // the machine may keep up with the session now
+	JoinSlower = "slower" // there is a slower session, for those that cannot
+)
+
 // JoinRequest asks to be admitted to the session of a content.
 type JoinRequest struct {
 	// Content is the id or name of the content.

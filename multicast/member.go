@@ -38,6 +38,7 @@ type member struct {
 	complete uint32            // blocks
 	loss     lossMeter
 	test     test
+	apart    apart
 	held     time.Duration // how long the sender has waited for its reports, since heldFrom
 	heldFrom time.Time
 	delay    time.Duration

@@ -54,7 +54,9 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 		// blocks are sent to it again and again.
 		hopeless := m.loss.floor > 1-stragglerShare
 		slow := hopeless || m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
-		if !slow || !hopeless && !s.mayTest() {
+		switch {
+		case m.apart.trial:
+		case !slow, !hopeless && !s.mayTest():
 			return false
 		}
 		*t = test{began: now}
@@ -70,11 +72,16 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	if t.halfSent > 0 && sent >= minWindow {
 		share = float64(got) / float64(sent)
 	}
+	need := stragglerShare
+	if m.apart.trial {
+		need, m.apart.trial = returnShare, false
+	}
 	*t = test{passed: now, least: s.rate.rate * share}
-	if share >= stragglerShare {
+	if share >= need {
 		return false
 	}
 	m.state = MemberMoved
+	m.apart.leave(now)
 	s.moved = append(s.moved, m.id)
 	s.setInterval()
 	s.log.Info("member is too slow for the session", zap.Uint32("member", m.id), zap.String("name", m.name), zap.Float64("share", share))

@@ -133,7 +133,7 @@ func TestShelf(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	c, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{})
+	c, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

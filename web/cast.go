@@ -17,6 +17,7 @@ type cast struct {
 	shelf  *shelf
 	group  netip.AddrPort
 	rate   int64 // bits per second, its own cap; 0 for none
+	slow   bool  // for members that others have outpaced
 	link   SessionLink
 	cancel context.CancelFunc
 
@@ -32,8 +33,10 @@ type SessionInfo struct {
 	// are sent.
 	Also []string `json:"also,omitempty"`
 	// Interface is the one that it leaves by.
-	Interface string     `json:"interface,omitempty"`
-	Ended     *time.Time `json:"ended,omitempty"`
+	Interface string `json:"interface,omitempty"`
+	// Slower is set for the session of machines that others have outpaced.
+	Slower bool       `json:"slower,omitempty"`
+	Ended  *time.Time `json:"ended,omitempty"`
 	multicast.SessionStatus
 }
 
@@ -78,7 +81,7 @@ const memberUnicast multicast.MemberState = "unicast"
 
 func (c *cast) info() SessionInfo {
 	first := c.cargo.parcels[0].content
-	info := SessionInfo{Content: first.ID, Name: first.Name, Interface: c.link.Interface, SessionStatus: c.Status()}
+	info := SessionInfo{Content: first.ID, Name: first.Name, Interface: c.link.Interface, Slower: c.slow, SessionStatus: c.Status()}
 	for _, p := range c.cargo.parcels[1:] {
 		info.Also = append(info.Also, p.content.ID)
 	}
@@ -91,6 +94,8 @@ func (c *cast) info() SessionInfo {
 		req, ok := c.unicast[m.ID]
 		switch {
 		case !ok:
+		case req == nil && m.State == multicast.MemberMoved:
+			m.Reason = "far slower than the others"
 		case req == nil:
 			m.State, m.Reason = memberUnicast, "multicast does not arrive there"
 		case req.Complete:

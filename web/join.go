@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -147,7 +148,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	if name == "" || req.Name != "" {
 		name = memberName(req.Name, remote)
 	}
-	place, adm, err := s.admit(s.wanted(token), req.Content, multicast.Candidate{Name: name, AES: req.AES}, local)
+	place, adm, err := s.admit(s.wanted(token), req.Content, multicast.Candidate{Name: name, AES: req.AES}, local, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,14 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 	if err != nil {
 		return nil, err
 	}
-	place, adm, err := s.admit(ticket.Content, req.Content, multicast.Candidate{Name: ticket.Name, AES: req.AES}, local)
+	s.mu.Lock()
+	was, had := s.members[ticket.Hash]
+	s.mu.Unlock()
+	var outpaced *cast
+	if had && was.outpaced() {
+		outpaced = was.cast
+	}
+	place, adm, err := s.admit(ticket.Content, req.Content, multicast.Candidate{Name: ticket.Name, AES: req.AES}, local, outpaced)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +191,9 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 			"content %s has changed since this machine joined", ticket.Content)
 	}
 	adm.Ticket = req.Ticket
+	if had && was.cast == place.cast {
+		place.cast.Rejoined(place.member, was.member)
+	}
 	s.enrol(ticket.Hash, place)
 	s.recordJoin(ticket, adm, remote, "came back to")
 	return adm, nil
@@ -213,8 +224,9 @@ func (s *Server) wanted(t Token) string {
 }
 
 // admit brings a member into the session of the content id. asked is what the
-// machine asked for; "" takes what it may have. local is the address it came to.
-func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr) (membership, *multicast.Admission, error) {
+// machine asked for; "" takes what it may have. local is the address it came to,
+// outpaced the session that was too fast for it, if any.
+func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *cast) (membership, *multicast.Admission, error) {
 	var none membership
 	if id == "" {
 		return none, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
@@ -234,7 +246,7 @@ func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Ad
 				"the token is for content %s, not for %s", p.content.ID, asked)
 		}
 	}
-	cast, adm, err := s.keeper.admit(p, who, local)
+	cast, adm, err := s.keeper.admit(p, who, local, outpaced)
 	if err != nil {
 		return none, nil, contentProblem(err)
 	}
@@ -342,6 +354,10 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	s.mu.Unlock()
 	if ok {
 		m.cast.byUnicast(m.member)
+		rate, _ := strconv.ParseFloat(r.Header.Get(multicast.HeaderRate), 64) // without one it is not known
+		if why := s.keeper.advise(m, rate); why != "" {
+			w.Header().Set(multicast.HeaderJoin, why)
+		}
 	}
 	return s.sendObject(w, r, ct, object)
 }

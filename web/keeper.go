@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -56,6 +58,8 @@ type StartRule struct {
 	MinRate    int64         // bits per second; 0 means the server's
 	// Open is how long the session waits for members that have not joined yet.
 	Open time.Duration
+
+	slow bool // for members that another session has outpaced
 }
 
 // Keeper holds the running sessions: on each interface one that carries a content, or
@@ -101,10 +105,15 @@ func (k *Keeper) Close() {
 }
 
 // admit makes who a member of a session that carries the parcel, making one when
-// there is none. local is the address that the member came to.
-func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr) (*cast, *multicast.Admission, error) {
+// there is none. local is the address that the member came to; outpaced is the
+// session that was too fast for it, nil if there is none.
+func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outpaced *cast) (*cast, *multicast.Admission, error) {
+	link, rule := k.cfg.linkOf(local), StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger}
+	if outpaced != nil {
+		link, rule = outpaced.link, outpaced.slower(rule)
+	}
 	for part := 0; ; {
-		c, _, err := k.session([]parcel{p}, k.cfg.linkOf(local), part, StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger})
+		c, _, err := k.session([]parcel{p}, link, part, rule)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -147,7 +156,7 @@ func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule Star
 	for _, c := range k.live {
 		other := slices.ContainsFunc(parcels, func(p parcel) bool { return !c.cargo.carries(p.digest) })
 		// One that is over is about to be taken away by routineRun.
-		if other || c.over() || c.link.Interface != link.Interface {
+		if other || c.over() || c.link.Interface != link.Interface || c.slow != rule.slow {
 			continue
 		}
 		if part == 0 {
@@ -167,23 +176,19 @@ func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule Star
 	return c, true, nil
 }
 
-// share gives every session an even share of the total rate, within its own cap.
-// k.mu is held.
+// share gives every session an even share of the total rate; what one may not use
+// by its own cap is shared by the others. k.mu is held.
 func (k *Keeper) share() {
 	if k.cfg.TotalRate == 0 {
 		return
 	}
-	n := 0
-	for _, c := range k.live {
-		if !c.over() {
-			n++
-		}
-	}
-	for _, c := range k.live {
-		rate := k.cfg.TotalRate / int64(max(n, 1))
-		if c.rate > 0 {
-			rate = min(rate, c.rate)
-		}
+	list := slices.DeleteFunc(slices.Clone(k.live), (*cast).over)
+	own := func(c *cast) int64 { return cmp.Or(c.rate, math.MaxInt64) }
+	slices.SortFunc(list, func(a, b *cast) int { return cmp.Compare(own(a), own(b)) })
+	left := k.cfg.TotalRate
+	for i, c := range list {
+		rate := min(left/int64(len(list)-i), own(c))
+		left -= rate
 		c.SetMaxRate(rate)
 	}
 }
@@ -244,7 +249,7 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 		return nil, errors.Join(err, conn.Close())
 	}
 	return &cast{
-		Session: s, cargo: cargo, shelf: shelf, group: group, rate: rate, link: link,
+		Session: s, cargo: cargo, shelf: shelf, group: group, rate: rate, slow: rule.slow, link: link,
 		unicast: make(map[uint32]*multicast.LeaveRequest),
 	}, nil
 }

@@ -38,7 +38,7 @@ func parcelOf(t *testing.T, ct *content.Content) parcel {
 
 func TestSessionEndsByItself(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	c, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{})
+	c, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestSessionEndsByItself(t *testing.T) {
 	_, err = k.find(k.list()[0].ID)
 	wantCode(t, err, protocol.CodeNotFound)
 	// The next member makes another.
-	next, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{})
+	next, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil || next.ID() == c.ID() {
 		t.Error(err)
 	}
@@ -79,7 +79,7 @@ func TestGroupsAreNotShared(t *testing.T) {
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for i, ct := range contents {
-		c, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{})
+		c, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 		if i == 3 { // three groups, and three of four ports
 			wantCode(t, err, protocol.CodeTooMany)
 			break
@@ -105,14 +105,14 @@ func TestTotalRateIsShared(t *testing.T) {
 		}
 		return all
 	}
-	first, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{})
+	first, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := targets(); len(got) != 1 || got[0] > 30e6 {
 		t.Errorf("one session goes by its own cap, not %v", got)
 	}
-	second, _, err := k.admit(parcelOf(t, other), multicast.Candidate{Name: "pc"}, netip.Addr{})
+	second, _, err := k.admit(parcelOf(t, other), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,11 +157,11 @@ func TestSessionsOfInterfaces(t *testing.T) {
 
 func TestClosedKeeperAdmitsNobody(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}); err != nil {
+	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}); !errors.Is(err, errClosing) {
+	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, errClosing) {
 		t.Error(err)
 	}
 	if list := k.list(); len(list) != 1 || list[0].Ended == nil {

@@ -187,6 +187,7 @@ type session struct {
 	State   string `json:"state"`
 	Group   string `json:"group"`
 	Blocks  int    `json:"blocks"`
+	Slower  bool   `json:"slower"`
 	Members []struct {
 		Name     string `json:"name"`
 		State    string `json:"state"`
