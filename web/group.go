@@ -17,6 +17,9 @@ func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort
 	for _, c := range k.live {
 		groups[c.group.Addr()], ports[c.group.Port()] = true, true
 	}
+	if k.probe != nil {
+		groups[k.probe.offer.Group.Addr()], ports[k.probe.offer.Group.Port()] = true, true
+	}
 	// Each search begins behind the last find: a receiver that has not noticed
 	// the end of its session is left in peace.
 	k.next++

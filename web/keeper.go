@@ -76,6 +76,7 @@ type Keeper struct {
 	mu     sync.Mutex
 	closed bool
 	live   []*cast           // oldest first
+	probe  *probe            // the machine that is being measured, if any
 	ended  []SessionInfo     // oldest first
 	sent   map[string]uint64 // bytes that ended sessions have sent, by interface
 	next   int               // where the search for a free group began last
@@ -99,6 +100,9 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 func (k *Keeper) Close() {
 	k.mu.Lock()
 	k.closed = true
+	if k.probe != nil {
+		k.takeProbe(k.probe)
+	}
 	k.mu.Unlock()
 	k.stop()
 	k.running.Wait()

@@ -70,6 +70,7 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 	})
 	c.Flags().StringVar(&server, "server", "", "`ADDRESS` of a server elsewhere; then only its boot files are fetched")
 	configFlag(c, &path)
+	c.AddCommand(newDoctorMulticast(o))
 	return c
 }
 

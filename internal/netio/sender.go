@@ -110,6 +110,14 @@ func (s *GroupSender) WriteGroup(b []byte, size int) error {
 	return nil
 }
 
+// WriteTo sends one datagram to one machine, from the same port.
+func (s *GroupSender) WriteTo(b []byte, to netip.AddrPort) error {
+	if _, err := s.conn.WriteToUDPAddrPort(b, to); err != nil {
+		return fmt.Errorf("send to %s: %w", to, err)
+	}
+	return nil
+}
+
 // ReadReport reads one datagram that a member sent.
 func (s *GroupSender) ReadReport(buf []byte) (int, netip.AddrPort, error) {
 	return s.conn.ReadFromUDPAddrPort(buf)

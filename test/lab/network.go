@@ -229,6 +229,21 @@ func (n *Network) SetRate(ctx context.Context, h *Host, rate string) error {
 	return setRate(ctx, n.Switch.Namespace, h.port, rate, portQueue)
 }
 
+// SetPort changes the rate of the host's switch port and the size of its queue, as tc
+// writes them: what goes to the host.
+func (n *Network) SetPort(ctx context.Context, h *Host, rate, queue string) error {
+	return command(ctx, "tc", "-n", n.Switch.Namespace, "qdisc", "replace", "dev", h.port, "root", "handle", "1:",
+		"tbf", "rate", rate, "burst", "4kb", "limit", queue, "overhead", "24")
+}
+
+// SetMTU changes the MTU of a host's cable at both ends.
+func (n *Network) SetMTU(ctx context.Context, h *Host, mtu int) error {
+	if err := ip(ctx, "-n", h.Namespace, "link", "set", "eth0", "mtu", strconv.Itoa(mtu)); err != nil {
+		return err
+	}
+	return ip(ctx, "-n", n.Switch.Namespace, "link", "set", h.port, "mtu", strconv.Itoa(mtu))
+}
+
 // The queue of a host is what its stack holds back; that of a switch port is what a
 // plain gigabit switch has for one.
 const (

@@ -1,0 +1,147 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/ipv4"
+
+	"castpoint/test/lab"
+	"castpoint/test/point"
+)
+
+// measured is castpoint doctor multicast --json.
+type measured struct {
+	Measured struct {
+		Loss     float64
+		MTU      int
+		Rate     float64
+		Burst    int
+		Stopped  float64
+		CameBack bool `json:"came_back"`
+		Unicast  bool
+	}
+	Findings []finding
+}
+
+// measure runs castpoint doctor multicast on a client.
+func measure(t *testing.T, p *point.Point, h *lab.Host, secret string, args ...string) (m measured, code int) {
+	t.Helper()
+	proc, err := h.Start(lab.Command{Args: append([]string{p.Binary, "doctor", "multicast", "--server", point.JoinURL, "--pin", p.Pin, "--token", secret, "--json"}, args...)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	code = wait(t, proc)
+	if err := json.Unmarshal([]byte(proc.Stdout.String()), &m); err != nil {
+		t.Fatalf("exit code %d, %v: %s", code, err, proc.Output.Tail(20))
+	}
+	return m, code
+}
+
+// castpoint doctor multicast finds each fault that is planted, and nothing without
+// one. One token is enough for all.
+func TestDoctorMulticast(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1})
+	_, c := addWIM(t, p, 1<<20)
+	serve(t, p, "--rate", "200mbit")
+	h, secret := p.Network.Clients[0], token(t, p, c.ID)
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	sh := func(h *lab.Host, script string) {
+		t.Helper()
+		if out, code, err := h.Run(t.Context(), "/bin/sh", "-ec", script); err != nil || code != 0 {
+			t.Fatalf("%s: code %d, %v: %s", script, code, err, out)
+		}
+	}
+	attention := func(m measured, check, says string) {
+		t.Helper()
+		for _, f := range m.Findings {
+			if f.Level == "attention" && (f.Check != check || !strings.Contains(f.Text, says) || f.Do == "") {
+				t.Errorf("%+v, want only %s to need attention", f, check)
+			}
+			if f.Level == "attention" && f.Check == check {
+				check = ""
+			}
+		}
+		if check != "" {
+			t.Errorf("%s finds nothing: %+v", check, m)
+		}
+	}
+
+	m, code := measure(t, p, h, secret)
+	if code != 0 || m.Measured.MTU != 1500 || m.Measured.Rate < 150e6 || m.Measured.Burst < 100 {
+		t.Errorf("without a fault: exit code %d, %+v", code, m)
+	}
+	out, code, err := h.Run(t.Context(), p.Binary, "doctor", "multicast", "--server", point.JoinURL, "--pin", p.Pin, "--token", "none-such-token")
+	if err != nil || code != 5 {
+		t.Errorf("with a token that is none: exit code %d, %v: %s", code, err, out)
+	}
+
+	ok(p.Network.SetLoss(t.Context(), h, 0.02))
+	m, code = measure(t, p, h, secret)
+	attention(m, "loss", "packets are lost")
+	if code != 3 || m.Measured.Loss < 0.01 || m.Measured.Loss > 0.03 {
+		t.Errorf("at 2 %% loss: exit code %d, %+v", code, m.Measured)
+	}
+	ok(p.Network.SetLoss(t.Context(), h, 0))
+
+	// A port of 100 Mbit/s with room for 20 packets.
+	ok(p.Network.SetPort(t.Context(), h, "100mbit", "30kb"))
+	m, code = measure(t, p, h, secret)
+	attention(m, "burst", "back to back")
+	if code != 3 || m.Measured.Burst < 8 || m.Measured.Burst > 32 || m.Measured.Rate < 75e6 || m.Measured.Rate > 105e6 {
+		t.Errorf("small queue: exit code %d, %+v", code, m.Measured)
+	}
+	ok(p.Network.SetPort(t.Context(), h, "", ""))
+
+	ok(p.Network.SetMTU(t.Context(), h, 1400))
+	m, code = measure(t, p, h, secret)
+	attention(m, "mtu", "1400 bytes")
+	if code != 3 || m.Measured.MTU != 1400 {
+		t.Errorf("small MTU: exit code %d, %+v", code, m.Measured)
+	}
+	ok(p.Network.SetMTU(t.Context(), h, 1500))
+
+	// The group's entry on the switch lives for 20 s, there has been a querier, and
+	// there is none.
+	sh(p.Network.Switch, "cd /sys/class/net/br0/bridge; echo 1 >multicast_snooping; echo 2000 >multicast_membership_interval")
+	ok(p.Network.Server.Do(askOnce))
+	m, code = measure(t, p, h, secret, "--for", "40s")
+	attention(m, "igmp", "forgot who wants it")
+	if code != 3 || m.Measured.Stopped < 15 || m.Measured.Stopped > 25 || !m.Measured.CameBack {
+		t.Errorf("without a querier: exit code %d, %+v", code, m.Measured)
+	}
+	sh(p.Network.Switch, "echo 0 >/sys/class/net/br0/bridge/multicast_snooping")
+
+	ok(p.Network.BlockMulticast(t.Context(), h))
+	m, code = measure(t, p, h, secret)
+	attention(m, "arrival", "does not arrive on eth0, datagrams to this machine's own address")
+	if code != 3 || !m.Measured.Unicast {
+		t.Errorf("blocked multicast: exit code %d, %+v", code, m.Measured)
+	}
+}
+
+// askOnce sends one IGMPv2 general query (RFC 2236 section 2).
+func askOnce() error {
+	c, err := net.ListenPacket("ip4:igmp", lab.ServerAddr.String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ifi, err := net.InterfaceByName("eth0")
+	if err != nil {
+		return err
+	}
+	if err := ipv4.NewPacketConn(c).SetMulticastInterface(ifi); err != nil {
+		return err
+	}
+	query := []byte{0x11, 10, 0xee, 0xf5, 0, 0, 0, 0} // answers within a second; checksum
+	_, err = c.WriteTo(query, &net.IPAddr{IP: net.IPv4(224, 0, 0, 1)})
+	return err
+}
