@@ -9,9 +9,9 @@ import (
 )
 
 // One member on a slow link, or with a slow disk, must not set the pace for all.
-// When few members ask for a lower rate or hold the window back, they are put to
-// the test: for some seconds the session goes
-// on without listening to them. Who still gets half of what is sent was not that
+// When fewer than half of the members ask for a lower rate or hold the window back,
+// they are put to the test: for some seconds the session goes on without listening to
+// them. Who still gets half of what is sent was not that
 // slow, and is listened to from then on; who gets less moves to unicast, where it
 // goes at its own pace and costs the others nothing.
 const (
@@ -116,8 +116,10 @@ func (m *member) holds(now time.Time) bool {
 	return share > holdShare
 }
 
-// mayTest reports whether one more member may be tested: a quarter of them at
-// most, because what many members want is what the network needs. When a least
+// mayTest reports whether one more member may be tested: fewer than half of them,
+// because what most members want is what the network needs. Those that are slow
+// together are tested together: one that is listened to meanwhile would bring the
+// rate down to what the others can take, and they would pass. When a least
 // rate is set and reached, there is nothing else that could be done for them.
 func (s *Session) mayTest() bool {
 	if s.cfg.MinRate > 0 && s.rate.rate <= float64(s.cfg.MinRate) {
@@ -132,7 +134,7 @@ func (s *Session) mayTest() bool {
 			}
 		}
 	}
-	return active >= stragglerMembers && tested < max(1, active/4)
+	return active >= stragglerMembers && tested < (active-1)/2
 }
 
 // movedNow lists members for a beacon: those that moved and have not left, as
