@@ -49,7 +49,7 @@ const (
 	// sessionBurst is how many packets sessions send back to back.
 	sessionBurst = 44
 	rateNote     = 900e6
-	rateLow      = 90e6
+	rateLow      = 50e6
 	watchEnough  = 280 // seconds: RFC 3376 section 8.4, group membership interval, with some to spare
 )
 

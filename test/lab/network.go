@@ -230,8 +230,11 @@ func (n *Network) SetRate(ctx context.Context, h *Host, rate string) error {
 }
 
 // SetPort changes the rate of the host's switch port and the size of its queue, as tc
-// writes them: what goes to the host.
+// writes them: what goes to the host. "" for the rate takes both away.
 func (n *Network) SetPort(ctx context.Context, h *Host, rate, queue string) error {
+	if rate == "" {
+		return command(ctx, "tc", "-n", n.Switch.Namespace, "qdisc", "del", "dev", h.port, "root")
+	}
 	return command(ctx, "tc", "-n", n.Switch.Namespace, "qdisc", "replace", "dev", h.port, "root", "handle", "1:",
 		"tbf", "rate", rate, "burst", "4kb", "limit", queue, "overhead", "24")
 }
