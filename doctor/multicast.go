@@ -140,12 +140,13 @@ func (m *Multicast) rate() Finding {
 	case m.Capped:
 		f.Text += "; the server's settings allow no more"
 	}
-	limited := m.Received > 0 || m.ServerLimit > 0
 	switch {
-	case limited && m.Rate < rateLow:
+	case m.Received > 0 && m.Rate < rateLow:
 		f.Level = Attention
 		f.Do = "look at the speed that the link has negotiated (ethtool), and for a slow switch, storm control, policing or a radio link on the way; one such machine slows a session down until it is moved to unicast"
-	case limited && m.Rate < rateNote:
+	case m.ServerLimit > 0 && m.Rate < rateNote:
+		f.Level, f.Do = Note, "look at the speed of the server's link, and at its processor"
+	case m.Received > 0 && m.Rate < rateNote:
 		f.Level = Note
 		f.Do = "less than a gigabit link carries: look for storm control or policing of multicast on the switch, and at this machine's processor"
 	}

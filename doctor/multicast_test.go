@@ -33,6 +33,7 @@ func TestJudgeMulticast(t *testing.T) {
 		{"tunnel", func(m *Multicast) { m.MTU = 1420 }, "mtu", Attention, "1420"},
 		{"half the rate", func(m *Multicast) { m.Rate = 400e6 }, "rate", Note, "400 Mbit/s"},
 		{"a radio link", func(m *Multicast) { m.Rate = 30e6 }, "rate", Attention, "30 Mbit/s"},
+		{"a busy server", func(m *Multicast) { m.Rate, m.Received, m.ServerLimit = 40e6, 0, 45e6 }, "rate", Note, "sends no faster"},
 		{"a low cap is no fault", func(m *Multicast) { m.Rate, m.RateMost, m.Received, m.Capped = 50e6, 50e6, 0, true }, "", OK, ""},
 		{"small queue", func(m *Multicast) { m.Burst, m.BurstMost = 16, 32 }, "burst", Attention, "16 packets"},
 		{"bursts not tried", func(m *Multicast) { m.Burst, m.BurstMost = 16, 16 }, "", OK, ""},
