@@ -1,0 +1,9 @@
+// Package docs holds the documentation, so that the program can show it.
+package docs
+
+import "embed"
+
+// Pages are the pages of this folder, as they are written.
+//
+//go:embed *.md
+var Pages embed.FS

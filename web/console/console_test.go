@@ -1,0 +1,472 @@
+package console
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/net/html"
+
+	"castpoint/agent/protocol"
+	"castpoint/docs"
+	"castpoint/web"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func get(c *Console, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+// pages are all pages with everything on them, and what each must show.
+var pages = map[string]string{
+	"/":                                  "250 machines wait for approval",
+	"/devices":                           "Next page",
+	"/devices?state=waiting&search=pc":   "Show all",
+	"/devices/d00001":                    "Older events",
+	"/devices/d00001?kind=dhcp&before=9": "Newest events",
+	"/devices/52:54:00:aa:aa:aa":         "do not reach this server",
+	"/contents":                          "Repair",
+	"/contents/add":                      "Upload a file",
+	"/contents/win11":                    "Admit a receiver",
+	"/contents/winpe":                    "does not boot",
+	"/contents/bootenv":                  "initrd",
+	"/boot-images":                       "Microsoft Windows Production PCA 2011",
+	"/sessions":                          "20 members, 3 are here",
+	"/sessions/4f1a09c2":                 "disk: no space left",
+	"/sessions/4f1a09c2?order=name":      "pc-001",
+	"/sessions/77aa0001":                 "Start now",
+	"/sessions/0badcafe":                 "ended",
+	"/explain":                           "Nothing is sent",
+	"/explain?mac=52-54-00-00-00-01":     "Its boot script",
+	"/docs":                              "Documentation",
+	"/login?failed=locked&next=/docs":    "Too many failed logins",
+}
+
+func TestPages(t *testing.T) {
+	c := newConsole(t, fullAPI(40, 250))
+	list, err := fs.Glob(docs.Pages, "*.md")
+	if err != nil || len(list) == 0 {
+		t.Fatal(err, list)
+	}
+	for _, file := range list {
+		pages["/docs/"+strings.TrimSuffix(file, ".md")] = "castpoint"
+	}
+	for path, want := range pages {
+		t.Run(path, func(t *testing.T) {
+			w := get(c, path)
+			if w.Code != http.StatusOK {
+				t.Fatalf("%d %s", w.Code, w.Body)
+			}
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("%q is not there:\n%.3000s", want, w.Body)
+			}
+			if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
+				t.Errorf("content security policy %q", csp)
+			}
+			checkHTML(t, path, w.Body)
+		})
+	}
+}
+
+// checkHTML looks for what the content security policy would stop, forms that the
+// server would refuse, addresses of other hosts, and what a screen reader misses.
+func checkHTML(t *testing.T, path string, body io.Reader) {
+	t.Helper()
+	root, err := html.Parse(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headings, ids := 0, map[string]bool{}
+	var walk func(n *html.Node, labelled bool)
+	walk = func(n *html.Node, labelled bool) {
+		at, element := map[string]string{}, ""
+		if n.Type == html.ElementNode {
+			element = n.Data
+		}
+		for _, a := range n.Attr {
+			at[a.Key] = a.Val
+			if strings.HasPrefix(a.Key, "on") || a.Key == "style" {
+				t.Errorf("<%s %s=%q>: the policy does not allow it", n.Data, a.Key, a.Val)
+			}
+			switch a.Key {
+			case "src", "action":
+				if !strings.HasPrefix(a.Val, "/") || strings.HasPrefix(a.Val, "//") {
+					t.Errorf("<%s %s=%q> is not on this server", n.Data, a.Key, a.Val)
+				}
+			case "id":
+				if ids[a.Val] {
+					t.Errorf("id %q is there twice", a.Val)
+				}
+				ids[a.Val] = true
+			}
+		}
+		switch element {
+		case "script":
+			if at["src"] == "" {
+				t.Error("a script within the page")
+			}
+		case "style":
+			t.Error("a style within the page")
+		case "h1":
+			headings++
+		case "label":
+			labelled = true
+		case "form":
+			if at["method"] == "post" && at["action"] != "/login" && !hasField(n, "csrf") {
+				t.Errorf("form %s has no CSRF token", at["action"])
+			}
+		case "input", "select", "textarea":
+			if at["type"] != "hidden" && !labelled && at["aria-label"] == "" && at["id"] == "" {
+				t.Errorf("field %q has no label", at["name"])
+			}
+		case "progress":
+			if at["aria-label"] == "" {
+				t.Error("a bar without a name")
+			}
+		}
+		for child := n.FirstChild; child != nil; child = child.NextSibling {
+			walk(child, labelled)
+		}
+	}
+	walk(root, false)
+	if headings != 1 {
+		t.Errorf("%d main headings", headings)
+	}
+}
+
+func hasField(n *html.Node, name string) bool {
+	for child := n.FirstChild; child != nil; child = child.NextSibling {
+		for _, a := range child.Attr {
+			if child.Data == "input" && a.Key == "name" && a.Val == name {
+				return true
+			}
+		}
+		if hasField(child, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// A new server has empty pages that say what to do.
+func TestEmptyPages(t *testing.T) {
+	f := &fakeAPI{answers: map[string]any{
+		"/status": web.Status{Version: "1.0"}, "/sessions": map[string]any{}, "/contents": map[string]any{}, "/devices": map[string]any{}, "/timeline": map[string]any{},
+	}}
+	c := newConsole(t, f)
+	for path, want := range map[string]string{
+		"/": "First steps", "/devices": "castpoint device import", "/devices?state=waiting": "devices-unknown: approve", "/devices?search=x": "No device fits",
+		"/contents": "The library is empty", "/boot-images": "castpoint bootenv build", "/sessions": "No content may be sent by multicast",
+	} {
+		w := get(c, path)
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d, no %q in\n%.3000s", path, w.Code, want, w.Body)
+		}
+		checkHTML(t, path, w.Body)
+	}
+}
+
+func post(c *Console, path string, form url.Values) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, r)
+	return w
+}
+
+func TestActions(t *testing.T) {
+	for _, a := range []struct {
+		path, form string
+		want       string // what the API is asked
+		to         string
+	}{
+		{"/devices/d00001/approve", "name=pc-17&back=/devices", `POST /devices/d00001/approve {"name":"pc-17"}`, "/devices"},
+		{"/devices/d00001/approve", "back=//evil.example", `POST /devices/d00001/approve {}`, "/devices/"},
+		{"/devices/d00001/deny", "", `POST /devices/d00001/deny null`, "/devices/"},
+		{"/devices/d00001/remove", "", `DELETE /devices/d00001 null`, "/devices"},
+		{"/devices", "name=pc-9&macs=52:54:00:00:00:09+52:54:00:00:00:0a", `POST /devices {"name":"pc-9","macs":["52:54:00:00:00:09","52:54:00:00:00:0a"]}`, "/devices/"},
+		{"/devices/chosen", "id=d00001&do=approve", `POST /devices/d00001/approve null`, "/devices"},
+		{"/devices/chosen", "id=d00001&do=assign&image=server&group=lab", `PATCH /devices/d00001 {"groups":["room-101","lab"],"image":""}`, "/devices"},
+		{"/devices/d00001", "delay=&protected-shown=1&groups=a+b&notes=x", `PATCH /devices/d00001 {"protected":false,"notes":"x","groups":["a","b"],"delay":-1}`, "/devices/d00001"},
+		{"/contents/win11", "multicast-shown=1&encrypt-shown=1&encrypt=on&comment=", `PATCH /contents/win11 {"comment":"","multicast":false,"encrypt":true}`, "/contents/win11"},
+		{"/contents/win11/remove", "", `DELETE /contents/win11 null`, "/contents"},
+		{"/contents/win11/token", "name=bench", `POST /tokens {"content":"win11","name":"bench"}`, "/contents/"},
+		{"/sessions", "content=win11&min_members=20&delay=120&rate=400", `POST /sessions {"content":"win11","min_members":20,"delay":120,"at":"0001-01-01T00:00:00Z","rate":400000000}`, "/sessions/"},
+		{"/sessions", "content=win11&now=1", `POST /sessions {"content":"win11","now":true}`, "/sessions/"},
+		{"/sessions/4f1a09c2/cancel", "", `DELETE /sessions/4f1a09c2 null`, "/sessions"},
+		{"/sessions/4f1a09c2/members/3/kick", "", `DELETE /sessions/4f1a09c2/members/3 null`, "/sessions/4f1a09c2"},
+	} {
+		f := fullAPI(3, 3)
+		c := newConsole(t, f)
+		form, err := url.ParseQuery(a.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := post(c, a.path, form)
+		did := f.done()
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != a.to {
+			t.Errorf("%s %s: %d to %q, want to %q: %s", a.path, a.form, w.Code, w.Header().Get("Location"), a.to, w.Body)
+		}
+		if want := strings.ReplaceAll(a.want, `"at":"0001-01-01T00:00:00Z",`, ""); len(did) != 1 || did[0] != want {
+			t.Errorf("%s %s: asked for %q, want %q", a.path, a.form, did, want)
+		}
+		if len(w.Result().Cookies()) == 0 {
+			t.Errorf("%s says nothing", a.path)
+		}
+	}
+}
+
+// What was done is said once, on the page behind it.
+func TestSaid(t *testing.T) {
+	c := newConsole(t, fullAPI(3, 3))
+	w := post(c, "/devices/d00001/remove", nil)
+	r := httptest.NewRequest(http.MethodGet, "/devices", nil)
+	for _, k := range w.Result().Cookies() {
+		r.AddCookie(k)
+	}
+	w = httptest.NewRecorder()
+	c.ServeHTTP(w, r)
+	if !strings.Contains(w.Body.String(), "Removed the record of d00001") {
+		t.Error("it is not said")
+	}
+	if k := w.Result().Cookies(); len(k) != 1 || k[0].MaxAge >= 0 {
+		t.Errorf("it would be said again: %v", k)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	f := fullAPI(3, 3)
+	f.refuse = &protocol.Problem{Status: http.StatusForbidden, Title: "Forbidden", Detail: "anna may only read", Hint: "ask an administrator"}
+	c := newConsole(t, f)
+	for path, form := range map[string]url.Values{
+		"/devices/d00001/approve": nil,
+		"/devices/chosen":         {"id": {"d00001", "d00002"}, "do": {"deny"}},
+		"/sessions":               {"content": {"win11"}},
+	} {
+		w := post(c, path, form)
+		for _, text := range []string{"anna may only read", "ask an administrator"} {
+			if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), text) {
+				t.Errorf("%s: %d, no %q", path, w.Code, text)
+			}
+		}
+	}
+	if n := len(f.done()); n != 3 {
+		t.Errorf("%d requests: what one device refuses for want of rights, the others do too", n)
+	}
+	for path, form := range map[string]url.Values{
+		"/devices/chosen": {"do": {"approve"}},
+		"/devices/d00001": {"delay": {"soon"}},
+		"/sessions":       {"content": {"win11"}, "rate": {"fast"}},
+		"/contents":       {"kind": {"os-image"}},
+	} {
+		if w := post(c, path, form); w.Code != http.StatusBadRequest {
+			t.Errorf("%s %v: %d", path, form, w.Code)
+		}
+	}
+	for path, want := range map[string]int{"/nothing": 404, "/devices/nobody": 404, "/docs/../secret": 307, "/docs/nothing": 404, "/explain?mac=x": 400, "/login/assets/none": 404} {
+		if w := get(c, path); w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+}
+
+// Who is not logged in any more comes to the login page, and from there back.
+func TestStranger(t *testing.T) {
+	f := fullAPI(3, 3)
+	c, err := New(Config{API: f, Docs: docs.Pages, Sessions: func() []web.SessionInfo { return nil }, Person: func(*http.Request) (Person, bool) { return Person{}, false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w := get(c, "/devices?state=waiting")
+	if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/login?next=%2Fdevices%3Fstate%3Dwaiting" {
+		t.Errorf("%d %v", w.Code, w.Header())
+	}
+	if w := get(c, "/login"); w.Code != http.StatusOK {
+		t.Errorf("%d", w.Code)
+	}
+}
+
+// Buttons that somebody may not press are not there.
+func TestReader(t *testing.T) {
+	c, err := New(Config{API: fullAPI(3, 3), Docs: docs.Pages, Sessions: func() []web.SessionInfo { return nil }, Person: func(*http.Request) (Person, bool) { return Person{Name: "rita"}, true }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for path := range pages {
+		if strings.HasPrefix(path, "/login") || strings.HasPrefix(path, "/contents/add") {
+			continue
+		}
+		body := get(c, path).Body.String()
+		if n := strings.Count(body, `method="post"`) - strings.Count(body, `action="/logout"`); n != 0 {
+			t.Errorf("%s has %d forms for a reader", path, n)
+		}
+	}
+}
+
+// An upload goes to the API while it comes in, and the page behind it shows the job.
+func TestUpload(t *testing.T) {
+	f := fullAPI(0, 0)
+	step, release := make(chan struct{}), make(chan struct{})
+	f.steps = func(ctx context.Context, progress func(done, total int64)) (any, error) {
+		progress(1000, 4000)
+		close(step)
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return map[string]string{"id": "new1"}, nil
+	}
+	c := newConsole(t, f)
+	send := func(content string) *httptest.ResponseRecorder {
+		var b bytes.Buffer
+		m := multipart.NewWriter(&b)
+		for _, field := range [][2]string{{"csrf", "c5rf"}, {"kind", "os-image"}, {"name", "New"}, {"multicast", "on"}} {
+			if err := m.WriteField(field[0], field[1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if content != "" {
+			part, err := m.CreateFormFile("file", `C:\images\install.wim`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(part, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest(http.MethodPost, "/contents/upload", &b)
+		r.Header.Set("Content-Type", m.FormDataContentType())
+		w := httptest.NewRecorder()
+		c.ServeHTTP(w, r)
+		return w
+	}
+	if w := send(""); w.Code != http.StatusBadRequest {
+		t.Errorf("without a file: %d", w.Code)
+	}
+	w := send(strings.Repeat("MSWIM", 1000))
+	if w.Code != http.StatusSeeOther || len(f.took) != 5000 {
+		t.Fatalf("%d, %d bytes: %s", w.Code, len(f.took), w.Body)
+	}
+	if did := f.done(); did[0] != "UPLOAD comment=&file=install.wim&kind=os-image&multicast=true&name=New&version=" {
+		t.Errorf("asked for %q", did)
+	}
+	<-step
+	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "add install.wim") || !strings.Contains(body, "1 kB of 4 kB") {
+		t.Errorf("no progress in\n%.3000s", body)
+	}
+	close(release)
+	c.jobs.wait()
+	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "added as new1") {
+		t.Errorf("no result in\n%.3000s", body)
+	}
+	f.refuse = &protocol.Problem{Status: http.StatusConflict, Title: "Conflict", Detail: "there is one of that name"}
+	if w := send("MSWIM"); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "there is one of that name") {
+		t.Errorf("refused: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestJobs(t *testing.T) {
+	f := fullAPI(0, 0)
+	f.steps = func(ctx context.Context, _ func(done, total int64)) (any, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	c := newConsole(t, f)
+	if w := post(c, "/contents/win11/validate", nil); w.Code != http.StatusSeeOther {
+		t.Fatalf("%d", w.Code)
+	}
+	if body := get(c, "/contents/win11").Body.String(); !strings.Contains(body, "validate win11") {
+		t.Error("the job is not shown")
+	}
+	post(c, "/jobs/1/cancel", nil)
+	c.jobs.wait()
+	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "it was cancelled") {
+		t.Errorf("no end in\n%.3000s", body)
+	}
+	post(c, "/jobs/1/dismiss", nil)
+	if body := get(c, "/contents").Body.String(); strings.Contains(body, "validate win11") {
+		t.Error("it is still shown")
+	}
+	f.steps = func(context.Context, func(done, total int64)) (any, error) { return nil, errors.New("disk on fire") }
+	for range keepJobs + 5 {
+		post(c, "/contents/win11/repair", url.Values{"path": {"/srv/install.wim"}})
+		c.jobs.wait()
+	}
+	if n := len(c.jobs.list(true)); n > keepJobs+1 {
+		t.Errorf("%d jobs are kept", n)
+	}
+}
+
+// A page that is watched is sent when it changes, and not oftener than it may.
+func TestLive(t *testing.T) {
+	f := fullAPI(3, 3)
+	n := 0
+	status := f.answers["/status"].(web.Status)
+	f.answers["/status"] = func() any {
+		n++
+		s := status
+		s.Contents = 1000 + n
+		return s
+	}
+	c := newConsole(t, f)
+	server := httptest.NewServer(c)
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	began := time.Now()
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got := res.Header.Get("Content-Type"); got != "text/event-stream" {
+		t.Fatal(got)
+	}
+	lines, seen := bufio.NewScanner(res.Body), 0
+	for lines.Scan() && seen < 2 {
+		if strings.Contains(lines.Text(), fmt.Sprintf(">%d</a>", 1001+seen)) {
+			seen++
+		}
+	}
+	if took := time.Since(began); seen != 2 || took < liveRather {
+		t.Errorf("%d events in %s", seen, took)
+	}
+	cancel()
+	if w := watch(c, "/contents/add"); w.Code != http.StatusNoContent {
+		t.Errorf("a page that is not live: %d", w.Code)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func watch(c *Console, path string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(http.MethodGet, path, nil)
+	r.Header.Set("Accept", "text/event-stream")
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, r)
+	return w
+}

@@ -1,0 +1,230 @@
+package console
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/boot/winpe"
+	"castpoint/content"
+	"castpoint/content/wim"
+	"castpoint/deploy"
+	"castpoint/docs"
+	"castpoint/internal/event"
+	"castpoint/multicast"
+	"castpoint/web"
+)
+
+// fakeAPI answers with what it was given, and remembers what it was asked to do.
+type fakeAPI struct {
+	mu      sync.Mutex
+	answers map[string]any // by path without query; a func() any is called
+	did     []string       // method, path and body
+	took    []byte         // of an upload
+	refuse  error          // of everything that changes something
+	steps   func(ctx context.Context, progress func(done, total int64)) (any, error)
+}
+
+func (f *fakeAPI) Call(_ context.Context, method, path string, body, answer any) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	path, query, _ := strings.Cut(path, "?")
+	if method != http.MethodGet && path != "/explain" {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return err
+		}
+		f.did = append(f.did, method+" "+path+" "+string(text))
+		if f.refuse != nil {
+			return f.refuse
+		}
+	}
+	v, ok := f.answers[path]
+	if !ok {
+		if method != http.MethodGet {
+			return nil
+		}
+		return &protocol.Problem{Status: http.StatusNotFound, Title: "Not Found", Detail: "no " + path}
+	}
+	if make, ok := v.(func() any); ok {
+		v = make()
+	}
+	if p, ok := v.(deploy.Page); ok && strings.Contains(query, "limit=5") {
+		p.Devices = p.Devices[:min(5, len(p.Devices))]
+		v = p
+	}
+	text, err := json.Marshal(v)
+	if err != nil || answer == nil {
+		return err
+	}
+	return json.Unmarshal(text, answer)
+}
+
+func (f *fakeAPI) Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error {
+	if err := f.Call(ctx, method, path, body, nil); err != nil {
+		return err
+	}
+	return f.work(ctx, progress, answer)
+}
+
+func (f *fakeAPI) work(ctx context.Context, progress func(done, total int64), answer any) error {
+	if f.steps == nil {
+		return nil
+	}
+	v, err := f.steps(ctx, progress)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, answer)
+}
+
+func (f *fakeAPI) Upload(ctx context.Context, query url.Values, body io.Reader, progress func(done, total int64), answer any) error {
+	f.mu.Lock()
+	refuse := f.refuse
+	f.did = append(f.did, "UPLOAD "+query.Encode())
+	f.mu.Unlock()
+	if refuse != nil {
+		return refuse
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.took = b
+	f.mu.Unlock()
+	return f.work(ctx, progress, answer)
+}
+
+func (f *fakeAPI) done() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.did...)
+}
+
+// hostile is text that a page must show as text.
+const hostile = `<script>alert("x")</script>&'"`
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// fullAPI has something of everything.
+func fullAPI(members, devices int) *fakeAPI {
+	began := noon
+	s := web.SessionInfo{Content: "win11", Name: "Windows 11", Interface: "eth1", SessionStatus: multicast.SessionStatus{
+		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Object: strings.Repeat("ab", 32), Size: 5_200_000_000, Blocks: 28853,
+		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []multicast.MemberStatus{},
+	}}
+	states := []multicast.MemberState{multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberSilent, multicast.MemberDone, multicast.MemberMoved, multicast.MemberReceiving, multicast.MemberFailed}
+	for i := range members {
+		m := multicast.MemberStatus{ID: uint32(i + 1), Name: fmt.Sprintf("pc-%03d", i+1), State: states[i%len(states)], Complete: 28853 * (40 + i%30) / 100, Loss: float64(i%7) / 1000, Seconds: 63}
+		switch m.State {
+		case multicast.MemberDone:
+			m.Complete = s.Blocks
+		case multicast.MemberFailed:
+			m.Reason = "disk: no space left " + hostile
+		}
+		s.Members = append(s.Members, m)
+	}
+	waiting := s
+	waiting.ID, waiting.State, waiting.Began, waiting.Rate, waiting.Sent, waiting.Repair, waiting.WaitFor, waiting.StartsIn = "77aa0001", "waiting", nil, 0, 0, 0, 20, 42
+	waiting.Members = s.Members[:min(3, members)]
+	ended := s
+	ended.ID, ended.State, ended.Ended = "0badcafe", "ended", &began
+	image := &content.Content{
+		ID: "win11", Kind: content.KindOSImage, Name: "Windows 11", Version: "10.0.26100", Comment: hostile, Source: "/srv/images/install.wim", Arch: "amd64", Language: "en-US", Index: 1,
+		Images: []wim.Image{{Index: 1, Name: "Windows 11 Pro", Edition: "Professional", Version: "10.0.26100.1742", Files: 120000, TotalBytes: 17e9}, {Index: 2, Name: "Windows 11 Education", Edition: "Education"}},
+		Files:  []content.File{{Role: content.RoleImage, Name: "install.wim", Size: 5_200_000_000}}, Distribution: content.Distribution{Multicast: true, Encrypt: true},
+		Created: noon, Updated: noon, Revision: 2, Checked: &content.Checked{Time: noon},
+	}
+	pe := &content.Content{
+		ID: "winpe", Kind: content.KindBootImage, Name: "Windows PE", Version: "10.0.26100", Arch: "amd64", Files: []content.File{{Role: content.RoleImage, Name: "boot.wim", Size: 430_000_000}},
+		Created: noon, Updated: noon, Revision: 1, Checked: &content.Checked{Time: noon, Problem: "boot.wim: 3 damaged blocks"},
+	}
+	linux := &content.Content{
+		ID: "bootenv", Kind: content.KindBootImage, Name: "castpoint boot environment", Version: "6.1.0", Arch: "amd64",
+		Files: []content.File{{Role: content.RoleKernel, Name: "vmlinuz", Size: 8e6}, {Role: content.RoleInitrd, Name: "initrd", Size: 22e6}}, Created: noon, Updated: noon, Revision: 1,
+	}
+	report := &winpe.Report{Index: 1, Arch: "amd64", Version: "10.0.26100.1", Boots: []winpe.Boots{{Firmware: "UEFI, Secure Boot off", Yes: true}, {Firmware: "UEFI, Secure Boot with Microsoft's CA of 2023", Why: "no boot manager is signed under the CA of 2023"}},
+		Files:   []winpe.ReportFile{{Name: "bootmgfw.efi", Size: 2_700_000, Signers: []winpe.Signer{{Subject: "Microsoft Windows", CA: "Microsoft Windows Production PCA 2011", Year: 2011, NotAfter: noon.AddDate(0, -1, 0)}}}, {Name: "boot.sdi", Size: 3_170_304}},
+		Missing: []winpe.Missing{{Name: "bootmgfw_EX.efi", Without: "machines that trust the CA of 2023 only do not boot"}}}
+	f := &fakeAPI{answers: map[string]any{}}
+	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
+	f.answers["/sessions"] = page(s, waiting, ended)
+	f.answers["/sessions/4f1a09c2"], f.answers["/sessions/77aa0001"], f.answers["/sessions/0badcafe"] = s, waiting, ended
+	f.answers["/contents"] = page(image, pe, linux)
+	f.answers["/contents/win11"], f.answers["/contents/winpe"], f.answers["/contents/bootenv"] = image, pe, linux
+	f.answers["/boot-images/winpe/report"] = report
+	delay := 2
+	list := deploy.Page{Devices: []deploy.Device{}, Total: devices}
+	for i := range min(devices, 100) {
+		d := deploy.Device{ID: fmt.Sprintf("d%05d", i), Name: fmt.Sprintf("pc-%05d", i), MACs: []string{fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256)}, UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e32",
+			State: deploy.States()[i%4], Notes: hostile, Groups: []string{"room-101"}, Variables: map[string]string{"owner": hostile}, Boot: deploy.BootSettings{Image: "winpe", Settings: []string{"chain=windows"}, Delay: &delay},
+			Seen: deploy.Sight{Firmware: "UEFI x64 (7)", MAC: "52:54:00:00:00:01", Interface: "eth1", Remote: "192.0.2.17"}, Created: noon, FirstSeen: noon, LastSeen: time.Now().Add(-3 * time.Minute)}
+		list.Devices = append(list.Devices, d)
+		f.answers["/devices/"+d.ID] = d
+		f.answers["/devices/"+d.ID+"/timeline"] = timelineOf(d.MACs[0])
+	}
+	if devices > 100 {
+		list.Next = "1pc-00099 d00099"
+	}
+	f.answers["/devices"] = list
+	f.answers["/devices/52:54:00:aa:aa:aa/timeline"] = event.Page{}
+	f.answers["/timeline"] = timelineOf("52:54:00:00:00:01")
+	f.answers["/explain"] = map[string]any{
+		"client": "52:54:00:00:00:01, UEFI x64 (7)", "interface": "eth1", "server": "192.0.2.1", "dhcp": "proxy", "answered": true, "file": "snponly.efi", "next_server": "192.0.2.1", "quirk": "ordinary", "style": "redirect",
+		"reason": "It is on record, and UEFI x64 boots iPXE.", "chain": "ipxe", "image": "winpe", "image_name": "Windows PE", "assigned": "win11", "target": "/dev/sda", "script": "#!ipxe\necho " + hostile,
+		"rules": []map[string]string{{"name": "lists", "says": "on none of the lists"}, {"name": "record", "says": hostile}},
+	}
+	f.answers["/status"] = web.Status{
+		Version: "1.0", Started: noon, Data: "/var/lib/castpoint", Join: "https://192.0.2.1:8443", Pin: "sha256:" + strings.Repeat("0a", 32), Assigned: "win11", Contents: 3, Damaged: []string{"winpe"}, Problems: []string{"object aa: unreadable"},
+		Sessions: 2, Devices: map[deploy.State]int{deploy.StateKnown: devices, deploy.StateWaiting: 3}, EventsLost: 12,
+		Network: &web.Network{Interfaces: []string{"eth1 192.0.2.1"}, DHCP: "proxy", Requests: 1200, Answered: 800, Dropped: 2, Ports: []web.Port{{Proto: "udp", Port: 67, What: "DHCP"}, {Proto: "udp", Port: 7800, Last: 7899, What: "reports"}},
+			Others: []web.OtherServer{{Interface: "eth1", Address: "192.0.2.254", What: "DHCP server", Trouble: "more than one DHCP server gives addresses here"}}},
+	}
+	return f
+}
+
+func timelineOf(mac string) event.Page {
+	p := event.Page{Before: 1000}
+	for i, e := range []event.Event{
+		{Kind: event.KindDHCP, Message: "DISCOVER of firmware, OFFER: it boots iPXE", Details: event.Details{Asked: "DISCOVER", Answer: "OFFER", File: "snponly.efi"}},
+		{Kind: event.KindTFTP, Message: "fetched snponly.efi", Details: event.Details{File: "snponly.efi", Bytes: 280_000, Rate: 44e6}},
+		{Kind: event.KindDHCP, Trouble: true, Message: "DISCOVER of iPXE not answered: device pc-1 is denied " + hostile},
+		{Kind: event.KindJoin, Message: "joined the session of win11 as member 3 (pc-1)"},
+		{Kind: event.KindProgress, Message: "progress (14000 of 28853 blocks)", Details: event.Details{Blocks: 14000, Total: 28853, Rate: 400e6}},
+		{Kind: event.KindRecord, Message: "pc-1: approved", Details: event.Details{By: "anna"}},
+		{Kind: event.KindError, Trouble: true, Message: "failed: disk /dev/sda: no space left"},
+	} {
+		e.ID, e.MAC, e.Time = int64(1001+i), mac, noon.Add(time.Duration(i)*7*time.Second)
+		p.Events = append(p.Events, e)
+	}
+	return p
+}
+
+// newConsole makes a console of an API, for somebody who may do everything.
+func newConsole(t testing.TB, f *fakeAPI) *Console {
+	t.Helper()
+	c, err := New(Config{
+		API: f, Docs: docs.Pages, Version: "1.0", Sessions: func() []web.SessionInfo { return nil },
+		Person: func(*http.Request) (Person, bool) {
+			return Person{Name: "anna", Operate: true, Admin: true, CSRF: "c5rf"}, true
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
