@@ -25,6 +25,7 @@ func (s *Server) newAPI() *api.API {
 	s.statusOperations(a)
 	s.contentOperations(a)
 	s.transferOperations(a)
+	s.uploadOperations(a)
 	s.tokenOperations(a)
 	s.sessionOperations(a)
 	s.deviceOperations(a)
@@ -100,8 +101,8 @@ func (s *Server) adminPaths() http.Handler {
 	if s.cfg.Access != nil {
 		s.cfg.Access.HandleLogin(mux, s.cfg.OIDC)
 	}
-	if s.cfg.Console != nil {
-		mux.Handle("/", s.cfg.Console)
+	if s.console != nil {
+		mux.Handle("/", s.console)
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 			api.WriteProblem(w, api.Problem(http.StatusNotFound, "the API is below "+AdminPrefix, "there is nothing at %s", r.URL.Path))

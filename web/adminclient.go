@@ -36,6 +36,12 @@ func NewLocalClient(s *Server) *AdminClient {
 	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.SocketServer().Handler}}}
 }
 
+// NewConsoleClient makes a client of a handler in this process that asks in the name
+// of whoever is in the context of its calls (package access).
+func NewConsoleClient(s *Server) *AdminClient {
+	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.api}}}
+}
+
 // request sends one request and returns the answer of a success. Others come
 // back as *protocol.Problem.
 func (c *AdminClient) request(ctx context.Context, method, path string, body any) (*http.Response, error) {

@@ -66,12 +66,9 @@ type Config struct {
 	Routes []func(*api.API)
 	// Access says who may use the admin listener; nil: the unix socket and the
 	// secret of the data folder only.
-	Access *access.Access
-	OIDC   *access.Provider // nil: no login by OIDC
-	// Console is the web console, for the paths that are not the API's. It has the
-	// identity in the request's context, but for the login page; nil for none.
-	Console http.Handler
-	Metrics http.Handler // nil for none
+	Access  *access.Access
+	OIDC    *access.Provider // nil: no login by OIDC
+	Metrics http.Handler     // nil for none
 	// Devices are the records of devices, Timeline what happens to them; nil when
 	// nothing is kept.
 	Devices  *deploy.Devices
@@ -93,6 +90,7 @@ type Server struct {
 	keeper   *Keeper // nil without a network
 	failures failures
 	started  time.Time
+	console  http.Handler // nil for none; set before there are listeners
 
 	mu      sync.Mutex
 	members map[string]membership // by hash of the ticket
@@ -124,7 +122,10 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
 		members: make(map[string]membership), fetching: make(map[string]bool),
 	}
-	var err error
+	err := sweepUploads(cfg.Data)
+	if err != nil {
+		return nil, fmt.Errorf("remove what is left of uploads: %w", err)
+	}
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
 		return nil, err
 	}
@@ -171,6 +172,19 @@ func (a *Assignment) check(library *content.Library) error {
 
 // Assigned is the id of the content that machines receive; "" when there is none.
 func (s *Server) Assigned() string { return s.cfg.Assign.Content }
+
+// SetConsole sets the web console, which is for the paths that are not the API's,
+// before any admin listener is made: the console is made with a client of the
+// server. Its requests have the identity in their context, but for the login page.
+func (s *Server) SetConsole(h http.Handler) { s.console = h }
+
+// Sessions are those that run, newest first, and the last ones that have ended.
+func (s *Server) Sessions() []SessionInfo {
+	if s.keeper == nil {
+		return nil
+	}
+	return s.keeper.list()
+}
 
 // Identity is the certificate of the join listener.
 func (s *Server) Identity() *Identity { return s.identity }

@@ -26,6 +26,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/tftp"
 	"castpoint/web"
+	"castpoint/web/console"
 )
 
 // stopTime bounds a clean stop.
@@ -51,6 +52,7 @@ type point struct {
 	witness *witness
 
 	explainer *explainer
+	console   *console.Console
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -116,6 +118,9 @@ func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point
 	}
 	p.witness = &witness{timeline: p.kept.timeline, devices: p.kept.devices}
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
+	if err := p.makeConsole(); err != nil {
+		return nil, err
+	}
 	if err := p.makeBoot(); err != nil {
 		return nil, err
 	}
@@ -290,7 +295,8 @@ func (p *point) run(ctx context.Context) error {
 	group.Go(func() error {
 		<-ctx.Done()
 		gone()
-		p.server.Close() // members are told that their sessions have ended
+		p.console.Close() // pages that are watched, before the listener waits for them
+		p.server.Close()  // members are told that their sessions have ended
 		return nil
 	})
 	if p.cfg.ValidateEvery > 0 {
@@ -368,6 +374,9 @@ func (p *point) close() {
 		if err := p.journal.Close(); err != nil {
 			p.log.Error("leases not closed", zap.Error(err))
 		}
+	}
+	if p.console != nil {
+		p.console.Close()
 	}
 	if p.server != nil {
 		p.server.Close()

@@ -18,7 +18,7 @@ import (
 type API interface {
 	Call(ctx context.Context, method, path string, body, answer any) error
 	Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error
-	Upload(ctx context.Context, query url.Values, body io.Reader, progress func(done, total int64), answer any) error
+	Upload(ctx context.Context, query url.Values, body io.Reader, answer any) error
 }
 
 // Person is who is logged in.

@@ -324,8 +324,7 @@ func TestReader(t *testing.T) {
 func TestUpload(t *testing.T) {
 	f := fullAPI(0, 0)
 	step, release := make(chan struct{}), make(chan struct{})
-	f.steps = func(ctx context.Context, progress func(done, total int64)) (any, error) {
-		progress(1000, 4000)
+	f.steps = func(ctx context.Context, _ func(done, total int64)) (any, error) {
 		close(step)
 		select {
 		case <-release:
@@ -371,7 +370,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("asked for %q", did)
 	}
 	<-step
-	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "add install.wim") || !strings.Contains(body, "1 kB of 4 kB") {
+	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "add install.wim") || !strings.Contains(body, "working") {
 		t.Errorf("no progress in\n%.3000s", body)
 	}
 	close(release)

@@ -298,11 +298,12 @@ func (c *Console) takeUpload(r *http.Request, req web.AddContent, name string, f
 			q.Set(flag, "true")
 		}
 	}
-	body := &readToEnd{from: file, end: make(chan struct{})}
+	body := &readToEnd{from: file, size: r.ContentLength, end: make(chan struct{})}
 	failed := make(chan error, 1)
 	id := c.jobs.start(r.Context(), "add "+name, c.name(r), func(ctx context.Context, progress func(done, total int64)) (string, string, error) {
 		var ct content.Content
-		err := c.cfg.API.Upload(ctx, q, body, progress, &ct)
+		body.progress = progress
+		err := c.cfg.API.Upload(ctx, q, body, &ct)
 		failed <- err
 		return "added as " + ct.ID, contentPath(ct.ID), err
 	})
@@ -324,17 +325,23 @@ func (c *Console) takeUpload(r *http.Request, req web.AddContent, name string, f
 	}
 }
 
-// readToEnd tells when what it reads from has ended.
+// readToEnd tells how far what it reads from is, and when it has ended.
 type readToEnd struct {
-	from io.Reader
-	end  chan struct{} // closed at the end
-	err  error         // other than io.EOF; readable when end is closed
-	once sync.Once
+	from     io.Reader
+	size     int64 // of the request, which is a little more
+	done     int64
+	progress func(done, total int64)
+	end      chan struct{} // closed at the end
+	err      error         // other than io.EOF; readable when end is closed
+	once     sync.Once
 }
 
 func (r *readToEnd) Read(b []byte) (int, error) {
 	n, err := r.from.Read(b)
+	r.done += int64(n)
+	r.progress(r.done, max(r.size, r.done))
 	if err != nil {
+		r.progress(0, 0) // what comes now is not known
 		r.once.Do(func() {
 			if !errors.Is(err, io.EOF) {
 				r.err = err

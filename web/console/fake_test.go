@@ -90,7 +90,7 @@ func (f *fakeAPI) work(ctx context.Context, progress func(done, total int64), an
 	return json.Unmarshal(text, answer)
 }
 
-func (f *fakeAPI) Upload(ctx context.Context, query url.Values, body io.Reader, progress func(done, total int64), answer any) error {
+func (f *fakeAPI) Upload(ctx context.Context, query url.Values, body io.Reader, answer any) error {
 	f.mu.Lock()
 	refuse := f.refuse
 	f.did = append(f.did, "UPLOAD "+query.Encode())
@@ -105,7 +105,7 @@ func (f *fakeAPI) Upload(ctx context.Context, query url.Values, body io.Reader, 
 	f.mu.Lock()
 	f.took = b
 	f.mu.Unlock()
-	return f.work(ctx, progress, answer)
+	return f.work(ctx, func(int64, int64) {}, answer)
 }
 
 func (f *fakeAPI) done() []string {
@@ -123,7 +123,7 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func fullAPI(members, devices int) *fakeAPI {
 	began := noon
 	s := web.SessionInfo{Content: "win11", Name: "Windows 11", Interface: "eth1", SessionStatus: multicast.SessionStatus{
-		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Object: strings.Repeat("ab", 32), Size: 5_200_000_000, Blocks: 28853,
+		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Objects: 1, Size: 5_200_000_000, Blocks: 28853,
 		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []multicast.MemberStatus{},
 	}}
 	states := []multicast.MemberState{multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberSilent, multicast.MemberDone, multicast.MemberMoved, multicast.MemberReceiving, multicast.MemberFailed}
