@@ -12,6 +12,7 @@ import (
 
 	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
+	"castpoint/content"
 )
 
 // WindowsConfig is what [NewWindows] needs.
@@ -103,32 +104,20 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	if DeviceName(c) == "" {
 		return Plan{}, "The machine sent neither a hardware address nor a UUID, so no boot configuration can be made for it.", must
 	}
-	img, release, err := w.image(ct)
-	if err != nil {
-		return Plan{}, err.Error(), must
-	}
-	defer release()
-	if missing := w.missing(img, kind); len(missing) > 0 {
-		var names []string
-		for _, m := range missing {
-			names = append(names, m.Name)
-		}
-		return Plan{}, fmt.Sprintf("Boot image %s cannot be booted by Microsoft's chain: %s missing, and not in %s either (castpoint content show %s).",
-			ct.Name, strings.Join(names, ", "), strings.Join(append(w.cfg.Loaders.Dirs(), w.cfg.Extra...), ", "), ct.ID), must
+	first, why := w.firstStage(ct, kind, settings)
+	if why != "" {
+		return Plan{}, why, must
 	}
 	byHTTP := c.HTTPBoot || fw.HTTP
-	if byHTTP && !must && oldForHTTP(img.Version()) {
-		return Plan{}, fmt.Sprintf("The boot manager of boot image %s (Windows %s) cannot fetch a WIM by HTTP.", ct.Name, img.Version()), false
+	if byHTTP && !must && oldForHTTP(first.version) {
+		return Plan{}, fmt.Sprintf("The boot manager of boot image %s (Windows %s) cannot fetch a WIM by HTTP.", ct.Name, first.version), false
 	}
-	loader, what, asks := winpe.PXEBoot, "Microsoft's first stage for BIOS", false
-	if _, err := img.Find(winpe.PXEBootPrompt); kind == bcd.BIOS && settings.Ask && err == nil {
-		loader, what, asks = winpe.PXEBootPrompt, "Microsoft's first stage for BIOS, which asks for F12", true
-	}
-	if kind == bcd.UEFI {
-		if loader, err = bootManager(img, settings.CA); err != nil {
-			return Plan{}, fmt.Sprintf("Boot image %s: %v.", ct.Name, err), must
+	loader, what, asks := first.name, "Microsoft's boot manager", false
+	if kind == bcd.BIOS {
+		what = "Microsoft's first stage for BIOS"
+		if settings.Ask && first.prompt != "" {
+			loader, what, asks = first.prompt, "Microsoft's first stage for BIOS, which asks for F12", true
 		}
-		what = "Microsoft's boot manager"
 	}
 	c.Arch, c.HasArch = arch, true
 	w.note(c)
@@ -140,6 +129,42 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	}
 	plan.Reason = fmt.Sprintf("%s firmware boots by %s and boot image %s is a WIM, so it gets %s (%s).", arch, by, ct.Name, what, loader)
 	return plan, "", false
+}
+
+// firstStage is the program that Microsoft's chain begins with.
+type firstStage struct {
+	name    string
+	prompt  string // the same, asking for F12 before it goes on; "" when there is none
+	version string // of Windows
+}
+
+// firstStage finds the program that a boot image is booted by on a kind of
+// firmware; why says why there is none.
+func (w *Windows) firstStage(ct *content.Content, kind bcd.Firmware, settings Settings) (first firstStage, why string) {
+	img, release, err := w.image(ct)
+	if err != nil {
+		return firstStage{}, err.Error()
+	}
+	defer release()
+	if missing := w.missing(img, kind); len(missing) > 0 {
+		var names []string
+		for _, m := range missing {
+			names = append(names, m.Name)
+		}
+		return firstStage{}, fmt.Sprintf("Boot image %s cannot be booted by Microsoft's chain: %s missing, and not in %s either (castpoint content show %s).",
+			ct.Name, strings.Join(names, ", "), strings.Join(append(w.cfg.Loaders.Dirs(), w.cfg.Extra...), ", "), ct.ID)
+	}
+	first = firstStage{name: winpe.PXEBoot, version: img.Version()}
+	if kind == bcd.UEFI {
+		if first.name, err = bootManager(img, settings.CA); err != nil {
+			return firstStage{}, fmt.Sprintf("Boot image %s: %v.", ct.Name, err)
+		}
+		return first, ""
+	}
+	if _, err := img.Find(winpe.PXEBootPrompt); err == nil {
+		first.prompt = winpe.PXEBootPrompt
+	}
+	return first, ""
 }
 
 // oldForHTTP tells boot managers that stop after the boot configuration when they

@@ -133,11 +133,12 @@ type grubData struct {
 	HTTP                           string // SERVER:PORT for files by HTTP
 	Kernel, Args                   string
 	Initrds                        []initrdData
+	Headline                       string   // of a script that boots nothing
 	Why                            []string // what is wrong; then there is nothing to boot
+	Told                           string   // the same in one line: it is shown once
 	Wait                           int      // seconds
-	Self                           string
-	Probe                          string // a small file that is always there
-	Local                          bool   // go on to the disk
+	Probe                          string   // a small file that is always there
+	Local                          bool     // go on to the disk
 }
 
 // grubScript makes GRUB's settings for a machine: they boot it, or say why not.
@@ -145,8 +146,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 	ab := f.about(c, machine)
 	d := grubData{
 		Title: grubText(f.cfg.Title), Server: ab.Server, Device: ab.Device, Machine: ab.Machine,
-		Wait: ab.Wait, Self: "/" + grubFolder(machine, c) + "/grub.cfg",
-		Probe: "/" + grubDir + "/grub.cfg",
+		Wait: ab.Wait, Probe: "/" + grubDir + "/grub.cfg",
 	}
 	if c.Server.IsValid() && !c.Server.IsUnspecified() {
 		d.HTTP = netip.AddrPortFrom(c.Server.Unmap(), uint16(f.cfg.HTTPPort)).String()
@@ -157,8 +157,12 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 	if held := record.held(c); held != nil {
 		why = held
 	}
+	d.Headline = "nothing to boot for this machine"
+	if record.Waiting {
+		d.Headline, d.Wait = "waiting for approval", approvalPoll
+	}
 	switch {
-	case settings.Chain == ChainLocal, why != nil && f.cfg.Idle.Exit:
+	case settings.Chain == ChainLocal && !record.Waiting, why != nil && !record.Waiting && f.cfg.Idle.Exit:
 		d.Local = true
 		return render("local.grub", d)
 	case why == nil && isWIM(ct):
@@ -176,6 +180,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 		for _, text := range []string{why.Why, why.Next} {
 			d.Why = append(d.Why, screenLines(text)...)
 		}
+		d.Told = strings.Join(append([]string{d.Headline}, d.Why...), " ")
 		return render("nothing.grub", d)
 	}
 	d.Image, d.Kernel, d.Initrds = grubText(data.Image), data.Kernel, data.Initrds

@@ -48,21 +48,34 @@ func (p *Policy) General() Planner {
 	return &general
 }
 
-// planWaiting is the plan for firmware of a machine that waits for approval: iPXE,
-// which can show that on its screen. A machine for which another chain is set could
-// not show it (and with Secure Boot on would not start iPXE), so it hears nothing
-// before it is approved, and goes on to its next boot device.
+// planWaiting is the plan for firmware of a machine that waits for approval: iPXE or
+// GRUB, which show that on its screen. Microsoft's boot manager could not (and a
+// machine with Secure Boot on that is to have that one starts no iPXE), so such a
+// machine hears nothing before it is approved, and goes on to its next boot device.
 func (p *Policy) planWaiting(c Client, arch Arch, fw Firmware) Plan {
 	name := DeviceName(c)
-	if chain := p.settings.For(c).Chain; chain != ChainAuto && chain != ChainIPXE {
-		return silent("device %s waits for approval, and the chain that is set for it, %s, cannot show that: it is answered once it is approved (castpoint device approve %s).", name, chain, name)
+	settings := p.settings.For(c)
+	plan := Plan{}
+	switch settings.Chain {
+	case ChainAuto, ChainIPXE:
+		plan = p.firstStage(c, arch, fw, fw.Loaders, "")
+	case ChainIPXEShim:
+		plan = p.firstStage(c, arch, fw, shimLoaders(fw.Machine), "")
+	case ChainGRUB:
+		settings.Ask = false
+		var why string
+		if plan, why = p.grubPlan(c, arch, fw, settings); why != "" {
+			plan = silent("%s", why)
+		}
+	default:
+		return silent("device %s waits for approval, and the chain that is set for it, %s, cannot show that: it is answered once it is approved (castpoint device approve %s).", name, settings.Chain, name)
 	}
-	plan := p.firstStage(c, arch, fw, fw.Loaders, "")
+	waits := "Device " + name + " waits for approval (castpoint device approve " + name + ")"
 	if !plan.Serve {
-		plan.Reason = "Device " + name + " waits for approval (castpoint device approve " + name + "), and cannot be told so: " + plan.Reason
+		plan.Reason = waits + ", and cannot be told so: " + plan.Reason
 		return plan
 	}
-	plan.Reason = "Device " + name + " waits for approval (castpoint device approve " + name + "). " + plan.Reason
+	plan.Reason = waits + ". " + plan.Reason
 	return plan
 }
 

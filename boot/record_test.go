@@ -5,11 +5,14 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
+
+	"castpoint/content"
 )
 
 // TestRecords: what a machine's record makes of its plan and of its script.
 func TestRecords(t *testing.T) {
-	dir := loaderDir(t, "undionly.kpxe", "snponly.efi", "own.efi")
+	dir := loaderDir(t, append([]string{"undionly.kpxe", "snponly.efi", "own.efi", "snponly-shimx64.efi"}, signed...)...)
 	var record Record
 	look := func(Client) Record { return record }
 	chain := ChainAuto
@@ -54,6 +57,8 @@ func TestRecords(t *testing.T) {
 		{"waiting", Record{Waiting: true, Name: "pc-17"}, ChainAuto, true, "waits for approval", []string{"waiting for approval", "name: pc-17", "device approve 52-54-00-12-34-56", "52-54-00-12-34-56", "chain --replace"}, "exit"},
 		{"waiting, iPXE allowed", Record{Waiting: true}, ChainIPXE, true, "waits for approval", nil, "name:"},
 		{"waiting, and the chain is signed", Record{Waiting: true}, ChainWindows, false, "cannot show that", nil, ""},
+		{"waiting, GRUB", Record{Waiting: true}, ChainGRUB, true, "it gets shim", nil, ""},
+		{"waiting, iPXE's shim", Record{Waiting: true}, ChainIPXEShim, true, "snponly-shimx64.efi", nil, ""},
 		{"loader", Record{Loader: "own.efi"}, ChainAuto, true, "own.efi", nil, "approval"},
 		{"loader missing", Record{Loader: "gone.efi"}, ChainAuto, false, "gone.efi not found", nil, ""},
 	} {
@@ -81,6 +86,36 @@ func TestRecords(t *testing.T) {
 		if tt.never != "" && strings.Contains(string(text), tt.never) {
 			t.Errorf("%s: %q in\n%s", tt.name, tt.never, text)
 		}
+	}
+}
+
+// A machine on the way over GRUB is told that it waits, and asks again until it is
+// approved; then it boots.
+func TestWaitingInGRUB(t *testing.T) {
+	l, err := NewLoaders(loaderDir(t, signed...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := &fakeLibrary{}
+	library.add(t, content.Content{ID: "linux", Name: "Linux", Arch: "amd64"}, linuxFiles)
+	record := Record{Waiting: true}
+	f, err := NewFiles(FilesConfig{
+		Loaders: l, Library: library, Settings: testResolver(t, Settings{Chain: ChainGRUB}),
+		Record: func(Client) Record { return record }, Idle: Idle{Exit: true, Wait: time.Second},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "grub/efi-x64/52-54-00-ab-cd-ef/grub.cfg"
+	script, _ := readFile(t, f, name, Client{Server: testServer})
+	for _, want := range []string{"castpoint: waiting for approval", "castpoint device approve 52-54-00-ab-cd-ef", "sleep 5\n"} {
+		if !strings.Contains(script, want) || strings.Contains(script, "exit") {
+			t.Errorf("want %q and no exit:\n%s", want, script)
+		}
+	}
+	record = Record{}
+	if script, _ := readFile(t, f, name, Client{Server: testServer}); !strings.Contains(script, "linux $from/boot/linux/vmlinuz") {
+		t.Errorf("approved:\n%s", script)
 	}
 }
 

@@ -83,13 +83,24 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 	if why != nil {
 		return f.nothingScript(c, ab, why)
 	}
+	ask := 0
+	if settings.Ask {
+		ask = int(askTime / time.Millisecond)
+	}
+	if f.byBootManager(ct, settings) {
+		data, why := f.bootManagerData(c, ab, ct, settings)
+		if why != nil {
+			return f.nothingScript(c, ab, why)
+		}
+		data.Ask = ask
+		f.log.Info("made boot script for Microsoft's chain", zap.Stringer("client", c), zap.String("image", ct.ID))
+		return render("windows.ipxe", data)
+	}
 	data, why := f.imageData(ctx, c, ab, ct)
 	if why != nil {
 		return f.nothingScript(c, ab, why)
 	}
-	if settings.Ask {
-		data.Ask = int(askTime / time.Millisecond)
-	}
+	data.Ask = ask
 	f.log.Info("made boot script", zap.Stringer("client", c), zap.String("image", ct.ID))
 	return render("device.ipxe", data)
 }
@@ -128,8 +139,7 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 	dir := "/" + imageDir + "/" + ct.ID + "/"
 	d := &deviceData{about: ab, Image: screenText(strings.TrimSpace(ct.Name + " " + ct.Version))}
 	if wim, ok := ct.File(content.RoleImage); ok {
-		const wimboot = "wimboot"
-		if _, ok := f.cfg.Loaders.Find(wimboot); !ok {
+		if _, ok := f.cfg.Loaders.Find(wimbootName); !ok {
 			return nil, &nothing{
 				Why: fmt.Sprintf("Boot image %s is a WIM, and iPXE needs the program wimboot for it, which is not in %s.",
 					ct.Name, strings.Join(f.cfg.Loaders.dirs, ", ")),
@@ -142,7 +152,7 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 			f.cfg.Windows.begin(machine, c)
 			dir = "/" + windowsFolder(machine, c) + "/"
 		}
-		d.Kernel = "/" + wimboot
+		d.Kernel = "/" + wimbootName
 		if f.cfg.Windows != nil && c.HasArch {
 			d.Initrds = f.cfg.Windows.wimbootFiles(ct, dir)
 		}

@@ -95,28 +95,6 @@ func (w *Windows) openBCD(_ context.Context, name string, c Client, m Machine, c
 	return out, nil
 }
 
-// wimbootBCD is the boot configuration for wimboot, in a machine's folder: wimboot
-// shows the boot manager a disk with the WIM at \Boot\boot.wim.
-const wimbootBCD = "wimboot.bcd"
-
-// wimbootFiles are the files that wimboot is given beside the WIM, out of the
-// machine's folder: its boot configuration, and boot.sdi, which WIMs may lack.
-// Without them wimboot takes those of the WIM.
-func (w *Windows) wimbootFiles(ct *content.Content, dir string) []initrdData {
-	img, release, err := w.image(ct)
-	if err != nil {
-		return nil // wimboot may understand it
-	}
-	defer release()
-	if _, err := img.Find(winpe.SDI); err != nil {
-		return nil
-	}
-	return []initrdData{
-		{Name: "BCD", Path: dir + wimbootBCD, Arg: "BCD ", What: "the boot configuration"},
-		{Name: winpe.SDI, Path: dir + winpe.SDI, Arg: winpe.SDI + " ", What: winpe.SDI},
-	}
-}
-
 // makeBCD makes the boot configuration of a machine.
 func (w *Windows) makeBCD(settings Settings, c Client, m Machine, ct *content.Content, own bool) ([]byte, error) {
 	img, release, err := w.image(ct)

@@ -427,6 +427,48 @@ func TestWindowsOverIPXE(t *testing.T) {
 	checkWIM(t, wims[1], "token002")
 }
 
+// Firmware that is iPXE itself loads Microsoft's first stage when that chain is set,
+// or when there is no wimboot.
+func TestWindowsByIPXEInTheCard(t *testing.T) {
+	all, noBIOS := testWinPE(t), testWinPE(t, "bootmgr.exe")
+	const bios, efi = "ipxe/bios/52-54-00-ab-cd-ef/" + testUUID, "ipxe/efi-x64/52-54-00-ab-cd-ef"
+	own := func(machine, loader string) []string {
+		dir := "winpe/" + machine + "/52-54-00-ab-cd-ef/"
+		store := "5c:77:69:6e:70:65:5c" // \winpe\
+		return []string{
+			"set netX/next-server 192.0.2.10\n", "set netX/filename " + dir + loader + "\n", "set netX/252:hex " + store,
+			":5c:42:43:44:00\n", "chain --autofree tftp://192.0.2.10/" + dir + loader + " ||\n",
+		}
+	}
+	for _, c := range []struct {
+		name     string
+		settings Settings
+		wim      string
+		loaders  []string
+		script   string
+		want     []string
+		never    string
+	}{
+		{"BIOS, no wimboot", Settings{}, all, nil, bios, own("bios", "pxeboot.n12"), "prompt"},
+		{"UEFI, no wimboot", Settings{}, all, nil, efi, own("efi-x64", "bootmgfw.efi"), "prompt"},
+		{"chain set", Settings{Chain: ChainWindows, CA: 2023, Ask: true}, all, []string{"wimboot"}, efi, append(own("efi-x64", "bootmgfw_EX.efi"), "Press F12"), "kernel"},
+		{"wimboot is there", Settings{}, all, []string{"wimboot"}, bios, []string{"kernel /wimboot"}, "tftp://"},
+		{"chain iPXE", Settings{Chain: ChainIPXE}, all, nil, bios, []string{"iPXE needs the program wimboot"}, "tftp://"},
+		{"a file is missing", Settings{Chain: ChainWindows}, noBIOS, []string{"wimboot"}, bios, []string{"nothing to boot", "bootmgr.exe missing"}, "tftp://"},
+	} {
+		l := newWindowsLab(t, WindowsConfig{Settings: testResolver(t, c.settings)}, c.wim, c.loaders...)
+		script, _ := l.read(t, c.script, testRemote)
+		for _, want := range c.want {
+			if !strings.Contains(script, want) {
+				t.Errorf("%s: no %q in\n%s", c.name, want, script)
+			}
+		}
+		if strings.Contains(script, c.never) {
+			t.Errorf("%s: %q in\n%s", c.name, c.never, script)
+		}
+	}
+}
+
 // A refused ticket stops the boot with the reason, and the next try may have one.
 func TestWindowsTicketRefused(t *testing.T) {
 	l := newWindowsLab(t, WindowsConfig{}, testWinPE(t))

@@ -63,7 +63,7 @@ const (
 	maxPath        = 254
 	maxDescription = 255
 	maxLoadOptions = 2048
-	maxEntries     = 256
+	maxEntries     = 209 // identifiers of 78 bytes in the list of the menu, in one value
 	maxTimeout     = 65535 * time.Second
 )
 

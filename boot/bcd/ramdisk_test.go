@@ -2,6 +2,8 @@ package bcd
 
 import (
 	"bytes"
+	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"strings"
 	"testing"
@@ -224,7 +226,7 @@ func TestRamdiskRefuses(t *testing.T) {
 		{"same id twice", Options{Entries: []Entry{{}, {ID: entryID(0)}}}, "entry 2: id"},
 		{"extra of another format", entry(Entry{Extra: []Element{{ElemNX, String("OptIn")}}}), `wants format "integer", its value has "string"`},
 		{"extra without value", entry(Entry{Extra: []Element{{ElemNX, nil}}}), "no value"},
-		{"too many", Options{Entries: make([]Entry, 257)}, "257 entries"},
+		{"too many", Options{Entries: make([]Entry, 210)}, "210 entries"},
 		{"SDI", Options{SDI: "boot.sdi"}, "path of boot.sdi"},
 		{"small blocks", Options{BlockSize: 7}, "block size 7: want 8 to 65464"},
 		{"large blocks", Options{BlockSize: 65465}, "block size 65465"},
@@ -250,6 +252,68 @@ func TestRamdiskRefuses(t *testing.T) {
 				t.Errorf("error %v, want %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestRamdiskProperty makes stores out of random settings: each is read again as it
+// was written, is a valid hive, is the same for the same settings, and says in words
+// what was set.
+func TestRamdiskProperty(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		name := func(limit int) string {
+			b := make([]byte, 1+r.IntN(limit))
+			for i := range b {
+				b[i] = "abcXYZ019-_"[r.IntN(11)]
+			}
+			return string(b)
+		}
+		maybe := func() bool { return r.IntN(2) == 0 }
+		yes := maybe()
+		o := Options{
+			Firmware: Firmware(r.IntN(2)), BlockSize: 8 + r.IntN(65457), WindowSize: 1 + r.IntN(65535),
+			SDI: `\` + name(250), ShowMenu: maybe(), Timeout: time.Duration(r.IntN(65536)) * time.Second,
+		}
+		if maybe() {
+			o.VariableWindow = &yes
+		}
+		if maybe() {
+			o.EMS = &EMS{Port: 1 + r.IntN(4), BaudRate: 115200}
+		}
+		for range min(1+r.IntN(1<<r.IntN(9)), maxEntries) {
+			o.Entries = append(o.Entries, Entry{
+				WIM: `\` + name(100) + `\` + name(100), Description: name(255), NX: NXPolicy(r.IntN(4)),
+				LoadOptions: strings.Repeat("x", r.IntN(2049)), TestSigning: maybe(),
+			})
+		}
+		s := mustRamdisk(t, o)
+		b := mustBytes(t, s)
+		back, err := Parse(b)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		want := canonical(s)
+		want.Modified = back.Modified // the fixed one
+		if d := cmp.Diff(want, back); d != "" || len(back.Notes) != 0 {
+			t.Fatalf("seed %d: read again it differs, notes %q:\n%s", seed, back.Notes, d)
+		}
+		checkBins(t, b)
+		if !bytes.Equal(b, mustBytes(t, mustRamdisk(t, o))) || !bytes.Equal(b, mustBytes(t, back)) {
+			t.Fatalf("seed %d: the same store has other bytes", seed)
+		}
+		var words strings.Builder
+		if err := back.Describe(&words); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{
+			fmt.Sprintf("ramdisktftpblocksize    %d\n", o.BlockSize), fmt.Sprintf("ramdisktftpwindowsize   %d\n", o.WindowSize),
+			"ramdisksdipath          " + o.SDI + "\n", "ramdisk=[boot]" + o.Entries[len(o.Entries)-1].WIM + ",{ramdiskoptions}\n",
+			"description             " + o.Entries[0].Description + "\n",
+		} {
+			if !strings.Contains(words.String(), want) {
+				t.Fatalf("seed %d: no %q in words", seed, want)
+			}
+		}
 	}
 }
 
