@@ -112,6 +112,12 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	if byHTTP && !must && oldForHTTP(first.version) {
 		return Plan{}, fmt.Sprintf("The boot manager of boot image %s (Windows %s) cannot fetch a WIM by HTTP.", ct.Name, first.version), false
 	}
+	if byHTTP && settings.Ask {
+		if must {
+			return localPlan(c, fw, url, noAskByHTTP), "", false
+		}
+		return Plan{}, noAskByHTTP, false
+	}
 	loader, what, asks := first.name, "Microsoft's boot manager", false
 	if kind == bcd.BIOS {
 		what = "Microsoft's first stage for BIOS"
@@ -122,7 +128,7 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	c.Arch, c.HasArch = arch, true
 	w.note(c)
 	dir := windowsFolder(fw.Machine, c)
-	plan = Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: backslashes(dir + "/BCD"), Ask: settings.Ask && !asks && !byHTTP}
+	plan = Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: backslashes(dir + "/BCD"), Ask: settings.Ask && !asks}
 	by := "TFTP"
 	if byHTTP {
 		by, plan.File, plan.HTTPClient = "HTTP", url(plan.File), true
@@ -130,6 +136,10 @@ func (w *Windows) plan(c Client, arch Arch, fw Firmware, url func(path string) s
 	plan.Reason = fmt.Sprintf("%s firmware boots by %s and boot image %s is a WIM, so it gets %s (%s).", arch, by, ct.Name, what, loader)
 	return plan, "", false
 }
+
+// noAskByHTTP is why a machine that is to be asked for a key does not boot unasked.
+// Firmware that got no key at its PXE menu goes on to HTTP boot before the disk.
+const noAskByHTTP = "UEFI HTTP boot has no menu to ask for a key with."
 
 // firstStage is the program that Microsoft's chain begins with.
 type firstStage struct {

@@ -56,7 +56,9 @@ func (p *Policy) grubPlan(c Client, arch Arch, fw Firmware, settings Settings) (
 		if !p.loaders.has(name, grubHTTP) {
 			return Plan{}, fmt.Sprintf("The GRUB in %s cannot read by HTTP, so it could not go on after UEFI HTTP boot: boot this machine by PXE, or give castpoint a GRUB that can.", name)
 		}
-		plan.Ask = false // there is no menu
+		if settings.Ask {
+			return localPlan(c, fw, func(path string) string { return p.url(c.Server, path) }, noAskByHTTP), ""
+		}
 		by, plan.File, plan.HTTPClient = "HTTP", p.url(c.Server, plan.File), true
 	}
 	plan.Reason = fmt.Sprintf("%s firmware boots by %s, so it gets shim, which starts GRUB.", arch, by)

@@ -92,6 +92,10 @@ func TestGRUBPlan(t *testing.T) {
 	if plan := p.Plan(http); plan.File != "http://192.0.2.10:8080/"+folder+"/shimx64.efi" || !plan.HTTPClient {
 		t.Errorf("GRUB with HTTP: %+v", plan)
 	}
+	p.settings = testResolver(t, Settings{Chain: ChainGRUB, Ask: true})
+	if plan := p.Plan(http); plan.File != "http://192.0.2.10:8080/nothing-to-do.efi" || !strings.Contains(plan.Reason, "no menu") {
+		t.Errorf("GRUB with HTTP that is to ask: %+v", plan)
+	}
 }
 
 func TestGRUBFiles(t *testing.T) {

@@ -179,6 +179,18 @@ func TestWindowsPlan(t *testing.T) {
 			Plan{Serve: true, File: "http://192.0.2.10:8080/winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, HTTPClient: true, Reason: "by HTTP"},
 		},
 		{
+			"is to be asked", all, WindowsConfig{Settings: testResolver(t, Settings{Ask: true})}, x64,
+			Plan{Serve: true, File: "winpe/efi-x64/52-54-00-ab-cd-ef/bootmgfw.efi", BCDPath: `\winpe\efi-x64\52-54-00-ab-cd-ef\BCD`, Ask: true, Reason: "is a WIM"},
+		},
+		{
+			"UEFI HTTP boot is to be asked", all, WindowsConfig{Settings: testResolver(t, Settings{Ask: true})}, http,
+			Plan{Serve: true, File: "http://192.0.2.10:8080/snponly.efi", HTTPClient: true, Reason: "has no menu to ask"},
+		},
+		{
+			"UEFI HTTP boot is to be asked, and iPXE is not wanted", all, WindowsConfig{Settings: testResolver(t, Settings{Ask: true, Chain: ChainWindows})}, http,
+			Plan{Serve: true, File: "http://192.0.2.10:8080/nothing-to-do.efi", HTTPClient: true, Reason: "has no menu to ask"},
+		},
+		{
 			"BIOS", all, WindowsConfig{}, pxeClient(ArchBIOS),
 			Plan{Serve: true, File: "winpe/bios/52-54-00-ab-cd-ef/pxeboot.n12", BCDPath: `\winpe\bios\52-54-00-ab-cd-ef\BCD`, Reason: "pxeboot.n12"},
 		},

@@ -40,7 +40,7 @@ func Reply(r *Request, t Terms) (m *dhcpv6.Message, reason string) {
 	m = &dhcpv6.Message{MessageType: kind, TransactionID: r.TransactionID}
 	// The boot file comes first: EDK2's HTTP boot reads its URL up to a NUL, and
 	// finds one in the code of the option behind it.
-	if Netboots(t.Client) && t.Plan.Serve && carriesBoot(r) {
+	if boots(t) == "" && carriesBoot(r) {
 		writeBoot(m, r, t)
 	}
 	if t.Grant != nil {
@@ -62,18 +62,14 @@ func verdict(r *Request, t Terms) (dhcpv6.MessageType, string) {
 	if reason := invalid(r, t.Arrival.ServerID); reason != "" {
 		return none, reason
 	}
-	boots := Netboots(t.Client) && t.Plan.Serve
 	if t.Grant != nil && t.Arrival.Port == PortServer {
 		if t.Grant.Answer == none {
 			return none, t.Grant.Reason
 		}
 		return t.Grant.Answer, ""
 	}
-	switch {
-	case !Netboots(t.Client):
-		return none, "not a netboot client"
-	case !boots:
-		return none, t.Plan.Reason
+	if why := boots(t); why != "" {
+		return none, why
 	}
 	switch r.MessageType {
 	case dhcpv6.MessageTypeSolicit:
@@ -86,6 +82,21 @@ func verdict(r *Request, t Terms) (dhcpv6.MessageType, string) {
 	default:
 		return none, fmt.Sprintf("%s is about addresses, which another server gives", r.MessageType)
 	}
+}
+
+// boots is why a client gets nothing to boot, "" when it does. DHCPv6 has no boot
+// menu, so a client that is to be asked for a key, or sent on to its disk by a menu
+// of one item, gets no boot file, and its firmware goes on.
+func boots(t Terms) string {
+	switch {
+	case !Netboots(t.Client):
+		return "not a netboot client"
+	case !t.Plan.Serve || t.Plan.Local:
+		return t.Plan.Reason
+	case t.Plan.Ask:
+		return "it is to be asked for a key, and DHCPv6 has no menu to ask with: let it boot by IPv4"
+	}
+	return ""
 }
 
 // invalid is why a message must be discarded (RFC 8415 section 16), "" when it

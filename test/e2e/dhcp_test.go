@@ -100,11 +100,11 @@ func (a *asker) ask(t *testing.T, m *dhcpv4.DHCPv4, to string, patience time.Dur
 }
 
 // startDnsmasq runs another DHCP server, which knows nothing of booting.
-func startDnsmasq(t *testing.T, n *lab.Network, h *lab.Host) *lab.Process {
+func startDnsmasq(t *testing.T, n *lab.Network, h *lab.Host, args ...string) *lab.Process {
 	t.Helper()
-	p, err := h.Start(lab.Command{Args: []string{"dnsmasq", "--keep-in-foreground", "--log-facility=-", "--log-dhcp",
+	p, err := h.Start(lab.Command{Args: append([]string{"dnsmasq", "--keep-in-foreground", "--log-facility=-", "--log-dhcp",
 		"--conf-file=/dev/null", "--pid-file=", "--port=0", "--interface=eth0", "--user=root",
-		"--dhcp-range=10.77.0.200,10.77.0.240,1h", "--dhcp-leasefile=" + filepath.Join(n.Dir, "dnsmasq.leases")}})
+		"--dhcp-range=10.77.0.200,10.77.0.240,1h", "--dhcp-leasefile=" + filepath.Join(n.Dir, "dnsmasq.leases")}, args...)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,33 +73,45 @@ func grubImage(t *testing.T, out, format, script string, modules ...string) {
 // A machine that boots from the network first and has nothing to do there comes
 // up from its disk without delay.
 func TestLocalBoot(t *testing.T) {
+	own := []string{"--dhcp", "server", "--pool", point.Pool, "--chain", "local"}
 	for _, c := range []struct {
 		name     string
 		firmware lab.Firmware
 		disk     func(*testing.T) string
-		proxy    bool
+		dnsmasq  bool     // hands out the addresses
+		boot     []string // its arguments for what to boot
 		args     []string
+		asked    string // in castpoint's log
+		says     string // on the screen, before the disk
 	}{
-		{"UEFI", lab.UEFI, efiDisk, false, []string{"--chain", "local"}},
-		{"UEFI beside another DHCP server", lab.UEFI, efiDisk, true, []string{"--chain", "local"}},
-		{"UEFI without a boot image", lab.UEFI, efiDisk, false, []string{"--idle", "disk"}},
-		{"BIOS with iPXE in the card", lab.BIOS, bootSector, false, []string{"--chain", "local"}},
+		{name: "UEFI", firmware: lab.UEFI, disk: efiDisk, args: own},
+		{name: "UEFI beside another DHCP server", firmware: lab.UEFI, disk: efiDisk, dnsmasq: true, args: []string{"--chain", "local"}},
+		{name: "UEFI without a boot image", firmware: lab.UEFI, disk: efiDisk, args: []string{"--dhcp", "server", "--pool", point.Pool, "--idle", "disk"}},
+		{name: "BIOS with iPXE in the card", firmware: lab.BIOS, disk: bootSector, args: own},
+		{
+			// iPXE would get a script from castpoint. What another server names it
+			// runs as any PXE ROM does.
+			name: "BIOS by the program for it", firmware: lab.BIOS, disk: bootSector, dnsmasq: true,
+			boot: []string{"--dhcp-boot=local.0,," + server}, args: []string{"--dhcp", "off", "--log-level", "debug"},
+			asked: `local\.0`, says: `castpoint: nothing to do here, going on to the disk`,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPoint(t, lab.Config{Clients: 1})
-			args := append([]string{"--dhcp", "server", "--pool", point.Pool}, c.args...)
-			if c.proxy {
-				startDnsmasq(t, p.Network, p.Network.Clients[0])
-				args = c.args
+			if c.dnsmasq {
+				startDnsmasq(t, p.Network, p.Network.Clients[0], c.boot...)
 			}
-			serve(t, p, args...)
+			serve(t, p, c.args...)
 			start := time.Now()
 			vm := bootVM(t, p, lab.Machine{Name: "m", Firmware: c.firmware, Disk: c.disk(t)})
-			if _, err := p.Server.Output.WaitFor(t.Context(), `dhcp request answered`, patience); err != nil {
+			if c.asked == "" {
+				c.asked = `dhcp request answered`
+			}
+			if _, err := p.Server.Output.WaitFor(t.Context(), c.asked, patience); err != nil {
 				t.Fatal(err)
 			}
 			asked := time.Since(start)
-			must(t, vm, diskSays)
+			must(t, vm, `(?s)`+c.says+`.*`+diskSays)
 			t.Logf("asked after %.1f s, up from the disk %.1f s later", asked.Seconds(), (time.Since(start) - asked).Seconds())
 		})
 	}

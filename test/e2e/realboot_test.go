@@ -64,19 +64,22 @@ func TestRealBootManager(t *testing.T) {
 		t.Fatal("no boot.wim of Microsoft's given: -winpe FILE")
 	}
 	for _, firmware := range []lab.Firmware{lab.UEFI, lab.UEFISecure} {
-		for _, proxy := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, proxy %v", firmware, proxy), func(t *testing.T) {
+		for _, c := range []struct {
+			name        string
+			proxy, ipxe bool
+		}{{"server", false, false}, {"proxy", true, false}, {"iPXE in the card", false, true}} {
+			t.Run(fmt.Sprintf("%s, %s", firmware, c.name), func(t *testing.T) {
 				p := newPoint(t, lab.Config{Clients: 1, Offload: true})
 				if _, err := p.Add(t.Context(), "boot-image", *realWinPE, "--name", "pe"); err != nil {
 					t.Fatal(err)
 				}
 				args := []string{"--dhcp", "server", "--pool", point.Pool}
-				if proxy {
+				if c.proxy {
 					startDnsmasq(t, p.Network, p.Network.Clients[0])
 					args = nil
 				}
 				serve(t, p, args...)
-				vm, err := p.Network.Boot(t.Context(), lab.Machine{Name: "m", Firmware: firmware, Memory: 1024, Display: true})
+				vm, err := p.Network.Boot(t.Context(), lab.Machine{Name: "m", Firmware: firmware, Memory: 1024, Display: true, IPXE: c.ipxe})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -88,7 +91,7 @@ func TestRealBootManager(t *testing.T) {
 				}
 				if *shots != "" {
 					time.Sleep(20 * time.Second) // for a person who looks at the picture
-					if err := vm.Screenshot(filepath.Join(*shots, fmt.Sprintf("%s-%v.png", firmware, proxy))); err != nil {
+					if err := vm.Screenshot(filepath.Join(*shots, fmt.Sprintf("%s-%s.png", firmware, c.name))); err != nil {
 						t.Error(err)
 					}
 				}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,6 +129,18 @@ func TestWindowsBootFiles(t *testing.T) {
 		m := regexp.MustCompile(`(?m)^device +ramdisk=\[boot\](\S+),\{ramdiskoptions\}`).FindStringSubmatch(words)
 		if m == nil || !regexp.MustCompile(`(?m)^ramdisktftpblocksize +1400$`).MatchString(words) {
 			t.Fatalf("boot configuration by %s:\n%s", by, words)
+		}
+		if by == "http" { // first by HEAD
+			head := func(name, want string) {
+				t.Helper()
+				said, _, err := h.Run(t.Context(), "curl", "-sS", "-I", "http://"+server+":8080/"+name)
+				if err != nil || !regexp.MustCompile(want).MatchString(said) {
+					t.Errorf("HEAD %s: %v:\n%s", name, err, said)
+				}
+			}
+			head("EFI/Microsoft/Recovery/BCD", `^HTTP/1.1 404 `)
+			head("EFI/Microsoft/Boot/BCD", fmt.Sprintf(`(?s)^HTTP/1.1 200 .*Content-Length: %d\s`, len(store)))
+			head("EFI/Microsoft/Boot/Policies/SbcpFlightToken.p7b", `^HTTP/1.1 404 `)
 		}
 		same(`\EFI\Microsoft\Boot\WinSiPolicy.p7b`, "Windows/Boot/EFI/winsipolicy.p7b", slow)
 		same(`\`+dir+"/bootmgfw.efi", "Windows/Boot/EFI/bootmgfw.efi", slow)

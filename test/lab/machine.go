@@ -37,6 +37,8 @@ type Machine struct {
 	CPUs     int // 1 when zero
 	// HTTP has UEFI firmware boot by HTTP instead of PXE.
 	HTTP bool
+	// IPXE gives UEFI firmware a card with iPXE in its option ROM; BIOS has no other.
+	IPXE bool
 	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
 	Disk string
 	// Cards is how many network cards it has, each at a port of the switch; 1 when
@@ -131,10 +133,10 @@ func (n *Network) card(ctx context.Context, m Machine, i, number int, vm *VM) ([
 	}
 	// The BIOS boots by the option ROM that QEMU has for the card by itself (from
 	// the package ipxe-qemu; QEMU puts the card's PCI ids into it, which it does
-	// not for a ROM named here). OVMF gets none and uses the PXE driver that
-	// UEFI machines have.
+	// not for a ROM named here). OVMF gets none, unless asked for, and uses the PXE
+	// driver that UEFI machines have.
 	nic := fmt.Sprintf("virtio-net-pci,netdev=n%d,bootindex=%d,mac=%s", i, i+1, mac)
-	if m.Firmware != BIOS || m.Linux != nil {
+	if m.Firmware != BIOS && !m.IPXE || m.Linux != nil {
 		nic += ",romfile="
 	}
 	return []string{"-netdev", fmt.Sprintf("tap,id=n%d,script=no,downscript=no,ifname=%s", i, tap), "-device", nic}, nil
