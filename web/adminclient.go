@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,28 @@ type AdminClient struct {
 
 // NewAdminClient makes a client of the running server that wrote f.
 func NewAdminClient(f AdminFile) *AdminClient {
-	return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{}}
+	if f.Pin == "" {
+		return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{}}
+	}
+	return NewRemoteClient("https://"+f.Address, f.Token, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		// Replaced by VerifyConnection: the file names the one certificate.
+		InsecureSkipVerify: true,
+		VerifyConnection: func(state tls.ConnectionState) error {
+			if len(state.PeerCertificates) == 0 || protocol.NewPin(state.PeerCertificates[0].Raw).String() != f.Pin {
+				return errors.New("the server at " + f.Address + " is not the one of the data folder: its certificate is another")
+			}
+			return nil
+		},
+	})
+}
+
+// NewRemoteClient makes a client of the server at a URL without a path.
+func NewRemoteClient(base, token string, t *tls.Config) *AdminClient {
+	return &AdminClient{base: base, token: token, http: &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true, // a command ends, and its connection with it
+		TLSClientConfig:   t, Proxy: http.ProxyFromEnvironment,
+	}}}
 }
 
 // NewLocalClient makes a client of a handler in this process: commands that work

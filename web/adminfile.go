@@ -20,6 +20,7 @@ type AdminFile struct {
 	Address string `json:"address"` // host and port
 	Token   string `json:"token"`
 	PID     int    `json:"pid"`
+	Pin     string `json:"pin,omitempty"` // of its certificate; "" for plain HTTP
 }
 
 // NewAdminToken makes the secret of an admin API.

@@ -37,6 +37,10 @@ type localRoutes func(*content.Library, *records) ([]func(*api.API), error)
 // adminRoutes is admin with routes that are there when no server runs. The unix
 // socket goes before TCP: it is reached from every network namespace.
 func (o *options) adminRoutes(ctx context.Context, local localRoutes) (_ *web.AdminClient, done func(), err error) {
+	if o.remote.url != "" {
+		client, err := o.remote.client()
+		return client, func() {}, err
+	}
 	deadline := time.Now().Add(findTime)
 	for {
 		if conn, err := web.DialSocket(ctx, o.data); err == nil {

@@ -28,6 +28,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 type options struct {
 	data string
 	json bool
+	remote
 }
 
 func newRoot() *cobra.Command {
@@ -40,6 +41,8 @@ func newRoot() *cobra.Command {
 		command.Group("dhcp", "Addresses and boot settings", newDHCPLeases(o), newDHCPSettings(o)),
 		newDevice(o),
 		newExplain(o),
+		newAccess(o),
+		newAudit(o),
 		newStatus(o),
 		newDoctor(o),
 		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),
@@ -58,10 +61,12 @@ network (DHCP or ProxyDHCP, TFTP, HTTP) and sends them WIM images by encrypted
 multicast, to all of them at once.
 
 Admin commands work on the data folder: through the running server when there is
-one, by themselves otherwise.
+one, by themselves otherwise. With --server URL and --token SECRET they work on a
+server elsewhere.
 
 Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refused.`
 	root.PersistentFlags().StringVar(&o.data, "data", defaultData, "`FOLDER` of the library, certificate and state")
+	o.remote.flags(root.PersistentFlags())
 	return root
 }
 

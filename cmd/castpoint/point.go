@@ -20,6 +20,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"castpoint/agent/command"
+	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/dhcp"
@@ -57,6 +58,7 @@ type point struct {
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
 	httpsTLS                  *tls.Config
+	adminTLS                  *tls.Config // nil for plain HTTP, on loopback
 	adminToken                string
 }
 
@@ -85,13 +87,13 @@ func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Write
 // newPoint opens the data folder and makes all parts. It binds nothing.
 func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point, err error) {
 	p := &point{cfg: cfg, log: log, adminToken: web.NewAdminToken()}
-	if err := loopbackOnly(cfg.Admin); err != nil {
-		return nil, err
-	}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	if p.links, err = findLinks(cfg.Interface); err != nil {
+		return nil, err
+	}
+	if _, err := portOf("admin", cfg.Admin); err != nil {
 		return nil, err
 	}
 	joinPort, err := portOf("join", cfg.Join)
@@ -103,6 +105,13 @@ func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point
 			p.close()
 		}
 	}()
+	if p.adminTLS, err = adminTLS(&p.cfg, p.links); err != nil {
+		return nil, err
+	}
+	provider, err := oidcProvider(&cfg, log.Named("access"))
+	if err != nil {
+		return nil, err
+	}
 	sessions, err := sessionConfig(&cfg, p.links)
 	if err != nil {
 		return nil, err
@@ -111,7 +120,7 @@ func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point
 		Sessions: sessions, Version: version, Log: log,
 		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].addr, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
-		Routes:  p.routes(), Network: p.network,
+		Routes:  p.routes(), Network: p.network, OIDC: provider,
 	}, &p.cfg, nil)
 	if err != nil {
 		return nil, err
@@ -208,18 +217,6 @@ func portOf(setting, address string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// loopbackOnly keeps the admin API on this host.
-func loopbackOnly(address string) error {
-	if _, err := portOf("admin", address); err != nil {
-		return err
-	}
-	host, _, _ := net.SplitHostPort(address) // portOf has split it
-	if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && a.IsLoopback() {
-		return nil
-	}
-	return command.Usage("admin %q is not on loopback: the admin API has no encryption and stays on this host, as in 127.0.0.1:8069", address)
-}
-
 // openTFTP gives the TFTP server files of the one name space.
 func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
 	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()})
@@ -259,6 +256,9 @@ func (p *point) run(ctx context.Context) error {
 	}
 	data := p.cfg.Data
 	file := web.AdminFile{Address: p.admin.Addr().String(), Token: p.adminToken, PID: os.Getpid()}
+	if p.adminTLS != nil {
+		file.Pin = protocol.NewPin(p.adminTLS.Certificates[0].Certificate[0]).String()
+	}
 	if err := web.WriteAdminFile(data, file); err != nil {
 		return err
 	}
@@ -334,6 +334,9 @@ type served struct {
 
 // httpServers are the servers of all listeners.
 func (p *point) httpServers() ([]served, error) {
+	if p.adminTLS != nil {
+		p.admin = tls.NewListener(p.admin, p.adminTLS)
+	}
 	plain, err := bootServer(&p.cfg, p.handler, nil, p.log)
 	if err != nil {
 		return nil, err
@@ -341,7 +344,7 @@ func (p *point) httpServers() ([]served, error) {
 	all := []served{
 		{plain, p.http},
 		{p.server.JoinServer(), tls.NewListener(p.join, p.server.Identity().TLS())},
-		{p.server.AdminServer(p.adminToken), p.admin},
+		{p.server.AdminServer(p.adminToken, p.cfg.AdminName...), p.admin},
 		{p.server.SocketServer(), p.socket},
 	}
 	if p.https != nil {

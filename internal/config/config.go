@@ -83,6 +83,16 @@ type Config struct {
 	Join  string `yaml:"join"`  // address of the join listener
 	Admin string `yaml:"admin"` // address of the admin listener
 
+	AdminName      List   `yaml:"admin-name"`       // names by which it is reached, beside addresses
+	AdminCert      string `yaml:"admin-cert"`       // PEM; "" takes castpoint's own CA when the listener is wider than loopback
+	AdminKey       string `yaml:"admin-key"`        // PEM
+	OIDCIssuer     string `yaml:"oidc-issuer"`      // URL of the identity provider; "" for none
+	OIDCClient     string `yaml:"oidc-client"`      // id of castpoint there
+	OIDCSecretFile string `yaml:"oidc-secret-file"` // file with the secret of castpoint there
+	OIDCURL        string `yaml:"oidc-url"`         // how browsers reach the admin listener
+	OIDCClaim      string `yaml:"oidc-claim"`       // claim that has the groups; "" is groups
+	OIDCScope      List   `yaml:"oidc-scope"`       // SCOPE=GROUP
+
 	Loaders    List   `yaml:"loaders"`     // folders of boot loaders
 	BootImage  string `yaml:"boot-image"`  // content to boot; "" is the newest that fits
 	KernelArgs List   `yaml:"kernel-args"` // added to the kernel command line of boot images
@@ -232,7 +242,7 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: want a folder")
 	}
-	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions, c.checkDevices} {
+	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions, c.checkDevices, c.checkAdmin} {
 		if err := check(); err != nil {
 			return err
 		}
