@@ -51,6 +51,7 @@ type Access struct {
 	now     func() time.Time
 	lockout lockout
 	hashing chan struct{} // bounds the memory of argon2
+	cost    cost
 
 	mu       sync.Mutex
 	users    map[string]*store.AccessUser // by name in lower case
@@ -81,7 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Access, error) {
 		cfg.Now = time.Now
 	}
 	a := &Access{
-		store: cfg.Store, log: cfg.Log, now: cfg.Now, hashing: make(chan struct{}, hashesAtOnce),
+		store: cfg.Store, log: cfg.Log, now: cfg.Now, hashing: make(chan struct{}, hashesAtOnce), cost: cost{hashTime, hashMemory},
 		users: make(map[string]*store.AccessUser), tokens: make(map[string]*tokenEntry), sessions: make(map[string]*sessionEntry),
 	}
 	a.lockout.now = cfg.Now

@@ -22,6 +22,9 @@ const (
 	hashesAtOnce = 2
 )
 
+// cost is what a new hash takes.
+type cost struct{ time, memory uint32 }
+
 // Limits of a password, in bytes. NIST SP 800-63B section 5.1.1 asks for length
 // and for nothing else.
 const (
@@ -53,8 +56,8 @@ func (a *Access) hashPassword(ctx context.Context, password string) (phc string,
 	salt := make([]byte, hashSalt)
 	_, _ = rand.Read(salt) // never fails (crypto/rand)
 	err = a.slowly(ctx, func() {
-		key := argon2.IDKey([]byte(password), salt, hashTime, hashMemory, hashLanes, hashKey)
-		phc = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, hashMemory, hashTime, hashLanes,
+		key := argon2.IDKey([]byte(password), salt, a.cost.time, a.cost.memory, hashLanes, hashKey)
+		phc = fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.cost.memory, a.cost.time, hashLanes,
 			base64.RawStdEncoding.EncodeToString(salt), base64.RawStdEncoding.EncodeToString(key))
 	})
 	return phc, err

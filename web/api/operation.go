@@ -125,6 +125,7 @@ func Answer[I, O any](a *API, op Operation, f func(ctx context.Context, in *I) (
 		if err != nil {
 			return nil, &failure{AsProblem(err)}
 		}
+		recordOf(ctx).done(op.Status)
 		return &output{out}, nil
 	})
 }
@@ -139,6 +140,7 @@ func Act[I any](a *API, op Operation, f func(ctx context.Context, in *I) error) 
 		if err := f(ctx, in); err != nil {
 			return nil, &failure{AsProblem(err)}
 		}
+		recordOf(ctx).done(op.Status)
 		return nil, nil
 	})
 }

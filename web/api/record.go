@@ -68,7 +68,8 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxNote], "") + "..."
 }
 
-// done notes the status that was written, 0 for the usual one.
+// done notes the status of success, 0 for the usual one. That of the answer may be
+// another: a client that does not wait for it has still changed something.
 func (r *record) done(status int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

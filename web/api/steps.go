@@ -82,6 +82,8 @@ func stream(ctx context.Context, w http.ResponseWriter, work func(ctx context.Co
 	if err != nil {
 		final = Step{Problem: AsProblem(err)}
 		recordOf(ctx).fail(final.Problem)
+	} else {
+		recordOf(ctx).done(http.StatusOK)
 	}
 	mu.Lock()
 	defer mu.Unlock()
