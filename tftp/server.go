@@ -20,6 +20,10 @@ import (
 type Endpoint struct {
 	Address netip.AddrPort // port 0 lets the kernel choose, see Server.Addrs
 	Device  string         // name of the interface to be tied to; "" for all
+
+	// Conn is a socket that is bound so already, by systemd; nil to bind one. Listen
+	// takes it over, and closes it when it fails.
+	Conn *net.UDPConn
 }
 
 // Server is a TFTP server. The order of use is New, Listen, Serve; Close at any
@@ -105,7 +109,12 @@ func (s *Server) Listen(endpoints ...Endpoint) error {
 }
 
 func listen(e Endpoint) (*netio.Socket, error) {
-	conn, err := listenUDP(e.Address, e.Device)
+	conn, err := e.Conn, error(nil)
+	if conn == nil {
+		conn, err = listenUDP(e.Address, e.Device)
+	} else {
+		err = prepareUDP(conn, e.Address.Addr().Is6())
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package tftp
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -31,13 +32,7 @@ func listenUDP(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 	}
 	lc := net.ListenConfig{Control: func(_, _ string, rc syscall.RawConn) error {
 		return control(rc, func(fd int) error {
-			if err := bindDevice(fd, device); err != nil {
-				return err
-			}
-			if network == "udp6" {
-				return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1)
-			}
-			return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_PKTINFO, 1)
+			return bindDevice(fd, device)
 		})
 	}}
 	c, err := lc.ListenPacket(context.Background(), network, addr.String())
@@ -45,8 +40,25 @@ func listenUDP(addr netip.AddrPort, device string) (*net.UDPConn, error) {
 		return nil, err
 	}
 	conn := c.(*net.UDPConn)
+	return conn, prepareUDP(conn, network == "udp6")
+}
+
+// prepareUDP makes a bound socket tell where datagrams were sent to. It closes
+// one that does not.
+func prepareUDP(conn *net.UDPConn, ipv6 bool) error {
+	level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+	if ipv6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+	}
+	rc, err := conn.SyscallConn()
+	if err == nil {
+		err = control(rc, func(fd int) error { return unix.SetsockoptInt(fd, level, option, 1) })
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("ask for packet information: %w", err), conn.Close())
+	}
 	_ = conn.SetReadBuffer(listenBuffer) // less is slower, not wrong
-	return conn, nil
+	return nil
 }
 
 // dialUDP binds a socket for one transfer and connects it to the client. It

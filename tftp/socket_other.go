@@ -39,3 +39,5 @@ func dialUDP(ctx context.Context, local, peer netip.AddrPort, _ string) (*net.UD
 	}
 	return c.(*net.UDPConn), 1500, nil
 }
+
+func prepareUDP(*net.UDPConn, bool) error { return nil }

@@ -42,11 +42,16 @@ func (e *listenError) Error() string {
 // listen binds everything, or nothing and says all that stands in the way.
 func (p *point) listen(ctx context.Context) error {
 	var e listenError
+	given, err := inheritSockets()
+	if err != nil {
+		return err
+	}
+	defer given.close()
 	if err := p.dhcp.Listen(); err != nil {
 		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
 	}
 	if p.tftp != nil {
-		err := p.tftp.Listen(p.tftpEndpoints()...)
+		err := p.tftp.Listen(p.tftpEndpoints(given)...)
 		if err != nil {
 			e.obstacles = append(e.obstacles, obstruct("TFTP", "udp", tftpPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
 		}
@@ -63,6 +68,9 @@ func (p *point) listen(ctx context.Context) error {
 		if l.address == "" {
 			continue // switched off
 		}
+		if *l.to = given.listener(l.address); *l.to != nil {
+			continue
+		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
 		if err != nil {
 			port, _ := portOf(l.setting, l.address) // newPoint has checked it
@@ -71,8 +79,8 @@ func (p *point) listen(ctx context.Context) error {
 		}
 		*l.to = listener
 	}
+	e.obstacles = append(e.obstacles, given.unused()...)
 	if len(e.obstacles) == 0 {
-		var err error
 		if p.socket, err = web.ListenSocket(ctx, p.cfg.Data); err != nil {
 			e.obstacles = append(e.obstacles, obstacle{what: "admin socket", why: err.Error()})
 		}
@@ -86,13 +94,16 @@ func (p *point) listen(ctx context.Context) error {
 
 // tftpEndpoints are the TFTP port on every interface, by IPv6 too when DHCPv6
 // sends machines there, castpoint's or, with dhcp off, the network's.
-func (p *point) tftpEndpoints() []tftp.Endpoint {
+func (p *point) tftpEndpoints(given *inherited) []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
 		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), tftpPort), Device: l.name})
 		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.hasIPv6() {
 			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), tftpPort), Device: l.name})
 		}
+	}
+	for i := range all {
+		all[i].Conn = given.packets(all[i].Address, all[i].Device)
 	}
 	return all
 }

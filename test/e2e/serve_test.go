@@ -135,3 +135,40 @@ func TestWrongUsage(t *testing.T) {
 		t.Errorf("wrong calls left %v in the data folder (%v)", entries, err)
 	}
 }
+
+// Ports that systemd has bound are served through its sockets, and one that no
+// setting names is refused.
+func TestSocketActivation(t *testing.T) {
+	p := newPoint(t, lab.Config{})
+	n := p.Network.Server
+	start := func(ports ...string) *lab.Process {
+		args := []string{"systemd-socket-activate"}
+		for _, port := range ports {
+			args = append(args, "-l", port)
+		}
+		args = append(args, p.Binary, "serve", "--data", p.Data, "--interface", "eth0")
+		s, err := n.Start(lab.Command{Args: args})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.WaitTCP(t.Context(), 8080); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := start("8080", "8443")
+	// The first connection starts castpoint, which serves it.
+	out, code, err := n.Run(t.Context(), "curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", "http://10.77.0.1:8080/nothing")
+	if err != nil || code != 0 || out != "404" {
+		t.Errorf("over the inherited socket: %q, exit code %d, %v: %s", out, code, err, s.Output.Tail(5))
+	}
+	if code, err := s.Stop(); err != nil || code != 0 {
+		t.Errorf("stopped: exit code %d, %v", code, err)
+	}
+
+	s = start("8080", "8444")
+	_, _, _ = n.Run(t.Context(), "curl", "-s", "--max-time", "5", "http://10.77.0.1:8080/")
+	if code, err := s.Wait(t.Context()); err != nil || code != 1 || !strings.Contains(s.Output.String(), "8444: systemd has bound it for castpoint, and no setting names it") {
+		t.Errorf("a port that no setting names: exit code %d, %v: %s", code, err, s.Output.Tail(5))
+	}
+}
