@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -85,7 +86,7 @@ const (
 	// the train.
 	probeSpare  = 0.02
 	probeSettle = 150 * time.Millisecond // nothing new for so long: all has arrived
-	probeBursts = 8                      // of each size
+	probeBursts = 8                      // of each size, at least: small ones are more
 	// A server that has sent less than serverShare of a rate, serverTries times, sends
 	// no faster.
 	serverShare = 0.8
@@ -317,9 +318,11 @@ func (p *probing) mtu(ctx context.Context) error {
 // size is that of the packets in rate and burst.
 func (p *probing) size() int { return min(p.res.SessionSize, p.res.MTU) }
 
-// clean reports whether a train lost no more than a quiet link does.
+// clean reports whether a train lost no more than a quiet link does, and chance
+// explains: three standard deviations of so few packets.
 func (p *probing) clean(sent multicast.ProbeSent, a multicast.Arrived) bool {
-	return share(sent.Count-a.Count, sent.Count) <= p.res.Loss+probeSpare
+	expected := float64(sent.Count) * (p.res.Loss + probeSpare)
+	return float64(sent.Count-a.Count) <= expected+3*math.Sqrt(expected)
 }
 
 // rate finds the highest rate that arrives: doubling, then halving the distance.
@@ -385,7 +388,7 @@ func (p *probing) burst(ctx context.Context) error {
 	rate := max(p.res.Rate/2, probeSlowest/2)
 	for _, n := range []int{4, 8, 16, 32, 44, 64, 96, 128, 192, 256, 384, 512, 768, 1024} {
 		one := float64(n*p.size()*8) / rate
-		bursts := min(probeBursts, int(3/one))
+		bursts := min(max(probeBursts, 256/n), int(3/one))
 		if bursts < 2 {
 			return nil
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/sys/cpu"
@@ -35,8 +36,19 @@ func HasAES() bool {
 
 // sealer is one key with its salt.
 type sealer struct {
-	aead cipher.AEAD
-	salt [wire.SaltSize]byte
+	aead   cipher.AEAD
+	salt   [wire.SaltSize]byte
+	nonces sync.Pool // of *[wire.NonceSize]byte: one on the stack would be moved to the heap
+}
+
+// nonce takes room for a nonce and fills it in.
+func (s *sealer) nonce(number uint64) *[wire.NonceSize]byte {
+	n, ok := s.nonces.Get().(*[wire.NonceSize]byte)
+	if !ok {
+		n = new([wire.NonceSize]byte)
+	}
+	wire.Nonce(n, s.salt, number)
+	return n
 }
 
 func newSealer(name Cipher, key, salt []byte) (*sealer, error) {
@@ -64,16 +76,16 @@ func newSealer(name Cipher, key, salt []byte) (*sealer, error) {
 
 // seal appends the sealed plaintext to header, whose clear part it authenticates.
 func (s *sealer) seal(header, plaintext []byte, number uint64) []byte {
-	var nonce [wire.NonceSize]byte
-	wire.Nonce(&nonce, s.salt, number)
+	nonce := s.nonce(number)
+	defer s.nonces.Put(nonce)
 	return s.aead.Seal(header, nonce[:], plaintext, header[:len(header):len(header)])
 }
 
 // open appends the plaintext of sealed to dst. The bytes of dst's capacity are
 // undefined when it fails.
 func (s *sealer) open(dst, header, sealed []byte, number uint64) ([]byte, error) {
-	var nonce [wire.NonceSize]byte
-	wire.Nonce(&nonce, s.salt, number)
+	nonce := s.nonce(number)
+	defer s.nonces.Put(nonce)
 	return s.aead.Open(dst, nonce[:], sealed, header)
 }
 

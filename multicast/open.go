@@ -16,20 +16,35 @@ func (r *Receiver) datagram(d []byte, now time.Time) {
 	}
 	clear, sealed := d[:wire.HeaderSize], d[wire.HeaderSize:]
 	if h.Type == wire.TypeBeacon {
-		plain, ok := r.open(nil, &h, clear, sealed)
-		if !ok {
-			return
-		}
-		if b, err := wire.ParseBeacon(plain); err == nil {
-			r.beacon = b
-			if b.ReportInterval > 0 {
-				r.interval = time.Duration(b.ReportInterval) * time.Microsecond
-			}
-			r.authentic(&h, now, true)
-		}
+		r.takeBeacon(&h, clear, sealed, now)
 		return
 	}
 	r.symbol(&h, clear, sealed, now)
+}
+
+// takeBeacon opens a beacon. One that is older than the last says nothing new: the
+// network, or somebody who recorded it, has sent it again.
+func (r *Receiver) takeBeacon(h *wire.Header, clear, sealed []byte, now time.Time) {
+	scratch := r.scratch()
+	if len(sealed) > cap(scratch)+wire.TagSize {
+		r.stats.Foreign++ // larger than any datagram of the session
+		return
+	}
+	plain, ok := r.open(scratch, h, clear, sealed)
+	if !ok {
+		return
+	}
+	b, err := wire.ParseBeacon(plain)
+	if err != nil {
+		return
+	}
+	if h.Number > r.newest {
+		r.newest, r.beacon = h.Number, b
+		if b.ReportInterval > 0 {
+			r.interval = time.Duration(b.ReportInterval) * time.Microsecond
+		}
+	}
+	r.authentic(h, now, true)
 }
 
 // open opens a datagram and counts those that do not open.

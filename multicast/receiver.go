@@ -89,7 +89,8 @@ type Receiver struct {
 	transit   transit
 	interval  time.Duration
 	beacon    wire.Beacon
-	badEpoch  time.Time // since when datagrams have an epoch without key
+	newest    wire.PacketNumber // of beacon
+	badEpoch  time.Time         // since when datagrams have an epoch without key
 	lastHeard time.Time
 	stats     Stats
 

@@ -1,0 +1,343 @@
+package multicast
+
+import (
+	"crypto/cipher"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"castpoint/internal/simnet"
+	"castpoint/multicast/wire"
+)
+
+// countingAEAD counts what is opened: the work that a datagram costs.
+type countingAEAD struct {
+	cipher.AEAD
+	opened int
+}
+
+func (c *countingAEAD) Open(dst, nonce, ciphertext, extra []byte) ([]byte, error) {
+	c.opened++
+	return c.AEAD.Open(dst, nonce, ciphertext, extra)
+}
+
+// victim is a member that is fed by hand, and what its session has sent.
+type victim struct {
+	r     *Receiver
+	aead  *countingAEAD
+	key   *groupKey
+	obj   Object
+	data  []byte
+	count uint64
+}
+
+func newVictim(t testing.TB) *victim {
+	t.Helper()
+	v := &victim{}
+	v.obj, v.data = object(20*testBlock, 1)
+	var err error
+	if v.key, err = newGroupKey(3, CipherAES256GCM); err != nil {
+		t.Fatal(err)
+	}
+	asm, err := NewAssembly([]Object{v.obj}, []Target{&memory{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.r, err = NewReceiver(ReceiverConfig{
+		Admission: Admission{Objects: []Object{v.obj}, Keys: []Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
+			Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}},
+		Assembly: asm, Memory: 16 * testBlock,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.aead = &countingAEAD{AEAD: v.key.aead}
+	v.r.keys.keys[3].aead = v.aead
+	return v
+}
+
+// symbol is an authentic datagram.
+func (v *victim) symbol(block, symbol int) []byte {
+	v.count++
+	h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(symbol), Session: 7, Number: wire.PacketNumber(v.count), Block: uint32(block), Object: v.r.g.tag}
+	at := block*testBlock + symbol*DefaultSymbolSize
+	return v.key.seal(h.Append(nil), v.data[at:at+DefaultSymbolSize], v.count)
+}
+
+func (v *victim) beacon(state wire.State) []byte {
+	v.count++
+	h := wire.Header{Type: wire.TypeBeacon, Epoch: 3, Session: 7, Number: wire.PacketNumber(v.count), Object: v.r.g.tag}
+	b := wire.Beacon{State: state, Epoch: 3, Members: 2, ReportInterval: 5000}
+	return v.key.seal(h.Append(nil), b.Append(nil), v.count)
+}
+
+// attack is a kind of hostile datagram: the next one, and how many openings each
+// may cost.
+type attack struct {
+	name  string
+	next  func(i int) []byte
+	opens int
+}
+
+// attacks are what somebody on the wire can send, made from what he has recorded.
+// They are made beforehand, so that nothing but the member's work is measured.
+func (v *victim) attacks() []attack {
+	rng := rand.New(rand.NewPCG(1, 9))
+	recorded := make([][]byte, 64)
+	for i := range recorded {
+		recorded[i] = v.symbol(2, i)
+		v.r.datagram(recorded[i], time.Now())
+	}
+	beacon := v.beacon(wire.StateSending)
+	v.r.datagram(beacon, time.Now())
+	made := func(change func(i int, d []byte) []byte) func(int) []byte {
+		list := make([][]byte, 256)
+		for i := range list {
+			list[i] = change(i, slices.Clone(recorded[i%len(recorded)]))
+		}
+		return func(i int) []byte { return list[i%len(list)] }
+	}
+	noise := made(func(_ int, d []byte) []byte {
+		for i := range d {
+			d[i] = byte(rng.Uint32())
+		}
+		return d
+	})
+	set := func(at int, b ...byte) func(int) []byte {
+		return made(func(_ int, d []byte) []byte { copy(d[at:], b); return d })
+	}
+	bad := func(b []byte) []byte { b[len(b)-1] ^= 1; return b }
+	return []attack{
+		{"noise", noise, 0},
+		{"another session", set(4, 0, 0, 0, 9), 0},
+		{"another object", set(20, 1, 2, 3, 4), 0},
+		{"another version", set(0, 0x21), 0},
+		{"a report", set(0, 0x13), 0},
+		{"a probe", set(0, 0x14), 0},
+		{"an epoch without key", set(1, 77), 0},
+		{"a block that does not exist", set(16, 0xff, 0xff, 0xff, 0xff), 0},
+		{"a symbol that does not exist", set(2, 0xff, 0xff), 0},
+		{"cut short", made(func(i int, d []byte) []byte { return d[:i*5] }), 0},
+		{"too long", made(func(_ int, d []byte) []byte { return append(d, make([]byte, 7000)...) }), 0},
+		{"a beacon as long as a packet can be", made(func(_ int, d []byte) []byte {
+			d[0] = 0x12
+			return append(d, make([]byte, 60_000)...)
+		}), 0},
+		{"the next epoch", set(1, 4), 1},
+		{"forged, of a block that is being put together", made(func(_ int, d []byte) []byte { d[3] += 64; return bad(d) }), 1},
+		{"forged, of blocks that were never seen", made(func(i int, d []byte) []byte { d[19] = byte(3 + i%17); return bad(d) }), 1},
+		{"a forged beacon", made(func(_ int, d []byte) []byte { d[0] = 0x12; return bad(d[:80]) }), 1},
+		{"a number from the far future", set(8, 0x7f, 0xff), 1},
+		{"repeated", made(func(_ int, d []byte) []byte { return d }), 1},
+		{"a repeated beacon", func(int) []byte { return beacon }, 1},
+	}
+}
+
+// TestHostileDatagramsCostNothing feeds a member each kind of hostile datagram:
+// none makes it allocate or hold memory, and only those that pass for the session's
+// cost an opening.
+func TestHostileDatagramsCostNothing(t *testing.T) {
+	v := newVictim(t)
+	all := v.attacks()
+	now := time.Now()
+	before := v.r.stats
+	held, free, received, window := len(v.r.blocks), len(v.r.free), v.r.received, v.r.window
+	// What is made at the first datagram of a kind is not made again.
+	for _, a := range all {
+		for i := range 256 {
+			v.r.datagram(a.next(i), now)
+		}
+	}
+	for _, a := range all {
+		t.Run(a.name, func(t *testing.T) {
+			const runs = 2000
+			i := 0
+			v.aead.opened = 0
+			// AllocsPerRun calls once more, to warm up. The race detector makes pools forget.
+			if n := testing.AllocsPerRun(runs, func() { v.r.datagram(a.next(i), now); i++ }); n > 0 && !raceDetector {
+				t.Errorf("%v allocations for a datagram", n)
+			}
+			if v.aead.opened > (runs+1)*a.opens {
+				t.Errorf("%d openings for %d datagrams, want at most %d each", v.aead.opened, runs+1, a.opens)
+			}
+		})
+	}
+	if len(v.r.blocks) != held || len(v.r.free) != free {
+		t.Errorf("%d blocks are held and %d places free, it was %d and %d", len(v.r.blocks), len(v.r.free), held, free)
+	}
+	if v.r.received != received || v.r.window != window || v.r.stats.Datagrams != before.Datagrams {
+		t.Error("hostile datagrams count as received")
+	}
+	if v.r.stats.Foreign == before.Foreign || v.r.stats.Forged == before.Forged || v.r.stats.Duplicates == before.Duplicates {
+		t.Errorf("hostile datagrams are not counted: %+v", v.r.stats)
+	}
+}
+
+// TestOldBeacon: a beacon that somebody recorded does not turn the clock back.
+func TestOldBeacon(t *testing.T) {
+	v := newVictim(t)
+	old, last := v.beacon(wire.StateWaiting), v.beacon(wire.StateSending)
+	for _, d := range [][]byte{old, last, old} {
+		v.r.datagram(d, time.Now())
+	}
+	if v.r.beacon.State != wire.StateSending {
+		t.Errorf("after an old beacon came again the session is %q", v.r.beacon.State)
+	}
+}
+
+// TestHostileReportsCostNothing is the same for the sender.
+func TestHostileReportsCostNothing(t *testing.T) {
+	o := Object{Size: 100 * testBlock, BlockSize: testBlock, Hashes: make([]byte, 100*HashSize)}
+	s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: simnet.New(1).Sender(), Group: testGroup})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, m, _, err := s.Admit(Candidate{Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal, err := newMemberSealer(m.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := wire.ReportHeader{Session: s.ID(), Number: 5, Member: m.ID}
+	good := seal.seal(h.Append(nil), (&wire.Report{To: 100}).Append(nil), 5)
+	scratch := make([]byte, 0, 2*wire.MaxReport)
+	s.report(good, scratch)
+	change := func(at int, b ...byte) []byte {
+		d := slices.Clone(good)
+		copy(d[at:], b)
+		return d
+	}
+	for name, d := range map[string][]byte{
+		"noise":           make([]byte, 1400),
+		"short":           good[:30],
+		"another session": change(4, 9, 9, 9, 9),
+		"no such member":  change(16, 9, 9, 9, 9),
+		"forged":          change(30, 9),
+		"repeated":        good,
+	} {
+		if n := testing.AllocsPerRun(1000, func() { s.report(d, scratch) }); n > 0 && !raceDetector {
+			t.Errorf("%s: %v allocations for a report", name, n)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if got := s.members[m.ID]; got.number != 5 || len(s.members) != 1 {
+		t.Errorf("%d members, report %d: hostile reports were taken", len(s.members), got.number)
+	}
+}
+
+// TestAdversary has somebody on the wire who sees everything and sends as much as
+// the link carries beside the session: forged, repeated, reordered, cut, foreign.
+// Members end with the right bytes in about the time that they take without him.
+func TestAdversary(t *testing.T) {
+	const link = 100e6 // bits per second, of the session and of the adversary
+	took := map[bool]time.Duration{}
+	for _, hostile := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t, 40, 120*testBlock, nil)
+			l.net.SetUplink(link)
+			rng := rand.New(rand.NewPCG(4, 4))
+			var mu sync.Mutex
+			var recorded [][]byte
+			l.net.Tap = func(d []byte) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				if len(recorded) < 4096 {
+					recorded = append(recorded, slices.Clone(d))
+				} else {
+					recorded[rng.IntN(len(recorded))] = slices.Clone(d)
+				}
+				return true
+			}
+			var all []*receiver
+			for i := range 3 {
+				all = append(all, l.join(fmt.Sprint(i), simnet.Link{Loss: 0.01, Delay: time.Millisecond}, simnet.Link{}, nil))
+			}
+			injected := 0
+			if hostile {
+				each := time.Duration(1480 * 8 / link * float64(time.Second))
+				for open := true; open; {
+					time.Sleep(16 * each)
+					mu.Lock()
+					for range min(16, len(recorded)) {
+						d := spoil(rng, slices.Clone(recorded[rng.IntN(len(recorded))]))
+						for _, rc := range all {
+							rc.conn.Inject(d)
+						}
+						injected++
+					}
+					mu.Unlock()
+					open = slices.ContainsFunc(all, func(rc *receiver) bool {
+						select {
+						case <-rc.done:
+							return false
+						default:
+							return true
+						}
+					})
+				}
+			}
+			for _, rc := range all {
+				l.verify(rc)
+				took[hostile] = max(took[hostile], rc.took)
+				st := rc.r.Stats()
+				if hostile && (st.Poisoned > 0 || st.Forged == 0 || st.Foreign == 0 || st.Duplicates == 0) {
+					t.Errorf("member %s counted %+v", rc.name, st)
+				}
+				if n, most := len(rc.r.free)+len(rc.r.blocks), cap(rc.r.work); n > most {
+					t.Errorf("member %s has %d buffers, want at most %d", rc.name, n, most)
+				}
+			}
+			l.close()
+			t.Logf("hostile %v: %v, %d hostile datagrams to each; %+v", hostile, took[hostile], injected, all[0].r.Stats())
+		})
+	}
+	if took[true] > took[false]*5/4 {
+		t.Errorf("members took %v, without an adversary %v", took[true], took[false])
+	}
+}
+
+// spoil makes a hostile datagram out of a recorded one.
+func spoil(rng *rand.Rand, d []byte) []byte {
+	switch rng.IntN(7) {
+	case 0: // as it is: repeated, and out of order
+	case 1:
+		d = d[:rng.IntN(len(d)+1)]
+	case 2:
+		for i := range d {
+			d[i] = byte(rng.Uint32())
+		}
+	case 3:
+		d[4] ^= 0x55 // another session
+	case 4:
+		d[1] += byte(1 + rng.IntN(3)) // epochs to come
+	default:
+		// In the clear part, or in what is sealed.
+		d[rng.IntN(len(d))] ^= byte(1 + rng.IntN(255))
+	}
+	return d
+}
+
+// BenchmarkHostile is how many hostile datagrams a member looks at in a second.
+func BenchmarkHostile(b *testing.B) {
+	v := newVictim(b)
+	now := time.Now()
+	for _, a := range v.attacks() {
+		b.Run(a.name, func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				v.r.datagram(a.next(i), now)
+				i++
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")
+		})
+	}
+}
