@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,15 +18,7 @@ func isClosed(err error) bool { return errors.Is(err, net.ErrClosed) }
 
 // routineSend takes work from the schedule until ctx is done.
 func (s *Session) routineSend(ctx context.Context) error {
-	e := &emitter{
-		s:      s,
-		source: make([]byte, s.g.k*s.g.symbolSize),
-		repair: make([]byte, s.g.m*s.g.symbolSize),
-		shards: make([][]byte, 0, s.g.k+s.g.m),
-		out:    make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
-		order:  make([]uint16, 0, s.g.k+s.g.m),
-		timer:  time.NewTimer(time.Hour),
-	}
+	e := s.newEmitter()
 	defer e.timer.Stop()
 	for {
 		now := time.Now()
@@ -60,7 +53,8 @@ func (s *Session) routineSend(ctx context.Context) error {
 // emitter turns work into datagrams. Its buffers are reused for every block.
 type emitter struct {
 	s       *Session
-	source  []byte   // the block, padded with zeros
+	source  []byte   // the block, padded with zeros, as far as ...
+	read    int      // ... it has been read
 	repair  []byte   // its repair symbols
 	shards  [][]byte // scratch of the code
 	order   []uint16 // symbols to send
@@ -71,32 +65,44 @@ type emitter struct {
 	timer   *time.Timer
 }
 
+func (s *Session) newEmitter() *emitter {
+	return &emitter{
+		s:      s,
+		source: make([]byte, s.g.k*s.g.symbolSize),
+		repair: make([]byte, s.g.m*s.g.symbolSize),
+		shards: make([][]byte, 0, s.g.k+s.g.m),
+		out:    make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
+		order:  make([]uint16, 0, s.g.k+s.g.m),
+		timer:  time.NewTimer(time.Hour),
+	}
+}
+
 // emit sends the symbols in e.order of one block.
 func (e *emitter) emit(ctx context.Context, w work) error {
 	s := e.s
-	n := s.g.length(w.block)
-	object, off := s.g.at(w.block)
-	if got, err := s.cfg.Sources[object].ReadAt(e.source[:n], off); got < n {
-		if err == nil || errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return fmt.Errorf("read object %s at byte %d: %w", s.cfg.Objects[object].SHA256, off, err)
-	}
-	clear(e.source[n:])
+	e.read = 0
 	for _, i := range e.order {
-		if int(i) >= s.g.k {
-			var err error
-			if e.shards, err = s.code.encode(e.shards, e.source, e.repair); err != nil {
-				return fmt.Errorf("compute repair symbols of block %d: %w", w.block, err)
-			}
-			break
+		if int(i) < s.g.k {
+			continue
 		}
+		err := e.load(w.block, s.g.blockSize)
+		if err != nil {
+			return err
+		}
+		if e.shards, err = s.code.encode(e.shards, e.source, e.repair); err != nil {
+			return fmt.Errorf("compute repair symbols of block %d: %w", w.block, err)
+		}
+		break
 	}
 	var last wire.PacketNumber
 	e.yield()
 	for rest := e.order; len(rest) > 0; {
 		part := rest[:min(burst, len(rest))]
 		rest = rest[len(part):]
+		// What a burst needs is read just before: it is in the processor's cache then.
+		if err := e.load(w.block, (int(slices.Max(part))+1)*s.g.symbolSize); err != nil {
+			return err
+		}
 		if err := e.wait(ctx, len(part)); err != nil {
 			return err
 		}
@@ -115,6 +121,29 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 		s.repairBytes += uint64(len(e.order) * s.g.symbolSize)
 	}
 	s.mu.Unlock()
+	return nil
+}
+
+// load reads a block up to a size that may be more than it has; the rest are zeros.
+func (e *emitter) load(block, size int) error {
+	g := &e.s.g
+	size = min(size, g.blockSize)
+	if size <= e.read {
+		return nil
+	}
+	object, off := g.at(block)
+	part := e.source[e.read:size]
+	if n := g.length(block) - e.read; n < len(part) {
+		clear(part[max(n, 0):])
+		part = part[:max(n, 0)]
+	}
+	if n, err := e.s.cfg.Sources[object].ReadAt(part, off+int64(e.read)); n < len(part) {
+		if err == nil || errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return fmt.Errorf("read object %s at byte %d: %w", e.s.cfg.Objects[object].SHA256, off, err)
+	}
+	e.read = size
 	return nil
 }
 
