@@ -182,9 +182,9 @@ type kindOfContent struct {
 
 // contentKinds says what each kind is for.
 var contentKinds = []kindOfContent{
-	{content.KindOSImage, "OS image: a WIM or ESD that is sent to the disks of machines", false},
-	{content.KindBootImage, "Boot image: a Windows PE WIM or installation ISO that machines boot", false},
-	{content.KindOSUpgrade, "OS upgrade package: an ISO or folder of Windows setup media", false},
+	{content.KindOSImage, "OS image: a WIM for the disks of machines", false},
+	{content.KindBootImage, "Boot image: a Windows PE WIM or setup ISO", false},
+	{content.KindOSUpgrade, "OS upgrade: an ISO or folder of setup media", false},
 	{content.KindDriverPackage, "Driver package: a folder of drivers", false},
 	{content.KindPackage, "Package: any folder", false},
 }

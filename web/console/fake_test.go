@@ -29,7 +29,8 @@ type fakeAPI struct {
 	answers map[string]any // by path without query; a func() any is called
 	did     []string       // method, path and body
 	took    []byte         // of an upload
-	refuse  error          // of everything that changes something
+	listed  []web.SessionInfo
+	refuse  error // of everything that changes something
 	steps   func(ctx context.Context, progress func(done, total int64)) (any, error)
 }
 
@@ -217,7 +218,7 @@ func timelineOf(mac string) event.Page {
 func newConsole(t testing.TB, f *fakeAPI) *Console {
 	t.Helper()
 	c, err := New(Config{
-		API: f, Docs: docs.Pages, Version: "1.0", Sessions: func() []web.SessionInfo { return nil },
+		API: f, Docs: docs.Pages, Version: "1.0", Sessions: func() []web.SessionInfo { return f.listed },
 		Person: func(*http.Request) (Person, bool) {
 			return Person{Name: "anna", Operate: true, Admin: true, CSRF: "c5rf"}, true
 		},

@@ -199,7 +199,7 @@
       } else {
         root.removeAttribute('data-theme');
       }
-      button.querySelector('span').textContent = next || 'system';
+      document.getElementById('theme-name').textContent = next || 'system';
       document.cookie = 'castpoint_theme=' + next + '; path=/; samesite=strict; max-age=' + (next ? 31536000 : 0);
     });
   }
