@@ -172,7 +172,9 @@ func (a *ApplyDataImage) check(c *checker) {
 
 func (a *InstallBootloader) check(c *checker) {
 	c.volume("os", a.OS)
-	c.volume("system", a.System)
+	if a.System != "" {
+		c.volume("system", a.System)
+	}
 	c.bootable = true
 }
 

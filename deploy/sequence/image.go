@@ -40,7 +40,7 @@ const (
 type InstallBootloader struct {
 	Kind     string `yaml:"kind,omitempty" json:"kind,omitempty" enum:"windows,grub" doc:"windows (the default): the boot manager out of the image and boot configuration for it; grub: the GRUB of the Linux that was applied."`
 	OS       string `yaml:"os" json:"os" doc:"The volume of the operating system."`
-	System   string `yaml:"system" json:"system" doc:"The volume that the firmware boots from."`
+	System   string `yaml:"system,omitempty" json:"system,omitempty" doc:"The volume that the firmware boots from; without it the one called System, if there is one, else that of the operating system."`
 	Firmware string `yaml:"firmware,omitempty" json:"firmware,omitempty" enum:"any,uefi,bios" doc:"For which firmware; without it that of the machine, any for both."`
 	// NoEntry: firmware that forgets entries, and disks that move on, boot the
 	// fallback path.

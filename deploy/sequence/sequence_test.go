@@ -206,3 +206,26 @@ func TestExtents(t *testing.T) {
 		}
 	}
 }
+
+func TestTemplates(t *testing.T) {
+	want := []string{"install-linux", "install-windows-from-linux", "install-windows", "prepare-capture", "refresh-windows", "wipe-disk"}
+	if diff := cmp.Diff(want, Templates()); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range Templates() {
+		text, err := Template(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, problems := Check(text)
+		for _, p := range problems {
+			t.Errorf("%s: %s", name, p)
+		}
+		if s != nil && s.Name != name {
+			t.Errorf("%s is called %s", name, s.Name)
+		}
+	}
+	if _, err := Template("install-window"); err == nil || !strings.Contains(err.Error(), `did you mean "install-windows"?`) {
+		t.Error(err)
+	}
+}
