@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"castpoint/boot"
+	"castpoint/deploy/sequence"
 )
 
 // State says whether a device may boot.
@@ -44,8 +45,17 @@ type Device struct {
 	Created   time.Time         `json:"created"`
 	FirstSeen time.Time         `json:"first_seen,omitzero"`
 	LastSeen  time.Time         `json:"last_seen,omitzero"`
+	// Inventory is what its agent has found; nil before that. It is shared and not
+	// changed in place.
+	Inventory *Inventory `json:"inventory,omitempty"`
 
 	change boot.Change // Boot.Settings, read
+}
+
+// Inventory are the facts of a machine as its agent has reported them.
+type Inventory struct {
+	Time time.Time `json:"time"`
+	sequence.Facts
 }
 
 // BootSettings are what one device has instead of the settings of the server; zero

@@ -115,6 +115,9 @@ func fromRow(r *store.Device) (*Device, error) {
 	}
 	err := json.Unmarshal(r.Settings, &one.Boot)
 	err = errors.Join(err, json.Unmarshal(r.Seen, &one.Seen))
+	if r.Inventory != nil {
+		err = errors.Join(err, json.Unmarshal(r.Inventory, &one.Inventory))
+	}
 	if err == nil {
 		one.change, err = boot.ParseChange(one.Boot.Settings)
 	}
@@ -126,10 +129,13 @@ func (d *Device) row() (store.Device, error) {
 		ID: d.ID, Name: d.Name, UUID: d.UUID, MACs: d.MACs, State: string(d.State), Protected: d.Protected, Notes: d.Notes,
 		Groups: d.Groups, Variables: d.Variables, Created: d.Created, FirstSeen: d.FirstSeen, LastSeen: d.LastSeen,
 	}
-	var err, seenErr error
+	var err, seenErr, inventoryErr error
 	r.Settings, err = json.Marshal(d.Boot)
 	r.Seen, seenErr = json.Marshal(d.Seen)
-	return r, errors.Join(err, seenErr)
+	if d.Inventory != nil {
+		r.Inventory, inventoryErr = json.Marshal(d.Inventory)
+	}
+	return r, errors.Join(err, seenErr, inventoryErr)
 }
 
 // put writes devices as they are in memory now. edit is held.

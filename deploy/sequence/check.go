@@ -183,7 +183,7 @@ func (c *checker) common(s *Step) {
 	if len(s.Name) > 100 || strings.ContainsAny(s.Name, "\n\r\t") {
 		c.wrong("name", "want at most 100 bytes in one line")
 	}
-	if err := s.When.compile(); err != nil {
+	if _, err := s.When.Compile(); err != nil {
 		c.wrong("when", "%s", trim(err))
 	}
 	if r := s.Retry; r != nil && (r.Count < 1 || r.Count > 100) {

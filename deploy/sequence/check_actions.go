@@ -308,7 +308,7 @@ func (a *SetDynamicVariables) check(c *checker) {
 		c.wrong("rules", "is missing")
 	}
 	for _, r := range a.Rules {
-		if err := r.When.compile(); err != nil {
+		if _, err := r.When.Compile(); err != nil {
 			c.wrong("rules", "%s", trim(err))
 		}
 		if len(r.Variables) == 0 {
@@ -368,7 +368,7 @@ func (a *Wait) check(c *checker) {
 	case (a.For == 0) == (a.Until == ""):
 		c.wrong("for", "want either a time (for) or an expression (until)")
 	case a.Until != "":
-		if err := (Condition{a.Until}).compile(); err != nil {
+		if _, err := (Condition{a.Until}).Compile(); err != nil {
 			c.wrong("until", "%s", trim(err))
 		}
 		if c.step.Timeout == 0 {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm"
 	"go.yaml.in/yaml/v3"
 )
 
@@ -44,19 +45,31 @@ type Outcome struct {
 	ExitCode int    `expr:"exit_code"`
 }
 
-// check compiles the expressions, so that what is wrong is found before a machine
+// Program is a condition that is ready to be tried. A nil one always holds.
+type Program struct {
+	texts    []string
+	programs []*vm.Program
+}
+
+// Compile reads the expressions, so that what is wrong is found before a machine
 // runs them.
-func (c Condition) compile() error {
+func (c Condition) Compile() (*Program, error) {
+	p := &Program{}
 	for _, text := range c {
-		if _, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool()); err != nil {
-			return fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
+		one, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool())
+		if err != nil {
+			return nil, fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
 		}
+		p.texts, p.programs = append(p.texts, text), append(p.programs, one)
 	}
-	return nil
+	return p, nil
 }
 
 // Holds says whether all expressions are true. why is the first that is not.
-func (c Condition) Holds(s Scope) (ok bool, why string, err error) {
+func (p *Program) Holds(s Scope) (ok bool, why string, err error) {
+	if p == nil {
+		return true, "", nil
+	}
 	s.Like = Like
 	if s.Exists == nil {
 		s.Exists = func(string) bool { return false }
@@ -64,12 +77,8 @@ func (c Condition) Holds(s Scope) (ok bool, why string, err error) {
 	if s.WMI == nil {
 		s.WMI = func(string) (bool, error) { return false, fmt.Errorf("there is no WMI in %s", s.Environment) }
 	}
-	for _, text := range c {
-		program, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool())
-		if err != nil {
-			return false, text, fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
-		}
-		result, err := expr.Run(program, s)
+	for i, text := range p.texts {
+		result, err := expr.Run(p.programs[i], s)
 		if err != nil {
 			return false, text, fmt.Errorf("condition %q: %s", text, firstLine(err))
 		}
@@ -78,6 +87,15 @@ func (c Condition) Holds(s Scope) (ok bool, why string, err error) {
 		}
 	}
 	return true, "", nil
+}
+
+// Holds compiles and tries a condition once.
+func (c Condition) Holds(s Scope) (ok bool, why string, err error) {
+	p, err := c.Compile()
+	if err != nil {
+		return false, "", err
+	}
+	return p.Holds(s)
 }
 
 // Holds says whether a leaf is to run: its groups' conditions and its own hold.

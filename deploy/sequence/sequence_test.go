@@ -182,7 +182,7 @@ func TestConditions(t *testing.T) {
 		t.Error(err)
 	}
 	for _, text := range []string{"device.nothing", "vars.Role", "1 +", "unknown()", `device.memory == "x"`} {
-		if err := (Condition{text}).compile(); !errors.Is(err, ErrInvalid) {
+		if _, err := (Condition{text}).Compile(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

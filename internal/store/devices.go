@@ -21,6 +21,7 @@ type Device struct {
 	Groups    []string
 	Settings  json.RawMessage // of its boot
 	Seen      json.RawMessage // how it asked last
+	Inventory json.RawMessage // what its agent has found; nil before that
 	Created   time.Time
 	FirstSeen time.Time // zero: never
 	LastSeen  time.Time
@@ -44,10 +45,10 @@ func (s *Store) Devices(ctx context.Context) ([]Device, error) {
 	var all []Device
 	err = s.query(ctx, func(r *sql.Rows) error {
 		var d Device
-		var variables, groups, settings, seen string
+		var variables, groups, settings, seen, inventory string
 		var created, first, last int64
 		if err := r.Scan(&d.ID, &d.Name, &d.UUID, &d.State, &d.Protected, &d.Notes,
-			&variables, &groups, &settings, &seen, &created, &first, &last); err != nil {
+			&variables, &groups, &settings, &seen, &inventory, &created, &first, &last); err != nil {
 			return err
 		}
 		for text, to := range map[string]any{variables: &d.Variables, groups: &d.Groups} {
@@ -59,10 +60,13 @@ func (s *Store) Devices(ctx context.Context) ([]Device, error) {
 			}
 		}
 		d.MACs, d.Settings, d.Seen = macs[d.ID], json.RawMessage(settings), json.RawMessage(seen)
+		if inventory != "" {
+			d.Inventory = json.RawMessage(inventory)
+		}
 		d.Created, d.FirstSeen, d.LastSeen = fromMillis(created), fromMillis(first), fromMillis(last)
 		all = append(all, d)
 		return nil
-	}, `SELECT id, name, uuid, state, protected, notes, variables, groups, settings, seen, created, first_seen, last_seen FROM device`)
+	}, `SELECT id, name, uuid, state, protected, notes, variables, groups, settings, seen, inventory, created, first_seen, last_seen FROM device`)
 	return all, err
 }
 
@@ -96,10 +100,10 @@ func insertDevice(ctx context.Context, tx *sql.Tx, d Device) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO device(id, name, uuid, state, protected, notes, variables, groups, settings, seen, created, first_seen, last_seen)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	_, err = tx.ExecContext(ctx, `INSERT INTO device(id, name, uuid, state, protected, notes, variables, groups, settings, seen, inventory, created, first_seen, last_seen)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		d.ID, d.Name, d.UUID, d.State, d.Protected, d.Notes, string(variables), string(groups),
-		string(d.Settings), string(d.Seen), toMillis(d.Created), toMillis(d.FirstSeen), toMillis(d.LastSeen))
+		string(d.Settings), string(d.Seen), string(d.Inventory), toMillis(d.Created), toMillis(d.FirstSeen), toMillis(d.LastSeen))
 	for i, mac := range d.MACs {
 		if err != nil {
 			return err

@@ -103,6 +103,63 @@ func migrations() []migration {
 				error  TEXT NOT NULL
 			)`,
 		}},
+		{4, "task sequences", rolloutTables()},
+	}
+}
+
+// rolloutTables hold collections, sequences, deployments and their runs.
+func rolloutTables() []string {
+	const named = ` (
+		id      TEXT PRIMARY KEY,
+		name    TEXT NOT NULL UNIQUE COLLATE NOCASE,
+		body    TEXT NOT NULL,             -- JSON object
+		changed INTEGER NOT NULL
+	) WITHOUT ROWID`
+	return []string{
+		`ALTER TABLE device ADD COLUMN inventory TEXT NOT NULL DEFAULT ''`, // JSON object, or empty
+		`CREATE TABLE collection` + named,
+		`CREATE TABLE deployment` + named,
+		`CREATE TABLE sequence (
+			name     TEXT NOT NULL COLLATE NOCASE,
+			revision INTEGER NOT NULL,
+			text     TEXT NOT NULL,            -- YAML, as it was given
+			by       TEXT NOT NULL,
+			time     INTEGER NOT NULL,
+			PRIMARY KEY (name, revision)
+		) WITHOUT ROWID`,
+		`CREATE TABLE secret (
+			scope  TEXT NOT NULL,
+			owner  TEXT NOT NULL,
+			name   TEXT NOT NULL,
+			sealed BLOB NOT NULL,
+			PRIMARY KEY (scope, owner, name)
+		) WITHOUT ROWID`,
+		// The hidden rowid rises: the last run of a device is the one with the
+		// highest.
+		`CREATE TABLE run (
+			id         TEXT PRIMARY KEY,
+			deployment TEXT NOT NULL,
+			device     TEXT NOT NULL,
+			ended      INTEGER NOT NULL,
+			body       TEXT NOT NULL,          -- JSON object
+			started    INTEGER NOT NULL
+		)`,
+		`CREATE INDEX run_deployment ON run(deployment, device)`,
+		`CREATE INDEX run_device ON run(device)`,
+		`CREATE TABLE run_step (
+			run    TEXT NOT NULL REFERENCES run(id) ON DELETE CASCADE,
+			path   TEXT NOT NULL,
+			number INTEGER NOT NULL,
+			body   TEXT NOT NULL,              -- JSON object
+			PRIMARY KEY (run, path)
+		) WITHOUT ROWID`,
+		`CREATE TABLE again (
+			deployment TEXT NOT NULL,
+			device     TEXT NOT NULL,
+			by         TEXT NOT NULL,
+			time       INTEGER NOT NULL,
+			PRIMARY KEY (deployment, device)
+		) WITHOUT ROWID`,
 	}
 }
 

@@ -1,0 +1,218 @@
+package rollout
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"castpoint/deploy"
+	"castpoint/deploy/sequence"
+)
+
+// Collection is a set of devices and the variables that they have in common.
+type Collection struct {
+	ID        string            `json:"id"`
+	Name      string            `json:"name"`
+	Notes     string            `json:"notes,omitempty"`
+	Devices   []string          `json:"devices,omitempty"` // ids
+	Except    []string          `json:"except,omitempty"`  // ids that no rule brings in
+	Rules     []Rule            `json:"rules,omitempty"`
+	Variables map[string]string `json:"variables,omitempty"`
+	// Secrets are the names of its secret variables. Their values are never shown.
+	Secrets []string  `json:"secrets,omitempty"`
+	Changed time.Time `json:"changed"`
+}
+
+// Rule brings devices into a collection. All that is given has to fit; texts have *
+// and ?, whatever the letter case.
+type Rule struct {
+	// Unknown takes machines that are not on record, and only those. Of them no
+	// more is known than Architecture and Firmware.
+	Unknown      bool              `json:"unknown,omitempty"`
+	Architecture string            `json:"architecture,omitempty"` // amd64, arm64
+	Firmware     string            `json:"firmware,omitempty"`     // uefi, bios
+	Manufacturer string            `json:"manufacturer,omitempty"`
+	Model        string            `json:"model,omitempty"`
+	Name         string            `json:"name,omitempty"`
+	MAC          string            `json:"mac,omitempty"`
+	Group        string            `json:"group,omitempty"`
+	Variables    map[string]string `json:"variables,omitempty"` // of the device's record
+	// When are expressions over vars and device, as in conditions of steps.
+	When []string `json:"when,omitempty"`
+
+	when *sequence.Program
+}
+
+// Limits.
+const (
+	maxRules   = 100
+	maxMembers = 100_000
+	maxText    = 4096 // bytes of notes and of a variable's value
+)
+
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$`)
+
+func (c *Collection) clone() *Collection {
+	n := *c
+	n.Devices, n.Except, n.Rules, n.Secrets = slices.Clone(c.Devices), slices.Clone(c.Except), slices.Clone(c.Rules), slices.Clone(c.Secrets)
+	n.Variables = maps.Clone(c.Variables)
+	return &n
+}
+
+// normalize checks what can be checked without the devices and compiles the rules.
+func (c *Collection) normalize() error {
+	c.Name, c.Notes = strings.TrimSpace(c.Name), strings.TrimSpace(c.Notes)
+	if !namePattern.MatchString(c.Name) {
+		return invalid("name %q: want up to 63 letters, digits, blanks, dots, hyphens and underscores", c.Name)
+	}
+	if len(c.Notes) > maxText || !utf8.ValidString(c.Notes) {
+		return invalid("notes: want at most %d bytes of text", maxText)
+	}
+	slices.Sort(c.Devices)
+	slices.Sort(c.Except)
+	c.Devices, c.Except = slices.Compact(c.Devices), slices.Compact(c.Except)
+	if len(c.Devices) > maxMembers || len(c.Rules) > maxRules {
+		return invalid("at most %d devices and %d rules are kept", maxMembers, maxRules)
+	}
+	for i := range c.Rules {
+		if err := c.Rules[i].normalize(); err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
+	}
+	return checkVariables(c.Variables)
+}
+
+func checkVariables(vars map[string]string) error {
+	for name, value := range vars {
+		if err := sequence.CheckVariable(name); err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if len(value) > sequence.MaxValue || !utf8.ValidString(value) {
+			return invalid("variable %s: want at most %d bytes of text", name, sequence.MaxValue)
+		}
+	}
+	return nil
+}
+
+func (r *Rule) normalize() (err error) {
+	if !slices.Contains([]string{"", "amd64", "arm64"}, r.Architecture) {
+		return invalid("architecture %q: want amd64 or arm64", r.Architecture)
+	}
+	if !slices.Contains([]string{"", sequence.FirmwareUEFI, sequence.FirmwareBIOS}, r.Firmware) {
+		return invalid("firmware %q: want uefi or bios", r.Firmware)
+	}
+	known := r.Manufacturer + r.Model + r.Name + r.MAC + r.Group + strings.Join(r.When, "")
+	if r.Unknown && (known != "" || len(r.Variables) > 0) {
+		return invalid("of unknown machines only architecture and firmware are known")
+	}
+	if !r.Unknown && known == "" && r.Architecture == "" && r.Firmware == "" && len(r.Variables) == 0 {
+		return invalid("an empty rule would take all devices: name: \"*\" says so")
+	}
+	r.MAC = strings.ReplaceAll(strings.ToLower(r.MAC), "-", ":")
+	if r.when, err = sequence.Condition(r.When).Compile(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+// verdict is what a rule says of a machine.
+type verdict int
+
+const (
+	no    verdict = iota
+	maybe         // its inventory is needed, and there is none
+	yes
+)
+
+// holds says whether a machine is in the collection, and by what.
+func (c *Collection) holds(m *Machine) (verdict, string) {
+	if m.Device != nil {
+		if _, ok := slices.BinarySearch(c.Devices, m.Device.ID); ok {
+			return yes, "it is on its list"
+		}
+		if _, ok := slices.BinarySearch(c.Except, m.Device.ID); ok {
+			return no, ""
+		}
+	}
+	best := no
+	for i := range c.Rules {
+		v, err := c.Rules[i].fits(m)
+		if err != nil {
+			continue // an expression about what this machine does not have
+		}
+		if v == yes {
+			return yes, fmt.Sprintf("it fits rule %d", i+1)
+		}
+		best = max(best, v)
+	}
+	return best, ""
+}
+
+func (r *Rule) fits(m *Machine) (verdict, error) {
+	if r.Unknown != (m.Device == nil) {
+		return no, nil
+	}
+	if r.Architecture != "" && m.architecture() != "" && r.Architecture != m.architecture() || r.Firmware != "" && m.Firmware != "" && r.Firmware != m.Firmware {
+		return no, nil
+	}
+	if m.Device == nil {
+		return yes, nil
+	}
+	d := m.Device
+	if r.Name != "" && !sequence.Like(d.Name, r.Name) {
+		return no, nil
+	}
+	if r.MAC != "" && !slices.ContainsFunc(d.MACs, func(mac string) bool { return sequence.Like(mac, r.MAC) }) {
+		return no, nil
+	}
+	if r.Group != "" && !slices.ContainsFunc(d.Groups, func(g string) bool { return sequence.Like(g, r.Group) }) {
+		return no, nil
+	}
+	for name, want := range r.Variables {
+		if value, ok := d.Variables[name]; !ok || !sequence.Like(value, want) {
+			return no, nil
+		}
+	}
+	if r.Manufacturer == "" && r.Model == "" && len(r.When) == 0 {
+		return yes, nil
+	}
+	facts := m.facts()
+	if facts == nil {
+		return maybe, nil
+	}
+	if r.Manufacturer != "" && !sequence.Like(facts.Manufacturer, r.Manufacturer) || r.Model != "" && !sequence.Like(facts.Model, r.Model) {
+		return no, nil
+	}
+	ok, _, err := r.when.Holds(sequence.Scope{Vars: d.Variables, Device: *facts})
+	if err != nil || !ok {
+		return no, err
+	}
+	return yes, nil
+}
+
+// Machine is who asks: a device on record, or one of which little is known.
+type Machine struct {
+	Device *deploy.Device // nil: not on record
+	// Facts are newer than the record's inventory; nil without any.
+	Facts        *sequence.Facts
+	Architecture string // amd64, arm64; "" when it is not known
+	Firmware     string // uefi, bios; "" when it is not known
+}
+
+func (m *Machine) facts() *sequence.Facts {
+	if m.Facts == nil && m.Device != nil && m.Device.Inventory != nil {
+		return &m.Device.Inventory.Facts
+	}
+	return m.Facts
+}
+
+func (m *Machine) architecture() string {
+	if f := m.facts(); f != nil && f.Architecture != "" {
+		return f.Architecture
+	}
+	return m.Architecture
+}

@@ -1,0 +1,322 @@
+package rollout
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/deploy"
+	"castpoint/deploy/sequence"
+	"castpoint/internal/event"
+	"castpoint/internal/store"
+)
+
+// sequenceOf is the sequence of an offer: the revision that its run has, or the
+// newest.
+func (g *Register) sequenceOf(o *Offer) *sequence.Sequence {
+	name, number := o.Deployment.Sequence, 0
+	if o.Run != nil {
+		name, number = o.Run.Sequence, o.Run.Revision
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if e := g.sequences[strings.ToLower(name)]; e != nil {
+		if r := e.revision(number); r != nil {
+			return r.parsed
+		}
+	}
+	return nil
+}
+
+// OfferSequence is the sequence that an offer would run.
+func (g *Register) OfferSequence(o *Offer) (*sequence.Sequence, error) {
+	if s := g.sequenceOf(o); s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("sequence %s of deployment %s: %w", o.Deployment.Sequence, o.Deployment.Name, ErrNotFound)
+}
+
+// Begin is what begins a run or goes on with one.
+type Begin struct {
+	Device  deploy.Device
+	Offer   Offer
+	Request protocol.RunRequest
+	Remote  string
+}
+
+// Check says what keeps an offer from being taken: its password, its confirmation.
+// Offers that go on have been taken already.
+func (b *Begin) Check() error {
+	if b.Offer.Run != nil {
+		return nil
+	}
+	d := &b.Offer.Deployment
+	if d.NetworkOnly && b.Request.Environment == sequence.EnvironmentWindows {
+		return fmt.Errorf("%w: deployment %s is for machines that have booted from the network", ErrRefused, d.Name)
+	}
+	if d.Confirm && !b.Request.Confirmed {
+		return fmt.Errorf("%w: deployment %s has to be confirmed at the machine", ErrRefused, d.Name)
+	}
+	return d.checkPassword(b.Request.Password)
+}
+
+// Variables are what the run would have, when that is enough for its sequence.
+func (g *Register) Variables(b *Begin) (*sequence.Sequence, map[string]protocol.VariableValue, error) {
+	seq, err := g.OfferSequence(&b.Offer)
+	if err != nil {
+		return nil, nil, err
+	}
+	vars, err := g.variablesOf(seq, &b.Offer.Deployment, &b.Device, b.Offer.Run)
+	if err != nil {
+		return nil, nil, err
+	}
+	return seq, vars, checkRequired(seq, vars)
+}
+
+// Begin begins a run, or goes on with it after a restart. The answer lacks contents
+// and server, which this package does not know. With ticket the machine keeps the
+// ticket that it has shown; else it gets a new one, and the old one ends.
+func (g *Register) Begin(ctx context.Context, b Begin, ticket string) (*protocol.Run, error) {
+	seq, vars, err := g.Variables(&b)
+	if err != nil {
+		return nil, err
+	}
+	if b.Offer.Run == nil {
+		return g.beginNew(ctx, &b, seq, vars)
+	}
+	return g.resume(ctx, &b, seq, vars, ticket)
+}
+
+func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequence, vars map[string]protocol.VariableValue) (*protocol.Run, error) {
+	d := &b.Offer.Deployment
+	now := g.now().UTC()
+	var stateKey [keySize]byte
+	_, _ = rand.Read(stateKey[:]) // never fails: see its documentation
+	secret, hash := newTicket()
+	r := &Run{
+		ID: newID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, State: StateRunning,
+		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, ticket: hash,
+	}
+	g.mu.RLock()
+	if e := g.sequences[strings.ToLower(seq.Name)]; e != nil {
+		r.Revision = e.revision(0).row.Revision
+	}
+	g.mu.RUnlock()
+	r.key = g.sealer.seal("run "+r.ID, string(stateKey[:]))
+	row, err := r.row()
+	if err == nil {
+		err = g.cfg.Store.PutRun(ctx, row, nil)
+	}
+	if err == nil {
+		err = g.cfg.Store.DeleteAgain(ctx, d.ID, b.Device.ID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("begin deployment %s on %s: %w", d.Name, r.Label, err)
+	}
+	g.mu.Lock()
+	g.enter(r)
+	delete(g.agains[d.ID], b.Device.ID)
+	g.mu.Unlock()
+	g.tell(&b.Device, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
+	return &protocol.Run{
+		ID: r.ID, Ticket: secret, Deployment: d.Name, Device: r.Label, Sequence: seq, Variables: vars, StateKey: stateKey[:], After: d.After,
+	}, nil
+}
+
+// resume goes on with a run: at the step that was ordered, else at the first one that
+// is not over.
+func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence, vars map[string]protocol.VariableValue, ticket string) (*protocol.Run, error) {
+	steps, err := g.Steps(ctx, b.Offer.Run.ID)
+	if err != nil {
+		return nil, err
+	}
+	out := &protocol.Run{
+		Deployment: b.Offer.Deployment.Name, Device: b.Device.Label(), Sequence: seq, Variables: vars, Resumed: true, After: b.Offer.Deployment.After,
+	}
+	err = g.update(ctx, b.Offer.Run.ID, func(r *Run) (*StepRecord, error) {
+		key, err := g.sealer.open("run "+r.ID, r.key)
+		if err != nil {
+			return nil, err
+		}
+		out.ID, out.StateKey, out.Ticket = r.ID, []byte(key), ticket
+		if ticket == "" {
+			out.Ticket, r.ticket = newTicket()
+		}
+		out.Next, out.Interrupted = nextStep(seq, steps)
+		if r.Order != nil && r.Order.Kind == protocol.OrderRetry {
+			out.Next, out.Interrupted = r.Order.Path, false
+			for name, v := range r.Order.Variables {
+				out.Variables[name] = v
+			}
+		}
+		r.Order, r.Questions = nil, nil
+		r.State, r.Ended, r.Heard, r.Message = StateRunning, time.Time{}, g.now().UTC(), ""
+		r.Environment, r.Remote = b.Request.Environment, b.Remote
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	where := "at its beginning"
+	if l, err := seq.Leaf(out.Next); err == nil {
+		where = fmt.Sprintf("at step %d, %s", l.Number, l.Step.Title())
+	}
+	g.tell(&b.Device, false, "", "deployment "+out.Deployment+" goes on "+where)
+	return out, nil
+}
+
+// nextStep is the step to go on with, and whether it had started.
+func nextStep(seq *sequence.Sequence, steps []StepRecord) (path string, interrupted bool) {
+	known := make(map[string]*StepRecord, len(steps))
+	for i := range steps {
+		known[steps[i].Path] = &steps[i]
+	}
+	for _, l := range seq.Leaves() {
+		s := known[l.Path]
+		switch {
+		case s == nil || s.State == "":
+			return l.Path, false
+		case !s.over():
+			return l.Path, s.State != protocol.StepFailed
+		}
+	}
+	return "", false
+}
+
+func newTicket() (secret, hash string) {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: see its documentation
+	secret = hex.EncodeToString(b[:])
+	return secret, hashTicket(secret)
+}
+
+// hashTicket needs no salt and no slow hash: what it hashes is random.
+func hashTicket(secret string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(secret))))
+	return hex.EncodeToString(sum[:])
+}
+
+// ticketAfter is how long a ticket is good after the end of its run: for logs and
+// for being tried again.
+const ticketAfter = 7 * 24 * time.Hour
+
+// Authorized is the run that a ticket is of.
+func (g *Register) Authorized(ticket string) (Run, bool) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	e := g.tickets[hashTicket(ticket)]
+	if e == nil || ticket == "" {
+		return Run{}, false
+	}
+	r := e.run
+	if !r.Ended.IsZero() && g.now().Sub(r.Ended) > ticketAfter {
+		return Run{}, false
+	}
+	return *r, true
+}
+
+// update changes a run: f gets a copy, and a step that has changed is written with
+// it.
+func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRecord, error)) error {
+	g.mu.RLock()
+	e := g.runs[id]
+	g.mu.RUnlock()
+	if e == nil {
+		return fmt.Errorf("run %s: %w", id, ErrNotFound)
+	}
+	e.write.Lock()
+	defer e.write.Unlock()
+	g.mu.RLock()
+	r := e.run.clone()
+	g.mu.RUnlock()
+	oldTicket := r.ticket
+	step, err := f(r)
+	if errors.Is(err, errInMemory) {
+		err = nil
+	} else if err == nil {
+		err = g.write(ctx, r, step)
+	}
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.runs[id] != e {
+		return fmt.Errorf("run %s: %w", id, ErrNotFound) // a newer one has begun
+	}
+	e.run = r
+	if r.ticket != oldTicket {
+		delete(g.tickets, oldTicket)
+		g.tickets[r.ticket] = e
+	}
+	if r.Order != nil {
+		close(e.changed)
+		e.changed = make(chan struct{})
+	}
+	return nil
+}
+
+// errInMemory says that a change is not worth the disk: how far a step is.
+var errInMemory = errors.New("in memory")
+
+func (g *Register) write(ctx context.Context, r *Run, step *StepRecord) error {
+	row, err := r.row()
+	if err != nil {
+		return err
+	}
+	var stepRow *store.RunStep
+	if step != nil {
+		body, err := json.Marshal(step)
+		if err != nil {
+			return err
+		}
+		stepRow = &store.RunStep{Run: r.ID, Path: step.Path, Number: step.Number, Body: body}
+	}
+	if err := g.cfg.Store.PutRun(ctx, row, stepRow); err != nil {
+		return fmt.Errorf("run of %s: %w", r.Label, err)
+	}
+	return nil
+}
+
+// tell records what has happened to a device.
+func (g *Register) tell(d *deploy.Device, trouble bool, by, message string) {
+	e := event.Event{Time: g.now().UTC(), UUID: d.UUID, Kind: event.KindStep, Trouble: trouble, Message: message, Details: event.Details{By: by}}
+	if len(d.MACs) > 0 {
+		e.MAC = d.MACs[0]
+	}
+	g.cfg.Note(e)
+	g.log.Info("deployment", zap.String("device", d.Label()), zap.String("what", message), zap.String("by", by))
+}
+
+func (g *Register) tellRun(r *Run, trouble bool, by, message string) {
+	d, err := g.cfg.Devices.Get(r.Device)
+	if err != nil {
+		d = deploy.Device{ID: r.Device, Name: r.Label}
+	}
+	g.tell(&d, trouble, by, message)
+}
+
+// Steps are what is known of the steps of a run.
+func (g *Register) Steps(ctx context.Context, run string) ([]StepRecord, error) {
+	rows, err := g.cfg.Store.RunSteps(ctx, run)
+	if err != nil {
+		return nil, fmt.Errorf("steps of run %s: %w", run, err)
+	}
+	list := make([]StepRecord, len(rows))
+	for i, row := range rows {
+		if err := json.Unmarshal(row.Body, &list[i]); err != nil {
+			return nil, fmt.Errorf("step %s of run %s: %w", row.Path, run, err)
+		}
+	}
+	sortSteps(list)
+	return list, nil
+}
