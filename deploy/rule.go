@@ -3,6 +3,7 @@ package deploy
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/boot"
+	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
 )
 
@@ -248,4 +250,44 @@ func (d *Devices) Deny(ctx context.Context, id, by string) (Device, error) {
 		one.State = StateDenied
 		return nil
 	})
+}
+
+// Identify finds the device of a machine by what its boot token says of it; either
+// may be "".
+func (d *Devices) Identify(mac, uuid string) (Device, bool) {
+	c := boot.Client{UUID: uuid}
+	if addr, err := net.ParseMAC(mac); err == nil {
+		c.MAC = addr
+	}
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	m := d.index.match(c)
+	if m.device == nil {
+		return Device{}, false
+	}
+	return *m.device.clone(), true
+}
+
+// TakeInventory notes what the agent of a device has found. A protected device's
+// record stays as it is.
+func (d *Devices) TakeInventory(id string, facts sequence.Facts) (Device, error) {
+	one, err := d.Get(id)
+	if err != nil || one.Protected {
+		return one, err
+	}
+	facts.Clean()
+	d.edit.Lock()
+	defer d.edit.Unlock()
+	_, now, err := d.replace(id, func(one *Device) error {
+		one.Inventory = &Inventory{Time: d.now().UTC().Truncate(time.Millisecond), Facts: facts}
+		return nil
+	})
+	if err != nil {
+		return Device{}, err
+	}
+	// Written with the sightings: after a crash the machine says it again.
+	d.mu.Lock()
+	d.dirty[id] = true
+	d.mu.Unlock()
+	return *now, nil
 }

@@ -93,8 +93,10 @@ type VariableValue struct {
 	Secret bool   `json:"secret,omitempty"` // never shown, logged or sent back in output
 }
 
-// RunContent is a content that a sequence names. What receives it is asked for by
-// PathContent when the step begins.
+// RunContent is a content that a sequence names. By multicast it is received with a
+// token that is asked for by PathContent when the step begins; its files also come
+// one by one, with ranges, by GET multicast.PathObject + SHA256 with the run's ticket,
+// unless it may be sent by multicast only.
 type RunContent struct {
 	ID     string   `json:"id"`
 	Names  []string `json:"names"` // what the sequence calls it

@@ -1,5 +1,11 @@
 package sequence
 
+import (
+	"reflect"
+	"strings"
+	"unicode"
+)
+
 // Facts are what is known of a machine: what conditions can ask, and what the
 // inventory of a device holds. Fields that could not be found out are empty.
 type Facts struct {
@@ -57,4 +63,43 @@ type NICFacts struct {
 	Link      bool     `json:"link,omitempty" expr:"link"`
 	Wireless  bool     `json:"wireless,omitempty" expr:"wireless"`
 	Addresses []string `json:"addresses,omitempty" expr:"addresses"`
+}
+
+// Bounds of what a machine says of itself.
+const (
+	maxFact  = 256 // bytes of a text
+	maxParts = 64  // disks, cards, addresses of a card
+)
+
+// Clean bounds what a machine says of itself, and takes out what no terminal shows.
+func (f *Facts) Clean() {
+	f.Disks, f.NICs = f.Disks[:min(len(f.Disks), maxParts)], f.NICs[:min(len(f.NICs), maxParts)]
+	cleanTexts(reflect.ValueOf(f).Elem())
+}
+
+func cleanTexts(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			cleanTexts(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Len() > maxParts {
+			v.Set(v.Slice(0, maxParts))
+		}
+		for i := range v.Len() {
+			cleanTexts(v.Index(i))
+		}
+	case reflect.String:
+		s := strings.Map(func(r rune) rune {
+			if !unicode.IsPrint(r) {
+				return -1
+			}
+			return r
+		}, strings.ToValidUTF8(v.String(), ""))
+		if s = strings.TrimSpace(s); len(s) > maxFact {
+			s = strings.ToValidUTF8(s[:maxFact], "")
+		}
+		v.SetString(s)
+	}
 }
