@@ -23,6 +23,11 @@ type Change struct {
 // Words are what the change was made of.
 func (c Change) Words() []string { return slices.Clone(c.words) }
 
+// Then is this change and then another, which wins where both say something.
+func (c Change) Then(other Change) Change {
+	return Change{words: append(slices.Clone(c.words), other.words...), steps: append(slices.Clone(c.steps), other.steps...)}
+}
+
 func (c Change) apply(s *Settings) {
 	for _, step := range c.steps {
 		step(s)

@@ -51,6 +51,15 @@ func (s *Server) JoinHandler() http.Handler {
 	mux.HandleFunc("DELETE "+multicast.PathProbe+"/{id}", s.serveProbeEnd)
 	mux.HandleFunc("GET "+protocol.PathPolicy, s.servePolicy)
 	mux.HandleFunc("POST "+protocol.PathEvents, s.serveEvent)
+	if s.delivery != nil {
+		for _, route := range s.delivery.Routes() {
+			mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
+				if err := route.Answer(w, r); err != nil {
+					s.refuse(w, r, err)
+				}
+			})
+		}
+	}
 	return s.refusing(mux)
 }
 
@@ -70,7 +79,7 @@ func (s *Server) refusing(next http.Handler) http.Handler {
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := asProblem(err)
 	switch p.Code {
-	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed:
+	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed, protocol.CodePassword:
 		s.failures.note(remoteAddr(r))
 	}
 	level := zap.InfoLevel
@@ -333,6 +342,13 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		if token, terr := s.tokens.Look(bearer(r)); terr == nil && token.Files {
 			return s.objectForServer(w, r, token)
+		}
+		if s.delivery != nil {
+			ct, object, runErr := s.delivery.Object(bearer(r), r.PathValue("digest"))
+			if runErr != nil {
+				return runErr
+			}
+			return s.sendObject(w, r, ct, object)
 		}
 		return err
 	}

@@ -2,9 +2,11 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/delivery"
 )
 
 // pollTime is how often a waiting machine asks again, in seconds.
@@ -16,6 +18,7 @@ type visitor struct {
 	content string // id; "" when nothing is assigned
 	name    string
 	mac     string
+	boot    *delivery.Bearer // of a boot token; nil for others
 }
 
 // visitor recognises the request's token or ticket.
@@ -23,10 +26,14 @@ func (s *Server) visitor(r *http.Request) (visitor, error) {
 	secret := bearer(r)
 	token, err := s.tokens.Look(secret)
 	if err == nil {
-		return visitor{s.wanted(token), token.Name, token.MAC}, nil
+		v := visitor{content: s.wanted(token), name: token.Name, mac: token.MAC}
+		if token.Boot {
+			v.boot = token.bearer()
+		}
+		return v, nil
 	}
 	if ticket, ticketErr := s.tickets.Look(secret); ticketErr == nil {
-		return visitor{ticket.Content, ticket.Name, ticket.MAC}, nil
+		return visitor{content: ticket.Content, name: ticket.Name, mac: ticket.MAC}, nil
 	}
 	return visitor{}, err
 }
@@ -47,6 +54,11 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	}
 	if why := s.denied(v.mac); why != "" {
 		return wait(why)
+	}
+	if v.boot != nil && s.delivery != nil {
+		if p, ok := s.delivery.Policy(*v.boot); ok {
+			return p
+		}
 	}
 	if v.content == "" {
 		return wait("nothing is assigned to this machine: start castpoint serve with --assign CONTENT")
@@ -91,4 +103,40 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 	e.MAC, e.Content = printable(e.MAC, 20), printable(e.Content, 64)
 	s.note(e)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// bearer is whose boot token it is.
+func (t *Token) bearer() *delivery.Bearer {
+	return &delivery.Bearer{MAC: t.MAC, UUID: t.UUID, Name: t.Name, Architecture: t.Arch, Firmware: t.Firm, Used: !t.UsedAt.IsZero()}
+}
+
+// bootTokens are the tokens as package delivery needs them.
+type bootTokens struct{ tokens *Tokens }
+
+// grantLife is how long a machine may take to join a session that it was admitted
+// to.
+const grantLife = 15 * time.Minute
+
+func (b bootTokens) Bearer(secret string, macs []string) (delivery.Bearer, error) {
+	t, err := b.tokens.Look(secret)
+	if err != nil {
+		return delivery.Bearer{}, err
+	}
+	if !t.Boot {
+		return delivery.Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "boot the machine from the network", "the token is not one that a machine was booted with")
+	}
+	if t.MAC != "" && !slices.Contains(macs, t.MAC) {
+		return delivery.Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the token is for the machine %s", t.MAC)
+	}
+	return *t.bearer(), nil
+}
+
+func (b bootTokens) Use(secret, name string, macs []string) error {
+	_, err := b.tokens.Use(secret, name, macs)
+	return err
+}
+
+func (b bootTokens) Grant(content, mac, name string) (string, error) {
+	secret, _, err := b.tokens.Create(Token{Content: content, MAC: mac, Name: name, granted: true}, grantLife)
+	return secret, err
 }

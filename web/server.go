@@ -21,9 +21,11 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/delivery"
 )
 
 // Files of the data folder that belong to this package.
@@ -73,6 +75,8 @@ type Config struct {
 	// nothing is kept.
 	Devices  *deploy.Devices
 	Timeline *event.Recorder
+	// Rollout are collections, sequences, deployments and runs; nil for none.
+	Rollout *rollout.Register
 	// Network says what is seen of the network; nil when nothing is.
 	Network func() *Network
 	Version string
@@ -97,7 +101,8 @@ type Server struct {
 	// fetching are the URLs that are on their way into the library.
 	fetching map[string]bool
 
-	api *api.API
+	api      *api.API
+	delivery *delivery.Delivery // nil without deployments
 }
 
 // membership is a ticket's place in a session.
@@ -137,6 +142,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Sessions != nil {
 		if s.keeper, err = NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Rollout != nil && cfg.Devices != nil {
+		if s.delivery, err = delivery.New(delivery.Config{
+			Register: cfg.Rollout, Devices: cfg.Devices, Library: cfg.Library, Tokens: bootTokens{s.tokens}, Data: cfg.Data,
+			Server: s.joinURL, Log: cfg.Log.Named("delivery"),
+		}); err != nil {
 			return nil, err
 		}
 	}
@@ -200,19 +213,14 @@ func (s *Server) Close() {
 // a token that its machine alone may use, good for whatever is assigned when it
 // is used.
 func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error) {
-	base, err := url.Parse(s.cfg.JoinURL)
-	if err != nil || base.Host == "" {
+	base := s.joinAt(c.Server)
+	if base == "" {
 		return boot.Ticket{}, errors.New("this server has no join address")
 	}
-	if c.Server.IsValid() && !c.Server.IsUnspecified() {
-		// The address that the machine has reached already.
-		port := base.Port()
-		if port == "" {
-			port = strconv.Itoa(DefaultJoinPort)
-		}
-		base.Host = net.JoinHostPort(c.Server.Unmap().String(), port)
+	want := Token{Boot: true, MAC: c.MAC.String(), UUID: c.UUID, Name: boot.DeviceName(c)}
+	if c.HasArch {
+		want.Arch, want.Firm = rollout.ArchOf(c.Arch)
 	}
-	want := Token{Boot: true, MAC: c.MAC.String(), Name: boot.DeviceName(c)}
 	if s.cfg.Devices != nil {
 		record := s.cfg.Devices.Rule(c).Record
 		switch {
@@ -228,8 +236,28 @@ func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error
 	if err != nil {
 		return boot.Ticket{}, err
 	}
-	return boot.Ticket{Server: base.String(), Pin: s.identity.Pin.String(), Token: secret}, nil
+	return boot.Ticket{Server: base, Pin: s.identity.Pin.String(), Token: secret}, nil
 }
+
+// joinAt is the URL of the join listener at an address of this server that a machine
+// has reached already; "" without a network.
+func (s *Server) joinAt(addr netip.Addr) string {
+	base, err := url.Parse(s.cfg.JoinURL)
+	if err != nil || base.Host == "" {
+		return ""
+	}
+	if addr.IsValid() && !addr.IsUnspecified() {
+		port := base.Port()
+		if port == "" {
+			port = strconv.Itoa(DefaultJoinPort)
+		}
+		base.Host = net.JoinHostPort(addr.Unmap().String(), port)
+	}
+	return base.String()
+}
+
+// joinURL is the URL of the join listener as a machine has reached it.
+func (s *Server) joinURL(r *http.Request) string { return s.joinAt(localAddr(r)) }
 
 // note logs what a machine reports, and puts it on the machine's timeline.
 func (s *Server) note(e protocol.Event) {

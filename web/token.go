@@ -24,6 +24,9 @@ const (
 	// maxTokens bounds memory and file; anybody on the boot network can have
 	// boot tokens made by asking for scripts.
 	maxTokens = 8192
+	// maxGranted is the same for those that machines are given while they run a
+	// sequence: the oldest go.
+	maxGranted = 65536
 	// maxTokensPerMAC is how many unused boot tokens a machine has at once:
 	// firmware and people repeat requests, and the last one counts.
 	maxTokensPerMAC = 8
@@ -40,12 +43,17 @@ type Token struct {
 	// Files lets another server read the objects of the content, any number of
 	// times until it expires; it admits to no session.
 	Files   bool      `json:"files,omitempty"`
-	MAC     string    `json:"mac,omitempty"`  // the only machine that may use it; "" is any
-	Name    string    `json:"name,omitempty"` // what the member is called
+	MAC     string    `json:"mac,omitempty"`      // the only machine that may use it; "" is any
+	UUID    string    `json:"uuid,omitempty"`     // of that machine, as it was booted; so are the others
+	Arch    string    `json:"arch,omitempty"`     // amd64, arm64
+	Firm    string    `json:"firmware,omitempty"` // uefi, bios
+	Name    string    `json:"name,omitempty"`     // what the member is called
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
 	UsedAt  time.Time `json:"used_at,omitzero"`
 	UsedBy  string    `json:"used_by,omitempty"`
+
+	granted bool // to a machine that runs a sequence: in memory only, it asks for another
 }
 
 // Tokens are the one-time tokens of a server. They survive a restart: every
@@ -100,23 +108,27 @@ func hashSecret(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Create makes a token that is good for ttl and returns its secret. Of want,
-// Content, Boot, Files, MAC and Name count.
+// Create makes a token that is good for ttl and returns its secret. Hash, times and
+// the user of want do not count.
 func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, err error) {
 	secret, hash := newSecret()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now().UTC()
-	k := &Token{
-		Hash: hash, Content: want.Content, Boot: want.Boot, Files: want.Files, MAC: strings.ToLower(want.MAC), Name: want.Name,
-		Created: now.Truncate(time.Second), Expires: now.Add(ttl).Truncate(time.Second),
-	}
+	k := &want
+	k.Hash, k.MAC, k.UsedAt, k.UsedBy = hash, strings.ToLower(want.MAC), time.Time{}, ""
+	k.Created, k.Expires = now.Truncate(time.Second), now.Add(ttl).Truncate(time.Second)
 	t.prune(now)
+	if k.granted {
+		t.forget(maxGranted-1, func(o *Token) bool { return o.granted })
+		t.byHash[hash] = k
+		return secret, *k, nil
+	}
 	if k.Boot {
 		t.forget(maxTokensPerMAC-1, func(o *Token) bool { return o.Boot && o.MAC == k.MAC && o.UsedAt.IsZero() })
 		t.forget(maxTokens-1, func(o *Token) bool { return o.Boot })
 	}
-	if len(t.byHash) >= maxTokens {
+	if len(t.byHash) >= maxTokens+maxGranted {
 		return "", Token{}, problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
 	}
 	t.byHash[hash] = k
@@ -131,7 +143,7 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 func (t *Tokens) prune(now time.Time) {
 	for hash, k := range t.byHash {
 		end := k.Expires
-		if !k.UsedAt.IsZero() {
+		if !k.UsedAt.IsZero() && !k.granted {
 			end = end.Add(keepUsed)
 		}
 		if now.After(end.Add(time.Minute)) { // a minute, to be told "expired" and not "unknown"
@@ -160,7 +172,9 @@ func (t *Tokens) forget(keep int, match func(*Token) bool) {
 func (t *Tokens) save() error {
 	list := make([]*Token, 0, len(t.byHash))
 	for _, k := range t.byHash {
-		list = append(list, k)
+		if !k.granted {
+			list = append(list, k)
+		}
 	}
 	slices.SortFunc(list, func(a, b *Token) int { return strings.Compare(a.Hash, b.Hash) })
 	data, err := json.Marshal(list)
@@ -238,6 +252,9 @@ func (t *Tokens) Use(secret, by string, macs []string) (Token, error) {
 		return Token{}, err
 	}
 	k.UsedAt, k.UsedBy = t.now().UTC().Truncate(time.Second), by
+	if k.granted {
+		return *k, nil
+	}
 	if err := t.save(); err != nil {
 		k.UsedAt, k.UsedBy = time.Time{}, ""
 		return Token{}, err

@@ -67,7 +67,7 @@ type Explanation struct {
 
 // Rule is one of the rules that decide about a machine.
 type Rule struct {
-	Name string `json:"name"` // lists, record, firmware, plan
+	Name string `json:"name"` // lists, record, deployments, firmware, plan
 	Says string `json:"says"`
 }
 
@@ -77,7 +77,7 @@ type explainer struct {
 	cfg        config.Config
 	links      []link
 	library    *content.Library
-	devices    *deploy.Devices
+	asked      rules
 	dhcp       *dhcp.Server
 	recent     *decisions // nil without a server
 	leases     func() []dhcp.Lease
@@ -88,7 +88,7 @@ const tokenShown = "ONE-TIME-TOKEN"
 
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
-func newExplainer(cfg config.Config, links []link, library *content.Library, devices *deploy.Devices) (*explainer, error) {
+func newExplainer(cfg config.Config, links []link, library *content.Library, asked rules) (*explainer, error) {
 	joinPort, err := portOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
@@ -96,14 +96,14 @@ func newExplainer(cfg config.Config, links []link, library *content.Library, dev
 	ticket := func(_ context.Context, c boot.Client) (boot.Ticket, error) {
 		return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
 	}
-	parts, err := makeBoot(&cfg, library, rules{devices: devices}, ticket, zap.NewNop())
+	parts, err := makeBoot(&cfg, library, asked, ticket, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}
-	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, devices: devices}
+	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked}
 	d, err := dhcpConfig(&cfg, links)
 	if err == nil {
-		d.Planner, d.Device = e.planner, rules{devices: devices}.terms
+		d.Planner, d.Device = e.planner, asked.terms
 		e.dhcp, err = dhcp.New(d)
 	}
 	if err != nil {
@@ -222,13 +222,17 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 	} else {
 		say("lists", "it may be answered (settings allow and deny)")
 	}
-	ruling, why := e.devices.Explain(c)
+	ruling, why := e.asked.devices.Explain(c)
 	x.Waiting = ruling.Record.Waiting
 	if ruling.Device != nil {
 		x.Device = ruling.Device.ID
 	}
 	for _, text := range why {
 		say("record", text)
+	}
+	_, why = e.asked.rollout.Apply(ruling, c)
+	for _, text := range why {
+		say("deployments", text)
 	}
 	if d.Quirk.Name != "" {
 		say("firmware", fmt.Sprintf("row %s, style %s: %s", d.Quirk.Name, d.Quirk.Style, d.Quirk.Evidence))
@@ -333,7 +337,7 @@ func localExplain(path, data string) localRoutes {
 		if err != nil {
 			return nil, err
 		}
-		e, err := newExplainer(cfg, links, library, devices)
+		e, err := newExplainer(cfg, links, library, rules{devices: devices, rollout: kept.rollout})
 		if err != nil {
 			return nil, errors.Join(err, devices.Close())
 		}

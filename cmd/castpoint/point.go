@@ -152,7 +152,7 @@ func (p *point) makeBoot() (err error) {
 			}
 		}
 	}
-	if p.bootParts, err = makeBoot(&p.cfg, p.library, rules{p.kept.devices, true}, p.server.BootToken, p.log); err != nil {
+	if p.bootParts, err = makeBoot(&p.cfg, p.library, rules{p.kept.devices, p.kept.rollout, true}, p.server.BootToken, p.log); err != nil {
 		return err
 	}
 	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Client: p.witness.asker, Observe: p.witness.http, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
@@ -179,7 +179,7 @@ func (p *point) makeServers() error {
 	if p.dhcp, err = dhcp.New(d); err != nil {
 		return err
 	}
-	if p.explainer, err = newExplainer(p.cfg, p.links, p.library, p.kept.devices); err != nil {
+	if p.explainer, err = newExplainer(p.cfg, p.links, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout}); err != nil {
 		return err
 	}
 	p.explainer.recent, p.explainer.leases = &p.recent, p.leases

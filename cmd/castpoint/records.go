@@ -8,6 +8,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/deploy"
+	"castpoint/deploy/rollout"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
 	"castpoint/internal/event"
@@ -22,6 +23,7 @@ type records struct {
 	timeline *event.Recorder
 	devices  *deploy.Devices
 	access   *access.Access
+	rollout  *rollout.Register
 }
 
 // openRecords opens the database of a data folder. The caller holds the library's
@@ -47,7 +49,12 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	if r.devices, err = deploy.Open(ctx, dc); err != nil {
 		return nil, err
 	}
-	r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")})
+	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")}); err != nil {
+		return nil, err
+	}
+	r.rollout, err = rollout.Open(ctx, rollout.Config{
+		Store: r.store, Devices: r.devices, Data: data, Note: r.timeline.Record, Log: log.Named("rollout"),
+	})
 	return r, err
 }
 
@@ -58,6 +65,9 @@ func devicesConfig(cfg *config.Config) deploy.Config {
 
 func (r *records) close() error {
 	var errs []error
+	if r.rollout != nil {
+		r.rollout.Close()
+	}
 	if r.devices != nil {
 		errs = append(errs, r.devices.Close())
 	}
@@ -73,6 +83,7 @@ func (r *records) close() error {
 // rules are what boot and dhcp ask about machines on record.
 type rules struct {
 	devices *deploy.Devices
+	rollout *rollout.Register
 	see     bool // note who asks
 }
 
@@ -84,9 +95,15 @@ func (r rules) plan(c boot.Client) boot.Record {
 	return r.record(c)
 }
 
-func (r rules) record(c boot.Client) boot.Record { return r.devices.Rule(c).Record }
+func (r rules) record(c boot.Client) boot.Record {
+	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	return ruling.Record
+}
 
-func (r rules) change(c boot.Client) boot.Change { return r.devices.Rule(c).Change }
+func (r rules) change(c boot.Client) boot.Change {
+	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	return ruling.Change
+}
 
 func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
 	ruling := r.devices.Rule(c)

@@ -189,7 +189,7 @@ func localReport(data string) localRoutes {
 			return nil, err
 		}
 		cfg.Data = data
-		parts, err := makeBoot(&cfg, library, rules{devices: kept.devices}, nil, zap.NewNop())
+		parts, err := makeBoot(&cfg, library, rules{devices: kept.devices, rollout: kept.rollout}, nil, zap.NewNop())
 		if err != nil {
 			return nil, err
 		}

@@ -156,8 +156,12 @@ func (r *Rule) fits(m *Machine) (verdict, error) {
 	if r.Unknown != (m.Device == nil) {
 		return no, nil
 	}
-	if r.Architecture != "" && m.architecture() != "" && r.Architecture != m.architecture() || r.Firmware != "" && m.Firmware != "" && r.Firmware != m.Firmware {
+	arch, firmware := m.hardware()
+	if r.Architecture != "" && arch != "" && r.Architecture != arch || r.Firmware != "" && firmware != "" && r.Firmware != firmware {
 		return no, nil
+	}
+	if r.Architecture != "" && arch == "" || r.Firmware != "" && firmware == "" {
+		return maybe, nil
 	}
 	if m.Device == nil {
 		return yes, nil
@@ -210,9 +214,17 @@ func (m *Machine) facts() *sequence.Facts {
 	return m.Facts
 }
 
-func (m *Machine) architecture() string {
-	if f := m.facts(); f != nil && f.Architecture != "" {
-		return f.Architecture
+// hardware is architecture and firmware: what the agent has seen goes before what
+// firmware has said.
+func (m *Machine) hardware() (arch, firmware string) {
+	arch, firmware = m.Architecture, m.Firmware
+	if f := m.facts(); f != nil {
+		if f.Architecture != "" {
+			arch = f.Architecture
+		}
+		if f.Firmware != "" {
+			firmware = f.Firmware
+		}
 	}
-	return m.Architecture
+	return arch, firmware
 }

@@ -87,6 +87,7 @@ type decider struct {
 	required  []Offer
 	available []Offer
 	inventory bool
+	onDisk    bool
 }
 
 func (d *decider) say(format string, args ...any) {
@@ -110,6 +111,11 @@ func (d *decider) look(one *Deployment) {
 	}
 	g.mu.RUnlock()
 	if last != nil && !flagged && (!last.State.Ended() || last.Order != nil && last.Order.Path != "") {
+		if last.onDisk() && (last.Order == nil || last.Order.Path == "") {
+			say("the machine is in the middle of it, and goes on in the system on its disk (step %d of %d)", last.Step.Number, last.Total)
+			d.onDisk = true
+			return
+		}
 		say("the machine is in the middle of it (%s, step %d of %d)", last.State, last.Step.Number, last.Total)
 		d.goesOn = append(d.goesOn, Offer{*one, last})
 		return
@@ -160,6 +166,8 @@ func (d *decider) look(one *Deployment) {
 // end puts what was found together.
 func (d *decider) end() Decision {
 	switch {
+	case d.onDisk:
+		d.Mode = ModeLocal
 	case len(d.goesOn) > 0:
 		// The last one that it was heard of in.
 		slices.SortFunc(d.goesOn, func(a, b Offer) int { return b.Run.Heard.Compare(a.Run.Heard) })

@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/boot"
 	"castpoint/deploy"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
@@ -379,23 +380,19 @@ func (g *Register) Members(text string) (list []deploy.Device, untold int, err e
 }
 
 func (c *Collection) holdsDevice(d *deploy.Device) (verdict, string) {
-	m := Machine{Device: d}
-	m.Architecture, m.Firmware = archOf(d.Seen.Firmware)
-	return c.holds(&m)
+	return c.holds(&Machine{Device: d})
 }
 
-// archOf reads what boot.Arch says of a firmware.
-func archOf(firmware string) (arch, kind string) {
-	f := strings.ToLower(firmware)
-	switch {
-	case f == "":
-		return "", ""
-	case strings.Contains(f, "arm64"):
-		return "arm64", sequence.FirmwareUEFI
-	case strings.Contains(f, "bios"):
-		return "amd64", sequence.FirmwareBIOS
-	case strings.Contains(f, "uefi"):
+// ArchOf are processor and firmware of the machines of an architecture of option 93,
+// in the words of facts; "" for what is not known.
+func ArchOf(a boot.Arch) (arch, firmware string) {
+	switch a {
+	case boot.ArchBIOS, boot.ArchBIOSHTTP:
+		return "amd64", sequence.FirmwareBIOS // or older: the boot environment does not start there
+	case boot.ArchEFIX64, boot.ArchEFIBC, boot.ArchEFIX64HTTP, boot.ArchEFIBCHTTP:
 		return "amd64", sequence.FirmwareUEFI
+	case boot.ArchEFIARM64, boot.ArchEFIARM64HTTP:
+		return "arm64", sequence.FirmwareUEFI
 	}
 	return "", ""
 }

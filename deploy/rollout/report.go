@@ -36,6 +36,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		if s.Environment != "" {
 			r.Environment = s.Environment
 		}
+		r.Into = ""
 		if !r.State.Ended() || s.State != protocol.StepProgress {
 			r.State, r.Ended = StateRunning, time.Time{}
 		}
@@ -149,7 +150,10 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 			return nil, fmt.Errorf("%w: run %s has succeeded already", ErrRefused, r.ID)
 		}
 		now := g.now().UTC()
-		r.State, r.Heard, r.Message, r.Questions = state, now, line(e.Message), nil
+		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, line(e.Message), nil, ""
+		if state == StateRestarting {
+			r.Into = line(e.Into)
+		}
 		if state.Ended() {
 			r.Ended = now
 		}

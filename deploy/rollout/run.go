@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
 )
 
@@ -46,6 +47,7 @@ type Run struct {
 	Message     string     `json:"message,omitempty"`
 	Advice      string     `json:"advice,omitempty"`
 	Environment string     `json:"environment,omitempty"`
+	Into        string     `json:"into,omitempty"` // where a restart leads: one of sequence.Restart...
 	Remote      string     `json:"remote,omitempty"` // address of the machine
 	// Order is what the machine has not fetched yet.
 	Order *protocol.Order `json:"order,omitempty"`
@@ -112,6 +114,12 @@ func runOf(row *store.Run) (*Run, error) {
 	r := b.Run
 	r.secrets, r.ticket, r.key = b.Secrets, b.Ticket, b.Key
 	return &r, nil
+}
+
+// onDisk says whether the run goes on in the system on the machine's disk, which
+// then must not boot from the network.
+func (r *Run) onDisk() bool {
+	return r.State == StateRestarting && r.Into == sequence.RestartDisk || r.State != StateRestarting && r.Environment == sequence.EnvironmentWindows
 }
 
 // Percent is how much of the steps is done, as far as their number says so.

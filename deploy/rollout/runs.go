@@ -160,7 +160,7 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		}
 		r.Order, r.Questions = nil, nil
 		r.State, r.Ended, r.Heard, r.Message = StateRunning, time.Time{}, g.now().UTC(), ""
-		r.Environment, r.Remote = b.Request.Environment, b.Remote
+		r.Environment, r.Remote, r.Into = b.Request.Environment, b.Remote, ""
 		return nil, nil
 	})
 	if err != nil {

@@ -367,9 +367,8 @@ func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, dep
 		"sequence %s names no content %.64q", run.Sequence, name)
 }
 
-// HasObject says whether an object belongs to a content that the run of a ticket
-// may fetch by unicast, and to which.
-func (d *Delivery) HasObject(ticket, digest string) (*content.Content, content.Digest, error) {
+// Object is an object that the run of a ticket may fetch by unicast, and its content.
+func (d *Delivery) Object(ticket, digest string) (*content.Content, content.Digest, error) {
 	run, ok := d.cfg.Register.Authorized(ticket)
 	if !ok {
 		return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the ticket belongs to no run of this server")

@@ -1,0 +1,614 @@
+package rollout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"castpoint/agent/protocol"
+	"castpoint/boot"
+	"castpoint/deploy"
+	"castpoint/deploy/sequence"
+	"castpoint/internal/event"
+	"castpoint/internal/store"
+)
+
+// bench is a register over a data folder, which can be opened again as after a kill.
+type bench struct {
+	t       *testing.T
+	dir     string
+	store   *store.Store
+	devices *deploy.Devices
+	*Register
+	clock   time.Time
+	events  []string
+	notices []Notice
+	woken   []string
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, dir: t.TempDir(), clock: time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)}
+	b.open()
+	t.Cleanup(b.close)
+	return b
+}
+
+func (b *bench) open() {
+	b.t.Helper()
+	var err error
+	if b.store, err = store.Open(context.Background(), b.dir); err != nil {
+		b.t.Fatal(err)
+	}
+	if b.devices, err = deploy.Open(context.Background(), deploy.Config{Store: b.store}); err != nil {
+		b.t.Fatal(err)
+	}
+	b.Register, err = Open(context.Background(), Config{
+		Store: b.store, Devices: b.devices, Data: b.dir,
+		Note:   func(e event.Event) { b.events = append(b.events, e.Message) },
+		Notify: func(n Notice) { b.notices = append(b.notices, n) },
+		Wake:   func(mac net.HardwareAddr) error { b.woken = append(b.woken, mac.String()); return nil },
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.now = func() time.Time { return b.clock }
+}
+
+func (b *bench) close() {
+	b.Register.Close()
+	_ = b.devices.Close()
+	_ = b.store.Close()
+}
+
+// reopen is what a server that was killed finds.
+func (b *bench) reopen() {
+	b.close()
+	b.open()
+}
+
+func (b *bench) device(name, mac string, more ...func(*deploy.Device)) deploy.Device {
+	b.t.Helper()
+	want := deploy.Device{Name: name, MACs: []string{mac}}
+	for _, f := range more {
+		f(&want)
+	}
+	d, err := b.devices.Add(b.t.Context(), want, "test")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
+const install = `name: install
+variables:
+  Key: {secret: true}
+  Role: {required: true}
+steps:
+  - name: Prepare
+    steps:
+      - {name: Disk, wipe-disk: {}}
+      - {name: Apply, run-command: {command: apply}}
+  - {name: Again, restart: {into: boot-image}}
+  - {name: Last, run-command: {command: last}}
+`
+
+// deploy makes a sequence, a collection of devices and a deployment of it.
+func (b *bench) deploy(want Deployment, devices ...deploy.Device) Deployment {
+	b.t.Helper()
+	if _, err := b.PutSequence(b.t.Context(), install, "test"); err != nil {
+		b.t.Fatal(err)
+	}
+	c := Collection{Name: "all of " + want.Name, Variables: map[string]string{"Role": "desk", "Other": "collection"}}
+	for _, d := range devices {
+		c.Devices = append(c.Devices, d.Name)
+	}
+	c, err := b.PutCollection(b.t.Context(), c)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	want.Sequence, want.Collection = "install", c.ID
+	d, err := b.PutDeployment(b.t.Context(), want, nil, 0, "test")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return d
+}
+
+func (b *bench) begin(d deploy.Device) *protocol.Run {
+	b.t.Helper()
+	decision := b.Decide(Machine{Device: &d}, "")
+	if len(decision.Offers) != 1 {
+		b.t.Fatalf("offers %+v", decision)
+	}
+	run, err := b.Begin(b.t.Context(), Begin{Device: d, Offer: decision.Offers[0], Request: protocol.RunRequest{Environment: sequence.EnvironmentLinux}}, "")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return run
+}
+
+func (b *bench) report(run *protocol.Run, path, state string, more ...func(*protocol.StepStatus)) protocol.Order {
+	b.t.Helper()
+	s := protocol.StepStatus{Run: run.ID, Path: path, State: state}
+	for _, f := range more {
+		f(&s)
+	}
+	order, err := b.Report(b.t.Context(), run.ID, s)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return order
+}
+
+func (b *bench) mode(d deploy.Device, want Mode) Decision {
+	b.t.Helper()
+	got := b.Decide(Machine{Device: &d}, "")
+	if got.Mode != want {
+		b.t.Errorf("mode %q, want %q: %q", got.Mode, want, got.Why)
+	}
+	return got
+}
+
+// TestRun is a whole deployment: begun, restarted, failed, tried again, done, left
+// alone, and deployed again; the server is killed in between.
+func TestRun(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	b.mode(d, ModeGeneral) // no deployments: the general settings hold
+	dep := b.deploy(Deployment{Name: "lab", Purpose: Required}, d)
+	b.mode(d, ModeRequired)
+
+	run := b.begin(d)
+	if run.Next != "" || run.Resumed || len(run.StateKey) != keySize || run.Variables["Role"].Value != "desk" {
+		t.Errorf("%+v", run)
+	}
+	b.report(run, "1/1", protocol.StepStarted)
+	b.report(run, "1/1", protocol.StepProgress, func(s *protocol.StepStatus) { s.Percent = 50 })
+	b.report(run, "1/1", protocol.StepDone, func(s *protocol.StepStatus) {
+		s.Variables = map[string]protocol.VariableValue{"Disk": {Value: "sda"}, "Hidden": {Value: "hunter2", Secret: true}}
+	})
+	b.report(run, "1/2", protocol.StepStarted)
+
+	// The server is killed and the machine loses power: it goes on in the step that
+	// was interrupted.
+	b.reopen()
+	if _, ok := b.Authorized(run.Ticket); !ok {
+		t.Error("the ticket is not known after a restart of the server")
+	}
+	again := b.begin(d)
+	if !again.Resumed || again.Next != "1/2" || !again.Interrupted || again.ID != run.ID || string(again.StateKey) != string(run.StateKey) || again.Ticket == run.Ticket {
+		t.Errorf("%+v", again)
+	}
+	if _, ok := b.Authorized(run.Ticket); ok {
+		t.Error("the old ticket is good")
+	}
+	if again.Variables["Disk"].Value != "sda" || again.Variables["Hidden"] != (protocol.VariableValue{Value: "hunter2", Secret: true}) {
+		t.Errorf("variables %+v", again.Variables)
+	}
+	run = again
+	b.report(run, "1/2", protocol.StepDone)
+	b.report(run, "2", protocol.StepDone)
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunRestart, Into: sequence.RestartDisk}); err != nil {
+		t.Fatal(err)
+	}
+	b.mode(d, ModeLocal) // it is to boot from its disk
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunRestart, Into: sequence.RestartBootImage}); err != nil {
+		t.Fatal(err)
+	}
+	if run = b.begin(d); run.Next != "3" || run.Interrupted {
+		t.Errorf("after the restart %+v", run)
+	}
+
+	// The last step fails, and is tried again from the one before.
+	code := 7
+	b.report(run, "3", protocol.StepStarted)
+	b.report(run, "3", protocol.StepFailed, func(s *protocol.StepStatus) { s.ExitCode, s.Message, s.Output = &code, "no", "tail" })
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunFailed, Message: "step 4 failed"}); err != nil {
+		t.Fatal(err)
+	}
+	_, counts, _, err := b.Status("lab")
+	if diff := cmp.Diff(Counts{Targets: 1, Failed: 1, FailedBy: []StepCount{{4, "Last", 1}}}, counts); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	b.mode(d, ModeLocal) // it ran, and runs again: never
+	if _, err := b.Retry(t.Context(), run.ID, "Apply", "anna", nil); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen() // an order is not lost
+	b.mode(d, ModeRequired)
+	order, err := b.Order(t.Context(), run.ID)
+	if err != nil || order.Kind != protocol.OrderRetry || order.Path != "1/2" || order.By != "anna" {
+		t.Errorf("%+v, %v", order, err)
+	}
+	for _, path := range []string{"1/2", "2", "3"} {
+		b.report(run, path, protocol.StepDone)
+	}
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunSucceeded}); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	b.mode(d, ModeLocal)
+	_, steps, err := b.Run(t.Context(), run.ID)
+	if err != nil || len(steps) != 4 || steps[3].State != protocol.StepDone {
+		t.Errorf("%+v, %v", steps, err)
+	}
+
+	// Deploy again.
+	if _, err := b.Again(t.Context(), dep.ID, []string{"pc-1"}, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	b.mode(d, ModeRequired)
+	if next := b.begin(d); next.ID == run.ID || next.Resumed {
+		t.Errorf("%+v", next)
+	}
+	all := strings.Join(b.events, "\n")
+	for _, want := range []string{"deployment lab begins", "step 2 of 4, Apply: started", "step 4 of 4, Last: failed with exit code 7: no", "deployment lab: succeeded", "runs again at its next network boot"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no event %q in\n%s", want, all)
+		}
+	}
+	if strings.Contains(all, "hunter2") {
+		t.Error("a secret is in the events")
+	}
+	db, err := os.ReadFile(filepath.Join(b.dir, store.FileName))
+	if err != nil || strings.Contains(string(db), "hunter2") {
+		t.Error("a secret is in the database as it is", err)
+	}
+}
+
+func TestDecide(t *testing.T) {
+	b := newBench(t)
+	plain := b.device("pc-1", "52:54:00:00:00:01")
+	other := b.device("pc-2", "52:54:00:00:00:02")
+	server := b.device("srv-1", "52:54:00:00:00:03", func(d *deploy.Device) { d.Protected = true })
+	dep := b.deploy(Deployment{Name: "a", Purpose: Available}, plain, server)
+
+	if d := b.mode(plain, ModeAvailable); len(d.Offers) != 1 {
+		t.Errorf("%+v", d)
+	}
+	b.mode(other, ModeLocal)
+	if d := b.mode(server, ModeLocal); !strings.Contains(strings.Join(d.Why, " "), "protected") {
+		t.Errorf("%q", d.Why)
+	}
+	if d := b.Decide(Machine{}, ""); d.Mode != ModeLocal {
+		t.Errorf("an unknown machine: %+v", d)
+	}
+	set := func(change func(*Deployment)) {
+		t.Helper()
+		now, err := b.Deployment(dep.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(&now)
+		if _, err := b.PutDeployment(t.Context(), now, nil, 0, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(func(d *Deployment) { d.Disabled = true })
+	b.mode(plain, ModeLocal)
+	set(func(d *Deployment) { d.Disabled, d.Start = false, b.clock.Add(time.Hour) })
+	b.mode(plain, ModeLocal)
+	set(func(d *Deployment) { d.Purpose, d.Start = Required, b.clock.Add(time.Minute) })
+	if d := b.mode(plain, ModeRequired); d.Soon.IsZero() || d.Offers != nil {
+		t.Errorf("soon: %+v", d)
+	}
+	set(func(d *Deployment) { d.Start, d.End = time.Time{}, b.clock })
+	b.mode(plain, ModeLocal)
+	set(func(d *Deployment) { d.End, d.Hours = time.Time{}, "22:00-05:00" })
+	b.mode(plain, ModeLocal)
+	b.clock = b.clock.Add(11 * time.Hour)
+	b.mode(plain, ModeRequired)
+	set(func(d *Deployment) { d.Hours, d.Purpose, d.Hidden = "", Available, true })
+	b.mode(plain, ModeLocal)
+	if d := b.Decide(Machine{Device: &plain}, "A"); d.Mode != ModeAvailable {
+		t.Errorf("hidden, and named: %+v", d)
+	}
+	plain, _ = b.devices.Change(t.Context(), plain.ID, "", "", func(d *deploy.Device) error {
+		d.Variables = map[string]string{PreferredDeployment: "a"}
+		return nil
+	})
+	b.mode(plain, ModeAvailable)
+
+	// What boots is decided with it.
+	set(func(d *Deployment) { d.Hidden = false })
+	client := boot.Client{MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}}
+	r, why := b.Apply(b.devices.Rule(client), client)
+	if words := fmt.Sprint(r.Change.Words()); words != "[ask=yes]" || len(why) == 0 {
+		t.Errorf("%s, %q", words, why)
+	}
+	client.MAC[5] = 2
+	r, _ = b.Apply(b.devices.Rule(client), client)
+	if words := fmt.Sprint(r.Change.Words()); words != "[chain=local]" {
+		t.Errorf("%s", words)
+	}
+}
+
+func TestRules(t *testing.T) {
+	b := newBench(t)
+	dell := b.device("pc-1", "52:54:00:00:00:01", func(d *deploy.Device) {
+		d.Groups, d.Variables = []string{"lab"}, map[string]string{"Site": "Berlin"}
+	})
+	blank := b.device("pc-2", "52:54:00:00:00:02")
+	dell, err := b.devices.TakeInventory(dell.ID, sequence.Facts{Manufacturer: "Dell Inc.", Model: "OptiPlex 7090", Architecture: "amd64", Firmware: "uefi", Memory: 8192})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range []struct {
+		rule        Rule
+		dell, blank verdict
+	}{
+		{Rule{Name: "PC-*"}, yes, yes}, {Rule{Name: "pc-1"}, yes, no}, {Rule{MAC: "52-54-*"}, yes, yes}, {Rule{Group: "lab"}, yes, no},
+		{Rule{Manufacturer: "dell*"}, yes, maybe}, {Rule{Manufacturer: "dell*", Model: "Lati*"}, no, maybe}, {Rule{Variables: map[string]string{"Site": "B*"}}, yes, no},
+		{Rule{When: []string{"device.memory >= 8192"}}, yes, maybe}, {Rule{When: []string{"device.memory > 8192"}}, no, maybe}, {Rule{Architecture: "amd64"}, yes, maybe},
+		{Rule{Firmware: "bios"}, no, maybe}, {Rule{Unknown: true}, no, no}, {Rule{Name: "pc-2", Model: "x"}, no, maybe},
+	} {
+		if err := c.rule.normalize(); err != nil {
+			t.Errorf("%d: %v", i, err)
+			continue
+		}
+		for d, want := range map[*deploy.Device]verdict{&dell: c.dell, &blank: c.blank} {
+			if got, err := c.rule.fits(&Machine{Device: d}); err != nil || got != want {
+				t.Errorf("%d: %s: %v, %v, want %v", i, d.Name, got, err, want)
+			}
+		}
+	}
+	unknown := Rule{Unknown: true, Architecture: "arm64"}
+	for m, want := range map[*Machine]verdict{{Architecture: "arm64"}: yes, {Architecture: "amd64"}: no, {}: maybe} {
+		if got, _ := unknown.fits(m); got != want {
+			t.Errorf("%+v: %v", m, got)
+		}
+	}
+	for _, r := range []Rule{{}, {Unknown: true, Name: "x"}, {Architecture: "z80"}, {Firmware: "x"}, {When: []string{"nonsense("}}} {
+		if err := r.normalize(); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%+v: %v", r, err)
+		}
+	}
+	// A machine whose inventory would tell boots to take it.
+	b.deploy(Deployment{Name: "a", Purpose: Required})
+	c, err := b.Collection("all of a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Rules = []Rule{{Model: "Opti*"}}
+	if _, err := b.PutCollection(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	b.mode(blank, ModeInventory)
+	b.mode(dell, ModeRequired)
+}
+
+func TestVariables(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01", func(d *deploy.Device) { d.Variables = map[string]string{"Other": "device"} })
+	dep := b.deploy(Deployment{Name: "a", Purpose: Required}, d)
+	if err := b.SetCollectionSecret(t.Context(), dep.Collection, "Key", "collection-key"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.SetDeviceSecret(t.Context(), "pc-1", "Undeclared", "not for this sequence"); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	vars := b.begin(d).Variables
+	want := map[string]protocol.VariableValue{
+		"Role": {Value: "desk"}, "Other": {Value: "device"}, "Key": {Value: "collection-key", Secret: true},
+	}
+	if diff := cmp.Diff(want, vars); diff != "" {
+		t.Error(diff)
+	}
+	c, err := b.Collection(dep.Collection)
+	if err != nil || fmt.Sprint(c.Secrets) != "[Key]" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := b.SetDeviceSecret(t.Context(), "pc-1", "Key", "device-key"); err != nil {
+		t.Fatal(err)
+	}
+	if v := b.begin(d).Variables["Key"]; v.Value != "device-key" {
+		t.Errorf("%+v", v)
+	}
+	// What is missing is said before anything begins.
+	c.Variables = nil
+	if _, err := b.PutCollection(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	decision := b.Decide(Machine{Device: &d}, "")
+	if _, err := b.Begin(t.Context(), Begin{Device: d, Offer: decision.Offers[0]}, ""); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "Role") {
+		t.Error(err)
+	}
+	// Without its key a database tells nothing.
+	if err := os.Remove(filepath.Join(b.dir, FileKey)); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	if _, err := b.Begin(t.Context(), Begin{Device: d, Offer: decision.Offers[0]}, ""); err == nil || !strings.Contains(err.Error(), FileKey) {
+		t.Error(err)
+	}
+}
+
+func TestSizeHasToBeConfirmed(t *testing.T) {
+	b := newBench(t)
+	var all []deploy.Device
+	for i := range 5 {
+		all = append(all, b.device(fmt.Sprint("pc-", i), fmt.Sprintf("52:54:00:00:00:%02x", i+1)))
+	}
+	dep := b.deploy(Deployment{Name: "a", Purpose: Available, MaxSize: 3}, all...)
+	dep.Purpose = Required
+	if _, err := b.PutDeployment(t.Context(), dep, nil, 0, ""); !errors.Is(err, ErrSize) || !strings.Contains(err.Error(), "--confirm-size 5") {
+		t.Error(err)
+	}
+	dep, err := b.PutDeployment(t.Context(), dep, nil, 5, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mode(all[0], ModeRequired)
+	// It is for more than was confirmed: it stops, and says so.
+	extra := b.device("pc-9", "52:54:00:00:00:09")
+	c, _ := b.Collection(dep.Collection)
+	c.Devices = append(c.Devices, extra.ID)
+	if _, err := b.PutCollection(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if d := b.mode(all[0], ModeLocal); !strings.Contains(strings.Join(d.Why, " "), "has 6 devices") {
+		t.Errorf("%q", d.Why)
+	}
+}
+
+func TestPasswordAndConfirmation(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	dep := b.deploy(Deployment{Name: "a", Purpose: Available, Confirm: true}, d)
+	secret := "open sesame"
+	dep, err := b.PutDeployment(t.Context(), dep, &secret, 0, "")
+	if err != nil || !dep.Password {
+		t.Fatal(err)
+	}
+	b.reopen()
+	offer := b.mode(d, ModeAvailable).Offers[0]
+	for req, ok := range map[*protocol.RunRequest]bool{
+		{}: false, {Confirmed: true}: false, {Password: secret}: false, {Confirmed: true, Password: "wrong"}: false, {Confirmed: true, Password: secret}: true,
+	} {
+		begin := Begin{Device: d, Offer: offer, Request: *req}
+		if err := begin.Check(); (err == nil) != ok || err != nil && !errors.Is(err, ErrRefused) {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+	short := "abc"
+	if _, err := b.PutDeployment(t.Context(), dep, &short, 0, ""); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+}
+
+func TestAlertAndReport(t *testing.T) {
+	b := newBench(t)
+	var all []deploy.Device
+	for i := range 4 {
+		all = append(all, b.device(fmt.Sprint("pc-", i), fmt.Sprintf("52:54:00:00:00:%02x", i+1)))
+	}
+	dep := b.deploy(Deployment{Name: "a", Purpose: Required, AlertBelow: 80, AlertAfter: 3}, all...)
+	for i, d := range all[:3] {
+		run := b.begin(d)
+		state := protocol.RunSucceeded
+		b.report(run, "1/1", protocol.StepStarted)
+		if i > 0 {
+			state = protocol.RunFailed
+			b.report(run, "1/1", protocol.StepFailed, func(s *protocol.StepStatus) { s.Message = "=cmd|x" })
+		}
+		if err := b.End(t.Context(), run.ID, protocol.RunEnd{State: state}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.notices) != 1 || !strings.Contains(b.notices[0].Text, "33% of 3 devices") || !strings.Contains(b.notices[0].Text, "2 of them failed in step 1, Disk") {
+		t.Errorf("%+v", b.notices)
+	}
+	b.clock = b.clock.Add(time.Hour)
+	_ = b.begin(all[3])
+	b.clock = b.clock.Add(lateTime + time.Second)
+	_, counts, targets, err := b.Status(dep.ID)
+	if err != nil || counts.Succeeded != 1 || counts.Failed != 2 || counts.Unknown != 1 || counts.Targets != 4 {
+		t.Errorf("%+v, %v", counts, err)
+	}
+	var csv strings.Builder
+	if err := WriteCSV(&csv, targets); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(csv.String()), "\n")
+	if len(lines) != 5 || !strings.Contains(csv.String(), "'=cmd|x") || !strings.Contains(lines[1], "pc-0,52:54:00:00:00:01,succeeded,100") {
+		t.Errorf("%s", csv.String())
+	}
+}
+
+func TestQuestionsAndCancel(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required}, d)
+	run := b.begin(d)
+	b.report(run, "1/1", protocol.StepStarted)
+	q := protocol.Questions{Run: run.ID, Path: "1/1", Questions: []sequence.Question{{Variable: "Role", Prompt: "?", Choices: []string{"a", "b"}}}}
+	if err := b.Ask(t.Context(), run.ID, q); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Answer(t.Context(), run.ID, map[string]string{"Role": "c"}, "anna"); !errors.Is(err, ErrInvalid) {
+		t.Error(err)
+	}
+	got := make(chan protocol.Order, 1)
+	go func() {
+		order, err := b.Order(context.Background(), run.ID)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- order
+	}()
+	if err := b.Answer(t.Context(), run.ID, map[string]string{"Role": "b"}, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if order := <-got; order.Kind != protocol.OrderAnswer || order.Answers["Role"] != "b" {
+		t.Errorf("%+v", order)
+	}
+	if _, err := b.Cancel(t.Context(), run.ID, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	if order := b.report(run, "1/1", protocol.StepProgress); order.Kind != protocol.OrderCancel {
+		t.Errorf("%+v", order)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if order, err := b.Order(ctx, run.ID); err != nil || order.Kind != "" {
+		t.Errorf("an order is given twice: %+v, %v", order, err)
+	}
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{State: protocol.RunCancelled}); err != nil {
+		t.Fatal(err)
+	}
+	b.mode(d, ModeLocal)
+}
+
+func TestWake(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required, Wake: true, Start: b.clock.Add(time.Hour)}, d)
+	for after, want := range map[time.Duration]int{0: 0, 59 * time.Minute: 1, 2 * time.Hour: 0} {
+		b.woken, b.Register.woken = nil, make(map[string]time.Time)
+		at := b.clock
+		b.clock = at.Add(after)
+		b.wakeDue()
+		b.wakeDue() // not twice
+		if len(b.woken) != want {
+			t.Errorf("after %s: %v", after, b.woken)
+		}
+		b.clock = at
+	}
+}
+
+func TestSequenceRevisions(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required}, d)
+	run := b.begin(d)
+	for i := range 30 {
+		if _, err := b.PutSequence(t.Context(), strings.Replace(install, "command: last", fmt.Sprintf("command: last %d", i), 1), "anna"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.reopen()
+	s, err := b.Sequence("INSTALL", 0)
+	if err != nil || s.Revision != 31 || len(s.Revisions) != keepRevisions || s.Revisions[0] != 1 {
+		t.Errorf("%d, %v, %v", s.Revision, s.Revisions, err)
+	}
+	// The run goes on with what it began with.
+	if again := b.begin(d); again.ID != run.ID || again.Sequence.Steps[2].RunCommand.Command != "last" {
+		t.Errorf("%+v", again.Sequence.Steps[2].RunCommand)
+	}
+	if err := b.RemoveSequence(t.Context(), "install"); !errors.Is(err, ErrInUse) {
+		t.Error(err)
+	}
+	if err := b.RemoveDeployment(t.Context(), "a"); !errors.Is(err, ErrInUse) {
+		t.Error(err)
+	}
+}
