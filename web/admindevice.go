@@ -232,6 +232,9 @@ func (s *Server) removeDevice(ctx context.Context, in *DevicePath) (struct{}, er
 		api.Note(ctx, "%s (%s)", one.Label(), one.ID)
 		err = s.cfg.Devices.Remove(ctx, one.ID, access.Name(ctx))
 	}
+	if err == nil && s.cfg.Rollout != nil {
+		err = s.cfg.Rollout.Forget(ctx, one.ID)
+	}
 	return struct{}{}, err
 }
 

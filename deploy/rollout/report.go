@@ -401,3 +401,29 @@ func (g *Register) LastRun(device, deployment string) (Run, error) {
 	}
 	return best.shown(g.now()), nil
 }
+
+// RunsOf are all runs of a device, oldest first.
+func (g *Register) RunsOf(ctx context.Context, device string) ([]Run, error) {
+	d, err := g.cfg.Devices.Find(device)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := g.cfg.Store.RunsOf(ctx, "", d.ID)
+	if err != nil {
+		return nil, fmt.Errorf("runs of %s: %w", d.Label(), err)
+	}
+	list := make([]Run, 0, len(rows))
+	for i := range rows {
+		r, err := runOf(&rows[i])
+		if err != nil {
+			return nil, fmt.Errorf("run %s: %w", rows[i].ID, err)
+		}
+		g.mu.RLock()
+		if e := g.runs[r.ID]; e != nil {
+			r = e.run // newer: how far a step is stays in memory
+		}
+		g.mu.RUnlock()
+		list = append(list, r.shown(g.now()))
+	}
+	return list, nil
+}

@@ -1,0 +1,218 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"castpoint/agent/protocol"
+	"castpoint/deploy"
+	"castpoint/deploy/rollout"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+func (s *Server) collectionOperations(a *api.API) {
+	const tag = "collections"
+	api.Answer(a, api.Operation{
+		ID: "list-collections", Method: http.MethodGet, Path: "/collections", Scope: access.Read, Tag: tag, Summary: "List collections",
+	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[rollout.Collection], error) {
+		return api.Cut(s.cfg.Rollout.Collections(), func(c *rollout.Collection) string { return strings.ToLower(c.Name) }, *in), nil
+	}))
+	api.Answer(a, api.Operation{
+		ID: "add-collection", Method: http.MethodPost, Path: "/collections", Scope: access.Operate, Tag: tag, Status: http.StatusCreated, Summary: "Make a collection",
+	}, rolled(s, func(ctx context.Context, in *struct{ Body AddCollection }) (rollout.Collection, error) {
+		c := in.Body
+		return s.cfg.Rollout.PutCollection(ctx, rollout.Collection{
+			Name: c.Name, Notes: c.Notes, Devices: c.Devices, Except: c.Except, Rules: c.Rules, Variables: c.Variables,
+		})
+	}))
+	api.Answer(a, api.Operation{
+		ID: "get-collection", Method: http.MethodGet, Path: "/collections/{id}", Scope: access.Read, Tag: tag, Summary: "A collection",
+	}, rolled(s, func(_ context.Context, in *NamedPath) (rollout.Collection, error) {
+		return s.cfg.Rollout.Collection(in.ID)
+	}))
+	api.Answer(a, api.Operation{
+		ID: "set-collection", Method: http.MethodPatch, Path: "/collections/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a collection",
+	}, rolled(s, s.setCollection))
+	api.Act(a, api.Operation{
+		ID: "remove-collection", Method: http.MethodDelete, Path: "/collections/{id}", Scope: access.Operate, Tag: tag, Summary: "Delete a collection with its variables",
+	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveCollection(ctx, in.ID) }))
+	api.Answer(a, api.Operation{
+		ID: "list-members", Method: http.MethodGet, Path: "/collections/{id}/members", Scope: access.Read, Tag: tag, Summary: "The devices that are in a collection now",
+	}, rolled(s, func(_ context.Context, in *NamedPath) (Members, error) {
+		list, untold, err := s.cfg.Rollout.Members(in.ID)
+		m := Members{Items: []deploy.Device{}, Untold: untold}
+		for _, d := range list {
+			d.Inventory = nil
+			m.Items = append(m.Items, d)
+		}
+		return m, err
+	}))
+	api.Act(a, api.Operation{
+		ID: "set-collection-secret", Method: http.MethodPut, Path: "/collections/{id}/secrets/{name}", Scope: access.Operate, Tag: tag,
+		Summary: "Set a secret variable of a collection; an empty value takes it away",
+	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
+		return s.cfg.Rollout.SetCollectionSecret(ctx, in.ID, in.Name, in.Body.Value)
+	}))
+	api.Act(a, api.Operation{
+		ID: "set-device-secret", Method: http.MethodPut, Path: "/devices/{id}/secrets/{name}", Scope: access.Operate, Tag: "devices",
+		Summary: "Set a secret variable of a device; an empty value takes it away",
+	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
+		return s.cfg.Rollout.SetDeviceSecret(ctx, in.ID, in.Name, in.Body.Value)
+	}))
+	api.Answer(a, api.Operation{
+		ID: "list-device-secrets", Method: http.MethodGet, Path: "/devices/{id}/secrets", Scope: access.Read, Tag: "devices",
+		Summary: "The names of a device's secret variables",
+	}, rolled(s, func(_ context.Context, in *DevicePath) (Names, error) {
+		d, err := s.cfg.Devices.Find(in.ID)
+		if err != nil {
+			return Names{}, err
+		}
+		return Names{append([]string{}, s.cfg.Rollout.DeviceSecrets(d.ID)...)}, nil
+	}))
+	api.Answer(a, api.Operation{
+		ID: "wake-device", Method: http.MethodPost, Path: "/devices/{id}/wake", Scope: access.Operate, Tag: "devices",
+		Summary: "Send a device Wake-on-LAN packets",
+	}, rolled(s, func(ctx context.Context, in *DevicePath) (Names, error) {
+		macs, err := s.cfg.Rollout.Wake(in.ID, access.Name(ctx))
+		return Names{macs}, err
+	}))
+}
+
+// NamedPath names a collection, a sequence or a deployment.
+type NamedPath struct {
+	ID string `path:"id" doc:"id, name, or the beginning of either when only one has it"`
+}
+
+// SecretPath names a secret variable, and has its value.
+type SecretPath struct {
+	NamedPath
+	Name string `path:"name"`
+	Body struct {
+		Value string `json:"value" doc:"never shown again"`
+	}
+}
+
+// Names is a list of names.
+type Names struct {
+	Items []string `json:"items" nullable:"false"`
+}
+
+// AddCollection asks for a collection.
+type AddCollection struct {
+	Name      string            `json:"name"`
+	Notes     string            `json:"notes,omitempty"`
+	Devices   []string          `json:"devices,omitempty"`
+	Except    []string          `json:"except,omitempty" doc:"devices that no rule brings in"`
+	Rules     []rollout.Rule    `json:"rules,omitempty"`
+	Variables map[string]string `json:"variables,omitempty"`
+}
+
+// SetCollection says what is to be changed; fields that are left out stay.
+type SetCollection struct {
+	Name          *string            `json:"name,omitempty"`
+	Notes         *string            `json:"notes,omitempty"`
+	Devices       *[]string          `json:"devices,omitempty"`
+	AddDevices    []string           `json:"add_devices,omitempty"`
+	RemoveDevices []string           `json:"remove_devices,omitempty"`
+	Except        *[]string          `json:"except,omitempty"`
+	Rules         *[]rollout.Rule    `json:"rules,omitempty"`
+	AddRules      []rollout.Rule     `json:"add_rules,omitempty"`
+	Variables     map[string]*string `json:"variables,omitempty" doc:"null takes one away"`
+}
+
+// Members are the devices of a collection.
+type Members struct {
+	Items  []deploy.Device `json:"items" nullable:"false"`
+	Untold int             `json:"untold" doc:"devices of which it is known when their agent has reported what they are"`
+}
+
+func (s *Server) setCollection(ctx context.Context, in *struct {
+	NamedPath
+	Body SetCollection
+}) (rollout.Collection, error) {
+	c, err := s.cfg.Rollout.Collection(in.ID)
+	if err != nil {
+		return c, err
+	}
+	req := &in.Body
+	for to, from := range map[*string]*string{&c.Name: req.Name, &c.Notes: req.Notes} {
+		if from != nil {
+			*to = *from
+		}
+	}
+	if req.Devices != nil {
+		c.Devices = *req.Devices
+	}
+	if req.Except != nil {
+		c.Except = *req.Except
+	}
+	if req.Rules != nil {
+		c.Rules = *req.Rules
+	}
+	c.Rules = append(c.Rules, req.AddRules...)
+	c.Devices = append(c.Devices, req.AddDevices...)
+	for _, text := range req.RemoveDevices {
+		d, err := s.cfg.Devices.Find(text)
+		if err != nil {
+			return c, err
+		}
+		kept := []string{}
+		for _, id := range c.Devices {
+			if id != d.ID {
+				kept = append(kept, id)
+			}
+		}
+		if len(kept) == len(c.Devices) {
+			return c, problem(http.StatusNotFound, protocol.CodeNotFound, "a device that a rule brings in goes to its exceptions", "device %s is not on the list of collection %s", d.Label(), c.Name)
+		}
+		c.Devices = kept
+	}
+	for name, value := range req.Variables {
+		if value == nil {
+			delete(c.Variables, name)
+			continue
+		}
+		if c.Variables == nil {
+			c.Variables = make(map[string]string)
+		}
+		c.Variables[name] = *value
+	}
+	return s.cfg.Rollout.PutCollection(ctx, c)
+}
+
+// rolled makes an operation one that needs deployments.
+func rolled[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
+	return func(ctx context.Context, in *I) (out O, err error) {
+		if s.cfg.Rollout == nil || s.cfg.Devices == nil {
+			return out, errNoRecords()
+		}
+		out, err = f(ctx, in)
+		return out, rolloutProblem(err)
+	}
+}
+
+func rolledAct[I any](s *Server, f func(context.Context, *I) error) func(context.Context, *I) error {
+	run := rolled(s, func(ctx context.Context, in *I) (struct{}, error) { return struct{}{}, f(ctx, in) })
+	return func(ctx context.Context, in *I) error {
+		_, err := run(ctx, in)
+		return err
+	}
+}
+
+// rolloutProblem says which status an error of deployments is.
+func rolloutProblem(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rollout.ErrNotFound):
+		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
+	case errors.Is(err, rollout.ErrInvalid), errors.Is(err, rollout.ErrAmbiguous):
+		return problem(http.StatusBadRequest, protocol.CodeInvalid, "", "%v", err)
+	case errors.Is(err, rollout.ErrExists), errors.Is(err, rollout.ErrInUse), errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
+		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
+	}
+	return deviceProblem(err)
+}

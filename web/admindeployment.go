@@ -1,0 +1,183 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"castpoint/deploy/rollout"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+func (s *Server) deploymentOperations(a *api.API) {
+	const tag = "deployments"
+	api.Answer(a, api.Operation{
+		ID: "list-deployments", Method: http.MethodGet, Path: "/deployments", Scope: access.Read, Tag: tag, Summary: "List deployments, and how far they are",
+	}, rolled(s, s.listDeployments))
+	api.Answer(a, api.Operation{
+		ID: "add-deployment", Method: http.MethodPost, Path: "/deployments", Scope: access.Operate, Tag: tag, Status: http.StatusCreated,
+		Summary: "Deploy a task sequence to a collection",
+	}, rolled(s, s.addDeployment))
+	api.Answer(a, api.Operation{
+		ID: "get-deployment", Method: http.MethodGet, Path: "/deployments/{id}", Scope: access.Read, Tag: tag, Summary: "A deployment, how far it is, and each of its devices",
+	}, rolled(s, func(_ context.Context, in *NamedPath) (DeploymentStatus, error) {
+		d, counts, targets, err := s.cfg.Rollout.Status(in.ID)
+		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]rollout.Target{}, targets...)}, err
+	}))
+	api.Answer(a, api.Operation{
+		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a deployment",
+	}, rolled(s, s.setDeployment))
+	api.Act(a, api.Operation{
+		ID: "remove-deployment", Method: http.MethodDelete, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Delete a deployment with the history of its runs",
+	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveDeployment(ctx, in.ID) }))
+	api.Answer(a, api.Operation{
+		ID: "deploy-again", Method: http.MethodPost, Path: "/deployments/{id}/again", Scope: access.Operate, Tag: tag,
+		Summary: "Have a deployment run once more on devices, at their next network boot",
+	}, rolled(s, func(ctx context.Context, in *struct {
+		NamedPath
+		Body DeployAgain
+	}) (Names, error) {
+		labels, err := s.cfg.Rollout.Again(ctx, in.ID, in.Body.Devices, access.Name(ctx))
+		return Names{append([]string{}, labels...)}, err
+	}))
+	api.Serve(a, api.Operation{
+		ID: "get-deployment-report", Method: http.MethodGet, Path: "/deployments/{id}/report", Scope: access.Read, Tag: tag, Sends: "text/csv",
+		Summary: "The devices of a deployment as a table (CSV)",
+	}, func(_ context.Context, in *NamedPath, w http.ResponseWriter, _ *http.Request) error {
+		if s.cfg.Rollout == nil {
+			return errNoRecords()
+		}
+		_, _, targets, err := s.cfg.Rollout.Status(in.ID)
+		var table bytes.Buffer
+		if err == nil {
+			err = rollout.WriteCSV(&table, targets)
+		}
+		if err != nil {
+			return rolloutProblem(err)
+		}
+		w.Header().Set("Content-Type", "text/csv; charset=utf-8")
+		w.Header().Set("Content-Disposition", `attachment; filename="deployment.csv"`)
+		_, _ = w.Write(table.Bytes()) // the client may have gone
+		return nil
+	})
+}
+
+// DeployAgain names devices.
+type DeployAgain struct {
+	Devices []string `json:"devices" minItems:"1"`
+}
+
+// DeploymentItem is a deployment in a list.
+type DeploymentItem struct {
+	rollout.Deployment
+	CollectionName string         `json:"collection_name"`
+	Counts         rollout.Counts `json:"counts"`
+}
+
+// DeploymentStatus is a deployment and how far it is.
+type DeploymentStatus struct {
+	Deployment rollout.Deployment `json:"deployment"`
+	Counts     rollout.Counts     `json:"counts"`
+	Targets    []rollout.Target   `json:"targets" nullable:"false"`
+}
+
+// AddDeployment asks for a deployment.
+type AddDeployment struct {
+	Name       string `json:"name"`
+	Sequence   string `json:"sequence"`
+	Collection string `json:"collection" doc:"id or name"`
+	SetDeployment
+}
+
+// SetDeployment says what is to be changed; fields that are left out stay.
+type SetDeployment struct {
+	Rename      *string          `json:"rename,omitempty" doc:"another name"`
+	Notes       *string          `json:"notes,omitempty"`
+	NewSequence *string          `json:"new_sequence,omitempty" doc:"another sequence"`
+	Purpose     *rollout.Purpose `json:"purpose,omitempty" enum:"required,available"`
+	Disabled    *bool            `json:"disabled,omitempty"`
+	NetworkOnly *bool            `json:"network_only,omitempty" doc:"only for machines that have booted from the network"`
+	Hidden      *bool            `json:"hidden,omitempty"`
+	Start       *time.Time       `json:"start,omitempty" doc:"0001-01-01T00:00:00Z for none"`
+	End         *time.Time       `json:"end,omitempty"`
+	Hours       *string          `json:"hours,omitempty" doc:"22:00-05:00"`
+	Rerun       *rollout.Rerun   `json:"rerun,omitempty" enum:"never,if-failed,if-succeeded,always"`
+	Confirm     *bool            `json:"confirm,omitempty" doc:"somebody at the machine has to say yes"`
+	Password    *string          `json:"password,omitempty" doc:"to be typed at the machine; empty for none"`
+	MaxSize     *int             `json:"max_size,omitempty"`
+	ConfirmSize int              `json:"confirm_size,omitempty" doc:"so many devices are meant, when it is required"`
+	Wake        *bool            `json:"wake,omitempty"`
+	After       *string          `json:"after,omitempty"`
+	AlertBelow  *int             `json:"alert_below,omitempty" doc:"percent"`
+	AlertAfter  *int             `json:"alert_after,omitempty" doc:"devices"`
+}
+
+// apply changes a deployment.
+func (req *SetDeployment) apply(d *rollout.Deployment) {
+	set(&d.Name, req.Rename)
+	set(&d.Notes, req.Notes)
+	set(&d.Sequence, req.NewSequence)
+	set(&d.Purpose, req.Purpose)
+	set(&d.Disabled, req.Disabled)
+	set(&d.NetworkOnly, req.NetworkOnly)
+	set(&d.Hidden, req.Hidden)
+	set(&d.Start, req.Start)
+	set(&d.End, req.End)
+	set(&d.Hours, req.Hours)
+	set(&d.Rerun, req.Rerun)
+	set(&d.Confirm, req.Confirm)
+	set(&d.MaxSize, req.MaxSize)
+	set(&d.Wake, req.Wake)
+	set(&d.After, req.After)
+	set(&d.AlertBelow, req.AlertBelow)
+	set(&d.AlertAfter, req.AlertAfter)
+}
+
+func set[T any](to, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func (s *Server) listDeployments(_ context.Context, in *api.PageQuery) (api.Page[DeploymentItem], error) {
+	list := []DeploymentItem{}
+	for _, d := range s.cfg.Rollout.Deployments() {
+		item := DeploymentItem{Deployment: d}
+		if c, err := s.cfg.Rollout.Collection(d.Collection); err == nil {
+			item.CollectionName = c.Name
+		}
+		_, counts, _, err := s.cfg.Rollout.Status(d.ID)
+		if err != nil {
+			continue // removed in this moment
+		}
+		item.Counts = counts
+		list = append(list, item)
+	}
+	return api.Cut(list, func(d *DeploymentItem) string { return strings.ToLower(d.Name) }, *in), nil
+}
+
+func (s *Server) addDeployment(ctx context.Context, in *struct{ Body AddDeployment }) (rollout.Deployment, error) {
+	req := &in.Body
+	d := rollout.Deployment{Name: req.Name, Sequence: req.Sequence, Collection: req.Collection}
+	req.apply(&d)
+	got, err := s.cfg.Rollout.PutDeployment(ctx, d, req.Password, req.ConfirmSize, access.Name(ctx))
+	if err == nil {
+		api.Note(ctx, "%s (%s): %s to %s, %s", got.Name, got.ID, got.Sequence, req.Collection, got.Purpose)
+	}
+	return got, err
+}
+
+func (s *Server) setDeployment(ctx context.Context, in *struct {
+	NamedPath
+	Body SetDeployment
+}) (rollout.Deployment, error) {
+	d, err := s.cfg.Rollout.Deployment(in.ID)
+	if err != nil {
+		return d, err
+	}
+	in.Body.apply(&d)
+	return s.cfg.Rollout.PutDeployment(ctx, d, in.Body.Password, in.Body.ConfirmSize, access.Name(ctx))
+}

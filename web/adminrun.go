@@ -1,0 +1,123 @@
+package web
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"castpoint/agent/protocol"
+	"castpoint/deploy/rollout"
+	"castpoint/web/access"
+	"castpoint/web/api"
+	"castpoint/web/delivery"
+)
+
+func (s *Server) runOperations(a *api.API) {
+	const tag = "runs"
+	api.Answer(a, api.Operation{
+		ID: "get-run", Method: http.MethodGet, Path: "/runs/{id}", Scope: access.Read, Tag: tag, Summary: "A run of a task sequence: its steps and logs",
+	}, rolled(s, s.getRun))
+	api.Answer(a, api.Operation{
+		ID: "list-device-runs", Method: http.MethodGet, Path: "/devices/{id}/runs", Scope: access.Read, Tag: tag, Summary: "All runs of a device, oldest first",
+	}, rolled(s, func(ctx context.Context, in *DevicePath) (Runs, error) {
+		list, err := s.cfg.Rollout.RunsOf(ctx, in.ID)
+		return Runs{append([]rollout.Run{}, list...)}, err
+	}))
+	api.Answer(a, api.Operation{
+		ID: "retry-run", Method: http.MethodPost, Path: "/runs/{id}/retry", Scope: access.Operate, Tag: tag, Summary: "Try a run again that has failed",
+	}, rolled(s, func(ctx context.Context, in *struct {
+		RunPath
+		Body *RetryRun
+	}) (rollout.Run, error) {
+		var req RetryRun
+		if in.Body != nil {
+			req = *in.Body
+		}
+		vars := make(map[string]protocol.VariableValue)
+		for name, value := range req.Variables {
+			vars[name] = protocol.VariableValue{Value: value}
+		}
+		return s.cfg.Rollout.Retry(ctx, in.ID, req.Step, access.Name(ctx), vars)
+	}))
+	api.Answer(a, api.Operation{
+		ID: "cancel-run", Method: http.MethodPost, Path: "/runs/{id}/cancel", Scope: access.Operate, Tag: tag, Summary: "Have a machine stop its run",
+	}, rolled(s, func(ctx context.Context, in *RunPath) (rollout.Run, error) {
+		return s.cfg.Rollout.Cancel(ctx, in.ID, access.Name(ctx))
+	}))
+	api.Act(a, api.Operation{
+		ID: "answer-run", Method: http.MethodPost, Path: "/runs/{id}/answers", Scope: access.Operate, Tag: tag, Summary: "Answer what a run asks",
+	}, rolledAct(s, func(ctx context.Context, in *struct {
+		RunPath
+		Body AnswerRun
+	}) error {
+		return s.cfg.Rollout.Answer(ctx, in.ID, in.Body.Answers, access.Name(ctx))
+	}))
+	api.Serve(a, api.Operation{
+		ID: "get-run-log", Method: http.MethodGet, Path: "/runs/{id}/logs/{name}", Scope: access.Read, Tag: tag, Sends: "text/plain", Summary: "A log of a run",
+	}, s.sendLog)
+}
+
+// RunPath names a run.
+type RunPath struct {
+	ID string `path:"id" doc:"id of the run"`
+}
+
+// Runs is a list of runs.
+type Runs struct {
+	Items []rollout.Run `json:"items" nullable:"false"`
+}
+
+// RetryRun says where a run is to go on.
+type RetryRun struct {
+	Step      string            `json:"step,omitempty" doc:"path, number or name of the step; left out for the one that failed"`
+	Variables map[string]string `json:"variables,omitempty" doc:"set before"`
+}
+
+// AnswerRun has the answers to questions, by variable.
+type AnswerRun struct {
+	Answers map[string]string `json:"answers"`
+}
+
+// RunDetails is a run with its steps and the names of its logs.
+type RunDetails struct {
+	rollout.Run
+	DeploymentName string               `json:"deployment_name"`
+	Steps          []rollout.StepRecord `json:"steps" nullable:"false"`
+	Logs           []delivery.Log       `json:"logs,omitempty"`
+}
+
+func (s *Server) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
+	run, steps, err := s.cfg.Rollout.Run(ctx, in.ID)
+	if err != nil {
+		return RunDetails{}, err
+	}
+	out := RunDetails{Run: run, Steps: append([]rollout.StepRecord{}, steps...)}
+	if d, err := s.cfg.Rollout.Deployment(run.Deployment); err == nil {
+		out.DeploymentName = d.Name
+	}
+	if s.delivery != nil {
+		out.Logs, err = s.delivery.Logs(&run)
+	}
+	return out, err
+}
+
+func (s *Server) sendLog(ctx context.Context, in *struct {
+	RunPath
+	Name string `path:"name"`
+}, w http.ResponseWriter, _ *http.Request) error {
+	if s.delivery == nil {
+		return errNoRecords()
+	}
+	run, _, err := s.cfg.Rollout.Run(ctx, in.ID)
+	if err != nil {
+		return rolloutProblem(err)
+	}
+	f, err := s.delivery.OpenLog(&run, in.Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.Copy(w, f) // the client may have gone
+	return nil
+}
