@@ -29,15 +29,15 @@ func (s *Server) newAPI() *api.API {
 	s.tokenOperations(a)
 	s.sessionOperations(a)
 	s.deviceOperations(a)
-	s.collectionOperations(a)
-	s.sequenceOperations(a)
-	s.deploymentOperations(a)
-	s.runOperations(a)
 	s.timelineOperations(a)
 	s.accessOperations(a)
 	for _, add := range s.cfg.Routes {
 		add(a)
 	}
+	s.collectionOperations(a)
+	s.sequenceOperations(a)
+	s.deploymentOperations(a)
+	s.runOperations(a)
 	return a
 }
 

@@ -102,25 +102,25 @@ type Names struct {
 
 // AddCollection asks for a collection.
 type AddCollection struct {
-	Name      string            `json:"name"`
-	Notes     string            `json:"notes,omitempty"`
-	Devices   []string          `json:"devices,omitempty"`
-	Except    []string          `json:"except,omitempty" doc:"devices that no rule brings in"`
-	Rules     []rollout.Rule    `json:"rules,omitempty"`
-	Variables map[string]string `json:"variables,omitempty"`
+	Name      string               `json:"name"`
+	Notes     string               `json:"notes,omitempty"`
+	Devices   []string             `json:"devices,omitempty"`
+	Except    []string             `json:"except,omitempty" doc:"devices that no rule brings in"`
+	Rules     []rollout.MemberRule `json:"rules,omitempty"`
+	Variables map[string]string    `json:"variables,omitempty"`
 }
 
 // SetCollection says what is to be changed; fields that are left out stay.
 type SetCollection struct {
-	Name          *string            `json:"name,omitempty"`
-	Notes         *string            `json:"notes,omitempty"`
-	Devices       *[]string          `json:"devices,omitempty"`
-	AddDevices    []string           `json:"add_devices,omitempty"`
-	RemoveDevices []string           `json:"remove_devices,omitempty"`
-	Except        *[]string          `json:"except,omitempty"`
-	Rules         *[]rollout.Rule    `json:"rules,omitempty"`
-	AddRules      []rollout.Rule     `json:"add_rules,omitempty"`
-	Variables     map[string]*string `json:"variables,omitempty" doc:"null takes one away"`
+	Name          *string               `json:"name,omitempty"`
+	Notes         *string               `json:"notes,omitempty"`
+	Devices       *[]string             `json:"devices,omitempty"`
+	AddDevices    []string              `json:"add_devices,omitempty"`
+	RemoveDevices []string              `json:"remove_devices,omitempty"`
+	Except        *[]string             `json:"except,omitempty"`
+	Rules         *[]rollout.MemberRule `json:"rules,omitempty"`
+	AddRules      []rollout.MemberRule  `json:"add_rules,omitempty"`
+	Variables     map[string]*string    `json:"variables,omitempty" doc:"null takes one away"`
 }
 
 // Members are the devices of a collection.

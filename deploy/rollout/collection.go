@@ -20,16 +20,16 @@ type Collection struct {
 	Notes     string            `json:"notes,omitempty"`
 	Devices   []string          `json:"devices,omitempty"` // ids
 	Except    []string          `json:"except,omitempty"`  // ids that no rule brings in
-	Rules     []Rule            `json:"rules,omitempty"`
+	Rules     []MemberRule      `json:"rules,omitempty"`
 	Variables map[string]string `json:"variables,omitempty"`
 	// Secrets are the names of its secret variables. Their values are never shown.
 	Secrets []string  `json:"secrets,omitempty"`
 	Changed time.Time `json:"changed"`
 }
 
-// Rule brings devices into a collection. All that is given has to fit; texts have *
+// MemberRule brings devices into a collection. All that is given has to fit; texts have *
 // and ?, whatever the letter case.
-type Rule struct {
+type MemberRule struct {
 	// Unknown takes machines that are not on record, and only those. Of them no
 	// more is known than Architecture and Firmware.
 	Unknown      bool              `json:"unknown,omitempty"`
@@ -98,7 +98,7 @@ func checkVariables(vars map[string]string) error {
 	return nil
 }
 
-func (r *Rule) normalize() (err error) {
+func (r *MemberRule) normalize() (err error) {
 	if !slices.Contains([]string{"", "amd64", "arm64"}, r.Architecture) {
 		return invalid("architecture %q: want amd64 or arm64", r.Architecture)
 	}
@@ -152,7 +152,7 @@ func (c *Collection) holds(m *Machine) (verdict, string) {
 	return best, ""
 }
 
-func (r *Rule) fits(m *Machine) (verdict, error) {
+func (r *MemberRule) fits(m *Machine) (verdict, error) {
 	if r.Unknown != (m.Device == nil) {
 		return no, nil
 	}

@@ -343,13 +343,13 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, c := range []struct {
-		rule        Rule
+		rule        MemberRule
 		dell, blank verdict
 	}{
-		{Rule{Name: "PC-*"}, yes, yes}, {Rule{Name: "pc-1"}, yes, no}, {Rule{MAC: "52-54-*"}, yes, yes}, {Rule{Group: "lab"}, yes, no},
-		{Rule{Manufacturer: "dell*"}, yes, maybe}, {Rule{Manufacturer: "dell*", Model: "Lati*"}, no, maybe}, {Rule{Variables: map[string]string{"Site": "B*"}}, yes, no},
-		{Rule{When: []string{"device.memory >= 8192"}}, yes, maybe}, {Rule{When: []string{"device.memory > 8192"}}, no, maybe}, {Rule{Architecture: "amd64"}, yes, maybe},
-		{Rule{Firmware: "bios"}, no, maybe}, {Rule{Unknown: true}, no, no}, {Rule{Name: "pc-2", Model: "x"}, no, maybe},
+		{MemberRule{Name: "PC-*"}, yes, yes}, {MemberRule{Name: "pc-1"}, yes, no}, {MemberRule{MAC: "52-54-*"}, yes, yes}, {MemberRule{Group: "lab"}, yes, no},
+		{MemberRule{Manufacturer: "dell*"}, yes, maybe}, {MemberRule{Manufacturer: "dell*", Model: "Lati*"}, no, maybe}, {MemberRule{Variables: map[string]string{"Site": "B*"}}, yes, no},
+		{MemberRule{When: []string{"device.memory >= 8192"}}, yes, maybe}, {MemberRule{When: []string{"device.memory > 8192"}}, no, maybe}, {MemberRule{Architecture: "amd64"}, yes, maybe},
+		{MemberRule{Firmware: "bios"}, no, maybe}, {MemberRule{Unknown: true}, no, no}, {MemberRule{Name: "pc-2", Model: "x"}, no, maybe},
 	} {
 		if err := c.rule.normalize(); err != nil {
 			t.Errorf("%d: %v", i, err)
@@ -361,13 +361,13 @@ func TestRules(t *testing.T) {
 			}
 		}
 	}
-	unknown := Rule{Unknown: true, Architecture: "arm64"}
+	unknown := MemberRule{Unknown: true, Architecture: "arm64"}
 	for m, want := range map[*Machine]verdict{{Architecture: "arm64"}: yes, {Architecture: "amd64"}: no, {}: maybe} {
 		if got, _ := unknown.fits(m); got != want {
 			t.Errorf("%+v: %v", m, got)
 		}
 	}
-	for _, r := range []Rule{{}, {Unknown: true, Name: "x"}, {Architecture: "z80"}, {Firmware: "x"}, {When: []string{"nonsense("}}} {
+	for _, r := range []MemberRule{{}, {Unknown: true, Name: "x"}, {Architecture: "z80"}, {Firmware: "x"}, {When: []string{"nonsense("}}} {
 		if err := r.normalize(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%+v: %v", r, err)
 		}
@@ -378,7 +378,7 @@ func TestRules(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Rules = []Rule{{Model: "Opti*"}}
+	c.Rules = []MemberRule{{Model: "Opti*"}}
 	if _, err := b.PutCollection(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}

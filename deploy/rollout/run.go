@@ -47,7 +47,7 @@ type Run struct {
 	Message     string     `json:"message,omitempty"`
 	Advice      string     `json:"advice,omitempty"`
 	Environment string     `json:"environment,omitempty"`
-	Into        string     `json:"into,omitempty"` // where a restart leads: one of sequence.Restart...
+	Into        string     `json:"into,omitempty"`   // where a restart leads: one of sequence.Restart...
 	Remote      string     `json:"remote,omitempty"` // address of the machine
 	// Order is what the machine has not fetched yet.
 	Order *protocol.Order `json:"order,omitempty"`

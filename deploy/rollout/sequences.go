@@ -41,9 +41,30 @@ type SequenceInfo struct {
 type SequenceText struct {
 	SequenceInfo
 	Text      string             `json:"text"` // YAML
-	Sequence  *sequence.Sequence `json:"sequence"`
+	Leaves    []LeafInfo         `json:"leaves"`
 	Revisions []int              `json:"revisions"`
 	Problems  []sequence.Problem `json:"problems,omitempty"` // warnings
+}
+
+// LeafInfo is a step with an action, as reports number it.
+type LeafInfo struct {
+	Path   string   `json:"path"`
+	Number int      `json:"number"`
+	Name   string   `json:"name"`
+	Kind   string   `json:"kind"`
+	Groups []string `json:"groups,omitempty"` // names, outermost first
+}
+
+func leavesOf(s *sequence.Sequence) (list []LeafInfo) {
+	for _, l := range s.Leaves() {
+		kind, _ := l.Step.Action()
+		info := LeafInfo{Path: l.Path, Number: l.Number, Name: l.Step.Title(), Kind: kind}
+		for _, group := range l.Groups {
+			info.Groups = append(info.Groups, group.Title())
+		}
+		list = append(list, info)
+	}
+	return list
 }
 
 func (g *Register) readSequences(ctx context.Context) error {
@@ -108,7 +129,7 @@ func (g *Register) Sequence(name string, number int) (SequenceText, error) {
 	if r == nil {
 		return SequenceText{}, fmt.Errorf("sequence %s: revision %d: %w", e.name, number, ErrNotFound)
 	}
-	t := SequenceText{SequenceInfo: g.sequenceInfo(e, r), Text: r.row.Text, Sequence: r.parsed}
+	t := SequenceText{SequenceInfo: g.sequenceInfo(e, r), Text: r.row.Text, Leaves: leavesOf(r.parsed)}
 	for _, other := range e.revisions {
 		t.Revisions = append(t.Revisions, other.row.Revision)
 	}
