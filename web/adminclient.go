@@ -122,6 +122,19 @@ func (c *AdminClient) Call(ctx context.Context, method, path string, body, answe
 	return nil
 }
 
+// Fetch copies an answer that is no JSON.
+func (c *AdminClient) Fetch(ctx context.Context, path string, w io.Writer) error {
+	res, err := c.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(w, res.Body); err != nil {
+		return fmt.Errorf("answer of the server: %w", err)
+	}
+	return nil
+}
+
 // List reads all pages of a list.
 func List[T any](ctx context.Context, c *AdminClient, path string) ([]T, error) {
 	all := []T{}

@@ -37,12 +37,20 @@ func (s *Server) runOperations(a *api.API) {
 		for name, value := range req.Variables {
 			vars[name] = protocol.VariableValue{Value: value}
 		}
-		return s.cfg.Rollout.Retry(ctx, in.ID, req.Step, access.Name(ctx), vars)
+		id, err := s.cfg.Rollout.FindRun(in.ID)
+		if err != nil {
+			return rollout.Run{}, err
+		}
+		return s.cfg.Rollout.Retry(ctx, id, req.Step, access.Name(ctx), vars)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "cancel-run", Method: http.MethodPost, Path: "/runs/{id}/cancel", Scope: access.Operate, Tag: tag, Summary: "Have a machine stop its run",
 	}, rolled(s, func(ctx context.Context, in *RunPath) (rollout.Run, error) {
-		return s.cfg.Rollout.Cancel(ctx, in.ID, access.Name(ctx))
+		id, err := s.cfg.Rollout.FindRun(in.ID)
+		if err != nil {
+			return rollout.Run{}, err
+		}
+		return s.cfg.Rollout.Cancel(ctx, id, access.Name(ctx))
 	}))
 	api.Act(a, api.Operation{
 		ID: "answer-run", Method: http.MethodPost, Path: "/runs/{id}/answers", Scope: access.Operate, Tag: tag, Summary: "Answer what a run asks",
@@ -50,7 +58,11 @@ func (s *Server) runOperations(a *api.API) {
 		RunPath
 		Body AnswerRun
 	}) error {
-		return s.cfg.Rollout.Answer(ctx, in.ID, in.Body.Answers, access.Name(ctx))
+		id, err := s.cfg.Rollout.FindRun(in.ID)
+		if err != nil {
+			return err
+		}
+		return s.cfg.Rollout.Answer(ctx, id, in.Body.Answers, access.Name(ctx))
 	}))
 	api.Serve(a, api.Operation{
 		ID: "get-run-log", Method: http.MethodGet, Path: "/runs/{id}/logs/{name}", Scope: access.Read, Tag: tag, Sends: "text/plain", Summary: "A log of a run",
@@ -59,7 +71,7 @@ func (s *Server) runOperations(a *api.API) {
 
 // RunPath names a run.
 type RunPath struct {
-	ID string `path:"id" doc:"id of the run"`
+	ID string `path:"id" doc:"id of the run, or the device whose last run is meant"`
 }
 
 // Runs is a list of runs.
@@ -87,7 +99,11 @@ type RunDetails struct {
 }
 
 func (s *Server) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
-	run, steps, err := s.cfg.Rollout.Run(ctx, in.ID)
+	id, err := s.cfg.Rollout.FindRun(in.ID)
+	if err != nil {
+		return RunDetails{}, err
+	}
+	run, steps, err := s.cfg.Rollout.Run(ctx, id)
 	if err != nil {
 		return RunDetails{}, err
 	}
@@ -108,7 +124,11 @@ func (s *Server) sendLog(ctx context.Context, in *struct {
 	if s.delivery == nil {
 		return errNoRecords()
 	}
-	run, _, err := s.cfg.Rollout.Run(ctx, in.ID)
+	id, err := s.cfg.Rollout.FindRun(in.ID)
+	if err != nil {
+		return rolloutProblem(err)
+	}
+	run, _, err := s.cfg.Rollout.Run(ctx, id)
 	if err != nil {
 		return rolloutProblem(err)
 	}

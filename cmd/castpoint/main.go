@@ -39,7 +39,7 @@ func newRoot() *cobra.Command {
 			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentUpdate(o), newContentAttach(o), newContentDetach(o), newContentValidate(o), newContentRepair(o),
 			newContentRemove(o), newContentGC(o), newContentExport(o), newContentImport(o)),
 		command.Group("dhcp", "Addresses and boot settings", newDHCPLeases(o), newDHCPSettings(o)),
-		newDevice(o),
+		newDevice(o), newCollection(o), newSequence(o), newDeployment(o), newRun(o),
 		newExplain(o),
 		newAccess(o),
 		newAudit(o),

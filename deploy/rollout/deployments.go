@@ -132,7 +132,7 @@ func (g *Register) RemoveDeployment(ctx context.Context, text string) error {
 	for _, e := range g.runs {
 		if r := e.run; r.Deployment == d.ID && !r.State.Ended() && now.Sub(r.Heard) < lateTime {
 			g.mu.RUnlock()
-			return fmt.Errorf("deployment %s %w: %s is running it; castpoint deployment cancel %s --device %s", d.Name, ErrInUse, r.Label, d.ID, r.Label)
+			return fmt.Errorf("deployment %s %w: %s is running it; castpoint run cancel %s", d.Name, ErrInUse, r.Label, r.ID)
 		}
 	}
 	g.mu.RUnlock()

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy"
 	"castpoint/deploy/sequence"
+	"castpoint/internal/store"
 )
 
 // Report takes what a machine says of a step, and gives the order that waits for it.
@@ -358,8 +360,23 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 	return shown.shown(g.now()), nil
 }
 
-// Run finds a run by its id, or the last one of a device in a deployment ("" for the
-// last one in any), with its steps.
+// FindRun is the id of a run that is named by its id, or by its device, whose last
+// one is meant then.
+func (g *Register) FindRun(text string) (string, error) {
+	g.mu.RLock()
+	_, ok := g.runs[text]
+	g.mu.RUnlock()
+	if ok {
+		return text, nil
+	}
+	r, err := g.LastRun(text)
+	if errors.Is(err, deploy.ErrNotFound) {
+		return text, nil // an older run, which only the database has
+	}
+	return r.ID, err
+}
+
+// Run finds a run by its id, with its steps.
 func (g *Register) Run(ctx context.Context, id string) (Run, []StepRecord, error) {
 	g.mu.RLock()
 	e := g.runs[id]
@@ -372,7 +389,10 @@ func (g *Register) Run(ctx context.Context, id string) (Run, []StepRecord, error
 	} else {
 		row, err := g.cfg.Store.RunByID(ctx, id)
 		if err != nil {
-			return Run{}, nil, fmt.Errorf("run %s: %w", id, errors.Join(ErrNotFound, err))
+			if errors.Is(err, store.ErrNotFound) {
+				err = fmt.Errorf("%w: there is no run %q, and no device of that name", ErrNotFound, id)
+			}
+			return Run{}, nil, err
 		}
 		if r, err = runOf(&row); err != nil {
 			return Run{}, nil, err
@@ -382,8 +402,8 @@ func (g *Register) Run(ctx context.Context, id string) (Run, []StepRecord, error
 	return r.shown(g.now()), steps, err
 }
 
-// LastRun is the last run of a device in a deployment; in any with "".
-func (g *Register) LastRun(device, deployment string) (Run, error) {
+// LastRun is the last run of a device, in whichever deployment.
+func (g *Register) LastRun(device string) (Run, error) {
 	d, err := g.cfg.Devices.Find(device)
 	if err != nil {
 		return Run{}, err
@@ -391,8 +411,8 @@ func (g *Register) LastRun(device, deployment string) (Run, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	var best *Run
-	for id, e := range g.last[d.ID] {
-		if (deployment == "" || id == deployment) && (best == nil || e.run.Started.After(best.Started)) {
+	for _, e := range g.last[d.ID] {
+		if best == nil || e.run.Started.After(best.Started) {
 			best = e.run
 		}
 	}
