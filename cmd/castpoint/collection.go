@@ -348,7 +348,7 @@ sequence declares a variable of that name get it.`,
 			value := ""
 			if !remove {
 				var err error
-				if value, err = readPassword(cmd, "secret "+args[1]); err != nil {
+				if value, err = readPassword(cmd, args[1]); err != nil {
 					return err
 				}
 			}
