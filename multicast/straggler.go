@@ -31,6 +31,7 @@ const (
 // test is what a member's test has measured. The zero value: no test.
 type test struct {
 	began    time.Time
+	rate     float64   // of the session then, in bits per second
 	halfSent uint64    // packets that the sender has sent at half time, and ...
 	halfGot  uint64    // ... that the member has received
 	passed   time.Time // when the last test was passed
@@ -59,7 +60,7 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 		case !slow, !hopeless && !s.mayTest():
 			return false
 		}
-		*t = test{began: now}
+		*t = test{began: now, rate: s.rate.rate}
 		return true
 	case now.Sub(t.began) < length:
 		if t.halfSent == 0 && now.Sub(t.began) >= length/2 {
@@ -75,6 +76,12 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	need := stragglerShare
 	if m.apart.trial {
 		need, m.apart.trial = returnShare, false
+	}
+	if share >= need && s.rate.rate < stragglerShare*t.rate {
+		// Somebody else has brought the rate down meanwhile: that it could take what
+		// was left tells nothing.
+		*t = test{}
+		return false
 	}
 	*t = test{passed: now, least: s.rate.rate * share}
 	if share >= need {

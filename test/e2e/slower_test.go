@@ -32,7 +32,7 @@ func outpacing(t *testing.T, slow int, size int64) (p *point.Point, wim string, 
 // Two slow receivers are asked into a session of their own, which lives on when the
 // others are done.
 func TestSlowerSession(t *testing.T) {
-	p, wim, procs, outs := outpacing(t, 2, 72<<20)
+	p, wim, procs, outs := outpacing(t, 2, 60<<20)
 	for i := range 3 {
 		mustReceive(t, procs[i], wim, outs[i])
 		if took := procs[i].Took().Seconds(); took > 30 {
