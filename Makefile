@@ -74,9 +74,10 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	  done; \
 	done
 
-soak: tools build ## what takes long: the library killed at KILLS (default 100) random points, 20 GB by TFTP; root
+soak: tools build ## what takes long: library and sessions killed at KILLS (default 100) random points, 20 GB by TFTP; root
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 	go test -c -o bin/test/ ./test/e2e
+	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
 	cd test/e2e && $(SUDO) env CASTPOINT_LARGE=20000000000 ../../bin/test/e2e.test -test.v -test.timeout 30m -test.run TestTFTPLargeFile
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
