@@ -62,6 +62,8 @@ type MemberConn interface {
 	// after the deadline and net.ErrClosed after Close.
 	ReadGroup(handle func(datagram []byte, at time.Time)) error
 	SetReadDeadline(t time.Time) error
+	// Rejoin joins the group again, for a network that has forgotten this member.
+	Rejoin() error
 	// WriteReport sends one datagram to the session's feedback address.
 	WriteReport(b []byte) error
 	Close() error

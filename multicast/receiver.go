@@ -25,6 +25,9 @@ const (
 	// lostSilence is how long a session that was heard may be silent; its
 	// beacons come every 100 ms.
 	lostSilence = 10 * time.Second
+	// rejoinSilence is ten beacons; rejoinAgain gives a switch time to act.
+	rejoinSilence = time.Second
+	rejoinAgain   = 2 * time.Second
 	// inlineWrite is how long finishing a block may take while the next datagrams
 	// wait in the socket's buffer; it holds twice as much of a fast link. A disk
 	// that takes longer is left to routines of its own for inlineRest.
@@ -92,6 +95,7 @@ type Receiver struct {
 	newest    wire.PacketNumber // of beacon
 	badEpoch  time.Time         // since when datagrams have an epoch without key
 	lastHeard time.Time
+	rejoined  time.Time
 	stats     Stats
 
 	inline time.Time // from when on blocks are finished by the goroutine that runs receive
@@ -225,6 +229,7 @@ func (r *Receiver) receive(ctx context.Context) error {
 		case now.Sub(r.lastHeard) > lostSilence:
 			return fmt.Errorf("%w for %s", ErrSilent, lostSilence)
 		}
+		r.rejoin(now)
 		before := r.stats.Datagrams
 		err := r.cfg.Conn.ReadGroup(handle)
 		if failed := r.dispatch(); failed != nil {
@@ -239,6 +244,18 @@ func (r *Receiver) receive(ctx context.Context) error {
 			}
 			return fmt.Errorf("receive: %w", err)
 		}
+	}
+}
+
+// rejoin joins the group again when nothing comes, though beacons should: a switch
+// without a querier forgets who wants a group after some minutes.
+func (r *Receiver) rejoin(now time.Time) {
+	if now.Sub(r.lastHeard) < rejoinSilence || now.Sub(r.rejoined) < rejoinAgain {
+		return
+	}
+	r.rejoined = now
+	if err := r.cfg.Conn.Rejoin(); err != nil {
+		r.log.Warn("group not joined again", zap.Error(err))
 	}
 }
 

@@ -518,6 +518,23 @@ func TestSlowMember(t *testing.T) {
 	}
 }
 
+// TestForgottenMember has a switch that forgets one of two members in the middle.
+func TestForgottenMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 24, 200*testBlock, nil)
+		l.net.SetUplink(100e6)
+		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
+		time.Sleep(time.Second)
+		b.conn.Forget()
+		l.verify(a)
+		l.verify(b)
+		if b.took > a.took+3*time.Second {
+			t.Errorf("the forgotten member took %v, the other one %v", b.took, a.took)
+		}
+		l.close()
+	})
+}
+
 // TestLossyMemberStays has one member that loses a tenth whatever the rate: it
 // is served like the others.
 func TestLossyMemberStays(t *testing.T) {

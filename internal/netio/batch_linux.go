@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -85,6 +86,24 @@ func (r *batchReader) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return unix.Close(r.fd)
+}
+
+// rejoin leaves the socket's group and joins it again.
+func (r *batchReader) rejoin(ifi *net.Interface, group netip.Addr) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed.Load() {
+		return net.ErrClosed
+	}
+	if group.Is4() {
+		at := &unix.IPMreqn{Multiaddr: group.As4(), Ifindex: int32(ifi.Index)}
+		// One that was not joined, because the interface was down, cannot be left.
+		_ = unix.SetsockoptIPMreqn(r.fd, unix.IPPROTO_IP, unix.IP_DROP_MEMBERSHIP, at)
+		return os.NewSyscallError("IP_ADD_MEMBERSHIP", unix.SetsockoptIPMreqn(r.fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, at))
+	}
+	at := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(ifi.Index)}
+	_ = unix.SetsockoptIPv6Mreq(r.fd, unix.IPPROTO_IPV6, unix.IPV6_LEAVE_GROUP, at)
+	return os.NewSyscallError("IPV6_JOIN_GROUP", unix.SetsockoptIPv6Mreq(r.fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, at))
 }
 
 func (r *batchReader) setDeadline(t time.Time) { r.deadline.Store(&t) }

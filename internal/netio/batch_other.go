@@ -6,6 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"golang.org/x/net/ipv4"
+	"golang.org/x/net/ipv6"
 )
 
 // listenGroup listens on every address: a socket cannot be bound to a group
@@ -30,6 +33,19 @@ func (r *batchReader) open(c *net.UDPConn) error {
 }
 
 func (r *batchReader) close() error { return r.conn.Close() }
+
+// rejoin leaves the socket's group and joins it again.
+func (r *batchReader) rejoin(ifi *net.Interface, group netip.Addr) error {
+	at := &net.UDPAddr{IP: group.AsSlice()}
+	if group.Is4() {
+		p := ipv4.NewPacketConn(r.conn)
+		_ = p.LeaveGroup(ifi, at) // one that was not joined cannot be left
+		return p.JoinGroup(ifi, at)
+	}
+	p := ipv6.NewPacketConn(r.conn)
+	_ = p.LeaveGroup(ifi, at)
+	return p.JoinGroup(ifi, at)
+}
 
 func (r *batchReader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
 

@@ -89,6 +89,28 @@ func TestGroup(t *testing.T) {
 	}
 }
 
+// TestRejoin looks whether a receiver gets the group after it has joined again.
+func TestRejoin(t *testing.T) {
+	s, r := pair(t, "239.192.67.249:17895")
+	for range 3 {
+		if err := r.Rejoin(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.WriteGroup([]byte("again"), 100); err != nil {
+		t.Fatal(err)
+	}
+	if got := collect(t, r, 1); string(got[0]) != "again" {
+		t.Errorf("got %q", got[0])
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Rejoin(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("of a closed receiver: %v", err)
+	}
+}
+
 // TestOtherGroup checks that a receiver does not get what others on the host
 // have joined on the same port.
 func TestOtherGroup(t *testing.T) {

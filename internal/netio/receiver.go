@@ -5,6 +5,7 @@ package netio
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/net/ipv4"
@@ -16,6 +17,7 @@ import (
 type GroupReceiver struct {
 	feedback *net.UDPConn
 	ifi      *net.Interface
+	group    netip.Addr
 	reader   batchReader
 }
 
@@ -45,7 +47,7 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 		_ = group.Close()
 		return nil, fmt.Errorf("open feedback to %s: %w", cfg.Feedback, err)
 	}
-	r := &GroupReceiver{feedback: feedback, ifi: ifi}
+	r := &GroupReceiver{feedback: feedback, ifi: ifi, group: cfg.Group.Addr()}
 	if err := r.reader.open(group); err != nil {
 		_ = feedback.Close()
 		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
@@ -61,6 +63,16 @@ func (r *GroupReceiver) Interface() *net.Interface { return r.ifi }
 // os.ErrDeadlineExceeded or net.ErrClosed.
 func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) error {
 	return r.reader.read(handle)
+}
+
+// Rejoin leaves the group and joins it again: hosts tell the network which groups they
+// want when they join, and otherwise only when a querier asks. It is for a network that
+// has forgotten this member.
+func (r *GroupReceiver) Rejoin() error {
+	if err := r.reader.rejoin(r.ifi, r.group); err != nil {
+		return fmt.Errorf("join group %s on interface %s again: %w", r.group, r.ifi.Name, err)
+	}
+	return nil
 }
 
 // SetReadDeadline bounds ReadGroup.

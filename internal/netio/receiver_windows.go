@@ -25,6 +25,7 @@ const readBatch = 64
 // Close, and goes on reading as long as datagrams are there at once.
 type GroupReceiver struct {
 	ifi      *net.Interface
+	addr     netip.Addr // of the group
 	group    windows.Handle
 	feedback windows.Handle
 	wake     windows.Handle // event: deadline has changed, or Close
@@ -53,7 +54,7 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (_ *GroupReceiver, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &GroupReceiver{ifi: ifi, group: windows.InvalidHandle, feedback: windows.InvalidHandle, read: &pendingRead{}}
+	r := &GroupReceiver{ifi: ifi, addr: cfg.Group.Addr(), group: windows.InvalidHandle, feedback: windows.InvalidHandle, read: &pendingRead{}}
 	defer func() {
 		if err != nil {
 			_ = r.Close()
@@ -105,17 +106,37 @@ func listenGroup(group netip.AddrPort) (windows.Handle, error) {
 }
 
 func joinGroup(s windows.Handle, ifi *net.Interface, group netip.Addr) error {
+	return membership(s, ifi, group, windows.IP_ADD_MEMBERSHIP, windows.IPV6_JOIN_GROUP)
+}
+
+func leaveGroup(s windows.Handle, ifi *net.Interface, group netip.Addr) error {
+	return membership(s, ifi, group, windows.IP_DROP_MEMBERSHIP, windows.IPV6_LEAVE_GROUP)
+}
+
+// membership sets the option of the group's family.
+func membership(s windows.Handle, ifi *net.Interface, group netip.Addr, option4, option6 int) error {
 	if group.Is4() {
 		at, err := AddressOn(ifi, group)
 		if err != nil {
 			return err
 		}
-		return os.NewSyscallError("IP_ADD_MEMBERSHIP", windows.SetsockoptIPMreq(s, windows.IPPROTO_IP, windows.IP_ADD_MEMBERSHIP,
+		return os.NewSyscallError("setsockopt", windows.SetsockoptIPMreq(s, windows.IPPROTO_IP, option4,
 			&windows.IPMreq{Multiaddr: group.As4(), Interface: at.As4()}))
 	}
 	req := windows.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(ifi.Index)}
-	return os.NewSyscallError("IPV6_JOIN_GROUP", windows.Setsockopt(s, windows.IPPROTO_IPV6, windows.IPV6_JOIN_GROUP,
+	return os.NewSyscallError("setsockopt", windows.Setsockopt(s, windows.IPPROTO_IPV6, int32(option6),
 		(*byte)(unsafe.Pointer(&req)), int32(unsafe.Sizeof(req))))
+}
+
+// Rejoin leaves the group and joins it again: hosts tell the network which groups they
+// want when they join, and otherwise only when a querier asks. It is for a network that
+// has forgotten this member.
+func (r *GroupReceiver) Rejoin() error {
+	_ = leaveGroup(r.group, r.ifi, r.addr) // one that was not joined cannot be left
+	if err := joinGroup(r.group, r.ifi, r.addr); err != nil {
+		return fmt.Errorf("join group %s on interface %s again: %w", r.addr, r.ifi.Name, err)
+	}
+	return nil
 }
 
 // Interface is the interface the group was joined on.

@@ -86,6 +86,9 @@ func TestGroup(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, s := openPair(t, c.group, c.feedback)
+			if err := r.Rejoin(); err != nil { // as a receiver does that hears nothing
+				t.Fatal(err)
+			}
 			if err := r.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
 				t.Fatal(err)
 			}

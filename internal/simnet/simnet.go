@@ -147,7 +147,9 @@ func (s *Sender) WriteGroup(b []byte, size int) error {
 			continue
 		}
 		for _, m := range n.members {
-			m.down.carry(n, d, m.in, netip.AddrPort{}, now)
+			if !m.forgotten {
+				m.down.carry(n, d, m.in, netip.AddrPort{}, now)
+			}
 		}
 	}
 	return nil
@@ -167,9 +169,10 @@ func (s *Sender) Close() error { s.n.reports.close(); return nil }
 
 // Member is a member's edge of a network.
 type Member struct {
-	n        *Network
-	down, up path
-	in       *queue
+	n         *Network
+	down, up  path
+	in        *queue
+	forgotten bool
 }
 
 // ReadGroup hands over the datagrams that have arrived, waiting for the first.
@@ -192,6 +195,19 @@ const batch = 64
 
 // SetReadDeadline bounds ReadGroup.
 func (m *Member) SetReadDeadline(t time.Time) error { m.in.setDeadline(t); return nil }
+
+// Forget makes the network drop what is sent to the member until it joins again, as a
+// switch does that nobody asks.
+func (m *Member) Forget() { m.setForgotten(true) }
+
+// Rejoin joins the group again.
+func (m *Member) Rejoin() error { m.setForgotten(false); return nil }
+
+func (m *Member) setForgotten(v bool) {
+	m.n.mu.Lock()
+	defer m.n.mu.Unlock()
+	m.forgotten = v
+}
 
 // WriteReport sends a datagram to the sender.
 func (m *Member) WriteReport(b []byte) error {

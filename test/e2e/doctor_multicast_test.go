@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -51,12 +53,6 @@ func TestDoctorMulticast(t *testing.T) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
-		}
-	}
-	sh := func(h *lab.Host, script string) {
-		t.Helper()
-		if out, code, err := h.Run(t.Context(), "/bin/sh", "-ec", script); err != nil || code != 0 {
-			t.Fatalf("%s: code %d, %v: %s", script, code, err, out)
 		}
 	}
 	attention := func(m measured, check, says string) {
@@ -108,22 +104,48 @@ func TestDoctorMulticast(t *testing.T) {
 	}
 	ok(p.Network.SetMTU(t.Context(), h, 1500))
 
-	// The group's entry on the switch lives for 20 s, there has been a querier, and
-	// there is none.
-	sh(p.Network.Switch, "cd /sys/class/net/br0/bridge; echo 1 >multicast_snooping; echo 2000 >multicast_membership_interval")
-	ok(p.Network.Server.Do(askOnce))
+	forgetful(t, p, 20)
 	m, code = measure(t, p, h, secret, "--for", "40s")
 	attention(m, "igmp", "forgot who wants it")
 	if code != 3 || m.Measured.Stopped < 15 || m.Measured.Stopped > 35 || !m.Measured.CameBack {
 		t.Errorf("without a querier: exit code %d, %+v", code, m.Measured)
 	}
-	sh(p.Network.Switch, "echo 0 >/sys/class/net/br0/bridge/multicast_snooping")
+	if out, code, err := p.Network.Switch.Run(t.Context(), "/bin/sh", "-c", "echo 0 >/sys/class/net/br0/bridge/multicast_snooping"); err != nil || code != 0 {
+		t.Fatal(out, err)
+	}
 
 	ok(p.Network.BlockMulticast(t.Context(), h))
 	m, code = measure(t, p, h, secret)
 	attention(m, "arrival", "does not arrive on eth0, datagrams to this machine's own address")
 	if code != 3 || !m.Measured.Unicast {
 		t.Errorf("blocked multicast: exit code %d, %+v", code, m.Measured)
+	}
+}
+
+// forgetful makes the switch forget after so many seconds who wants a group: it snoops,
+// there has been a querier, and there is none.
+func forgetful(t *testing.T, p *point.Point, seconds int) {
+	t.Helper()
+	script := fmt.Sprintf("cd /sys/class/net/br0/bridge; echo 1 >multicast_snooping; echo %d00 >multicast_membership_interval", seconds)
+	if out, code, err := p.Network.Switch.Run(t.Context(), "/bin/sh", "-ec", script); err != nil || code != 0 {
+		t.Fatalf("%s: code %d, %v: %s", script, code, err, out)
+	}
+	if err := p.Network.Server.Do(askOnce); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A session behind such a switch goes on: its members join again.
+func TestNoQuerier(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1})
+	wim, c := addWIM(t, p, 24<<20)
+	serve(t, p, "--rate", "20mbit")
+	forgetful(t, p, 3)
+	out := filepath.Join(p.Network.Dir, "out.wim")
+	proc := receive(t, p, p.Network.Clients[0], c.ID, out, "--no-unicast")
+	mustReceive(t, proc, wim, out)
+	if took := proc.Took().Seconds(); took < 12 || took > 40 {
+		t.Errorf("10 s of session, with a pause of a second after every three, took %.1f s", took)
 	}
 }
 
