@@ -125,14 +125,3 @@ or, when none runs, those that the data folder remembers.`,
 		},
 	})
 }
-
-// callWith is call for requests that only a serving point knows; local are their
-// stand-ins when no server runs.
-func (o *options) callWith(ctx context.Context, local localRoutes, method, path string, body, answer any) error {
-	client, done, err := o.adminRoutes(ctx, local)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return client.Call(ctx, method, path, body, answer)
-}

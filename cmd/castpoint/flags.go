@@ -118,5 +118,6 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	f.DurationVar(&c.Linger, "linger", c.Linger, "how long a session without members stays (default 10s)")
 
 	f.StringVar(&c.LogLevel, "log-level", c.LogLevel, "debug, info, warn or error")
+	list(&c.LogLevels, "log-levels", "`LOGGER=LEVEL` for some loggers, as in dhcp=debug (castpoint log level lists them); may be repeated")
 	f.StringVar(&c.LogFormat, "log-format", c.LogFormat, "console or json")
 }

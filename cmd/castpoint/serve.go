@@ -1,13 +1,8 @@
 package main
 
 import (
-	"fmt"
-	"io"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"castpoint/agent/command"
 	"castpoint/internal/config"
@@ -33,17 +28,18 @@ Every flag is also a setting of the file, by the same name; flags win.`,
   castpoint serve --interface eth1 --interface eth2 --share --deny 52:54:00:aa:bb:cc`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := serveConfig(path, cmd.Flags())
+			read := func() (*settings, error) { return readSettings(path, cmd.Flags()) }
+			s, err := read()
 			if err != nil {
 				return command.Usage("%w", err)
 			}
-			log, err := newLog(cfg, cmd.ErrOrStderr())
+			log, levels, err := newLog(s.cfg, cmd.ErrOrStderr())
 			if err != nil {
-				return err
+				return command.Usage("%w", err)
 			}
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
-			return serve(ctx, cfg, log, cmd.OutOrStdout())
+			return serve(ctx, s, read, log, levels, cmd.OutOrStdout())
 		},
 	}
 	flags := config.Default()
@@ -76,20 +72,4 @@ func serveConfig(path string, given *pflag.FlagSet) (config.Config, error) {
 		return cfg, err
 	}
 	return cfg, cfg.Validate()
-}
-
-// newLog writes to standard error, where systemd and people look for it.
-func newLog(c config.Config, w io.Writer) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(c.LogLevel)
-	if err != nil {
-		return nil, fmt.Errorf("log-level: %w", err)
-	}
-	enc := zap.NewProductionEncoderConfig()
-	enc.EncodeTime = zapcore.ISO8601TimeEncoder
-	encoder := zapcore.NewJSONEncoder(enc)
-	if c.LogFormat == "console" {
-		enc.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(enc)
-	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)), nil
 }

@@ -130,6 +130,7 @@ type Config struct {
 	Linger        time.Duration `yaml:"linger"`        // how long a session without members stays
 
 	LogLevel  string `yaml:"log-level"`
+	LogLevels List   `yaml:"log-levels"` // LOGGER=LEVEL
 	LogFormat string `yaml:"log-format"` // console or json
 }
 
@@ -216,6 +217,9 @@ func explain(messages []string) string {
 	for i, m := range messages {
 		if f := unknownField.FindStringSubmatch(m); f != nil {
 			messages[i] = fmt.Sprintf("line %s: there is no setting %q", f[1], f[2])
+			if near := nearest(f[2]); near != "" {
+				messages[i] += fmt.Sprintf(": did you mean %s?", near)
+			}
 		}
 	}
 	return strings.Join(messages, "; ")
