@@ -101,6 +101,28 @@ func Open(ctx context.Context, cfg Config) (*Devices, error) {
 	return d, nil
 }
 
+// Reload takes the policy and the lists of shared addresses of other settings. When
+// they are wrong, nothing changes.
+func (d *Devices) Reload(cfg Config) error {
+	if cfg.Unknown == "" {
+		cfg.Unknown = PolicyServe
+	}
+	if err := cfg.Unknown.check(); err != nil {
+		return err
+	}
+	fresh, err := newIndex(cfg.SharedMACs, cfg.SharedUUIDs)
+	if err != nil {
+		return fmt.Errorf("devices: %w", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, one := range d.index.byID {
+		fresh.add(one)
+	}
+	d.index, d.cfg.Unknown = fresh, cfg.Unknown
+	return nil
+}
+
 // Close writes the last sightings and ends the work in the background.
 func (d *Devices) Close() error {
 	d.once.Do(func() { close(d.stop) })

@@ -18,7 +18,7 @@ func (s *Server) Decide(c boot.Client) Decision {
 	if d.Silent != "" {
 		return d
 	}
-	d.Quirk = QuirkOf(s.quirks, c)
+	d.Quirk = QuirkOf(s.manner.Load().quirks, c)
 	if d.Quirk.As != nil {
 		d.Client.Arch, d.Client.HasArch = *d.Quirk.As, true
 	}
@@ -27,6 +27,6 @@ func (s *Server) Decide(c boot.Client) Decision {
 		return d
 	}
 	d.Plan = s.config.Planner.Plan(d.Client)
-	d.Menu = d.Plan.Serve && !d.Client.IPXE && s.config.Menu != nil && s.menu(d.Client, d.Plan) != nil
+	d.Menu = d.Plan.Serve && !d.Client.IPXE && s.manner.Load().menu != nil && s.menu(d.Client, d.Plan) != nil
 	return d
 }

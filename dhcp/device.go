@@ -17,10 +17,11 @@ type DeviceTerms struct {
 // device is the row of the quirk table with what the machine's own terms change,
 // and how long a DISCOVER of it waits.
 func (s *Server) device(c boot.Client, q Quirk) (Quirk, time.Duration) {
+	delay := s.manner.Load().delay
 	if s.config.Device == nil {
-		return q, s.config.Delay
+		return q, delay
 	}
-	own, delay := s.config.Device(c), s.config.Delay
+	own := s.config.Device(c)
 	if own.Style != "" && own.Style.validate() == nil {
 		q.Name, q.Style, q.Evidence = "device "+own.Name, own.Style, "the record of the device"
 	}

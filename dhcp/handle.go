@@ -42,7 +42,7 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 		return
 	}
 	s.noteServer(request, a)
-	quirk := QuirkOf(s.quirks, client)
+	quirk := QuirkOf(s.manner.Load().quirks, client)
 	if quirk.As != nil {
 		client.Arch, client.HasArch = *quirk.As, true
 		e.Client = client
@@ -52,7 +52,7 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 	t := Terms{Mode: s.config.Mode, Arrival: a, Client: client, Style: quirk.Style}
 	if Netboots(client) {
 		t.Plan = s.config.Planner.Plan(client)
-		if s.config.Menu != nil && t.Plan.Serve {
+		if s.manner.Load().menu != nil && t.Plan.Serve {
 			t.Menu = s.menu(client, t.Plan)
 		}
 	}
@@ -102,7 +102,11 @@ func limitKey(request *dhcpv4.DHCPv4, c boot.Client) string {
 }
 
 func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
-	m := s.config.Menu(c, p)
+	show := s.manner.Load().menu
+	if show == nil {
+		return nil
+	}
+	m := show(c, p)
 	if m == nil {
 		return nil
 	}
@@ -124,10 +128,11 @@ func (s *Server) listed(c boot.Client) string {
 		}
 		return ""
 	}
-	if entry := in(s.config.Deny); entry != "" {
+	now := s.manner.Load()
+	if entry := in(now.deny); entry != "" {
 		return "denied by list entry " + entry
 	}
-	if len(s.config.Allow) > 0 && in(s.config.Allow) == "" {
+	if len(now.allow) > 0 && in(now.allow) == "" {
 		return "not on the list of allowed clients"
 	}
 	return ""
@@ -166,7 +171,7 @@ func (s *Server) aside(tokens chan struct{}, f func()) bool {
 // is tried.
 func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCPv4, t Terms, e Event) {
 	t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now())
-	if !t.Grant.unsure || s.config.NoProbe {
+	if !t.Grant.unsure || s.manner.Load().noProbe {
 		s.answer(from, request, t, e)
 		return
 	}

@@ -89,7 +89,7 @@ const (
 type Server struct {
 	config Config
 	log    *zap.Logger
-	quirks []Quirk
+	manner atomic.Pointer[manner]
 	leases *Leases
 	limits *limiter
 
@@ -174,10 +174,9 @@ func New(c Config) (*Server, error) {
 			return nil, fmt.Errorf("quirk %q: %w", q.Name, err)
 		}
 	}
-	return &Server{
+	s := &Server{
 		config: c,
 		log:    c.Log,
-		quirks: append(slices.Clone(c.Quirks), Quirks()...),
 		limits: newLimiter(),
 		later:  make(chan struct{}, maxLater),
 		probes: make(chan struct{}, probesMax),
@@ -186,7 +185,9 @@ func New(c Config) (*Server, error) {
 
 		strange: make(chan struct{}, 1),
 		seed:    maphash.MakeSeed(),
-	}, nil
+	}
+	s.manner.Store(newManner(&c))
+	return s, nil
 }
 
 // Listen opens the sockets: ports 67 and 4011 on every interface. When one

@@ -259,8 +259,8 @@ func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
 	if err != nil {
 		return err
 	}
-	if ct.ID == s.cfg.Assign.Content {
-		return problem(http.StatusConflict, protocol.CodeRefused, "restart castpoint serve with another --assign first", "content %s is assigned to machines that netboot", ct.ID)
+	if ct.ID == s.Assigned() {
+		return problem(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
 	}
 	if s.keeper != nil {
 		for _, info := range s.keeper.list() {

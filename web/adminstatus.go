@@ -83,7 +83,7 @@ func (s *Server) getStatus(context.Context, *struct{}) (*Status, error) {
 	}
 	st := &Status{
 		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
-		Pin: s.identity.Pin.String(), Assigned: s.cfg.Assign.Content, Contents: len(contents),
+		Pin: s.identity.Pin.String(), Assigned: s.Assigned(), Contents: len(contents),
 	}
 	for _, ct := range contents {
 		if ct.Checked != nil && ct.Checked.Problem != "" {

@@ -230,7 +230,7 @@ func (s *Server) enrol(hash string, m membership) {
 // wanted is the content that a token is for at this moment.
 func (s *Server) wanted(t Token) string {
 	if t.Content == "" && t.Boot {
-		return s.cfg.Assign.Content
+		return s.Assigned()
 	}
 	return t.Content
 }

@@ -215,7 +215,7 @@ func TestPolicyAndEvents(t *testing.T) {
 	if got := policy(boots); got.Action != protocol.ActionWait || got.Poll == 0 || !strings.Contains(got.Message, "--assign") {
 		t.Errorf("nothing is assigned: %+v", got)
 	}
-	p.cfg.Assign = Assignment{Content: p.ct.ID, Target: "/dev/sda", After: protocol.AfterReboot}
+	p.assigned.Store(&Assignment{Content: p.ct.ID, Target: "/dev/sda", After: protocol.AfterReboot})
 	want := protocol.Policy{Action: protocol.ActionReceive, Content: p.ct.ID, Size: int64(len(p.data)), Target: "/dev/sda",
 		After: protocol.AfterReboot, Message: "this machine receives image"}
 	if got := policy(boots); !cmp.Equal(got, want) {

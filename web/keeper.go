@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -66,7 +67,8 @@ type StartRule struct {
 // more when they are full. A session is made when the first member joins and ends by
 // itself. Close it to end them all.
 type Keeper struct {
-	cfg     SessionConfig
+	cfg     SessionConfig                 // what stays as it is
+	terms   atomic.Pointer[SessionConfig] // its rates, start rule and limits, which change
 	library *content.Library
 	log     *zap.Logger
 	ctx     context.Context // ends with Close
@@ -92,8 +94,29 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 		log = zap.NewNop()
 	}
 	k := &Keeper{cfg: cfg, library: library, log: log, sent: make(map[string]uint64), next: -1}
+	k.terms.Store(&cfg)
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k, nil
+}
+
+// Reload takes rates, start rule and limits of other settings. They are those of
+// sessions made from now on; the total rate and everybody's share of it change at
+// once.
+func (k *Keeper) Reload(cfg SessionConfig) error {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	was := k.terms.Swap(&cfg)
+	if cfg.TotalRate == 0 && was.TotalRate != 0 {
+		for _, c := range k.live {
+			c.SetMaxRate(c.rate)
+		}
+	}
+	k.share()
+	return nil
 }
 
 // Close ends all sessions and waits for them.
@@ -112,7 +135,8 @@ func (k *Keeper) Close() {
 // there is none. local is the address that the member came to; outpaced is the
 // session that was too fast for it, nil if there is none.
 func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outpaced *cast) (*cast, *multicast.Admission, error) {
-	link, rule := k.cfg.linkOf(local), StartRule{MinMembers: k.cfg.MinMembers, MaxWait: k.cfg.MaxWait, Open: k.cfg.Linger}
+	terms := k.terms.Load()
+	link, rule := k.cfg.linkOf(local), StartRule{MinMembers: terms.MinMembers, MaxWait: terms.MaxWait, Open: terms.Linger}
 	if outpaced != nil {
 		link, rule = outpaced.link, outpaced.slower(rule)
 	}
@@ -183,13 +207,14 @@ func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule Star
 // share gives every session an even share of the total rate; what one may not use
 // by its own cap is shared by the others. k.mu is held.
 func (k *Keeper) share() {
-	if k.cfg.TotalRate == 0 {
+	total := k.terms.Load().TotalRate
+	if total == 0 {
 		return
 	}
 	list := slices.DeleteFunc(slices.Clone(k.live), (*cast).over)
 	own := func(c *cast) int64 { return cmp.Or(c.rate, math.MaxInt64) }
 	slices.SortFunc(list, func(a, b *cast) int { return cmp.Compare(own(a), own(b)) })
-	left := k.cfg.TotalRate
+	left := total
 	for i, c := range list {
 		rate := min(left/int64(len(list)-i), own(c))
 		left -= rate
@@ -222,18 +247,19 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 		err = problem(http.StatusServiceUnavailable, "", "give it one, or use IPv4 groups", "interface %s has no IPv6 address that members of %s could report to, only a link-local one", link.Interface, group)
 		return nil, errors.Join(err, conn.Close())
 	}
+	terms := k.terms.Load()
 	rate, least, most := rule.Rate, rule.MinRate, rule.MaxMembers
 	if rate == 0 {
-		rate = k.cfg.Rate
+		rate = terms.Rate
 	}
 	if least == 0 {
-		least = k.cfg.MinRate
+		least = terms.MinRate
 	}
 	if rate > 0 {
 		least = min(least, rate)
 	}
 	if most == 0 {
-		most = k.cfg.MaxMembers
+		most = terms.MaxMembers
 	}
 	open := rule.Open
 	if !rule.At.IsZero() {

@@ -73,7 +73,7 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	}
 	return protocol.Policy{
 		Action: protocol.ActionReceive, Content: ct.ID, Size: p.size(), Folder: p.folder,
-		Target: s.cfg.Assign.Target, After: s.cfg.Assign.After,
+		Target: s.assigned.Load().Target, After: s.assigned.Load().After,
 		Message: "this machine receives " + ct.Name,
 	}
 }

@@ -62,7 +62,8 @@ func (k *Keeper) openProbe(secret string, local netip.Addr) (*probe, error) {
 		ID: k.newID(), Group: group, Source: feedback(link, conn.Local()), MTU: min(ifi.MTU, probeMTU), Others: len(k.live),
 		Rate: float64(cmp.Or(netio.LinkSpeed(link.Interface), probeRate)),
 	}
-	for _, limit := range []int64{k.cfg.Rate, k.cfg.TotalRate} {
+	terms := k.terms.Load()
+	for _, limit := range []int64{terms.Rate, terms.TotalRate} {
 		if limit > 0 && float64(limit) < offer.Rate {
 			offer.Rate, offer.Capped = float64(limit), true
 		}

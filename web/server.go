@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -95,6 +96,7 @@ type Server struct {
 	failures failures
 	started  time.Time
 	console  http.Handler // nil for none; set before there are listeners
+	assigned atomic.Pointer[Assignment]
 
 	mu      sync.Mutex
 	members map[string]membership // by hash of the ticket
@@ -131,6 +133,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("remove what is left of uploads: %w", err)
 	}
+	s.assigned.Store(&cfg.Assign)
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
 		return nil, err
 	}
@@ -184,7 +187,22 @@ func (a *Assignment) check(library *content.Library) error {
 }
 
 // Assigned is the id of the content that machines receive; "" when there is none.
-func (s *Server) Assigned() string { return s.cfg.Assign.Content }
+func (s *Server) Assigned() string { return s.assigned.Load().Content }
+
+// Reload takes the assignment, and the rates, start rule and limits of sessions, of
+// other settings. When they are wrong, nothing changes.
+func (s *Server) Reload(assign Assignment, sessions SessionConfig) error {
+	if err := assign.check(s.library); err != nil {
+		return fmt.Errorf("assign content to machines: %w", err)
+	}
+	if s.keeper != nil {
+		if err := s.keeper.Reload(sessions); err != nil {
+			return err
+		}
+	}
+	s.assigned.Store(&assign)
+	return nil
+}
 
 // SetConsole sets the web console, which is for the paths that are not the API's,
 // before any admin listener is made: the console is made with a client of the

@@ -7,7 +7,7 @@ import "castpoint/internal/netio"
 // Sessions are no strangers to each other: each finds its rate by what its members
 // receive, and total-rate divides what they may have together.
 func (k *Keeper) foreign(link string) func() (uint64, bool) {
-	if k.cfg.Greedy {
+	if k.terms.Load().Greedy {
 		return nil
 	}
 	return func() (uint64, bool) {

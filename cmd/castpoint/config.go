@@ -29,8 +29,8 @@ func chapters() map[string]string {
 func newConfigExample() *cobra.Command {
 	return &cobra.Command{
 		Use: "example", Short: "Print a file with all settings", Args: cobra.NoArgs,
-		Long: `Example prints a file of settings that has all of them, with their meanings and their
-defaults, behind comment signs. Times are as in 30s, 5m or 12h, rates as in 900mbit, in
+		Long: `Example prints a file of settings that has all of them behind comment signs, with their
+meanings and defaults. Times are as in 30s, 5m or 12h, rates as in 900mbit, in
 bits per second.`,
 		Example: "  castpoint config example > /etc/castpoint/castpoint.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return writeExample(cmd.OutOrStdout()) },
@@ -39,7 +39,7 @@ bits per second.`,
 
 func writeExample(out io.Writer) error {
 	headings := chapters()
-	text := "# Settings of castpoint serve. What is behind a comment sign is the default.\n" +
+	text := "# Settings of castpoint serve. The lines that begin with # and no space are the defaults:\n# take the # away to change one.\n#\n" +
 		"# castpoint config check looks for mistakes, castpoint reload makes a server read the file again.\n"
 	for _, f := range documented() {
 		if h, ok := headings[f.Name]; ok {
@@ -49,7 +49,7 @@ func writeExample(out io.Writer) error {
 		for _, line := range wrap(meaning(f), 100) {
 			text += "# " + line + "\n"
 		}
-		text += "# " + f.Name + ": " + exampleValue(f) + "\n"
+		text += "#" + f.Name + ": " + exampleValue(f) + "\n"
 	}
 	_, err := io.WriteString(out, text)
 	return err

@@ -309,9 +309,18 @@ func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Exp
 // routes are what a serving point adds to the admin API.
 func (p *point) routes() []func(*api.API) {
 	return []func(*api.API){
-		explainOperations(func() (*explainer, func()) { return p.explainer, func() {} }),
-		reportOperation(func() *content.Library { return p.library }, func() (*boot.Windows, func()) { return p.windows, func() {} }),
+		explainOperations(func() (e *explainer, done func()) {
+			p.force.do(func(r *ruling) { e = r.explainer })
+			return e, func() {}
+		}),
+		reportOperation(func() *content.Library { return p.library }, func() (w *boot.Windows, done func()) {
+			p.force.do(func(r *ruling) { w = r.windows })
+			return w, func() {}
+		}),
 		leasesOperation(p.currentLeases),
+		settingsOperation(func() (s *settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
+		reloadOperation(p.reload),
+		logOperations(p.levels),
 	}
 }
 

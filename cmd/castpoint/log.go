@@ -18,6 +18,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
+	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -59,7 +60,7 @@ func setLevels(levels *loglevel.Levels, c *config.Config) error {
 
 // loggers are the names of all loggers of castpoint serve.
 func loggers() []string {
-	return []string{"access", "admin", "boot", "console", "devices", "dhcp", "events", "http", "join", "tftp", "winpe"}
+	return []string{"access", "admin", "boot", "console", "delivery", "devices", "dhcp", "events", "http", "join", "rollout", "tftp", "winpe"}
 }
 
 // wholeProgram is how the level of everything else is named.
@@ -149,13 +150,17 @@ level away.`,
 					return command.Usage("level %q: want one of %v, or default", args[1], logLevels())
 				}
 				var one logger
-				if err := o.call(cmd.Context(), http.MethodPut, "/log/"+url.PathEscape(args[0]), map[string]string{"level": args[1]}, &one); err != nil {
+				if err := o.callWith(cmd.Context(), onlyRunning, http.MethodPut, "/log/"+url.PathEscape(args[0]), map[string]string{"level": args[1]}, &one); err != nil {
 					return err
 				}
 				list = append(list, one)
 			} else {
-				var err error
-				if list, err = listAll[logger](cmd.Context(), o, "/log"); err != nil {
+				client, done, err := o.adminRoutes(cmd.Context(), onlyRunning)
+				if err != nil {
+					return err
+				}
+				defer done()
+				if list, err = web.List[logger](cmd.Context(), client, "/log"); err != nil {
 					return err
 				}
 				if len(args) == 1 {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,6 +26,7 @@ import (
 	"castpoint/content"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
+	"castpoint/internal/loglevel"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/console"
@@ -36,14 +38,18 @@ const stopTime = 5 * time.Second
 // point is a distribution point: everything that castpoint serve runs. The order
 // of use is newPoint, listen, run; close at any time.
 type point struct {
-	cfg   config.Config
-	log   *zap.Logger
-	links []link // at least one; the first is the one that is told to people
+	cfg    config.Config
+	log    *zap.Logger
+	levels *loglevel.Levels
+
+	settings  *settings // that the server was started with
+	read      func() (*settings, error)
+	reloading sync.Mutex
+	force     force
+	links     []link // at least one; the first is the one that is told to people
 
 	library *content.Library
 	server  *web.Server
-	*bootParts
-	handler *boot.Handler
 	dhcp    *dhcp.Server
 	journal *dhcp.Journal // nil unless addresses are given
 	tftp    *tftp.Server  // nil when switched off
@@ -52,8 +58,7 @@ type point struct {
 	kept    *records
 	witness *witness
 
-	explainer *explainer
-	console   *console.Console
+	console *console.Console
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -63,11 +68,11 @@ type point struct {
 }
 
 // serve runs a distribution point until ctx ends, which is no error.
-func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Writer) error {
-	if err := becomeOwner(cfg.Data, slices.Concat(asRoot, onPorts, []cap.Value{cap.NET_ADMIN})...); err != nil {
+func serve(ctx context.Context, s *settings, read func() (*settings, error), log *zap.Logger, levels *loglevel.Levels, out io.Writer) error {
+	if err := becomeOwner(s.cfg.Data, slices.Concat(asRoot, onPorts, []cap.Value{cap.NET_ADMIN})...); err != nil {
 		return err
 	}
-	p, err := newPoint(ctx, cfg, log)
+	p, err := newPoint(ctx, s, read, log, levels)
 	if err != nil {
 		return err
 	}
@@ -85,8 +90,9 @@ func serve(ctx context.Context, cfg config.Config, log *zap.Logger, out io.Write
 }
 
 // newPoint opens the data folder and makes all parts. It binds nothing.
-func newPoint(ctx context.Context, cfg config.Config, log *zap.Logger) (_ *point, err error) {
-	p := &point{cfg: cfg, log: log, adminToken: web.NewAdminToken()}
+func newPoint(ctx context.Context, s *settings, read func() (*settings, error), log *zap.Logger, levels *loglevel.Levels) (_ *point, err error) {
+	cfg := s.cfg
+	p := &point{cfg: cfg, settings: s, read: read, log: log, levels: levels, adminToken: web.NewAdminToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -152,10 +158,10 @@ func (p *point) makeBoot() (err error) {
 			}
 		}
 	}
-	if p.bootParts, err = makeBoot(&p.cfg, p.library, rules{p.kept.devices, p.kept.rollout, true}, p.server.BootToken, p.log); err != nil {
-		return err
+	first, err := p.newRuling(p.settings)
+	if err == nil {
+		p.force.replace(first)
 	}
-	p.handler, err = boot.NewHandler(boot.HandlerConfig{Files: p.files, Client: p.witness.asker, Observe: p.witness.http, Stall: p.cfg.HTTPStall, Log: p.log.Named("http")})
 	return err
 }
 
@@ -165,7 +171,7 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	d.Planner, d.Log, d.Device = p.planner, p.log.Named("dhcp"), rules{devices: p.kept.devices}.terms
+	d.Planner, d.Log, d.Device = &p.force, p.log.Named("dhcp"), rules{devices: p.kept.devices}.terms
 	d.Observer = func(e dhcp.Event) {
 		p.recent.note(e)
 		p.witness.dhcp(e)
@@ -179,10 +185,6 @@ func (p *point) makeServers() error {
 	if p.dhcp, err = dhcp.New(d); err != nil {
 		return err
 	}
-	if p.explainer, err = newExplainer(p.cfg, p.links, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout}); err != nil {
-		return err
-	}
-	p.explainer.recent, p.explainer.leases = &p.recent, p.leases
 	if !p.cfg.TFTP {
 		return nil
 	}
@@ -215,20 +217,6 @@ func portOf(setting, address string) (uint16, error) {
 		return 0, command.Usage("%s %q: want [ADDRESS]:PORT, as in :8080", setting, address)
 	}
 	return uint16(n), nil
-}
-
-// openTFTP gives the TFTP server files of the one name space.
-func (p *point) openTFTP(ctx context.Context, r tftp.Request) (tftp.File, error) {
-	f, err := p.files.Open(ctx, r.Path, boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()})
-	switch {
-	case errors.Is(err, boot.ErrNotFound):
-		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)
-	case errors.Is(err, boot.ErrForbidden):
-		return nil, fmt.Errorf("%w: %s", tftp.ErrForbidden, r.Path)
-	case err != nil:
-		return nil, err
-	}
-	return tftpFile{f}, nil
 }
 
 // linkName is the name of the interface with that index, the first one's when it
@@ -299,6 +287,7 @@ func (p *point) run(ctx context.Context) error {
 		p.server.Close()  // members are told that their sessions have ended
 		return nil
 	})
+	group.Go(func() error { p.routineReload(ctx); return nil })
 	if p.cfg.ValidateEvery > 0 {
 		group.Go(func() error { return p.library.Schedule(ctx, p.cfg.ValidateEvery) })
 	}
@@ -337,7 +326,7 @@ func (p *point) httpServers() ([]served, error) {
 	if p.adminTLS != nil {
 		p.admin = tls.NewListener(p.admin, p.adminTLS)
 	}
-	plain, err := bootServer(&p.cfg, p.handler, nil, p.log)
+	plain, err := bootServer(&p.cfg, &p.force, nil, p.log)
 	if err != nil {
 		return nil, err
 	}
@@ -348,7 +337,7 @@ func (p *point) httpServers() ([]served, error) {
 		{p.server.SocketServer(), p.socket},
 	}
 	if p.https != nil {
-		secure, err := bootServer(&p.cfg, p.handler, p.httpsTLS, p.log)
+		secure, err := bootServer(&p.cfg, &p.force, p.httpsTLS, p.log)
 		if err != nil {
 			return nil, err
 		}
@@ -384,13 +373,8 @@ func (p *point) close() {
 	if p.server != nil {
 		p.server.Close()
 	}
-	if p.explainer != nil {
-		p.explainer.close()
-	}
-	if p.bootParts != nil {
-		if err := p.bootParts.close(); err != nil {
-			p.log.Error("boot images not closed", zap.Error(err))
-		}
+	if p.force.now != nil {
+		p.force.now.close()
 	}
 	if p.kept != nil {
 		if err := p.kept.close(); err != nil {

@@ -89,7 +89,7 @@ func documented() []*pflag.Flag {
 
 // meaning is a flag's help without what is about flags.
 func meaning(f *pflag.Flag) string {
-	return strings.TrimSuffix(strings.ReplaceAll(f.Usage, "`", ""), "; may be repeated")
+	return strings.NewReplacer("`", "", "; may be repeated", "").Replace(f.Usage)
 }
 
 // settingsOperation shows the settings of a serving point.

@@ -127,3 +127,15 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// Merge is a with the settings of b for which take is true.
+func Merge(a, b *Config, take func(name string) bool) Config {
+	merged := *a
+	to, from := reflect.ValueOf(&merged).Elem(), reflect.ValueOf(b).Elem()
+	for i := range to.NumField() {
+		if take(to.Type().Field(i).Tag.Get("yaml")) {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+	return merged
+}

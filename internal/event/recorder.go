@@ -49,6 +49,7 @@ type Recorder struct {
 	done    chan struct{}
 	closing sync.Once
 	dropped atomic.Uint64
+	keep    atomic.Pointer[retention]
 
 	mu        sync.Mutex
 	followers map[*Follower]struct{} // nil when the recorder is closed
@@ -59,14 +60,9 @@ func New(cfg Config) (*Recorder, error) {
 	if cfg.Store == nil {
 		return nil, errors.New("events: no store given")
 	}
-	if cfg.Age == 0 {
-		cfg.Age = DefaultAge
-	}
-	if cfg.Count == 0 {
-		cfg.Count = DefaultCount
-	}
-	if cfg.Age < time.Minute || cfg.Count < 1 {
-		return nil, fmt.Errorf("events: keep %s and %d of them: want at least 1m and 1", cfg.Age, cfg.Count)
+	keep, err := cfg.keep()
+	if err != nil {
+		return nil, err
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
@@ -75,8 +71,38 @@ func New(cfg Config) (*Recorder, error) {
 		cfg: cfg, log: cfg.Log, queue: make(chan Event, queueLength), flush: make(chan chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}), followers: make(map[*Follower]struct{}),
 	}
+	r.keep.Store(&keep)
 	go r.routineWrite()
 	return r, nil
+}
+
+// retention is how long and how many events are kept.
+type retention struct {
+	age   time.Duration
+	count int64
+}
+
+func (c *Config) keep() (retention, error) {
+	k := retention{c.Age, c.Count}
+	if k.age == 0 {
+		k.age = DefaultAge
+	}
+	if k.count == 0 {
+		k.count = DefaultCount
+	}
+	if k.age < time.Minute || k.count < 1 {
+		return k, fmt.Errorf("events: keep %s and %d of them: want at least 1m and 1", k.age, k.count)
+	}
+	return k, nil
+}
+
+// Keep changes how long and how many events are kept; 0 means the default.
+func (r *Recorder) Keep(age time.Duration, count int64) error {
+	keep, err := (&Config{Age: age, Count: count}).keep()
+	if err == nil {
+		r.keep.Store(&keep)
+	}
+	return err
 }
 
 // Close writes the events that wait and ends the followers.
@@ -245,7 +271,8 @@ func (r *Recorder) write(batch []Event) {
 }
 
 func (r *Recorder) trim() {
-	gone, err := r.cfg.Store.TrimEvents(context.Background(), time.Now().Add(-r.cfg.Age), r.cfg.Count)
+	keep := r.keep.Load()
+	gone, err := r.cfg.Store.TrimEvents(context.Background(), time.Now().Add(-keep.age), keep.count)
 	if err != nil {
 		r.log.Error("old events not deleted", zap.Error(err))
 	} else if gone > 0 {
