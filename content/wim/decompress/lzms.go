@@ -56,6 +56,21 @@ var (
 type lzmsBit struct {
 	recent uint64
 	zeros  uint32 // how many of recent are 0
+	chance uint32 // of a 0, in 64ths: zeros, but neither 0 nor 64
+}
+
+// zero notes that it went for 0.
+func (p *lzmsBit) zero() {
+	p.zeros += uint32(p.recent >> 63)
+	p.recent <<= 1
+	p.chance = min(max(p.zeros, 1), 63)
+}
+
+// one notes that it went for 1.
+func (p *lzmsBit) one() {
+	p.zeros += uint32(p.recent>>63) - 1
+	p.recent = p.recent<<1 | 1
+	p.chance = min(max(p.zeros, 1), 63)
 }
 
 // lzmsDecisions are the contexts of one decision. The context is how the last
@@ -69,7 +84,7 @@ type lzmsDecisions struct {
 func (d *lzmsDecisions) reset(contexts uint32) {
 	d.state, d.mask = 0, contexts-1
 	for i := range d.bits {
-		d.bits[i] = lzmsBit{recent: 0x55555555, zeros: 48}
+		d.bits[i] = lzmsBit{recent: 0x55555555, zeros: 48, chance: 48}
 	}
 }
 
@@ -111,14 +126,19 @@ type LZMS struct {
 	base    int32 // what the start of the chunk counts as
 }
 
-// NewLZMS makes a decoder. It takes some 300 KB.
+// NewLZMS makes a decoder. It takes some 400 KB.
 func NewLZMS() *LZMS {
 	d := new(LZMS)
-	d.literal.make(256, lzmsRebuildLiteral)
-	d.length.make(lzmsLengthSlots, lzmsRebuildLength)
-	d.lzOffset.make(lzmsOffsetSlots, lzmsRebuildOffset)
-	d.deltaOffset.make(lzmsOffsetSlots, lzmsRebuildOffset)
-	d.power.make(lzmsPowers, lzmsRebuildPower)
+	for _, c := range []struct {
+		code        *lzmsCode
+		bits, every int
+	}{
+		{&d.literal, lzmsLiteralBits, lzmsRebuildLiteral}, {&d.length, lzmsLengthBits, lzmsRebuildLength},
+		{&d.lzOffset, lzmsOffsetBits, lzmsRebuildOffset}, {&d.deltaOffset, lzmsOffsetBits, lzmsRebuildOffset},
+		{&d.power, lzmsPowerBits, lzmsRebuildPower},
+	} {
+		c.code.bits, c.code.every = uint(c.bits), c.every
+	}
 	return d
 }
 
@@ -161,26 +181,30 @@ func (d *LZMS) Decode(dst, src []byte) error {
 func (d *LZMS) decide(t *lzmsDecisions) uint32 {
 	if d.width < 1<<16 {
 		d.width <<= 16
-		d.code <<= 16
-		if d.pos+2 <= len(d.src) {
-			d.code |= uint32(binary.LittleEndian.Uint16(d.src[d.pos:]))
-		}
+		d.code = d.code<<16 | frontWord(d.src, d.pos)
 		d.pos += 2
 	}
 	p := &t.bits[t.state&63]
-	bound := d.width >> 6 * min(max(p.zeros, 1), 63)
-	bit := uint32(0)
+	bound := d.width >> 6 * p.chance
 	if d.code < bound {
 		d.width = bound
-	} else {
-		d.width -= bound
-		d.code -= bound
-		bit = 1
+		p.zero()
+		t.state = t.state << 1 & t.mask
+		return 0
 	}
-	p.zeros += uint32(p.recent>>63) - bit
-	p.recent = p.recent<<1 | uint64(bit)
-	t.state = (t.state<<1 | bit) & t.mask
-	return bit
+	d.width -= bound
+	d.code -= bound
+	p.one()
+	t.state = (t.state<<1 | 1) & t.mask
+	return 1
+}
+
+// frontWord is a word of what is read from the front. Behind the end come zeros.
+func frontWord(src []byte, pos int) uint32 {
+	if pos+2 > len(src) {
+		return 0
+	}
+	return uint32(binary.LittleEndian.Uint16(src[pos:]))
 }
 
 // fill makes sure of at least 49 bits. Behind the last come zeros.
@@ -203,16 +227,19 @@ func (d *LZMS) fill() {
 
 // symbol decodes a symbol, for which the buffer must have bits.
 func (d *LZMS) symbol(c *lzmsCode) (uint32, bool) {
-	e := c.code.entry(d.buf)
-	l := uint(e & 0xff)
-	d.buf <<= l & 63
+	e := c.table[d.buf>>((64-c.bits)&63)%(1<<lzmsTableBits)]
+	if e == 0 {
+		e = c.long(d.buf)
+	}
+	l := uint(e & 15)
+	d.buf <<= l
 	d.n -= l
-	sym := e >> 8
+	sym := e >> 4 % lzmsSymbols
 	c.counts[sym]++
 	if c.left--; c.left == 0 {
 		c.rebuild()
 	}
-	return sym, l != 0
+	return uint32(sym), l != 0
 }
 
 // number decodes a number, slot and bits: 45 bits at most.
@@ -256,21 +283,91 @@ func (d *LZMS) queued(second, third *lzmsDecisions) int {
 	return 1 + int(d.decide(third))
 }
 
-// items decodes all of dst. The bits from the back and the commonest decisions
-// and symbols are in local variables and written out, as nearly all time goes
-// there: see decide, fill and symbol for what they do.
+// items decodes all of dst. The bits from the back, the state of the range decoder
+// and the commonest decisions and symbols are in local variables and written out, as
+// nearly all time goes there: see decide, fill and symbol for what they do.
 func (d *LZMS) items(dst []byte) error {
 	lz, delta := lzmsQueue{1, 2, 3, 4}, lzmsQueue{1, 2, 3, 4}
 	afterLZ, afterDelta := 0, 0 // 1 right behind a match of that kind
 	src, back, buf, n := d.src, d.back, d.buf, d.n
 	front, width, code := d.pos, d.width, d.code
-	matches := &d.isMatch.bits
-	kinds := &d.isDelta.bits
 	state, kindState := uint32(0), uint32(0)
-	literals := &d.literal
-	for pos := 0; pos < len(dst); {
+	for pos := 0; ; {
+		var p *lzmsBit
+		var bound uint32
+		for literal := false; ; literal = true {
+			if literal {
+				afterLZ, afterDelta = 0, 0
+			}
+			if pos >= len(dst) {
+				d.back, d.buf, d.n = back, buf, n
+				d.pos, d.width, d.code = front, width, code
+				return nil
+			}
+			if width < 1<<16 {
+				width <<= 16
+				code = code<<16 | frontWord(src, front)
+				front += 2
+			}
+			p = &d.isMatch.bits[state&15]
+			bound = width >> 6 * p.chance
+			if code >= bound {
+				break
+			}
+			width = bound
+			p.zero()
+			state <<= 1
+			if n < lzmsMaxCode {
+				if uint(back-8) < uint(len(src)) {
+					buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
+					k := (64 - n) / 16
+					back -= 2 * int(k)
+					n += 16 * k
+				} else {
+					d.back, d.buf, d.n = back, buf, n
+					d.fill()
+					back, buf, n = d.back, d.buf, d.n
+				}
+			}
+			e := d.literal.table[buf>>(64-lzmsLiteralBits)]
+			if e == 0 {
+				e = d.literal.long(buf)
+			}
+			buf <<= e & 15
+			n -= uint(e & 15)
+			dst[pos] = byte(e >> 4)
+			pos++
+			d.literal.counts[byte(e>>4)]++
+			if d.literal.left--; d.literal.left == 0 {
+				d.literal.rebuild()
+			}
+		}
+		width -= bound
+		code -= bound
+		p.one()
+		state = state<<1 | 1
+
+		// Two more decisions of every match: delta or LZ, queue or not.
+		if width < 1<<16 {
+			width <<= 16
+			code = code<<16 | frontWord(src, front)
+			front += 2
+		}
+		p = &d.isDelta.bits[kindState&31]
+		bound = width >> 6 * p.chance
+		isDelta := code >= bound
+		if isDelta {
+			width -= bound
+			code -= bound
+			p.one()
+			kindState = kindState<<1 | 1
+		} else {
+			width = bound
+			p.zero()
+			kindState <<= 1
+		}
 		if n < 49 {
-			if back >= 8 && back <= len(src) {
+			if uint(back-8) < uint(len(src)) {
 				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
 				k := (64 - n) / 16
 				back -= 2 * int(k)
@@ -280,67 +377,6 @@ func (d *LZMS) items(dst []byte) error {
 				d.fill()
 				back, buf, n = d.back, d.buf, d.n
 			}
-		}
-		if width < 1<<16 {
-			width <<= 16
-			code <<= 16
-			if front+2 <= len(src) {
-				code |= uint32(binary.LittleEndian.Uint16(src[front:]))
-			}
-			front += 2
-		}
-		p := &matches[state&15]
-		bound := width >> 6 * min(max(p.zeros, 1), 63)
-		if code < bound {
-			width = bound
-			p.zeros += uint32(p.recent >> 63)
-			p.recent <<= 1
-			state <<= 1
-			e := literals.code.table[buf>>(64-huffmanBits)]
-			if e&huffmanLink != 0 {
-				e = literals.code.second(e, buf)
-			}
-			used := uint(e & 0xff)
-			buf <<= used & 63
-			n -= used
-			dst[pos] = byte(e >> 8)
-			pos++
-			literals.counts[byte(e>>8)]++
-			if literals.left--; literals.left == 0 {
-				literals.rebuild()
-			}
-			afterLZ, afterDelta = 0, 0
-			continue
-		}
-		width -= bound
-		code -= bound
-		p.zeros += uint32(p.recent>>63) - 1
-		p.recent = p.recent<<1 | 1
-		state = state<<1 | 1
-
-		// Two more decisions of every match: delta or LZ, queue or not.
-		if width < 1<<16 {
-			width <<= 16
-			code <<= 16
-			if front+2 <= len(src) {
-				code |= uint32(binary.LittleEndian.Uint16(src[front:]))
-			}
-			front += 2
-		}
-		p = &kinds[kindState&31]
-		bound = width >> 6 * min(max(p.zeros, 1), 63)
-		isDelta := code >= bound
-		if isDelta {
-			width -= bound
-			code -= bound
-			p.zeros += uint32(p.recent>>63) - 1
-			p.recent = p.recent<<1 | 1
-			kindState = kindState<<1 | 1
-		} else {
-			width = bound
-			p.zeros += uint32(p.recent >> 63)
-			p.recent <<= 1
-			kindState <<= 1
 		}
 		d.pos, d.width, d.code = front, width, code
 		var m uint64
@@ -359,19 +395,19 @@ func (d *LZMS) items(dst []byte) error {
 			delta.put(m)
 			back, buf, n = d.back, d.buf, d.n
 		} else {
-			// The bits are enough for the symbol, and no match was read since.
-			e := d.lzOffset.code.entry(buf)
-			used := uint(e & 0xff)
-			if used == 0 {
-				return corrupt("LZMS data: a code without symbols is used")
+			e := d.lzOffset.table[buf>>(64-lzmsOffsetBits)]
+			if e == 0 {
+				if e = d.lzOffset.long(buf); e == 0 {
+					return corrupt("LZMS data: a code without symbols is used")
+				}
 			}
-			buf <<= used & 63
-			n -= used
-			d.lzOffset.counts[e>>8]++
+			buf <<= e & 15
+			n -= uint(e & 15)
+			d.lzOffset.counts[e>>4%lzmsSymbols]++
 			if d.lzOffset.left--; d.lzOffset.left == 0 {
 				d.lzOffset.rebuild()
 			}
-			slot := lzmsOffsets[e>>8]
+			slot := lzmsOffsets[e>>4]
 			m = uint64(slot.base + uint32(buf>>32>>((32-slot.bits)&63)))
 			buf <<= slot.bits & 63
 			n -= uint(slot.bits)
@@ -380,7 +416,7 @@ func (d *LZMS) items(dst []byte) error {
 		front, width, code = d.pos, d.width, d.code
 
 		if n < 49 {
-			if back >= 8 && back <= len(src) {
+			if uint(back-8) < uint(len(src)) {
 				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
 				k := (64 - n) / 16
 				back -= 2 * int(k)
@@ -391,15 +427,17 @@ func (d *LZMS) items(dst []byte) error {
 				back, buf, n = d.back, d.buf, d.n
 			}
 		}
-		e := d.length.code.entry(buf)
-		used := uint(e & 0xff)
-		buf <<= used & 63
-		n -= used
-		d.length.counts[e>>8]++
+		e := d.length.table[buf>>(64-lzmsLengthBits)]
+		if e == 0 {
+			e = d.length.long(buf)
+		}
+		buf <<= e & 15
+		n -= uint(e & 15)
+		d.length.counts[e>>4%lzmsSymbols]++
 		if d.length.left--; d.length.left == 0 {
 			d.length.rebuild()
 		}
-		slot := lzmsLengths[e>>8]
+		slot := lzmsLengths[e>>4]
 		length := int(slot.base) + int(buf>>32>>((32-slot.bits)&63))
 		buf <<= slot.bits & 63
 		n -= uint(slot.bits)
@@ -429,9 +467,6 @@ func (d *LZMS) items(dst []byte) error {
 		}
 		pos += length
 	}
-	d.back, d.buf, d.n = back, buf, n
-	d.pos, d.width, d.code = front, width, code
-	return nil
 }
 
 // copyDelta repeats length differences between bytes that are span apart, from

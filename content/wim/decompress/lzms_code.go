@@ -3,107 +3,154 @@ package decompress
 const (
 	lzmsMaxCode = 15 // bits of the longest code
 
-	// No count gets above 4095: half of it goes at each rebuild, and at most
-	// 1024 come. So two passes of six bits sort the counts.
-	lzmsSortBits = 6
+	// Widths of the tables, in bits: nearly all codes of each kind are shorter.
+	lzmsLiteralBits = 10
+	lzmsLengthBits  = 9
+	lzmsOffsetBits  = 11
+	lzmsPowerBits   = 7
+	lzmsTableBits   = lzmsOffsetBits // the widest
+
 	// Room for the number of a symbol in what is sorted.
 	lzmsSymbolBits = 10
+	lzmsSymbols    = 1 << lzmsSymbolBits
+
+	// Counts from lzmsMany on are sorted one by one. All counts of a code together
+	// are at most twice its symbols and what is met between two rebuilds, so these
+	// are 28 at most.
+	lzmsMany = 127
 )
 
 // lzmsCode is a Huffman code that follows the symbols it is used for. All count
 // once at the start; after every so many symbols the code is made anew and the
 // counts are halved, so that what was met long ago weighs less.
+//
+// The table has an entry for every row of as many bits as it is wide: the symbol
+// << 4 and the length of its code, or 0 when the code is longer than that. Those
+// are found by comparing: in a canonical code the codes of one length are
+// consecutive numbers, and smaller than the beginnings of all longer ones.
 type lzmsCode struct {
-	code   huffman
-	counts []uint32
+	table  [1 << lzmsTableBits]uint16
+	counts [lzmsSymbols]uint16
 	left   int // symbols until the code is made anew
-	every  int
 
-	first  []uint32 // the table of the first code, for firstN symbols
+	n     int  // symbols
+	bits  uint // width of the table
+	every int
+
+	order  [lzmsSymbols]uint16     // the symbols by length of their codes, then by number
+	behind [lzmsMaxCode + 1]uint16 // for each length, where in order the longer ones begin
+	ends   [lzmsMaxCode + 1]uint32 // and where their codes begin, of 15 bits
+
+	first  [1 << lzmsTableBits]uint16 // the table of the first code, for firstN symbols
 	firstN int
 
-	lengths []uint8
-	sorted  []uint32 // count << lzmsSymbolBits | symbol
-	spare   []uint32
-	weights []uint32 // of the tree's inner nodes, in the order they are made
-	parents []uint16 // of the inner nodes; on the way the depth of each
-}
-
-// make takes memory for codes of up to n symbols.
-func (c *lzmsCode) make(n, every int) {
-	c.every = every
-	c.counts = make([]uint32, n)
-	c.lengths = make([]uint8, n)
-	c.sorted = make([]uint32, n)
-	c.spare = make([]uint32, n)
-	c.weights = make([]uint32, n)
-	c.parents = make([]uint16, n)
+	lengths [lzmsSymbols]uint8
+	sorted  [lzmsSymbols]uint32 // count << lzmsSymbolBits | symbol
+	weights [lzmsSymbols]uint32 // of the tree's inner nodes, in the order they are made
+	parents [lzmsSymbols]uint16 // of the inner nodes; on the way the depth of each
 }
 
 // reset begins anew with n symbols.
 func (c *lzmsCode) reset(n int) {
-	c.counts = c.counts[:n]
-	c.lengths = c.lengths[:n]
-	for i := range c.counts {
+	c.n = n
+	for i := range c.counts[:n] {
 		c.counts[i] = 1
 	}
 	if c.firstN == n {
+		// None of the codes is longer than the table is wide: all count the same.
 		c.left = c.every
-		c.code.table = append(c.code.table[:0], c.first...)
+		c.table = c.first
 		return
 	}
 	c.rebuild() // which leaves the counts at 1
-	c.first, c.firstN = append(c.first[:0], c.code.table...), n
+	c.first, c.firstN = c.table, n
 }
 
+// long finds the symbol of a code that is longer than the table is wide; 0 when
+// there is none.
+func (c *lzmsCode) long(buf uint64) uint16 {
+	v := uint32(buf >> (64 - lzmsMaxCode))
+	for l := c.bits + 1; l <= lzmsMaxCode; l++ {
+		if end := c.ends[l]; v < end {
+			i := c.behind[l] - 1 - uint16((end-1-v)>>(lzmsMaxCode-l))
+			return c.order[i%lzmsSymbols]<<4 | uint16(l)
+		}
+	}
+	return 0
+}
+
+// rebuild makes the code that fits the counts.
 func (c *lzmsCode) rebuild() {
 	c.left = c.every
-	c.setLengths()
-	c.code.build(c.lengths)
-	for i, n := range c.counts {
-		c.counts[i] = n>>1 + 1
+	if c.n < 2 { // no code at all
+		clear(c.table[:])
+		clear(c.ends[:])
+		return
 	}
+	count := c.setLengths()
+	var at [lzmsMaxCode + 1]uint16
+	place, code := uint16(0), uint32(0)
+	for l := 1; l <= lzmsMaxCode; l++ {
+		at[l] = place
+		place += count[l]
+		code += uint32(count[l]) << (lzmsMaxCode - l)
+		c.behind[l], c.ends[l] = place, code
+	}
+	for sym, l := range c.lengths[:c.n] {
+		p := &at[l%(lzmsMaxCode+1)]
+		c.order[*p%lzmsSymbols] = uint16(sym)
+		*p++
+		c.counts[sym] = c.counts[sym]>>1 + 1
+	}
+	order, rest := c.order[:c.n], c.table[:1<<c.bits]
+	for l := uint(1); l <= c.bits; l++ {
+		size := 1 << (c.bits - l)
+		for _, sym := range order[:count[l]] {
+			entry := sym<<4 | uint16(l)
+			row := rest[:size]
+			for i := range row {
+				row[i] = entry
+			}
+			rest = rest[size:]
+		}
+		order = order[count[l]:]
+	}
+	clear(rest)
 }
 
 // sort orders the symbols by count, those with the same count by number.
 func (c *lzmsCode) sort() []uint32 {
-	n := len(c.counts)
-	from, to := c.sorted[:n], c.spare[:n]
-	for i, count := range c.counts {
-		from[i] = count<<lzmsSymbolBits | uint32(i)
+	var at [lzmsMany + 1]uint16
+	counts := c.counts[:c.n]
+	for _, k := range counts {
+		at[min(k, lzmsMany)]++
 	}
-	for shift := lzmsSymbolBits; shift < lzmsSymbolBits+2*lzmsSortBits; shift += lzmsSortBits {
-		var place [1 << lzmsSortBits]uint32
-		for _, v := range from {
-			place[v>>shift&(1<<lzmsSortBits-1)]++
-		}
-		at := uint32(0)
-		for i, k := range place {
-			place[i] = at
-			at += k
-		}
-		for _, v := range from {
-			p := &place[v>>shift&(1<<lzmsSortBits-1)]
-			to[*p] = v
-			*p++
-		}
-		from, to = to, from
+	place := uint16(0)
+	for i, k := range at {
+		at[i] = place
+		place += k
 	}
-	return from
+	many := at[lzmsMany]
+	for sym, k := range counts {
+		p := &at[min(k, lzmsMany)]
+		c.sorted[*p%lzmsSymbols] = uint32(k)<<lzmsSymbolBits | uint32(sym)
+		*p++
+	}
+	last := c.sorted[many:c.n]
+	for i := 1; i < len(last); i++ {
+		for k := i; k > 0 && last[k] < last[k-1]; k-- {
+			last[k], last[k-1] = last[k-1], last[k]
+		}
+	}
+	return c.sorted[:c.n]
 }
 
-// setLengths computes the lengths of Huffman's code. Which of the many codes of
-// the same size it is, is part of the format: of a leaf and an inner node with
-// the same count the leaf is taken first, and symbols that are met more seldom
-// get the longer codes.
-func (c *lzmsCode) setLengths() {
-	n := len(c.counts)
-	if n < 2 {
-		for i := range c.lengths {
-			c.lengths[i] = 1
-		}
-		return
-	}
+// setLengths computes the lengths of Huffman's code, and how many there are of
+// each. Which of the many codes of the same size it is, is part of the format: of
+// a leaf and an inner node with the same count the leaf is taken first, and
+// symbols that are met more seldom get the longer codes.
+func (c *lzmsCode) setLengths() (count [lzmsMaxCode + 1]uint16) {
+	n := c.n
 	sorted := c.sort()
 	weights, parents := c.weights[:n-1], c.parents[:n-1]
 	leaf, inner := 0, 0
@@ -123,7 +170,6 @@ func (c *lzmsCode) setLengths() {
 	}
 	// From the root down: every inner node turns a code of its length into two
 	// that are longer by one.
-	var count [lzmsMaxCode + 1]int
 	count[1] = 2
 	depths := parents
 	depths[n-2] = 0
@@ -142,8 +188,9 @@ func (c *lzmsCode) setLengths() {
 	at := 0
 	for l := lzmsMaxCode; l > 0; l-- {
 		for range count[l] {
-			c.lengths[sorted[at]&(1<<lzmsSymbolBits-1)] = uint8(l)
+			c.lengths[sorted[at]%lzmsSymbols] = uint8(l)
 			at++
 		}
 	}
+	return count
 }
