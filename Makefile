@@ -14,11 +14,17 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZTIME  ?= 10s
 KILLS     ?= 100
 GOLANGCI  := v2.15.0
+NFPM      := v2.45.1
+
+# What packages are made for.
+ARCHES := amd64 arm64
+# Debian and RPM want versions that begin with a digit: 1.2.0, or 0.0.0+17.gabc123.
+PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || echo 0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).g$(VERSION))
 
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/test/(lab|e2e)$$')
 
-.PHONY: build test unit e2e race lint fuzz soak bench demo tools clean help go
+.PHONY: build test unit e2e race lint fuzz soak bench demo package tools clean help go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +98,23 @@ bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in
 demo: tools build ## two PXE VMs and four clients receive one encrypted session; root
 	go build -o bin/test/demo ./test/demo
 	$(SUDO) bin/test/demo -castpoint bin/castpoint
+
+package: build ## .deb and .rpm for amd64 and arm64, with checksums and SBOM, in bin/package
+	@nfpm=bin/tools/nfpm; [ -x $$nfpm ] || GOBIN=$$PWD/bin/tools go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
+	@rm -rf bin/package && mkdir -p bin/package/completion bin/package/man
+	bin/castpoint completion bash > bin/package/completion/castpoint.bash
+	bin/castpoint completion zsh > bin/package/completion/_castpoint
+	bin/castpoint completion fish > bin/package/completion/castpoint.fish
+	bin/castpoint man bin/package/man
+	@for arch in $(ARCHES); do \
+	  mkdir -p bin/package/$$arch; \
+	  GOARCH=$$arch $(GOBUILD) -o bin/package/$$arch/castpoint ./cmd/castpoint; \
+	  for format in deb rpm; do \
+	    ARCH=$$arch VERSION='$(PACKAGE_VERSION)' bin/tools/nfpm package -f packaging/nfpm.yaml -p $$format -t bin/package; \
+	  done; \
+	done
+	go run ./internal/sbom -o bin/package/castpoint.spdx.json bin/package/amd64/castpoint
+	cd bin/package && sha256sum *.deb *.rpm *.spdx.json > SHA256SUMS
 
 tools: ## install the Debian or Ubuntu packages that test and demo need
 	test/install-tools test

@@ -1,0 +1,193 @@
+// Command sbom writes the software bill of materials of a Go program: the modules
+// it was built from, out of what the Go linker noted in it, as SPDX 2.3 JSON. The
+// licences come from the table of dependencies, and a module that is missing there
+// is an error.
+package main
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"castpoint/internal/atomicfile"
+)
+
+func main() {
+	out := flag.String("o", "", "write to `FILE`")
+	table := flag.String("licences", "docs/dependencies.md", "`FILE` with the table of dependencies")
+	flag.Parse()
+	if *out == "" || flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: sbom -o FILE PROGRAM")
+		os.Exit(2)
+	}
+	if err := write(*out, *table, flag.Arg(0)); err != nil {
+		fmt.Fprintln(os.Stderr, "sbom:", err)
+		os.Exit(1)
+	}
+}
+
+func write(out, table, program string) error {
+	f, err := os.Open(table)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	licences, err := readLicences(f)
+	if err != nil {
+		return fmt.Errorf("%s: %w", table, err)
+	}
+	info, err := buildinfo.ReadFile(program)
+	if err != nil {
+		return err
+	}
+	p, err := os.Open(program)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, p); err != nil {
+		return err
+	}
+	doc, err := describe(info, hex.EncodeToString(h.Sum(nil)), licences)
+	if err != nil {
+		return fmt.Errorf("%s: %w", program, err)
+	}
+	b, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(out, append(b, '\n'))
+}
+
+// row is a line of the table: | `module` | licence | ...
+var row = regexp.MustCompile("^\\| *`([^`]+)` *\\| *([^|]+?) *\\|")
+
+// readLicences maps modules to SPDX licence identifiers.
+func readLicences(r io.Reader) (map[string]string, error) {
+	licences := map[string]string{}
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		if m := row.FindStringSubmatch(lines.Text()); m != nil {
+			licences[m[1]] = m[2]
+		}
+	}
+	return licences, lines.Err()
+}
+
+// The parts of an SPDX 2.3 document that are used here.
+type (
+	document struct {
+		Version       string         `json:"spdxVersion"`
+		Licence       string         `json:"dataLicense"`
+		ID            string         `json:"SPDXID"`
+		Name          string         `json:"name"`
+		Namespace     string         `json:"documentNamespace"`
+		Creation      creation       `json:"creationInfo"`
+		Packages      []spdxPackage  `json:"packages"`
+		Relationships []relationship `json:"relationships"`
+	}
+	creation struct {
+		Created  string   `json:"created"`
+		Creators []string `json:"creators"`
+	}
+	spdxPackage struct {
+		ID        string     `json:"SPDXID"`
+		Name      string     `json:"name"`
+		Version   string     `json:"versionInfo"`
+		Download  string     `json:"downloadLocation"`
+		Analyzed  bool       `json:"filesAnalyzed"`
+		Concluded string     `json:"licenseConcluded"`
+		Declared  string     `json:"licenseDeclared"`
+		Copyright string     `json:"copyrightText"`
+		Checksums []checksum `json:"checksums,omitempty"`
+		Refs      []external `json:"externalRefs,omitempty"`
+	}
+	checksum struct {
+		Algorithm string `json:"algorithm"`
+		Value     string `json:"checksumValue"`
+	}
+	external struct {
+		Category string `json:"referenceCategory"`
+		Type     string `json:"referenceType"`
+		Locator  string `json:"referenceLocator"`
+	}
+	relationship struct {
+		From string `json:"spdxElementId"`
+		Type string `json:"relationshipType"`
+		To   string `json:"relatedSpdxElement"`
+	}
+)
+
+// none is what SPDX says for something that nobody has claimed.
+const none = "NOASSERTION"
+
+// notID is what an SPDX identifier may not hold.
+var notID = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
+
+// describe makes the document of a program with the given SHA-256. The same
+// program gives the same document: its time is that of the commit.
+func describe(info *debug.BuildInfo, digest string, licences map[string]string) (*document, error) {
+	const self = "SPDXRef-Package-castpoint"
+	version, created := info.Main.Version, time.Unix(0, 0).UTC().Format(time.RFC3339)
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			version = s.Value
+		case "vcs.time":
+			created = s.Value
+		}
+	}
+	doc := &document{
+		Version: "SPDX-2.3", Licence: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: "castpoint",
+		Namespace: "urn:castpoint:sbom:" + digest,
+		Creation:  creation{created, []string{"Tool: castpoint-sbom"}},
+		Packages: []spdxPackage{{
+			ID: self, Name: "castpoint", Version: version, Download: none, Concluded: none, Declared: none, Copyright: none,
+			Checksums: []checksum{{"SHA256", digest}},
+		}},
+		Relationships: []relationship{{"SPDXRef-DOCUMENT", "DESCRIBES", self}},
+	}
+	var missing []string
+	for _, m := range append([]*debug.Module{{Path: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")}}, info.Deps...) {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		licence := licences[m.Path]
+		if licence == "" {
+			missing = append(missing, m.Path)
+			continue
+		}
+		p := spdxPackage{
+			ID: "SPDXRef-Package-" + notID.ReplaceAllString(m.Path, "-"), Name: m.Path, Version: m.Version,
+			Download: none, Concluded: licence, Declared: licence, Copyright: none,
+			Refs: []external{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + m.Path + "@" + m.Version}},
+		}
+		// h1: is the SHA-256 over the hashes of the module's files, not of one file;
+		// it goes with the module's address.
+		if sum, ok := strings.CutPrefix(m.Sum, "h1:"); ok {
+			b, err := base64.StdEncoding.DecodeString(sum)
+			if err != nil {
+				return nil, fmt.Errorf("checksum of %s: %w", m.Path, err)
+			}
+			p.Refs[0].Locator += "?checksum=sha256:" + hex.EncodeToString(b)
+		}
+		doc.Packages = append(doc.Packages, p)
+		doc.Relationships = append(doc.Relationships, relationship{self, "DEPENDS_ON", p.ID})
+	}
+	if missing != nil {
+		return nil, fmt.Errorf("the table of dependencies has no licence for %s", strings.Join(missing, ", "))
+	}
+	return doc, nil
+}
