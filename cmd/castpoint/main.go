@@ -48,6 +48,7 @@ func newRoot() *cobra.Command {
 		newStatus(o),
 		newReload(o),
 		newDoctor(o),
+		newBackup(o), newRestore(o),
 		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),
 		command.Group("bcd", "Look into boot configurations of Windows, and make them", newBCDShow(o), newBCDWrite(o)),
 		command.Group("assets", "Import boot programs: iPXE, wimboot, shim and GRUB", newAssetsImport(o), newAssetsList(o), newAssetsRemove(o)),
