@@ -14,7 +14,6 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 FUZZTIME  ?= 10s
 KILLS     ?= 100
 GOLANGCI  := v2.15.0
-NFPM      := v2.45.1
 
 # What packages are made for.
 ARCHES := amd64 arm64
@@ -24,7 +23,7 @@ PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | s
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/test/(lab|e2e)$$')
 
-.PHONY: build test unit e2e race lint fuzz soak bench demo package tools clean help go
+.PHONY: build test unit e2e race lint fuzz soak bench demo package deb tools clean help go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +49,7 @@ test: tools build ## everything: vet, unit tests, end-to-end tests (installs wha
 unit: tools go ## unit tests, fuzz seeds and the simulated network; no root needed
 	go test $(UNIT)
 
-e2e: tools build ## end-to-end tests in namespaces and with QEMU firmware; root
+e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; root
 	go test -c -o bin/test/ ./test/lab ./test/e2e
 	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/platform ./internal/netio
 	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
@@ -99,22 +98,17 @@ demo: tools build ## two PXE VMs and four clients receive one encrypted session;
 	go build -o bin/test/demo ./test/demo
 	$(SUDO) bin/test/demo -castpoint bin/castpoint
 
-package: build ## .deb and .rpm for amd64 and arm64, with checksums and SBOM, in bin/package
-	@nfpm=bin/tools/nfpm; [ -x $$nfpm ] || GOBIN=$$PWD/bin/tools go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
-	@rm -rf bin/package && mkdir -p bin/package/completion bin/package/man
-	bin/castpoint completion bash > bin/package/completion/castpoint.bash
-	bin/castpoint completion zsh > bin/package/completion/_castpoint
-	bin/castpoint completion fish > bin/package/completion/castpoint.fish
-	bin/castpoint man bin/package/man
-	@for arch in $(ARCHES); do \
-	  mkdir -p bin/package/$$arch; \
-	  GOARCH=$$arch $(GOBUILD) -o bin/package/$$arch/castpoint ./cmd/castpoint; \
-	  for format in deb rpm; do \
-	    ARCH=$$arch VERSION='$(PACKAGE_VERSION)' bin/tools/nfpm package -f packaging/nfpm.yaml -p $$format -t bin/package; \
-	  done; \
-	done
-	go run ./internal/sbom -o bin/package/castpoint.spdx.json bin/package/amd64/castpoint
+package: build ## .deb and .rpm for amd64 and arm64, with SBOM and checksums (signed with the SSH key SIGN=FILE), in bin/package
+	rm -rf bin/package
+	packaging/build '$(PACKAGE_VERSION)' amd64 bin/castpoint deb rpm
+	$(subst CGO_ENABLED=0,CGO_ENABLED=0 GOARCH=arm64,$(GOBUILD)) -o bin/package/castpoint-arm64 ./cmd/castpoint
+	packaging/build '$(PACKAGE_VERSION)' arm64 bin/package/castpoint-arm64 deb rpm
+	rm bin/package/castpoint-arm64
 	cd bin/package && sha256sum *.deb *.rpm *.spdx.json > SHA256SUMS
+	@if [ -n '$(SIGN)' ]; then ssh-keygen -q -Y sign -n castpoint -f '$(SIGN)' bin/package/SHA256SUMS; fi
+
+deb: build
+	packaging/build '$(PACKAGE_VERSION)' $$(go env GOARCH) bin/castpoint deb
 
 tools: ## install the Debian or Ubuntu packages that test and demo need
 	test/install-tools test

@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"castpoint/test/image"
+	"castpoint/test/lab"
+)
+
+// asService are the rights that castpoint.service gives the program: its user,
+// and two capabilities that it hands on to nobody.
+var asService = []string{
+	"setpriv", "--reuid=castpoint", "--regid=castpoint", "--init-groups", "--no-new-privs",
+	"--bounding-set=-all,+net_bind_service,+net_raw", "--inh-caps=-all,+net_bind_service,+net_raw", "--ambient-caps=-all,+net_bind_service,+net_raw",
+}
+
+// The Debian package is installed in a root of its own that has nothing but
+// Debian's essential packages, serves there as its user, is replaced without losing
+// anything, and leaves nothing when it is purged.
+func TestDebianPackage(t *testing.T) {
+	found, err := filepath.Glob("../../bin/package/castpoint_*.deb")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d packages in bin/package, %v: run make deb", len(found), err)
+	}
+	root := bootstrap(t)
+	copyTo(t, found[0], filepath.Join(root, "castpoint.deb"))
+	wim := filepath.Join(root, "root", "image.wim")
+	if err := image.Make(t.Context(), wim, "packaged", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(wim, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := newPoint(t, lab.Config{}).Network
+	in := func(args ...string) string {
+		t.Helper()
+		out, code, err := n.Server.Run(t.Context(), append([]string{"chroot", root}, args...)...)
+		if err != nil || code != 0 {
+			t.Fatalf("%s: exit code %d, %v: %s", strings.Join(args, " "), code, err, out)
+		}
+		return out
+	}
+
+	in("dpkg", "-i", "/castpoint.deb")
+	// Root adds before the service has ever run; it belongs to the service.
+	in("castpoint", "content", "add", "os-image", "/root/image.wim", "--name", "image")
+	in("castpoint", "doctor", "--help")
+	for _, part := range []string{"/usr/share/man/man1/castpoint-content-add.1", "/usr/share/bash-completion/completions/castpoint", "/usr/lib/systemd/system/castpoint.service"} {
+		if _, err := os.Stat(filepath.Join(root, part)); err != nil {
+			t.Error(err)
+		}
+	}
+	serve := func() *lab.Process {
+		t.Helper()
+		args := append([]string{"chroot", root}, asService...)
+		s, err := n.Server.Start(lab.Command{Args: append(args, "castpoint", "serve", "--interface", "eth0")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Output.WaitFor(t.Context(), `sha256:[0-9a-f]{64}`, 20*time.Second); err != nil {
+			t.Fatalf("castpoint serve: %v", err)
+		}
+		return s
+	}
+	s := serve()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Pid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`CapEff:\s0000000000002400\n`).Match(status) || regexp.MustCompile(`Uid:\s0`).Match(status) {
+		t.Errorf("the rights of the service:\n%s", status)
+	}
+	if out := in("castpoint", "content", "list"); !strings.Contains(out, "image") {
+		t.Errorf("the service does not have what root has added: %s", out)
+	}
+	in("castpoint", "backup", "/root/backup.tar.zst")
+	if code, err := s.Stop(); err != nil || code != 0 {
+		t.Errorf("stopped: exit code %d, %v: %s", code, err, s.Output.Tail(5))
+	}
+
+	// Installed again, as an upgrade does.
+	if err := os.WriteFile(filepath.Join(root, "etc/castpoint/castpoint.yaml"), []byte("log-level: debug\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	in("dpkg", "-i", "--force-confold", "/castpoint.deb")
+	if b, err := os.ReadFile(filepath.Join(root, "etc/castpoint/castpoint.yaml")); err != nil || string(b) != "log-level: debug\n" {
+		t.Errorf("settings after an upgrade: %q, %v", b, err)
+	}
+	s = serve()
+	in("castpoint", "content", "validate", "image")
+	if _, err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+
+	in("dpkg", "--remove", "castpoint")
+	if _, err := os.Stat(filepath.Join(root, "var/lib/castpoint/castpoint.db")); err != nil {
+		t.Errorf("removing takes the data: %v", err)
+	}
+	in("dpkg", "--purge", "castpoint")
+	for _, left := range []string{"/var/lib/castpoint", "/etc/castpoint", "/usr/bin/castpoint"} {
+		if _, err := os.Stat(filepath.Join(root, left)); err == nil {
+			t.Errorf("%s is left after purging", left)
+		}
+	}
+}
+
+// bootstrap makes a root file system out of the essential packages of this
+// machine's distribution, with /proc, and removes it at the end.
+func bootstrap(t *testing.T) string {
+	t.Helper()
+	root := filepath.Join(t.TempDir(), "root")
+	release, err := os.ReadFile("/etc/os-release")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`(?m)^VERSION_CODENAME=(\w+)$`).FindSubmatch(release)
+	if name == nil {
+		t.Fatalf("/etc/os-release names no release:\n%s", release)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", string(name[1]), root).CombinedOutput(); err != nil {
+		t.Fatalf("debootstrap: %v: %s", err, out[max(0, len(out)-2000):])
+	}
+	proc := filepath.Join(root, "proc")
+	if out, err := exec.CommandContext(ctx, "mount", "-t", "proc", "proc", proc).CombinedOutput(); err != nil {
+		t.Fatalf("mount %s: %v: %s", proc, err, out)
+	}
+	t.Cleanup(func() {
+		if out, err := exec.Command("umount", proc).CombinedOutput(); err != nil {
+			t.Errorf("umount %s: %v: %s", proc, err, out)
+		}
+	})
+	return root
+}
+
+func copyTo(t *testing.T, from, to string) {
+	t.Helper()
+	b, err := os.ReadFile(from)
+	if err == nil {
+		err = os.WriteFile(to, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
