@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,18 @@ func TestDebianPackage(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(root, left)); err == nil {
 			t.Errorf("%s is left after purging", left)
 		}
+	}
+}
+
+// The unit's sandbox stays as narrow as the documentation says.
+func TestUnitIsConfined(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--no-pager", "../../packaging/castpoint.service").CombinedOutput()
+	m := regexp.MustCompile(`Overall exposure level for castpoint.service: (\d+\.\d+)`).FindSubmatch(out)
+	if err != nil || m == nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if level, err := strconv.ParseFloat(string(m[1]), 64); err != nil || level >= 2.0 {
+		t.Errorf("exposure %s, want less than 2.0:\n%s", m[1], out)
 	}
 }
 
