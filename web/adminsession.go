@@ -204,6 +204,19 @@ func (s *Server) cancelSession(ctx context.Context, in *SessionPath) error {
 	if err != nil {
 		return err
 	}
+	// Their tickets first: members that hear the end join again at once.
+	s.mu.Lock()
+	var hashes []string
+	for h, m := range s.members {
+		if m.cast == c {
+			hashes = append(hashes, h)
+			delete(s.members, h)
+		}
+	}
+	s.mu.Unlock()
+	if err := s.tickets.Revoke(hashes); err != nil {
+		return err
+	}
 	c.cancel()
 	select {
 	case <-c.Done():

@@ -114,6 +114,16 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 	return *k, nil
 }
 
+// Revoke ends tickets at once.
+func (t *Tickets) Revoke(hashes []string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, h := range hashes {
+		delete(t.byHash, h)
+	}
+	return t.save()
+}
+
 // End lets the ticket live a little longer and no more; now, when revoked is
 // true.
 func (t *Tickets) End(hash string, revoked bool) error {

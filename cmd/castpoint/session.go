@@ -210,7 +210,8 @@ func parseStart(s string, now time.Time) (time.Time, error) {
 func newSessionCancel(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "cancel ID", Short: "End a session", Args: cobra.ExactArgs(1),
-		Long:    "Cancel ends a session. Its members may join a new one with their tickets: remove the content, or forbid multicast for it, to keep them out.",
+		Long: `Cancel ends a session, and takes the tickets of its members away: they stop, and keep what
+they have. Others may open a new session of the content with new tokens.`,
 		Example: "  castpoint session cancel 4f1a09c2",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.call(cmd.Context(), http.MethodDelete, "/sessions/"+url.PathEscape(args[0]), nil, nil); err != nil {
