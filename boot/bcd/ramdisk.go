@@ -339,7 +339,7 @@ func (o *Options) fill() error {
 		return fmt.Errorf("timeout %s: want whole seconds up to %s", o.Timeout, maxTimeout)
 	}
 	setDefault(&o.Locale, DefaultLocale)
-	if !regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`).MatchString(o.Locale) {
+	if !isLocale(o.Locale) {
 		return fmt.Errorf("locale %q: want a language tag such as en-US", o.Locale)
 	}
 	setDefault(&o.SDI, DefaultSDI)
@@ -453,6 +453,10 @@ func (e *Entry) fill(f Firmware) error {
 		return err
 	}
 	return nil
+}
+
+func isLocale(s string) bool {
+	return regexp.MustCompile(`^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$`).MatchString(s)
 }
 
 func setDefault(s *string, to string) {
