@@ -98,8 +98,7 @@ func (c *client) tls() *tls.Config {
 // close gives up the connections that are kept.
 func (c *client) close() { c.http.CloseIdleConnections() }
 
-// request sends one request; the caller closes the body of an answer. Answers
-// that are no success come back as *protocol.Problem.
+// request sends one request; the caller closes the body of an answer.
 func (c *client) request(ctx context.Context, method, path, secret string, body any, header http.Header) (*http.Response, error) {
 	var send io.Reader
 	if body != nil {
@@ -119,6 +118,11 @@ func (c *client) request(ctx context.Context, method, path, secret string, body 
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return c.send(req, secret)
+}
+
+// send adds who asks. Answers that are no success come back as *protocol.Problem.
+func (c *client) send(req *http.Request, secret string) (*http.Response, error) {
 	if secret != "" {
 		req.Header.Set("Authorization", "Bearer "+secret)
 	}
@@ -138,7 +142,7 @@ func (c *client) request(ctx context.Context, method, path, secret string, body 
 	p := &protocol.Problem{}
 	b, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem)) // a short body is an empty problem
 	if json.Unmarshal(b, p) != nil || p.Detail == "" {
-		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("%s answers %s to %s", c.base, res.Status, path)}
+		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("%s answers %s to %s", c.base, res.Status, req.URL.Path)}
 	}
 	p.Status = res.StatusCode
 	return nil, p
@@ -232,4 +236,18 @@ func (c *client) event(ctx context.Context, secret string, e protocol.Event) err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return c.call(ctx, http.MethodPost, protocol.PathEvents, secret, e, nil)
+}
+
+// put sends a file.
+func (c *client) put(ctx context.Context, path, secret string, file io.Reader) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, c.base.String()+path, file)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/octet-stream")
+	res, err := c.send(req, secret)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }

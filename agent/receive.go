@@ -41,6 +41,8 @@ type Options struct {
 	Name      string // what this member is called; "" takes the host name
 	MAC       string // of the card that the machine booted from; "" when that is not known
 	NoUnicast bool   // never fall back to unicast
+	// NoMulticast takes everything by unicast, where the content allows it.
+	NoMulticast bool
 	// Silence is how long to wait for the first datagram; 0 means 5 s.
 	Silence time.Duration
 	// Patience is how long to go on without a single new block before giving
@@ -146,6 +148,14 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 			err = errors.Join(err, r.target.discard())
 		}
 		return nil, err
+	}
+	if o.NoMulticast {
+		if !r.mayUnicast() {
+			err = mark(ErrRefused, "the content may be sent by multicast only")
+			r.leave(ctx, err)
+			return nil, err
+		}
+		r.stopped = true
 	}
 	if r.pipe != nil {
 		var running context.Context

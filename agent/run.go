@@ -70,7 +70,9 @@ type RunOptions struct {
 	// SetClock is called with the server's time when this machine's is another;
 	// nil leaves the clock as it is.
 	SetClock func(time.Time) error
-	Log      *zap.Logger
+	// Tasks are for task sequences; nil where none can be run.
+	Tasks *TaskOptions
+	Log   *zap.Logger
 }
 
 // Run asks the server what this machine is to do, and does it. It waits as long
@@ -97,10 +99,27 @@ func Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	defer c.close()
+	inventory(ctx, c, o)
 	p, err := awaitPolicy(ctx, c, o)
 	if err != nil {
 		return err
 	}
+	switch p.Action {
+	case protocol.ActionRun:
+		after, err := runTask(ctx, c, p, o)
+		if err != nil {
+			return err
+		}
+		return leaveWish(o.AfterFile, after)
+	case protocol.ActionLocal:
+		o.Say(p.Message)
+		return leaveWish(o.AfterFile, protocol.AfterReboot)
+	}
+	return receiveAssigned(ctx, c, p, o)
+}
+
+// receiveAssigned receives the content that a policy assigns.
+func receiveAssigned(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) error {
 	out := p.Target
 	if out == "" {
 		if err := os.MkdirAll(o.Folder, 0o755); err != nil {
@@ -114,7 +133,7 @@ func Run(ctx context.Context, o RunOptions) error {
 	o.Say(fmt.Sprintf("%s; it goes to %s", p.Message, out))
 
 	post := newPoster(ctx, c, o)
-	_, err = Receive(ctx, Options{
+	_, err := Receive(ctx, Options{
 		Server: o.Boot.Server, Pin: o.Boot.Pin, Token: o.Boot.Token, Content: p.Content,
 		Out: out, Force: true, Name: o.Boot.MAC, MAC: o.Boot.MAC, Log: o.Log,
 		Report: func(e Event) {
@@ -142,8 +161,13 @@ func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy
 			setClock(c, o)
 		}
 		switch p.Action {
-		case protocol.ActionReceive:
+		case protocol.ActionReceive, protocol.ActionLocal:
 			return p, nil
+		case protocol.ActionRun:
+			if o.Tasks != nil {
+				return p, nil
+			}
+			return nil, errors.New("the server wants this machine to run a task sequence, which it can do in a boot environment only")
 		case protocol.ActionWait:
 		default:
 			return nil, fmt.Errorf("the server wants this machine to %q, which this agent does not know: build the boot image again with the agent of the server's version", p.Action)

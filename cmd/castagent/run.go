@@ -83,6 +83,9 @@ func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.B
 	if err != nil {
 		return err
 	}
+	if o.Tasks, err = newTasks(out, o.Say, note); err != nil {
+		return err
+	}
 	note(func(s *platform.Status) {
 		s.Address = platform.AddressOf(cards, boot.MAC)
 		s.Step = "asking the server what to do"

@@ -1,0 +1,556 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"castpoint/agent/machine"
+	"castpoint/agent/protocol"
+	"castpoint/deploy/sequence"
+)
+
+// engine is one run on one machine, from a start of the machine to the next.
+type engine struct {
+	o      Options
+	leaves []sequence.Leaf
+	keep   keeper
+	state  *state
+	now    func() time.Time
+	log    *log
+	hidden []string // answers to secret questions and other texts never to be shown
+	last   sequence.Outcome
+
+	mu      sync.Mutex
+	percent float64
+	doing   string
+	order   *protocol.Order
+	cancel  context.CancelCauseFunc // of the step that runs
+	answers chan map[string]string
+}
+
+// leaf is a leaf that runs.
+type leaf struct {
+	sequence.Leaf
+	kind    string
+	action  sequence.Action
+	attempt int
+	began   time.Time
+}
+
+// Execute runs a sequence from where it is to its end, or to the next restart of
+// the machine: one of the Ends, which are its words for what follows. It returns an error only when the run is over for
+// this machine: the server does not know it, or ctx has ended.
+func Execute(ctx context.Context, o Options) (string, error) {
+	e := &engine{
+		o: o, leaves: o.Run.Sequence.Leaves(), now: time.Now, answers: make(chan map[string]string, 1),
+		keep: keeper{machine: o.Machine, run: o.Run.ID, key: o.Run.StateKey},
+	}
+	var err error
+	if e.log, err = openLog(o.Memory); err != nil {
+		return "", err
+	}
+	defer e.log.close()
+	next, failed := e.begin(ctx)
+	for {
+		end := ""
+		if failed == nil {
+			end, failed = e.from(ctx, next)
+		}
+		if failed == nil {
+			return end, nil
+		}
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		var over *overError
+		if errors.As(failed, &over) {
+			return "", over.err
+		}
+		order, err := e.afterFailure(ctx, failed)
+		if err != nil {
+			return "", err
+		}
+		if order.Kind == protocol.OrderReboot {
+			return EndReboot, e.o.Machine.Release()
+		}
+		next, failed = e.position(order.Path)
+	}
+}
+
+// overError is an answer of the server that ends the run for this machine.
+type overError struct{ err error }
+
+func (o *overError) Error() string { return o.err.Error() }
+
+// stepError is a leaf that has failed for good.
+type stepError struct {
+	leaf *leaf
+	err  error
+}
+
+func (s *stepError) Error() string { return fmt.Sprintf("step %s: %v", s.leaf.Step.Title(), s.err) }
+func (s *stepError) Unwrap() error { return s.err }
+
+// begin finds out where the run is: the server says which step is next, and the
+// disk may know that it has ended already.
+func (e *engine) begin(ctx context.Context) (next int, err error) {
+	run := e.o.Run
+	old, err := e.keep.find()
+	if err != nil {
+		e.say("look for the state of the run: %v", err)
+	}
+	e.state = &state{Format: stateFormat, Variables: map[string]protocol.VariableValue{}}
+	if run.Resumed && old != nil {
+		e.state = old
+	}
+	if e.state.Variables == nil {
+		e.state.Variables = map[string]protocol.VariableValue{}
+	}
+	maps.Copy(e.state.Variables, run.Variables)
+	if next, err = e.position(run.Next); err != nil {
+		return 0, &overError{err}
+	}
+	e.say("%s: sequence %s, %d steps", run.Device, run.Sequence.Name, len(e.leaves))
+	if !run.Resumed || run.Next == "" {
+		return next, nil
+	}
+	e.say("going on with step %d", next+1)
+	if !run.Interrupted {
+		return next, nil
+	}
+	return e.interrupted(ctx, next)
+}
+
+// interrupted decides about the leaf that had begun when the machine restarted.
+func (e *engine) interrupted(ctx context.Context, next int) (int, error) {
+	l := e.leaf(next)
+	if e.state.Ended == l.Path && e.state.Running == "" {
+		s := e.status(l, e.state.EndState)
+		s.ExitCode = &e.state.ExitCode
+		s.Message = "it had ended before the machine restarted"
+		return next + 1, e.over(e.report(ctx, s))
+	}
+	switch l.Step.Interrupted {
+	case sequence.InterruptedSkip:
+		s := e.status(l, protocol.StepSkipped)
+		s.Message = "the machine restarted in the middle of it"
+		return next + 1, e.over(e.report(ctx, s))
+	case sequence.InterruptedFail:
+		err := errors.New("the machine restarted in the middle of it")
+		if told := e.reportFailure(ctx, l, err); told != nil {
+			return 0, told
+		}
+		return 0, &stepError{l, err}
+	}
+	return next, nil
+}
+
+// position is the index of the leaf with that path; "" is the first.
+func (e *engine) position(path string) (int, error) {
+	if path == "" {
+		return 0, nil
+	}
+	for i, l := range e.leaves {
+		if l.Path == path {
+			return i, nil
+		}
+	}
+	return 0, fmt.Errorf("sequence %s has no step %q", e.o.Run.Sequence.Name, path)
+}
+
+func (e *engine) leaf(i int) *leaf {
+	l := &leaf{Leaf: e.leaves[i]}
+	l.kind, l.action = l.Step.Action()
+	return l
+}
+
+// from runs the leaves from next on.
+func (e *engine) from(ctx context.Context, next int) (end string, err error) {
+	for ; next < len(e.leaves); next++ {
+		l := e.leaf(next)
+		restart, err := e.run(ctx, l)
+		if err != nil {
+			return "", err
+		}
+		if restart == "" && e.state.Restart {
+			restart = sequence.RestartBootImage
+			if e.o.Machine.Environment() == sequence.EnvironmentWindows {
+				restart = sequence.RestartDisk
+			}
+		}
+		e.state.Restart = false
+		switch {
+		case restart != "" && next+1 < len(e.leaves):
+			return EndRestart, e.restart(ctx, restart, next+1)
+		case restart != "":
+			return EndReboot, e.succeed(ctx)
+		}
+	}
+	return EndSucceeded, e.succeed(ctx)
+}
+
+// succeed ends the run.
+func (e *engine) succeed(ctx context.Context) error {
+	e.say("done: %d steps", len(e.leaves))
+	e.sendLog(ctx)
+	if err := e.keep.erase(); err != nil {
+		e.say("%v", err)
+	}
+	if err := e.o.Machine.Release(); err != nil {
+		e.say("%v", err)
+	}
+	err := e.tell(ctx, "tell the server of the end", func(ctx context.Context) error {
+		return e.o.Server.End(ctx, protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunSucceeded})
+	})
+	if err != nil {
+		return &overError{err}
+	}
+	return nil
+}
+
+// restart gets everything ready for the machine's restart.
+func (e *engine) restart(ctx context.Context, into string, next int) error {
+	if into == sequence.RestartDisk && e.o.Machine.Environment() != sequence.EnvironmentWindows {
+		if err := e.prepareDisk(ctx); err != nil {
+			return &stepError{e.leaf(next - 1), err}
+		}
+	}
+	e.sendLog(ctx)
+	path := e.leaves[next].Path
+	err := e.tell(ctx, "tell the server of the restart", func(ctx context.Context) error {
+		return e.o.Server.End(ctx, protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunRestart, Path: path, Into: into})
+	})
+	if err != nil {
+		return &overError{err}
+	}
+	return e.o.Machine.Release()
+}
+
+// prepareDisk has the operating system that was applied go on with the run.
+func (e *engine) prepareDisk(ctx context.Context) error {
+	if e.state.Applied == "" {
+		return errors.New("restart into the disk: no operating system has been applied")
+	}
+	_, v, err := e.state.volume(e.state.Applied)
+	if err != nil {
+		return err
+	}
+	if e.o.Continue == nil {
+		return errors.New("restart into the disk: this boot environment cannot have the system on the disk go on with the sequence; let the restart be its last step")
+	}
+	folder, err := e.o.Machine.Folder(ctx, v)
+	if err != nil {
+		return err
+	}
+	return e.o.Continue(ctx, folder)
+}
+
+// run runs one leaf. restart is where the machine restarts to before the next.
+func (e *engine) run(ctx context.Context, l *leaf) (restart string, err error) {
+	ok, why, err := l.Holds(e.scope(ctx))
+	if err == nil && !ok {
+		e.say("[%d/%d] %s: skipped, %s", l.Number, len(e.leaves), l.Step.Title(), why)
+		s := e.status(l, protocol.StepSkipped)
+		s.Message = "condition does not hold: " + why
+		e.last = sequence.Outcome{State: protocol.StepSkipped}
+		return "", e.over(e.report(ctx, s))
+	}
+	if err == nil {
+		restart, err = e.tries(ctx, l)
+	}
+	if err == nil {
+		return restart, nil
+	}
+	var over *overError
+	if errors.As(err, &over) || ctx.Err() != nil {
+		return "", err
+	}
+	e.last = sequence.Outcome{State: protocol.StepFailed, ExitCode: exitCode(err)}
+	if told := e.reportFailure(ctx, l, err); told != nil {
+		return "", told
+	}
+	if l.continues() && !errors.Is(err, errCancelled) {
+		e.say("[%d/%d] %s failed, going on: %v", l.Number, len(e.leaves), l.Step.Title(), e.mask(err.Error()))
+		return "", nil
+	}
+	return "", &stepError{l, err}
+}
+
+// continues says whether a failure of the leaf is one of the run.
+func (l *leaf) continues() bool {
+	if l.Step.ContinueOnError {
+		return true
+	}
+	for _, g := range l.Groups {
+		if g.ContinueOnError {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *engine) over(err error) error {
+	if err != nil {
+		return &overError{err}
+	}
+	return nil
+}
+
+// tries runs the action until it succeeds or has been tried often enough.
+func (e *engine) tries(ctx context.Context, l *leaf) (restart string, err error) {
+	l.began = e.now()
+	most := 1
+	if l.Step.Retry != nil {
+		most += l.Step.Retry.Count
+	}
+	for l.attempt = 1; ; l.attempt++ {
+		e.state.Running, e.state.Attempt = l.Path, l.attempt
+		if err := e.keep.write(e.state); err != nil {
+			return "", err
+		}
+		e.say("[%d/%d] %s", l.Number, len(e.leaves), l.Step.Title())
+		e.o.Person.Progress(fmt.Sprintf("step %d of %d: %s", l.Number, len(e.leaves), l.Step.Title()), -1)
+		if err := e.report(ctx, e.status(l, protocol.StepStarted)); err != nil {
+			return "", &overError{err}
+		}
+		var done outcome
+		done, err = e.attempt(ctx, l)
+		if err == nil {
+			return done.restart, e.ended(ctx, l, done)
+		}
+		if l.attempt >= most || ctx.Err() != nil || errors.Is(err, errCancelled) {
+			return "", err
+		}
+		s := e.status(l, protocol.StepRetry)
+		s.Message, s.Output = err.Error(), outputOf(err)
+		if told := e.report(ctx, s); told != nil {
+			return "", &overError{told}
+		}
+		e.say("%s; trying again", e.mask(err.Error()))
+		if !sleep(ctx, time.Duration(l.Step.Retry.Delay)) {
+			return "", context.Cause(ctx)
+		}
+	}
+}
+
+// outcome is what an action leaves.
+type outcome struct {
+	restart   string // one of sequence.Restart...
+	code      int
+	output    string
+	message   string
+	variables map[string]protocol.VariableValue // that it sets
+}
+
+// ended notes that a leaf is done.
+func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
+	maps.Copy(e.state.Variables, done.variables)
+	e.last = sequence.Outcome{State: protocol.StepDone, ExitCode: done.code}
+	e.state.Running, e.state.Ended, e.state.EndState, e.state.ExitCode = "", l.Path, protocol.StepDone, done.code
+	if err := e.keep.write(e.state); err != nil {
+		return err
+	}
+	s := e.status(l, protocol.StepDone)
+	s.Percent, s.ExitCode, s.Output, s.Message, s.Variables = 100, &done.code, done.output, done.message, done.variables
+	if err := e.report(ctx, s); err != nil {
+		return &overError{err}
+	}
+	return nil
+}
+
+// attempt runs the action once, within the step's time.
+func (e *engine) attempt(ctx context.Context, l *leaf) (done outcome, err error) {
+	action, err := sequence.ExpandAction(l.action, e.lookup)
+	if err != nil {
+		return done, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if limit := time.Duration(l.Step.Timeout); limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than its time limit of %s", limit))
+		defer stop()
+	}
+	e.mu.Lock()
+	e.cancel, e.percent, e.doing = cancel, 0, ""
+	e.mu.Unlock()
+	var beating sync.WaitGroup
+	beats, still := context.WithCancel(ctx)
+	beating.Go(func() { e.beat(beats, l) })
+	done, err = e.do(ctx, action)
+	still()
+	beating.Wait()
+	e.mu.Lock()
+	e.cancel = nil
+	e.mu.Unlock()
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return done, err
+}
+
+// reportFailure tells the server why a leaf has failed for good.
+func (e *engine) reportFailure(ctx context.Context, l *leaf, err error) error {
+	e.state.Running, e.state.Ended, e.state.EndState, e.state.ExitCode = "", l.Path, protocol.StepFailed, exitCode(err)
+	if kept := e.keep.write(e.state); kept != nil {
+		e.say("%v", kept)
+	}
+	s := e.status(l, protocol.StepFailed)
+	code := exitCode(err)
+	s.ExitCode, s.Message, s.Output, s.Advice = &code, err.Error(), outputOf(err), advice(err)
+	return e.over(e.report(ctx, s))
+}
+
+func exitCode(err error) int {
+	var exit *machine.ExitError
+	if errors.As(err, &exit) {
+		return exit.Code
+	}
+	return -1
+}
+
+func outputOf(err error) string {
+	var exit *machine.ExitError
+	if errors.As(err, &exit) {
+		return exit.Tail
+	}
+	return ""
+}
+
+// advice says what a person can do about a failure.
+func advice(err error) string {
+	switch {
+	case errors.Is(err, machine.ErrSpace):
+		return "make the partition larger, or take a machine with a larger disk; then run the sequence from the partition-disk step"
+	case errors.Is(err, machine.ErrNotWindows):
+		return "add a restart into the disk before the step"
+	case errors.Is(err, errCancelled):
+		return "run again from this step when it is wanted"
+	case errors.Is(err, fs.ErrNotExist):
+		return "look whether the image or package is the right one"
+	}
+	return "see the output of the step and the log; run again from this step when the cause is gone"
+}
+
+// afterFailure tells everybody that the run has failed and waits for what the
+// console wants: a retry, or a restart of the machine.
+func (e *engine) afterFailure(ctx context.Context, failed error) (protocol.Order, error) {
+	end := protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunFailed, Message: cut(e.mask(failed.Error()), protocol.MaxMessage)}
+	var one *stepError
+	if errors.As(failed, &one) {
+		end.Path = one.leaf.Path
+	}
+	if errors.Is(failed, errCancelled) {
+		end.State = protocol.RunCancelled
+	}
+	e.say("FAILED: %s", e.mask(failed.Error()))
+	e.say("this machine stays on; run again from the step in the console, or switch the machine off")
+	e.o.Person.Progress("failed: "+e.mask(failed.Error()), -1)
+	e.sendLog(ctx)
+	e.mu.Lock()
+	e.order = nil
+	e.mu.Unlock()
+	if err := e.tell(ctx, "tell the server of the failure", func(ctx context.Context) error { return e.o.Server.End(ctx, end) }); err != nil {
+		return protocol.Order{}, err
+	}
+	return e.await(ctx)
+}
+
+// await waits for an order to go on.
+func (e *engine) await(ctx context.Context) (protocol.Order, error) {
+	for {
+		var order protocol.Order
+		err := e.tell(ctx, "ask the server for orders", func(ctx context.Context) (err error) {
+			order, err = e.o.Server.Order(ctx)
+			return err
+		})
+		if err != nil {
+			return order, err
+		}
+		switch order.Kind {
+		case protocol.OrderRetry:
+			e.say("order from the console: run again from step %s", order.Path)
+			maps.Copy(e.state.Variables, order.Variables)
+			return order, nil
+		case protocol.OrderReboot:
+			e.say("order from the console: restart")
+			return order, nil
+		}
+	}
+}
+
+// lookup is the value of a variable, whatever the letter case of a name: castpoint's
+// own begin with an underscore.
+func (e *engine) lookup(name string) (string, bool) {
+	if strings.HasPrefix(name, "_") {
+		v, ok := e.builtIn()[name]
+		return v, ok
+	}
+	v, ok := e.state.Variables[name]
+	return v.Value, ok
+}
+
+func (e *engine) builtIn() map[string]string {
+	f := &e.o.Facts
+	return map[string]string{
+		"_Architecture": f.Architecture, "_AssetTag": f.AssetTag, "_Deployment": e.o.Run.Deployment, "_Device": e.o.Run.Device,
+		"_Environment": e.o.Machine.Environment(), "_Firmware": e.o.Machine.Firmware(), "_LastExitCode": strconv.Itoa(e.last.ExitCode),
+		"_MAC": e.o.MAC, "_Manufacturer": f.Manufacturer, "_Model": f.Model, "_Run": e.o.Run.ID, "_Sequence": e.o.Run.Sequence.Name,
+		"_Serial": f.Serial, "_Server": e.o.Run.Server, "_UUID": f.UUID, "_WorkFolder": e.work(context.Background()),
+	}
+}
+
+// scope is what conditions can ask.
+func (e *engine) scope(ctx context.Context) sequence.Scope {
+	vars := make(map[string]string, len(e.state.Variables))
+	for name, v := range e.state.Variables {
+		vars[name] = v.Value
+	}
+	maps.Copy(vars, e.builtIn())
+	return sequence.Scope{
+		Vars: vars, Device: e.o.Facts, Environment: e.o.Machine.Environment(), Last: e.last,
+		Exists: func(path string) bool {
+			_, err := os.Stat(path)
+			return err == nil
+		},
+		WMI: func(query string) (bool, error) { return e.wmi(ctx, query) },
+	}
+}
+
+// wmi asks Windows whether a query has a result.
+func (e *engine) wmi(ctx context.Context, query string) (bool, error) {
+	if e.o.Machine.Environment() == sequence.EnvironmentLinux {
+		return false, errors.New("there is no WMI in the Linux boot environment: ask for facts of the device instead")
+	}
+	p := machine.Program{Args: []string{"powershell", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
+		"if (Get-CimInstance -Query $env:CP_QUERY) { exit 0 } else { exit 10 }"}, Env: []string{"CP_QUERY=" + query}}
+	r, err := e.o.Machine.Programs().Run(ctx, p)
+	switch {
+	case err != nil:
+		return false, err
+	case r.Code == 0 || r.Code == 10:
+		return r.Code == 0, nil
+	}
+	return false, &machine.ExitError{Program: "WMI query", Code: r.Code, Tail: r.Tail}
+}
+
+// work is the folder for what steps fetch: on the volume of the operating system,
+// else on the first one that has files, else in memory.
+func (e *engine) work(ctx context.Context) string {
+	v, ok := e.workVolume()
+	if ok {
+		if at, err := e.o.Machine.Folder(ctx, v); err == nil {
+			return filepath.Join(at, workFolder)
+		}
+	}
+	return filepath.Join(e.o.Memory, workFolder)
+}

@@ -1,0 +1,220 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/agent/step"
+	"castpoint/deploy/sequence"
+)
+
+// TaskOptions are what a machine needs to run task sequences.
+type TaskOptions struct {
+	Machine step.Machine
+	Person  step.Person
+	Facts   sequence.Facts
+	// Continue makes the system on the disk go on with a run when it starts; nil
+	// where that is not possible. boot is what it needs to reach the server.
+	Continue func(ctx context.Context, folder string, boot Boot) error
+}
+
+// Tuning of runs.
+const (
+	orderWait   = 25 * time.Second // how long the server holds a question for orders
+	logPatience = 2 * time.Minute  // for the upload of one log
+)
+
+// inventory tells the server what this machine is. A server that does not hear it
+// does without.
+func inventory(ctx context.Context, c *client, o RunOptions) {
+	if o.Tasks == nil {
+		return
+	}
+	if err := c.call(ctx, http.MethodPost, protocol.PathInventory, o.Boot.Token, o.Tasks.Facts, nil); err != nil {
+		o.Log.Warn("inventory not reported", zap.Error(err))
+	}
+}
+
+// runTask runs the task sequence that a policy offers, and returns what the machine
+// does then.
+func runTask(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) (after string, err error) {
+	t := o.Tasks
+	req := protocol.RunRequest{Environment: t.Machine.Environment(), Facts: t.Facts, Run: step.FindRun(t.Machine)}
+	if err := choose(ctx, t.Person, p.Offers, &req); err != nil {
+		return "", err
+	}
+	run := &protocol.Run{}
+	if err := c.call(ctx, http.MethodPost, protocol.PathRun, o.Boot.Token, req, run); err != nil {
+		return "", fmt.Errorf("begin the task sequence: %w", err)
+	}
+	if run.Sequence == nil || run.ID == "" {
+		return "", fmt.Errorf("begin the task sequence: the answer of %s names none", c.base)
+	}
+	opts := step.Options{
+		Run: run, Machine: t.Machine, Server: &runServer{client: c, run: run, o: o}, Person: t.Person,
+		Facts: t.Facts, MAC: o.Boot.MAC, Memory: filepath.Join(o.Folder, "castpoint"),
+	}
+	if t.Continue != nil {
+		opts.Continue = func(ctx context.Context, folder string) error {
+			boot := o.Boot
+			boot.Token = run.Ticket
+			return t.Continue(ctx, folder, boot)
+		}
+	}
+	end, err := step.Execute(ctx, opts)
+	if err != nil {
+		return "", err
+	}
+	if end == step.EndSucceeded {
+		return run.After, nil
+	}
+	return protocol.AfterReboot, nil
+}
+
+// choose takes one of the offers: the one that is required or was begun, else the
+// one that a person wants.
+func choose(ctx context.Context, person step.Person, offers []protocol.RunOffer, req *protocol.RunRequest) error {
+	if len(offers) == 0 {
+		return errors.New("the server offers this machine no task sequence")
+	}
+	taken := -1
+	for i, o := range offers {
+		if o.Resume || o.Required && taken < 0 {
+			taken = i
+		}
+		if o.Resume {
+			break
+		}
+	}
+	if taken < 0 {
+		var err error
+		if taken, err = askOffer(ctx, person, offers); err != nil {
+			return err
+		}
+	}
+	offer := offers[taken]
+	req.Deployment = offer.Deployment
+	if offer.Resume {
+		return nil
+	}
+	var questions []sequence.Question
+	if offer.Confirm {
+		questions = append(questions, sequence.Question{Variable: "confirm", Choices: []string{"yes", "no"},
+			Prompt: fmt.Sprintf("%s (%s): all on this machine's disk may be lost. Begin?", offer.Name, offer.Sequence)})
+	}
+	if offer.Password {
+		questions = append(questions, sequence.Question{Variable: "password", Prompt: "Password of " + offer.Name, Secret: true})
+	}
+	if len(questions) == 0 {
+		return nil
+	}
+	answers, err := person.Ask(ctx, questions)
+	if err != nil {
+		return fmt.Errorf("ask at the machine: %w", err)
+	}
+	if offer.Confirm && answers["confirm"] != "yes" {
+		return mark(ErrRefused, "%s was not confirmed at the machine", offer.Name)
+	}
+	req.Confirmed, req.Password = offer.Confirm, answers["password"]
+	return nil
+}
+
+// askOffer has a person choose.
+func askOffer(ctx context.Context, person step.Person, offers []protocol.RunOffer) (int, error) {
+	q := sequence.Question{Variable: "offer", Prompt: "What is to be installed?"}
+	for _, o := range offers {
+		q.Choices = append(q.Choices, o.Name)
+	}
+	answers, err := person.Ask(ctx, []sequence.Question{q})
+	if err != nil {
+		return 0, fmt.Errorf("ask at the machine: %w", err)
+	}
+	for i, o := range offers {
+		if o.Name == answers["offer"] {
+			return i, nil
+		}
+	}
+	return 0, mark(ErrRefused, "nothing was chosen at the machine")
+}
+
+// runServer is the server as a run sees it.
+type runServer struct {
+	client *client
+	run    *protocol.Run
+	o      RunOptions
+}
+
+func (s *runServer) call(ctx context.Context, method, path string, body, answer any) error {
+	return s.client.call(ctx, method, path, s.run.Ticket, body, answer)
+}
+
+// Step implements step.Server.
+func (s *runServer) Step(ctx context.Context, status protocol.StepStatus) (order protocol.Order, err error) {
+	return order, s.call(ctx, http.MethodPost, protocol.PathStep, status, &order)
+}
+
+// End implements step.Server.
+func (s *runServer) End(ctx context.Context, e protocol.RunEnd) error {
+	return s.call(ctx, http.MethodPost, protocol.PathEnd, e, nil)
+}
+
+// Order implements step.Server.
+func (s *runServer) Order(ctx context.Context) (order protocol.Order, err error) {
+	return order, s.call(ctx, http.MethodGet, protocol.PathOrder+"?wait="+orderWait.String(), nil, &order)
+}
+
+// Ask implements step.Server.
+func (s *runServer) Ask(ctx context.Context, q protocol.Questions) error {
+	return s.call(ctx, http.MethodPost, protocol.PathQuestions, q, nil)
+}
+
+// TakeBack implements step.Server.
+func (s *runServer) TakeBack(ctx context.Context, q protocol.Questions) error {
+	return s.call(ctx, http.MethodDelete, protocol.PathQuestions, q, nil)
+}
+
+// Answer implements step.Server.
+func (s *runServer) Answer(ctx context.Context, a protocol.Answers) error {
+	return s.call(ctx, http.MethodPost, protocol.PathAnswers, a, nil)
+}
+
+// Log implements step.Server.
+func (s *runServer) Log(ctx context.Context, name string, r io.Reader) error {
+	ctx, cancel := context.WithTimeout(ctx, logPatience)
+	defer cancel()
+	return s.client.put(ctx, protocol.PathLog+url.PathEscape(name), s.run.Ticket, io.LimitReader(r, protocol.MaxLog))
+}
+
+// Receive implements step.Server.
+func (s *runServer) Receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
+	var grant protocol.Grant
+	if err := s.call(ctx, http.MethodPost, protocol.PathContent+url.PathEscape(c.ID), nil, &grant); err != nil {
+		return err
+	}
+	_, err := Receive(ctx, Options{
+		Server: s.o.Boot.Server, Pin: s.o.Boot.Pin, Token: grant.Token, Content: grant.Content,
+		Out: out, Force: true, Name: s.run.Device, MAC: s.o.Boot.MAC, Log: s.o.Log,
+		NoUnicast: from == sequence.FromMulticast, NoMulticast: from == sequence.FromUnicast,
+		Report: func(e Event) {
+			s.o.Report(e)
+			if e.Total > 0 {
+				percent(float64(e.Blocks) / float64(e.Total) * 100)
+			}
+			switch e.Kind {
+			case EventNoDatagrams, EventUnicast, EventAgain:
+				s.o.Say(strings.Join(append([]string{e.Message}, e.Advice...), "; "))
+			}
+		},
+	})
+	return err
+}

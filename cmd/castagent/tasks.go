@@ -1,0 +1,18 @@
+package main
+
+import (
+	"io"
+
+	"castpoint/agent"
+	"castpoint/agent/machine"
+	"castpoint/agent/platform"
+)
+
+// newTasks is what this boot environment needs to run task sequences.
+func newTasks(out io.Writer, say func(string), note func(func(*platform.Status))) (*agent.TaskOptions, error) {
+	m, err := machine.New()
+	if err != nil {
+		return nil, err
+	}
+	return &agent.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, note)}, nil
+}
