@@ -41,6 +41,9 @@ type Options struct {
 	// Tools are programs of this machine, by path or by name, that the agent
 	// runs; their shared libraries come along. Names are looked up in PATH.
 	Tools []string
+	// DeployRoot is a root file system that has the programs which task sequences
+	// need (sfdisk, ntfs-3g, wimlib-imagex and others); "" leaves them out.
+	DeployRoot string
 	// Modules are names of kernel modules to add to the usual ones.
 	Modules []string
 	// FirmwareDir holds firmware files that network cards load, as in
@@ -235,7 +238,12 @@ func (o *Options) tree(ctx context.Context, res *Result) (*tree, error) {
 		if path, err = filepath.Abs(path); err != nil {
 			return nil, fmt.Errorf("tool %s: %w", tool, err)
 		}
-		if err := addTool(t, path, machines[o.Arch], dirs); err != nil {
+		if err := addTool(t, "/", path, machines[o.Arch], dirs); err != nil {
+			return nil, err
+		}
+	}
+	if o.DeployRoot != "" {
+		if err := o.addDeploy(ctx, t); err != nil {
 			return nil, err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -148,18 +147,22 @@ func ldConf(name string, depth int) []string {
 	return dirs
 }
 
-// addTool puts a program of this machine into the tree at its own path, with
-// the dynamic linker at the path the program names and its libraries beside
+// addTool puts a program below a root file system into the tree at its own path,
+// with the dynamic linker at the path the program names and its libraries beside
 // the C library, where that linker looks without being told.
-func addTool(t *tree, path string, machine elf.Machine, dirs []string) error {
-	p, err := readProgram(path)
+func addTool(t *tree, root, path string, machine elf.Machine, dirs []string) error {
+	real, err := inRoot(root, path)
+	if err != nil {
+		return fmt.Errorf("tool: %w", err)
+	}
+	p, err := readProgram(real)
 	if err != nil {
 		return fmt.Errorf("tool: %w", err)
 	}
 	if p.machine != machine {
 		return fmt.Errorf("tool %s is for %s, the boot environment for %s", path, p.machine, machine)
 	}
-	t.file(path, 0o755, path)
+	t.file(path, 0o755, real)
 	if p.interp == "" && len(p.needed) == 0 {
 		return nil
 	}
@@ -168,14 +171,18 @@ func addTool(t *tree, path string, machine elf.Machine, dirs []string) error {
 		return fmt.Errorf("tool: %w", err)
 	}
 	if p.interp != "" {
-		if _, err := os.Stat(p.interp); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("tool %s: its dynamic linker %s is not on this machine", path, p.interp)
+		linker, err := inRoot(root, p.interp)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("tool %s: its dynamic linker %s is not in %s", path, p.interp, root)
 		}
-		t.file(p.interp, 0o755, p.interp)
+		if err != nil {
+			return fmt.Errorf("tool %s: %w", path, err)
+		}
+		t.file(p.interp, 0o755, linker)
 	}
-	into := filepath.Dir(libs["libc.so.6"])
-	if into == "." {
-		into = "/lib"
+	into := "/lib"
+	if libc, ok := libs["libc.so.6"]; ok {
+		into = filepath.Join("/", strings.TrimPrefix(filepath.Dir(libc), filepath.Clean(root)))
 	}
 	for name, lib := range libs {
 		if dest := filepath.Join(into, filepath.Base(name)); !t.has(dest) {

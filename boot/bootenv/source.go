@@ -14,17 +14,18 @@ import (
 	"strings"
 )
 
-// Source is a kernel with its modules, and a static busybox: the parts of a
-// boot environment that a Linux distribution makes.
+// Source is a kernel with its modules, a static busybox and the programs for task
+// sequences: the parts of a boot environment that a Linux distribution makes.
 type Source struct {
+	Root       string // what the others are below
 	Kernel     string // path of vmlinuz
 	ModulesDir string // path of lib/modules/VERSION
 	Busybox    string // path
 }
 
 // FromHost takes the newest kernel installed on this machine that has its
-// modules beside it, and its busybox.
-func FromHost(arch string) (Source, error) {
+// modules beside it, its busybox and, with deploy, the programs for task sequences.
+func FromHost(arch string, deploy bool) (Source, error) {
 	if arch != runtime.GOARCH {
 		return Source{}, fmt.Errorf("this machine is %s, so its kernel does not boot %s machines: take one from a Debian package", runtime.GOARCH, arch)
 	}
@@ -32,7 +33,10 @@ func FromHost(arch string) (Source, error) {
 	if err != nil {
 		return Source{}, fmt.Errorf("take the kernel of this machine: %w; install linux-image-%s and busybox-static", err, arch)
 	}
-	return s, nil
+	if deploy {
+		err = checkDeploy("/", arch)
+	}
+	return s, err
 }
 
 // fromRoot finds kernel, modules and busybox below a root file system.
@@ -42,7 +46,7 @@ func fromRoot(root string) (Source, error) {
 		return Source{}, err
 	}
 	slices.SortFunc(kernels, func(a, b string) int { return compareVersions(b, a) })
-	var s Source
+	s := Source{Root: root}
 	for _, k := range kernels {
 		version := strings.TrimPrefix(filepath.Base(k), "vmlinuz-")
 		for _, lib := range []string{"lib/modules", "usr/lib/modules"} {
@@ -98,12 +102,12 @@ func leadingDigits(s string) (digits, rest string) {
 }
 
 // FromDebian fetches the newest kernel and busybox for an architecture (amd64
-// or arm64) from the Debian mirrors this machine's apt is set up for, and
+// or arm64), with deploy the programs for task sequences too, from the Debian mirrors this machine's apt is set up for, and
 // unpacks them below cacheDir. It installs nothing, needs no root, and keeps
 // apt's lists in cacheDir, so the machine's own architecture and package state
 // do not matter. Packages that are there already are not fetched again; when
 // the mirror cannot be reached, what is there is taken.
-func FromDebian(ctx context.Context, cacheDir, arch string) (Source, error) {
+func FromDebian(ctx context.Context, cacheDir, arch string, deploy bool) (Source, error) {
 	if _, ok := machines[arch]; !ok {
 		return Source{}, fmt.Errorf("architecture %q: want amd64 or arm64", arch)
 	}
@@ -111,7 +115,7 @@ func FromDebian(ctx context.Context, cacheDir, arch string) (Source, error) {
 	if err != nil {
 		return Source{}, err
 	}
-	d := debian{dir: filepath.Join(abs, arch), arch: arch}
+	d := debian{dir: filepath.Join(abs, arch), arch: arch, deploy: deploy}
 	for _, tool := range []struct{ name, pkg string }{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}} {
 		if _, err := findProgram(tool.name, tool.pkg); err != nil {
 			return Source{}, fmt.Errorf("take a kernel from Debian: %w", err)
@@ -119,7 +123,7 @@ func FromDebian(ctx context.Context, cacheDir, arch string) (Source, error) {
 	}
 	root, err := d.fetch(ctx)
 	if err != nil {
-		if old := d.newest(); old != "" && ctx.Err() == nil {
+		if old := d.newest(); old != "" && ctx.Err() == nil && d.whole(old) == nil {
 			return fromRoot(old)
 		}
 		return Source{}, fmt.Errorf("take a kernel from Debian: %w", err)
@@ -130,8 +134,9 @@ func FromDebian(ctx context.Context, cacheDir, arch string) (Source, error) {
 // debian is apt with a state of its own: lists, downloads and unpacked packages
 // in one folder.
 type debian struct {
-	dir  string
-	arch string
+	dir    string
+	arch   string
+	deploy bool
 }
 
 var kernelPackage = regexp.MustCompile(`(?m)^Depends:.*\b(linux-image-[0-9][0-9a-z.+-]*)`)
@@ -160,17 +165,25 @@ func (d debian) fetch(ctx context.Context) (string, error) {
 	}
 	kernel := string(m[1])
 	root := filepath.Join(d.dir, "root-"+kernel)
-	if _, err := fromRoot(root); err == nil {
+	if d.whole(root) == nil {
 		return root, nil
 	}
-	if _, err := d.apt(ctx, "apt-get", "download", kernel, "busybox-static"); err != nil {
+	packages := []string{kernel, "busybox-static"}
+	if d.deploy {
+		more, err := d.closure(ctx, deployPackages(d.arch))
+		if err != nil {
+			return "", err
+		}
+		packages = append(packages, more...)
+	}
+	if _, err := d.apt(ctx, "apt-get", append([]string{"download"}, packages...)...); err != nil {
 		return "", err
 	}
 	tmp := root + ".new"
 	if err := os.RemoveAll(tmp); err != nil {
 		return "", err
 	}
-	for _, pkg := range []string{kernel, "busybox-static"} {
+	for _, pkg := range packages {
 		debs, err := filepath.Glob(filepath.Join(d.dir, "debs", pkg+"_*.deb"))
 		if err != nil || len(debs) == 0 {
 			return "", fmt.Errorf("apt-get downloaded no %s_*.deb: %w", pkg, errors.Join(err, os.ErrNotExist))
@@ -188,6 +201,34 @@ func (d debian) fetch(ctx context.Context) (string, error) {
 	}
 	// What is unpacked is enough; the rest is several times its size.
 	return root, errors.Join(os.RemoveAll(filepath.Join(d.dir, "debs")), os.RemoveAll(filepath.Join(d.dir, "cache")))
+}
+
+// whole says what a root lacks.
+func (d debian) whole(root string) error {
+	if _, err := fromRoot(root); err != nil {
+		return err
+	}
+	if d.deploy {
+		return checkDeploy(root, d.arch)
+	}
+	return nil
+}
+
+// closure is packages with all that they need, as apt would install them on a
+// machine that has nothing.
+func (d debian) closure(ctx context.Context, packages []string) ([]string, error) {
+	text, err := d.apt(ctx, "apt-get", append([]string{"install", "-s", "--no-install-recommends"}, packages...)...)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "Inst" {
+			name, _, _ := strings.Cut(words[1], ":")
+			all = append(all, name)
+		}
+	}
+	return all, nil
 }
 
 // newest is the root that was unpacked last; "" when there is none.

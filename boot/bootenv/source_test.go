@@ -51,7 +51,7 @@ func TestFromHostRefusesOtherArch(t *testing.T) {
 	if runtime.GOARCH == other {
 		other = "amd64"
 	}
-	if _, err := FromHost(other); err == nil {
+	if _, err := FromHost(other, false); err == nil {
 		t.Error("a kernel for another processor was found on this machine")
 	}
 }
@@ -93,13 +93,13 @@ func TestFromDebian(t *testing.T) {
 	offline := filepath.Join(filepath.Dir(calls), "offline")
 
 	write(t, offline, nil)
-	if _, err := FromDebian(t.Context(), cache, "arm64"); err == nil || !strings.Contains(err.Error(), "no route to the mirror") {
+	if _, err := FromDebian(t.Context(), cache, "arm64", false); err == nil || !strings.Contains(err.Error(), "no route to the mirror") {
 		t.Errorf("without network: %v", err)
 	}
 	if err := os.Remove(offline); err != nil {
 		t.Fatal(err)
 	}
-	s, err := FromDebian(t.Context(), cache, "arm64")
+	s, err := FromDebian(t.Context(), cache, "arm64", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func TestFromDebian(t *testing.T) {
 		if err := os.WriteFile(calls, nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		again, err := FromDebian(t.Context(), cache, "arm64")
+		again, err := FromDebian(t.Context(), cache, "arm64", false)
 		if err != nil || again != s {
 			t.Errorf("network %s: %+v %v", net, again, err)
 		}
@@ -133,7 +133,7 @@ func TestFromDebian(t *testing.T) {
 			t.Errorf("network %s: downloaded again: %s %v", net, log, err)
 		}
 	}
-	if _, err := FromDebian(t.Context(), cache, "mips"); err == nil {
+	if _, err := FromDebian(t.Context(), cache, "mips", false); err == nil {
 		t.Error("architecture mips accepted")
 	}
 }

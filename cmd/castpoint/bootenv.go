@@ -18,11 +18,13 @@ import (
 func newBootenvBuild(o *options) *cobra.Command {
 	var b bootenv.Options
 	var from, cache, compression string
+	var receiveOnly bool
 	c := o.addJSON(&cobra.Command{
 		Use: "build --out FOLDER", Short: "Make the Linux boot environment out of Debian packages",
 		Long: `Build makes a kernel and an initramfs out of a distribution's kernel, its modules,
-busybox and castagent. It installs nothing: what this machine has is taken, or else
-packages are fetched from the Debian mirrors that apt is set up for.`,
+busybox, castagent and the programs that task sequences need. It installs nothing: what
+this machine has is taken, or else packages are fetched from the Debian mirrors that apt
+is set up for.`,
 		Example: `  castpoint bootenv build --out bootenv
   castpoint content add boot-image --kernel bootenv/vmlinuz --initrd bootenv/initrd --arch amd64 --name linux`,
 		Args: cobra.NoArgs,
@@ -36,8 +38,8 @@ packages are fetched from the Debian mirrors that apt is set up for.`,
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
 			b.Compression = bootenv.Compression(compression)
-			if b.Kernel == "" || b.Busybox == "" {
-				source, err := bootenvSource(ctx, from, cache, b.Arch)
+			if b.Kernel == "" || b.Busybox == "" || !receiveOnly {
+				source, err := bootenvSource(ctx, from, cache, b.Arch, !receiveOnly)
 				if err != nil {
 					return err
 				}
@@ -46,6 +48,9 @@ packages are fetched from the Debian mirrors that apt is set up for.`,
 				}
 				if b.Kernel == "" {
 					b.Kernel, b.ModulesDir = source.Kernel, source.ModulesDir
+				}
+				if !receiveOnly {
+					b.DeployRoot = source.Root
 				}
 			}
 			if b.Agent == "" {
@@ -88,21 +93,22 @@ packages are fetched from the Debian mirrors that apt is set up for.`,
 	f.StringVar(&b.Busybox, "busybox", "", "`FILE` of a static busybox to take instead")
 	f.StringVar(&b.Agent, "agent", "", "`FILE` of a castagent to take instead of the one inside castpoint")
 	f.StringSliceVar(&b.Tools, "tool", nil, "`PROGRAM` of this machine to add with its libraries; may be repeated")
+	f.BoolVar(&receiveOnly, "receive-only", false, "leave out the programs that task sequences need: the machines receive contents and do nothing else")
 	f.StringSliceVar(&b.Modules, "module", nil, "`NAME` of a kernel module to add; may be repeated")
 	f.StringVar(&b.FirmwareDir, "firmware", "", "`FOLDER` of firmware files to take from, such as /lib/firmware")
 	f.StringVar(&compression, "compression", string(bootenv.Zstd), "zstd or gzip")
 	return c
 }
 
-// bootenvSource finds kernel, modules and busybox.
-func bootenvSource(ctx context.Context, from, cache, arch string) (bootenv.Source, error) {
+// bootenvSource finds kernel, modules, busybox and programs.
+func bootenvSource(ctx context.Context, from, cache, arch string, deploy bool) (bootenv.Source, error) {
 	if from != "host" && from != "debian" && from != "auto" {
 		return bootenv.Source{}, command.Usage("from %q: want host, debian or auto", from)
 	}
 	var hostErr error
 	if from != "debian" {
 		var s bootenv.Source
-		if s, hostErr = bootenv.FromHost(arch); hostErr == nil || from == "host" {
+		if s, hostErr = bootenv.FromHost(arch, deploy); hostErr == nil || from == "host" {
 			return s, hostErr
 		}
 	}
@@ -113,7 +119,7 @@ func bootenvSource(ctx context.Context, from, cache, arch string) (bootenv.Sourc
 		}
 		cache = filepath.Join(dir, "castpoint", "bootenv")
 	}
-	s, err := bootenv.FromDebian(ctx, cache, arch)
+	s, err := bootenv.FromDebian(ctx, cache, arch, deploy)
 	if err != nil && hostErr != nil {
 		return s, fmt.Errorf("%w (and not from this host: %w)", err, hostErr)
 	}

@@ -128,7 +128,7 @@ func filteredModules(t *testing.T, from string, names ...string) string {
 // an address of its own network, with the address of that VLAN's interface as
 // server identifier and next server.
 func TestTaggedVLANs(t *testing.T) {
-	source, err := bootenv.FromHost(runtime.GOARCH)
+	source, err := bootenv.FromHost(runtime.GOARCH, false)
 	if err != nil {
 		t.Fatalf("%v: run test/install-tools", err)
 	}

@@ -138,10 +138,15 @@ func (p *Point) Add(ctx context.Context, args ...string) (Content, error) {
 	return c, nil
 }
 
-// AddBootEnvironment builds the Linux boot environment and adds it.
-func (p *Point) AddBootEnvironment(ctx context.Context) (Content, error) {
+// AddBootEnvironment builds the Linux boot environment and adds it. args are more
+// of castpoint bootenv build; without any, it can receive contents and no more,
+// which boots soonest.
+func (p *Point) AddBootEnvironment(ctx context.Context, args ...string) (Content, error) {
 	dir := filepath.Join(p.Network.Dir, "bootenv")
-	if _, err := p.Run(ctx, "bootenv", "build", "--out", dir); err != nil {
+	if len(args) == 0 {
+		args = []string{"--receive-only"}
+	}
+	if _, err := p.Run(ctx, append([]string{"bootenv", "build", "--out", dir}, args...)...); err != nil {
 		return Content{}, err
 	}
 	return p.Add(ctx, "boot-image", "--kernel", filepath.Join(dir, "vmlinuz"),
