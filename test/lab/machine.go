@@ -41,6 +41,9 @@ type Machine struct {
 	IPXE bool
 	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
 	Disk string
+	// Restarts has the machine start again when its system restarts it, as machines
+	// do; else it ends then.
+	Restarts bool
 	// Cards is how many network cards it has, each at a port of the switch; 1 when
 	// zero.
 	Cards int
@@ -164,9 +167,12 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 	args := []string{"qemu-system-x86_64",
 		"-nodefaults", "-display", "none", "-no-user-config",
 		"-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memory),
-		"-rtc", "base=utc", "-no-reboot",
+		"-rtc", "base=utc",
 		"-device", "virtio-rng-pci,max-bytes=1024,period=1000",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+	}
+	if !m.Restarts {
+		args = append(args, "-no-reboot")
 	}
 	machine := "q35"
 	switch m.Firmware {

@@ -22,6 +22,14 @@ func (vm *VM) Screenshot(path string) error {
 	return nil
 }
 
+// Reset restarts the machine without asking what runs on it, as its button does.
+func (vm *VM) Reset() error {
+	if err := vm.control(map[string]any{"execute": "system_reset"}); err != nil {
+		return fmt.Errorf("reset %s: %w", vm.Name, err)
+	}
+	return nil
+}
+
 // control sends one command to QEMU's monitor (QMP: lines of JSON, a greeting
 // first, then qmp_capabilities before anything else).
 func (vm *VM) control(command map[string]any) error {
