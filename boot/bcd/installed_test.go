@@ -43,15 +43,15 @@ func TestInstalledGPT(t *testing.T) {
 	want := `Windows Boot Manager
 --------------------
 identifier              {9dea862c-5cdd-4e70-acc1-f32b344d4795} {bootmgr}
-device                  partition={11111111-2222-3333-4444-555555555555} disk={0f0e0d0c-0b0a-0908-0706-050403020100}
+device                  partition={gpt disk {0f0e0d0c-0b0a-0908-0706-050403020100}, partition {11111111-2222-3333-4444-555555555555}}
 path                    \EFI\Microsoft\Boot\bootmgfw.efi
 description             Windows Boot Manager
 locale                  de-DE
-inherit                 {globalsettings}
+inherit                 {7ea2e1ac-2e61-4728-aaa3-896d9d0a9f0e} {globalsettings}
 default                 {5c4e1a70-8d3b-4f26-9e17-6bd240a90000} Windows
 resumeobject            {5c4e1a70-8d3b-4f26-9e17-6bd240a90001} Windows Resume Application
 displayorder            {5c4e1a70-8d3b-4f26-9e17-6bd240a90000} Windows
-toolsdisplayorder       {memdiag} Windows Memory Diagnostic
+toolsdisplayorder       {b2721d73-1db4-4c62-bf78-c548a880142d} {memdiag}
 timeout                 30
 `
 	got := describe(t, s)
@@ -68,7 +68,7 @@ timeout                 30
 	}
 	for _, words := range []string{
 		`path                    \Windows\system32\winload.efi`, `systemroot              \Windows`, `filepath                \hiberfil.sys`,
-		`path                    \EFI\Microsoft\Boot\memtest.efi`, "osdevice                partition=" + testWindows,
+		`path                    \EFI\Microsoft\Boot\memtest.efi`, "osdevice                partition={gpt disk " + testDisk + ", partition " + testWindows + "}",
 	} {
 		if !strings.Contains(got, words) {
 			t.Errorf("the store lacks %q:\n%s", words, got)
