@@ -1,6 +1,7 @@
 package bcd
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ timeout                 30
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(again.Notes) > 0 || describe(t, again) != got {
+	if len(again.Notes) > 0 || !bytes.Equal(mustBytes(t, again), mustBytes(t, s)) {
 		t.Errorf("read back with notes %q:\n%s", again.Notes, describe(t, again))
 	}
 	for _, words := range []string{

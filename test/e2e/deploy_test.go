@@ -478,4 +478,3 @@ func checkSystem(t *testing.T, volume, source, firmware string) {
 		t.Errorf("%s: hivexml: %v", firmware, err)
 	}
 }
-
