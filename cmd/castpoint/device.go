@@ -149,6 +149,24 @@ func (o *options) printDevice(out io.Writer, d *deploy.Device) error {
 	add("firmware", d.Seen.Firmware)
 	add("interface", d.Seen.Interface)
 	add("notes", d.Notes)
+	if i := d.Inventory; i != nil {
+		add("make and model", strings.TrimSpace(i.Manufacturer+" "+i.Model))
+		add("serial number", i.Serial)
+		add("processor", i.CPU)
+		if i.Memory > 0 {
+			add("memory", fmt.Sprintf("%d MiB", i.Memory))
+		}
+		for _, disk := range i.Disks {
+			add(fmt.Sprintf("disk %d", disk.Number), strings.TrimSpace(fmt.Sprintf("%s %s, %.0f GB", disk.Model, disk.Serial, float64(disk.Size)/1e9)))
+		}
+		if i.TPM != "" {
+			add("TPM", i.TPM)
+		}
+		if i.Firmware == "uefi" {
+			add("Secure Boot", map[bool]string{true: "on", false: "off"}[i.SecureBoot])
+		}
+		add("reported", when(i.Time))
+	}
 	add("on record since", when(d.Created))
 	add("first seen", when(d.FirstSeen))
 	add("last seen", when(d.LastSeen))

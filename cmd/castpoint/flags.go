@@ -49,6 +49,13 @@ func serveFlags(f *pflag.FlagSet, c *config.Config) {
 	f.DurationVar(&c.EventsKeep, "events-keep", c.EventsKeep, "how long the timelines of machines are kept (default 2160h, 90 days)")
 	f.IntVar(&c.EventsMax, "events-max", c.EventsMax, "`N` events that are kept at most (default 1000000)")
 
+	list(&c.NotifyWebhook, "notify-webhook", "`URL` that gets a POST when something needs people, as when a deployment fails too often; may be repeated")
+	list(&c.NotifyMail, "notify-mail", "`ADDRESS` that gets mail then; may be repeated")
+	f.StringVar(&c.NotifyMailFrom, "notify-mail-from", c.NotifyMailFrom, "`ADDRESS` that sends that mail")
+	f.StringVar(&c.NotifyMailServer, "notify-mail-server", c.NotifyMailServer, "`HOST:PORT` of the mail server")
+	f.StringVar(&c.NotifyMailUser, "notify-mail-user", c.NotifyMailUser, "`NAME` to log in with there (default: no login)")
+	f.StringVar(&c.NotifyPasswordFile, "notify-password-file", c.NotifyPasswordFile, "`FILE` with that user's password")
+
 	f.BoolVar(&c.TFTP, "tftp", c.TFTP, "serve TFTP")
 	f.IntVar(&c.TFTPBlockSize, "tftp-block-size", c.TFTPBlockSize, "largest block that is granted, in `BYTES` (default: what fits the path MTU)")
 	f.BoolVar(&c.TFTPFragment, "tftp-fragment", c.TFTPFragment, "grant blocks above the path MTU, as IP fragments")

@@ -3,6 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
 
 	"go.uber.org/zap"
 
@@ -12,6 +16,7 @@ import (
 	"castpoint/dhcp"
 	"castpoint/internal/config"
 	"castpoint/internal/event"
+	"castpoint/internal/notice"
 	"castpoint/internal/store"
 	"castpoint/web/access"
 )
@@ -24,6 +29,7 @@ type records struct {
 	devices  *deploy.Devices
 	access   *access.Access
 	rollout  *rollout.Register
+	notices  *notice.Sender
 }
 
 // openRecords opens the database of a data folder. The caller holds the library's
@@ -52,10 +58,30 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")}); err != nil {
 		return nil, err
 	}
+	if r.notices, err = newNotices(cfg, log); err != nil {
+		return nil, err
+	}
 	r.rollout, err = rollout.Open(ctx, rollout.Config{
 		Store: r.store, Devices: r.devices, Data: data, Note: r.timeline.Record, Log: log.Named("rollout"),
+		Wake: func(mac net.HardwareAddr) error { return sendWake(cfg.Interface, mac) },
+		Notify: func(n rollout.Notice) {
+			r.notices.Send(notice.Message{Kind: n.Kind, Subject: "deployment " + n.Deployment, Text: n.Text, Details: n})
+		},
 	})
 	return r, err
+}
+
+// newNotices makes what tells people, as the settings say.
+func newNotices(cfg *config.Config, log *zap.Logger) (*notice.Sender, error) {
+	m := notice.Mail{Server: cfg.NotifyMailServer, From: cfg.NotifyMailFrom, To: cfg.NotifyMail, User: cfg.NotifyMailUser}
+	if cfg.NotifyPasswordFile != "" {
+		b, err := os.ReadFile(cfg.NotifyPasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("notify-password-file: %w", err)
+		}
+		m.Password = strings.TrimSpace(string(b))
+	}
+	return notice.New(notice.Config{Webhooks: cfg.NotifyWebhook, Mail: m, Log: log.Named("notify")}), nil
 }
 
 // devicesConfig is what the settings say about devices.
@@ -67,6 +93,9 @@ func (r *records) close() error {
 	var errs []error
 	if r.rollout != nil {
 		r.rollout.Close()
+	}
+	if r.notices != nil {
+		r.notices.Close()
 	}
 	if r.devices != nil {
 		errs = append(errs, r.devices.Close())

@@ -3,6 +3,8 @@ package sequence
 import (
 	"encoding/json"
 	"errors"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -228,4 +230,99 @@ func TestTemplates(t *testing.T) {
 	if _, err := Template("install-window"); err == nil || !strings.Contains(err.Error(), `did you mean "install-windows"?`) {
 		t.Error(err)
 	}
+}
+
+// TestDocumentation: every example of the documentation is right, and every action has
+// one.
+func TestDocumentation(t *testing.T) {
+	page, err := os.ReadFile("../../docs/sequences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := make(map[string]bool)
+	blocks := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```$").FindAllStringSubmatch(string(page), -1)
+	for _, b := range blocks {
+		text := b[1]
+		if !strings.HasPrefix(text, "name:") {
+			text = "name: x\nvariables: {JoinPassword: {secret: true}}\nsteps:\n" + text
+		}
+		s, problems := Check([]byte(text))
+		for _, p := range problems {
+			if !strings.Contains(p.Text, "no volume") && !strings.Contains(p.Text, "no install-bootloader") { // an example is one step
+				t.Errorf("%s\n%s", p, text)
+			}
+		}
+		if s == nil {
+			continue
+		}
+		for _, l := range s.Leaves() {
+			kind, _ := l.Step.Action()
+			shown[kind] = true
+		}
+	}
+	for _, kind := range Kinds() {
+		if !shown[kind] {
+			t.Errorf("docs/sequences.md has no example of %s", kind)
+		}
+	}
+	for _, name := range append(Templates(), BuiltIn()...) {
+		if !strings.Contains(string(page), "`"+name+"`") {
+			t.Errorf("docs/sequences.md does not have %s", name)
+		}
+	}
+}
+
+// TestSchema: the schema has every action, and every field with its words.
+func TestSchema(t *testing.T) {
+	text, err := Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Defs map[string]struct {
+			Properties map[string]any
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range Kinds() {
+		if schema.Defs["Step"].Properties[kind] == nil {
+			t.Errorf("a step of the schema has no %s", kind)
+		}
+	}
+	for name, def := range schema.Defs {
+		if len(def.Properties) == 0 {
+			t.Errorf("%s has no fields", name)
+		}
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	f.Add([]byte(whole))
+	for _, name := range Templates() {
+		text, err := Template(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("name: x\nsteps: [{partition-disk: }, {restart}, [], {wait: {for: {}}}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, problems := Check(data)
+		if s == nil && len(problems) == 0 {
+			t.Fatal("a sequence that cannot be read has no problem")
+		}
+		if s == nil {
+			return
+		}
+		// What is read can be sent to a machine.
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(b, &Sequence{}); err != nil {
+			t.Fatalf("%v\n%s", err, b)
+		}
+	})
 }

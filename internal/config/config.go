@@ -55,6 +55,13 @@ type Config struct {
 	EventsKeep         time.Duration `yaml:"events-keep"`          // how long events are kept
 	EventsMax          int           `yaml:"events-max"`           // how many
 
+	NotifyWebhook      List   `yaml:"notify-webhook"`       // URLs that are told when something needs people
+	NotifyMail         List   `yaml:"notify-mail"`          // addresses that are
+	NotifyMailFrom     string `yaml:"notify-mail-from"`     // sender of that mail
+	NotifyMailServer   string `yaml:"notify-mail-server"`   // HOST:PORT
+	NotifyMailUser     string `yaml:"notify-mail-user"`     // "" does not log in
+	NotifyPasswordFile string `yaml:"notify-password-file"` // file with that user's password
+
 	TFTP                bool          `yaml:"tftp"`
 	TFTPBlockSize       int           `yaml:"tftp-block-size"` // bytes
 	TFTPFragment        bool          `yaml:"tftp-fragment"`
@@ -246,7 +253,7 @@ func (c *Config) Validate() error {
 	if c.Data == "" {
 		return errors.New("data: want a folder")
 	}
-	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions, c.checkDevices, c.checkAdmin} {
+	for _, check := range []func() error{c.checkDHCP, c.checkTFTP, c.checkHTTP, c.checkWindows, c.checkSessions, c.checkDevices, c.checkAdmin, c.checkNotify} {
 		if err := check(); err != nil {
 			return err
 		}
