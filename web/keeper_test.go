@@ -129,6 +129,30 @@ func TestTotalRateIsShared(t *testing.T) {
 	}
 }
 
+// TestShareOfCappedSession: what one session may not use, others do.
+func TestShareOfCappedSession(t *testing.T) {
+	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) { c.TotalRate = 90e6 })
+	rates := map[string]float64{}
+	for i, name := range []string{"", "b", "c"} {
+		p := parcelOf(t, ct)
+		rule := StartRule{Rate: 6e6, MinRate: 6e6}
+		if i > 0 {
+			other, _ := addImage(t, lib, name, 1000*i, free)
+			p, rule = parcelOf(t, other), StartRule{}
+		}
+		if _, _, err := k.session([]parcel{p}, k.cfg.links()[0], 0, rule); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, s := range k.list() {
+		rates[s.Name] = s.Target
+	}
+	// The controller begins where it is allowed to.
+	if rates["image"] > 6e6 || rates["b"] != 42e6 || rates["c"] != 42e6 {
+		t.Errorf("90 Mbit/s are shared as %v, want 6, 42 and 42", rates)
+	}
+}
+
 // TestSessionsOfInterfaces: who joins by another address of this server gets a
 // session of its own there.
 func TestSessionsOfInterfaces(t *testing.T) {

@@ -183,12 +183,14 @@ func sessions(t *testing.T, p *point.Point) []session {
 }
 
 type session struct {
-	ID      string `json:"id"`
-	State   string `json:"state"`
-	Group   string `json:"group"`
-	Blocks  int    `json:"blocks"`
-	Slower  bool   `json:"slower"`
-	Members []struct {
+	ID     string `json:"id"`
+	State  string `json:"state"`
+	Group  string `json:"group"`
+	Blocks int    `json:"blocks"`
+	Slower bool   `json:"slower"`
+	// Interface is the one that it leaves by.
+	Interface string `json:"interface"`
+	Members   []struct {
 		Name     string `json:"name"`
 		State    string `json:"state"`
 		Complete int    `json:"complete"` // blocks

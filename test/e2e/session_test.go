@@ -36,6 +36,38 @@ func TestIPv6Group(t *testing.T) {
 	}
 }
 
+// A server with two interfaces: a receiver gets its session by the one that it joined
+// by.
+func TestSessionsOnTwoInterfaces(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 2})
+	// A cable from the server to the second client.
+	scripts := []string{"ip link add eth1 type veth peer name eth1 netns " + p.Network.Clients[1].Namespace, ":"}
+	for i, h := range []*lab.Host{p.Network.Server, p.Network.Clients[1]} {
+		script := fmt.Sprintf("%s; ip address add 10.78.0.%d/24 brd + dev eth1; ip link set eth1 up", scripts[i], i+1)
+		if out, code, err := h.Run(t.Context(), "sh", "-ec", script); err != nil || code != 0 {
+			t.Fatal(out, err)
+		}
+	}
+	wim, c := addWIM(t, p, 8<<20)
+	serve(t, p, "--interface", "eth1", "--rate", "50mbit")
+	first, second := filepath.Join(p.Network.Dir, "first"), filepath.Join(p.Network.Dir, "second")
+	one := receive(t, p, p.Network.Clients[0], c.ID, first, "--no-unicast")
+	other, err := p.Network.Clients[1].Start(lab.Command{Args: []string{p.Binary, "receive", "--server", "https://10.78.0.1:8443", "--pin", p.Pin,
+		"--token", token(t, p, c.ID), "--out", second, "--no-unicast", "--json"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustReceive(t, one, wim, first)
+	mustReceive(t, other, wim, second)
+	by := map[string]int{}
+	for _, s := range sessions(t, p) {
+		by[s.Interface] += len(s.Members)
+	}
+	if by["eth0"] != 1 || by["eth1"] != 1 {
+		t.Errorf("members by interface: %v, want one on each", by)
+	}
+}
+
 // A session that is full is followed by another one.
 func TestFullSession(t *testing.T) {
 	p := newPoint(t, lab.Config{Clients: 2})
