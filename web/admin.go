@@ -17,7 +17,7 @@ const AdminPrefix = api.Prefix
 
 // newAPI makes the admin API, each file its part, and Config.Routes on top.
 func (s *Server) newAPI() *api.API {
-	cfg := api.Config{Version: s.cfg.Version}
+	cfg := api.Config{Version: s.cfg.Version, Observe: s.cfg.Observe}
 	if s.cfg.Access != nil {
 		cfg.Audit = s.cfg.Access.Record
 	}

@@ -72,6 +72,8 @@ type Config struct {
 	Access  *access.Access
 	OIDC    *access.Provider // nil: no login by OIDC
 	Metrics http.Handler     // nil for none
+	// Observe is told of each call of the admin API, as api.Config says.
+	Observe func(operation string, status int, took time.Duration, stream bool)
 	// Devices are the records of devices, Timeline what happens to them; nil when
 	// nothing is kept.
 	Devices  *deploy.Devices

@@ -18,6 +18,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/event"
 	"castpoint/tftp"
+	"castpoint/web/metrics"
 )
 
 // TestDeviceCommands: records without a server, by the command line.
@@ -96,7 +97,7 @@ func TestWitness(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = kept.close() }()
-	w := &witness{timeline: kept.timeline, devices: kept.devices}
+	w := &witness{metrics: metrics.New(metrics.Config{Read: func() metrics.State { return metrics.State{} }}), timeline: kept.timeline, devices: kept.devices}
 	const uuid = "4c4c4544-0042-3510-8052-b3c04f4b4e32"
 	mac, _ := net.ParseMAC("52:54:00:00:00:01")
 	addr := netip.MustParseAddr("198.51.100.7")

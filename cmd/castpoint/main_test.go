@@ -162,7 +162,7 @@ func TestExitCodes(t *testing.T) {
 		{"bootenv build --out x --from mars", 2, "mars"},
 		{"serve --config /none.yaml", 2, "/none.yaml"},
 		{"serve --dhcp maybe", 2, `dhcp "maybe"`},
-		{"serve --admin 0.0.0.0:8069", 2, "loopback"},
+		{"serve --admin-cert cert.pem", 2, "admin-key"},
 		{"serve --admin x", 2, "admin"},
 		{"serve --interface none0", 2, "none0 does not exist"},
 		{"serve --interface lo --join 8443", 2, "join"},

@@ -30,6 +30,7 @@ import (
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/console"
+	"castpoint/web/metrics"
 )
 
 // stopTime bounds a clean stop.
@@ -59,6 +60,7 @@ type point struct {
 	witness *witness
 
 	console *console.Console
+	metrics *metrics.Metrics
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -118,6 +120,7 @@ func newPoint(ctx context.Context, s *settings, read func() (*settings, error), 
 	if err != nil {
 		return nil, err
 	}
+	p.metrics = metrics.New(metrics.Config{Version: version, Read: p.metricsState, Log: log.Named("admin")})
 	sessions, err := sessionConfig(&cfg, p.links)
 	if err != nil {
 		return nil, err
@@ -126,12 +129,12 @@ func newPoint(ctx context.Context, s *settings, read func() (*settings, error), 
 		Sessions: sessions, Version: version, Log: log,
 		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].addr, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
-		Routes:  p.routes(), Network: p.network, OIDC: provider,
+		Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
 	}, &p.cfg, nil)
 	if err != nil {
 		return nil, err
 	}
-	p.witness = &witness{timeline: p.kept.timeline, devices: p.kept.devices}
+	p.witness = &witness{metrics: p.metrics, timeline: p.kept.timeline, devices: p.kept.devices}
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
 	if err := p.makeConsole(); err != nil {
 		return nil, err

@@ -15,11 +15,13 @@ import (
 	"castpoint/dhcp"
 	"castpoint/internal/event"
 	"castpoint/tftp"
+	"castpoint/web/metrics"
 )
 
 // witness turns what the servers of the boot protocols tell into events of
-// machines.
+// machines, and counts it.
 type witness struct {
+	metrics  *metrics.Metrics
 	timeline *event.Recorder
 	devices  *deploy.Devices
 	whois    whois
@@ -31,6 +33,7 @@ func (w *witness) dhcp(e dhcp.Event) {
 	if !dhcp.Netboots(e.Client) {
 		return
 	}
+	w.metrics.DHCP(e.Asked, e.Answer)
 	w.whois.note(e.Client, e.Address)
 	out := event.Event{
 		Time: e.Time, MAC: e.Client.MAC.String(), UUID: e.Client.UUID, Kind: event.KindDHCP,
@@ -63,6 +66,9 @@ func (w *witness) dhcp(e dhcp.Event) {
 
 // tftp takes the end of a transfer, or a refusal.
 func (w *witness) tftp(e tftp.Event) {
+	if e.Kind != tftp.Started {
+		w.metrics.TFTP(e.Kind.String(), e.Stats.Bytes, e.Stats.Retransmitted, e.Stats.Duration)
+	}
 	if e.Kind == tftp.Started || e.Kind == tftp.Probe || e.Ordinary {
 		return
 	}
@@ -99,6 +105,7 @@ func speed(d *event.Details) string {
 
 // http takes a request for a boot file.
 func (w *witness) http(r boot.Request) {
+	w.metrics.HTTP(r.Status, r.Bytes, r.Duration)
 	addr := r.Remote.Addr().Unmap()
 	w.whois.note(r.Client, addr)
 	if r.Ordinary || r.Method != http.MethodGet {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -23,6 +24,9 @@ type Config struct {
 	Version string
 	// Audit takes the record of what was changed; nil keeps none.
 	Audit func(ctx context.Context, e access.Entry)
+	// Observe is told of each call when it has ended; stream says that it was one
+	// of server-sent events. nil when nobody cares.
+	Observe func(operation string, status int, took time.Duration, stream bool)
 }
 
 // API is a set of operations. It is an http.Handler for the paths below Prefix;

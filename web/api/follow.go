@@ -42,6 +42,7 @@ type Stream[E any] struct {
 // goes on until f returns, which it does when the context ends.
 func Follow[I, E any](a *API, op Operation, f func(ctx context.Context, in *I, s *Stream[E]) error) {
 	checkInput[I]()
+	op.stream = true
 	o := a.operation(op)
 	o.Responses[strconv.Itoa(o.DefaultStatus)].Content = map[string]*huma.MediaType{eventsType: {
 		Schema: &huma.Schema{Type: huma.TypeString, Description: "server-sent events; the data of each is x-castpoint-event"},
@@ -59,8 +60,11 @@ func Follow[I, E any](a *API, op Operation, f func(ctx context.Context, in *I, s
 			cancel()
 			alive.Wait()
 			if err != nil && !s.begun {
+				recordOf(ctx).fail(AsProblem(err))
 				WriteProblem(w, err)
+				return
 			}
+			recordOf(ctx).done(http.StatusOK)
 		}}, nil
 	})
 }

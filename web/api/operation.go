@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -30,6 +31,8 @@ type Operation struct {
 	// Sends and Takes are media types of the bytes that a Serve operation answers
 	// with and reads.
 	Sends, Takes string
+
+	stream bool
 }
 
 // bodyTime is how long a body may take to arrive; what takes long has its own.
@@ -77,6 +80,7 @@ func checkInput[I any]() {
 func (a *API) guard(op Operation) func(huma.Context, func(huma.Context)) {
 	changes := op.Method != http.MethodGet && !op.Reads
 	return func(ctx huma.Context, next func(huma.Context)) {
+		began := time.Now()
 		id, ok := access.From(ctx.Context())
 		if !ok {
 			refuse(ctx, errStranger())
@@ -91,19 +95,20 @@ func (a *API) guard(op Operation) func(huma.Context, func(huma.Context)) {
 			rec.fail(p)
 			refuse(ctx, p)
 		}
+		status := cmp.Or(rec.ended(), ctx.Status())
+		if a.cfg.Observe != nil {
+			a.cfg.Observe(op.ID, status, time.Since(began), op.stream)
+		}
 		if !changes || a.cfg.Audit == nil {
 			return
 		}
 		url := ctx.URL()
 		e := access.Entry{
 			Who: id.Name, How: id.How, Action: op.ID, Target: url.Path[len(Prefix):],
-			Status: ctx.Status(), Detail: rec.text(), Error: rec.problem(),
+			Status: status, Detail: rec.text(), Error: rec.problem(),
 		}
 		if id.Remote.IsValid() {
 			e.Remote = id.Remote.String()
-		}
-		if rec.status != 0 {
-			e.Status = rec.status
 		}
 		a.cfg.Audit(ctx.Context(), e)
 	}

@@ -77,3 +77,10 @@ func (r *record) done(status int) {
 		r.status = http.StatusOK
 	}
 }
+
+// ended is the status that was noted, 0 for none.
+func (r *record) ended() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
