@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -44,7 +45,18 @@ func BenchmarkWindowsDevices(b *testing.B) {
 		}
 		return d, n
 	}
-	d, size := store(func(path string) error { return image.Make(b.Context(), path, "big", 500<<20) })
+	d, size := store(func(path string) error {
+		if err := image.Make(b.Context(), path, "big", 500<<20); err != nil {
+			return err
+		}
+		// What makes it one that boots.
+		loader := filepath.Join(b.TempDir(), "winload.efi")
+		if err := os.WriteFile(loader, []byte("winload.efi"), 0o644); err != nil {
+			return err
+		}
+		return exec.CommandContext(b.Context(), "wimlib-imagex", "update", path, "1",
+			"--command", "add '"+loader+"' /Windows/System32/Boot/winload.efi").Run()
+	})
 	ct.Files = []content.File{{Role: content.RoleImage, Name: "boot.wim", Size: size, Digest: d}}
 	for i := range drivers {
 		d, n := store(func(path string) error {
