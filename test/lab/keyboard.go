@@ -27,7 +27,7 @@ func (vm *VM) Type(text string) error {
 	names := map[rune]string{
 		' ': "spc", '\n': "ret", '/': "slash", '.': "dot", ',': "comma", '-': "minus", ';': "semicolon", '=': "equal",
 		'>': "shift-dot", '<': "shift-comma", '_': "shift-minus", ':': "shift-semicolon", '"': "shift-apostrophe", '\'': "apostrophe",
-		'|': "shift-backslash", '\\': "backslash", '$': "shift-4", '&': "shift-7",
+		'|': "shift-backslash", '(': "shift-9", ')': "shift-0", '\\': "backslash", '$': "shift-4", '&': "shift-7",
 	}
 	var keys []string
 	for _, r := range text {

@@ -1,0 +1,45 @@
+package e2e
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"castpoint/test/lab"
+	"castpoint/test/point"
+)
+
+// On a machine with a screen F8 opens a shell in the boot environment, where that is
+// allowed, and the agent goes on behind it.
+func TestCommandPromptInLinux(t *testing.T) {
+	p := newPoint(t, lab.Config{Offload: true})
+	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, content := addWIM(t, p, 4<<20)
+	// One that waits for another machine.
+	serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--assign", content.ID, "--min-members", "2", "--max-wait", "10m")
+	boot := filepath.Join(p.Network.Dir, "bootenv")
+	vm := bootVM(t, p, lab.Machine{Name: "m", Firmware: lab.BIOS, Display: true, Linux: &lab.Linux{
+		Kernel: filepath.Join(boot, "vmlinuz"), Initrd: filepath.Join(boot, "initrd"),
+		// The last console is where the boot environment talks: the screen.
+		CommandLine: "console=ttyS0 console=tty0 castpoint.prompt castpoint.server=" + point.JoinURL + " castpoint.pin=" + p.Pin +
+			" castpoint.token=" + token(t, p, content.ID) + " castpoint.mac=52:54:00:77:00:01",
+	}})
+	eventually(t, "the machine joins", func() bool {
+		all := sessions(t, p)
+		return len(all) > 0 && len(all[0].Members) == 1
+	})
+	if err := vm.Press("f8"); err != nil {
+		t.Fatal(err)
+	}
+	// The keyboard's buffer holds what the shell is not there for yet.
+	time.Sleep(time.Second)
+	if err := vm.Type("echo the agent is $(pidof castagent) >/dev/ttyS0\n"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, vm, `the agent is \d+`)
+	if m := sessions(t, p)[0].Members; len(m) != 1 || m[0].State == "gone" {
+		t.Errorf("the agent did not go on: %+v", m)
+	}
+}
