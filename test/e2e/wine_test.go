@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"castpoint/test/image"
@@ -17,8 +18,11 @@ import (
 
 var windowsTests = flag.String("windows-tests", "../../bin/test", "folder of the test programs of castpoint's packages for Windows")
 
-// wineProgram is Debian's, which has no link in the path.
-const wineProgram = "/usr/lib/wine/wine64"
+// Debian's Wine has no links in the path.
+const (
+	wineProgram = "/usr/lib/wine/wine64"
+	wineServer  = "/usr/lib/wine/wineserver64"
+)
 
 // Programs that the agent for Windows finds in Windows PE, and a library of
 // Windows that Debian's Wine (8.0) lacks: Go's runtime takes random numbers from
@@ -56,19 +60,25 @@ func newWine(t *testing.T, dir string, h *lab.Host) *wine {
 	}}
 	w.must(t, "wineboot", "-i")
 	for name, source := range windowsParts {
-		file := filepath.Join(dir, "part.c")
-		if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		args := []string{"-O", "-o", filepath.Join(w.c, "windows/system32", name), file, "-ladvapi32"}
-		if strings.HasSuffix(name, ".dll") {
-			args = append([]string{"-shared"}, args...)
-		}
-		if out, err := exec.CommandContext(t.Context(), "x86_64-w64-mingw32-gcc", args...).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v: %s", name, err, out)
-		}
+		build(t, filepath.Join(w.c, "windows/system32", name), source)
 	}
 	return w
+}
+
+// build makes a program or library for Windows.
+func build(t *testing.T, out, source string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "part.c")
+	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-O", "-o", out, file, "-ladvapi32"}
+	if strings.HasSuffix(out, ".dll") {
+		args = append([]string{"-shared"}, args...)
+	}
+	if said, err := exec.CommandContext(t.Context(), "x86_64-w64-mingw32-gcc", args...).CombinedOutput(); err != nil {
+		t.Fatalf("build %s: %v: %s", filepath.Base(out), err, said)
+	}
 }
 
 // start starts a program on drive C:.
@@ -79,6 +89,16 @@ func (w *wine) start(t *testing.T, args ...string) *lab.Process {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// end ends all that runs on drive C:, Windows itself too.
+func (w *wine) end(t *testing.T) {
+	t.Helper()
+	p, err := w.host.Start(lab.Command{Args: []string{wineServer, "-k"}, Env: w.env})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait(t, p) // 1 when nothing runs
 }
 
 func (w *wine) must(t *testing.T, args ...string) {
@@ -149,6 +169,59 @@ func TestWindowsAgent(t *testing.T) {
 				t.Errorf("%s has no version: %v", path, err)
 			}
 		}
+	})
+
+	// Without a card, and on a screen: a terminal of 25 lines, whose keys Wine takes
+	// for those of a Windows console. Wine's services belong to the network in which
+	// the first program was started.
+	t.Run("no network card", func(t *testing.T) {
+		w.end(t)
+		defer w.end(t)
+		fake := filepath.Join(w.c, "fake")
+		if err := os.Mkdir(fake, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		build(t, filepath.Join(fake, "cmd.exe"), `
+#include <stdio.h>
+int main(void) { FILE *f = fopen("C:\\prompt.txt", "w"); fputs("opened", f); return fclose(f); }`)
+		conf := "castpoint.server=https://10.77.0.1:8443\r\ncastpoint.pin=sha256:" + strings.Repeat("0", 64) + "\r\ncastpoint.token=none\r\ncastpoint.prompt\r\n"
+		if err := os.WriteFile(filepath.Join(w.c, "boot.conf"), []byte(conf), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		agent, err := filepath.Abs(filepath.Join(filepath.Dir(p.Binary), "castagent-windows-amd64.exe"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := filepath.Join(p.Network.Dir, "keys")
+		if err := syscall.Mkfifo(keys, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		proc, err := h.Start(lab.Command{
+			Args: []string{"unshare", "--net", "sh", "-c", "exec script -qec \"stty rows 25 cols 80; " + wineProgram + " " + agent +
+				" run --from-cmdline --cmdline 'C:\\boot.conf'\" /dev/null <" + keys},
+			Dir: w.c, Env: append(w.env, "TERM=xterm", `WINEPATH=C:\fake`),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer proc.Kill()
+		keyboard, err := os.OpenFile(keys, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer keyboard.Close()
+		for _, says := range []string{`Step +waiting for the network`, `no network card is there: is it switched off in the firmware\?`, `F8 +command prompt`} {
+			if _, err := proc.Output.WaitFor(t.Context(), says, patience); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := keyboard.WriteString("\x1b[19~"); err != nil { // F8
+			t.Fatal(err)
+		}
+		eventually(t, "F8 opens a command prompt", func() bool {
+			b, err := os.ReadFile(filepath.Join(w.c, "prompt.txt"))
+			return err == nil && string(b) == "opened"
+		})
 	})
 
 	t.Run("receive", func(t *testing.T) {
