@@ -52,6 +52,35 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+// Messages that the page on troubleshooting explains are the program's own words.
+func TestMessagesExist(t *testing.T) {
+	page, err := Pages.ReadFile("troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source strings.Builder
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		source.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	messages := regexp.MustCompile(`(?m)^\| "([^"]+)"`).FindAllSubmatch(page, -1)
+	if len(messages) < 8 {
+		t.Errorf("only %d messages were found", len(messages))
+	}
+	for _, m := range messages {
+		if !strings.Contains(source.String(), string(m[1])) {
+			t.Errorf("no program says %q", m[1])
+		}
+	}
+}
+
 // Links between the pages lead somewhere.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
