@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -96,7 +97,12 @@ type receive struct {
 	gained  time.Time // when the last block came
 	blocks  int       // at that time
 	stopped bool      // takes the rest by unicast, until the server asks it back
-	ranges  float64   // bits per second of the last range; 0 before it
+
+	// What comes by unicast; fetched guards it and res.Unicast while ranges come at
+	// the same time.
+	fetched sync.Mutex
+	meter   meter
+	ranges  float64 // bits per second of the last range; 0 before it
 }
 
 // Receive receives one content. It returns when everything is verified and

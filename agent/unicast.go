@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"castpoint/multicast"
 )
@@ -16,24 +19,50 @@ import (
 const (
 	// rangeBlocks is how many blocks one request asks for: what is lost with a
 	// connection is little, and requests are few.
-	rangeBlocks  = 64
-	stallTime    = 30 * time.Second // without a byte
-	progressTime = 200 * time.Millisecond
+	rangeBlocks = 64
+	// smallRange is a range that takes less time than its request's way to the server
+	// and back. Of those, so many are asked for at the same time.
+	smallRange, smallAtOnce = 8, 4
+	stallTime               = 30 * time.Second // without a byte
+	progressTime            = 200 * time.Millisecond
 )
 
-// unicast fetches the blocks that are missing, one range after the other.
+// unicast fetches the blocks that are missing, one range after the other, and small
+// ones, of which a folder of small files has thousands, several at the same time.
 func (r *receive) unicast(ctx context.Context) error {
-	meter := meter{at: time.Now()}
-	for _, missing := range r.asm.Missing() {
-		for first, left := missing.First, missing.Count; left > 0; {
-			n := min(left, rangeBlocks)
-			if err := r.fetch(ctx, first, n, &meter); err != nil {
-				return err
-			}
-			first, left = first+n, left-n
+	r.meter = meter{at: time.Now()}
+	list := cut(r.asm.Missing())
+	for len(list) > 0 {
+		n := slices.IndexFunc(list, func(m multicast.Range) bool { return m.Count >= smallRange })
+		if n < 0 {
+			n = len(list)
 		}
+		if n <= 1 || r.pipe != nil { // a program takes what comes in order
+			n = 1
+		}
+		fetches, group := errgroup.WithContext(ctx)
+		fetches.SetLimit(smallAtOnce)
+		for _, m := range list[:n] {
+			fetches.Go(func() error { return r.fetch(group, m.First, m.Count) })
+		}
+		if err := fetches.Wait(); err != nil {
+			return err
+		}
+		list = list[n:]
 	}
 	return nil
+}
+
+// cut makes ranges of at most rangeBlocks.
+func cut(missing []multicast.Range) (list []multicast.Range) {
+	for _, m := range missing {
+		for m.Count > 0 {
+			n := min(m.Count, rangeBlocks)
+			list = append(list, multicast.Range{First: m.First, Count: n})
+			m.First, m.Count = m.First+n, m.Count-n
+		}
+	}
+	return list
 }
 
 // invitation ends unicast: the server asks this machine to join again.
@@ -56,7 +85,7 @@ func (r *receive) invited(h http.Header) error {
 }
 
 // fetch gets n blocks of one object from first on.
-func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
+func (r *receive) fetch(ctx context.Context, first, n int) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stall := time.AfterFunc(stallTime, func() { cancel(errStall) })
@@ -66,9 +95,11 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	_, end := r.asm.Place(first + n - 1)
 	end += int64(r.asm.Length(first + n - 1))
 	header := http.Header{"Range": {fmt.Sprintf("bytes=%d-%d", start, end-1)}}
+	r.fetched.Lock()
 	if r.ranges > 0 {
 		header.Set(multicast.HeaderRate, strconv.FormatFloat(r.ranges, 'f', 0, 64))
 	}
+	r.fetched.Unlock()
 	began := time.Now()
 	res, err := r.client.request(ctx, http.MethodGet, multicast.PathObject+r.adm.Objects[object].SHA256, r.adm.Ticket, nil, header)
 	if err != nil {
@@ -81,7 +112,7 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 	if res.StatusCode != http.StatusPartialContent {
 		return fmt.Errorf("fetch blocks by unicast: %s answers %s to a range", r.client.base, res.Status)
 	}
-	buf := make([]byte, r.adm.Objects[object].BlockSize)
+	buf := make([]byte, r.asm.Length(first)) // none behind it is longer
 	for b := first; b < first+n; b++ {
 		data := buf[:r.asm.Length(b)]
 		if _, err := io.ReadFull(&watched{res.Body, stall}, data); err != nil {
@@ -96,17 +127,30 @@ func (r *receive) fetch(ctx context.Context, first, n int, meter *meter) error {
 			}
 			return err
 		}
-		r.res.Unicast++
-		if rate, ok := meter.add(len(data)); ok {
-			e := Event{Kind: EventProgress, State: "unicast", Rate: rate}
-			if left := r.asm.Size() - r.asm.Bytes(); rate > 0 && left > 0 {
-				e.Remaining = float64(left) * 8 / rate
-			}
-			r.report(e)
-		}
+		r.count(len(data))
 	}
-	r.ranges = float64(end-start) * 8 / time.Since(began).Seconds()
+	if n >= smallRange { // what few blocks took says nothing of the link
+		r.fetched.Lock()
+		r.ranges = float64(end-start) * 8 / time.Since(began).Seconds()
+		r.fetched.Unlock()
+	}
 	return nil
+}
+
+// count notes a block of n bytes that came by unicast, and reports now and then.
+func (r *receive) count(n int) {
+	r.fetched.Lock()
+	defer r.fetched.Unlock()
+	r.res.Unicast++
+	rate, ok := r.meter.add(n)
+	if !ok {
+		return
+	}
+	e := Event{Kind: EventProgress, State: "unicast", Rate: rate}
+	if left := r.asm.Size() - r.asm.Bytes(); rate > 0 && left > 0 {
+		e.Remaining = float64(left) * 8 / rate
+	}
+	r.report(e)
 }
 
 var errStall = fmt.Errorf("no byte came for %s", stallTime)

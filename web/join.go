@@ -356,9 +356,14 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := newParcel(ct)
-	if err != nil {
-		return err
+	s.mu.Lock()
+	m, ok := s.members[ticket.Hash]
+	s.mu.Unlock()
+	p := m.parcel // of thousands of files, it is not made anew for each of them
+	if !ok {
+		if p, err = newParcel(ct); err != nil {
+			return err
+		}
 	}
 	var object content.Digest
 	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.digest != ticket.Object || !p.has(object) {
@@ -368,9 +373,6 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
 			"content %s may be sent by multicast only", ct.ID)
 	}
-	s.mu.Lock()
-	m, ok := s.members[ticket.Hash]
-	s.mu.Unlock()
 	if ok {
 		m.cast.byUnicast(m.member)
 		rate, _ := strconv.ParseFloat(r.Header.Get(multicast.HeaderRate), 64) // without one it is not known
