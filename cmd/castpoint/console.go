@@ -14,7 +14,7 @@ import (
 func (p *point) makeConsole() (err error) {
 	p.console, err = console.New(console.Config{
 		API: web.NewConsoleClient(p.server), Person: person, Sessions: p.server.Sessions,
-		Docs: docs.Pages, Version: version, Log: p.log.Named("console"),
+		Docs: docs.Pages, Version: version, OIDC: p.cfg.OIDCIssuer != "", Log: p.log.Named("console"),
 	})
 	if err == nil {
 		p.server.SetConsole(p.console)

@@ -363,7 +363,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("without a file: %d", w.Code)
 	}
 	w := send(strings.Repeat("MSWIM", 1000))
-	if w.Code != http.StatusSeeOther || len(f.took) != 5000 {
+	if w.Code != http.StatusCreated || w.Header().Get("Location") != "/contents" || len(f.took) != 5000 {
 		t.Fatalf("%d, %d bytes: %s", w.Code, len(f.took), w.Body)
 	}
 	if did := f.done(); did[0] != "UPLOAD comment=&file=install.wim&kind=os-image&multicast=true&name=New&version=" {

@@ -239,8 +239,10 @@ func (c *Console) name(r *http.Request) string {
 // maxField is the longest field of the form of an upload, in bytes.
 const maxField = 64 << 10
 
-// upload takes a file. Its fields come before it, and it goes on to the library
-// while it comes in: nothing of it is kept in memory.
+// upload takes a file from the script, which shows its progress and the token that a
+// form cannot: the token is looked for before any field is read. The fields come
+// before the file, and the file goes on to the library while it comes in: nothing of
+// it is kept in memory.
 func (c *Console) upload(w http.ResponseWriter, r *http.Request) {
 	limit := http.NewResponseController(w)
 	_ = limit.SetReadDeadline(time.Time{}) // an image takes as long as it takes
@@ -278,7 +280,10 @@ func (c *Console) upload(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		say(w, r, "Uploaded "+part.FileName()+"; it is being added.")
-		http.Redirect(w, r, "/contents", http.StatusSeeOther)
+		// The script goes there itself: were it redirected, nobody would read what was
+		// said.
+		w.Header().Set("Location", "/contents")
+		w.WriteHeader(http.StatusCreated)
 		return
 	}
 }

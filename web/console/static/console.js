@@ -166,7 +166,7 @@
       };
       send.onload = function () {
         if (send.status < 400) {
-          location.href = '/contents';
+          location.href = send.getResponseHeader('Location');
           return;
         }
         var page = new DOMParser().parseFromString(send.responseText, 'text/html');
