@@ -126,7 +126,10 @@ func TestConsoleInBrowser(t *testing.T) {
 		wait(t, proc)
 	}
 	text(`client1\s+done[\s\S]*client2\s+done`)
-	text("ended")
+	text("Everybody who is here has everything")
+	do("end it", click(".menu summary"), click(".menu button"))
+	text("Ended session")
+	text(`Ended[\s\S]*2 done`)
 	shoot("ended")
 
 	do("timeline", chromedp.Navigate(address+"/devices/pc-17"))

@@ -49,7 +49,7 @@ func TestPagesInBrowser(t *testing.T) {
 	for _, p := range []struct{ path, name string }{
 		{"/", "overview"}, {"/devices", "devices"}, {"/devices/d00001", "device"}, {"/contents", "contents"}, {"/contents/add", "add"}, {"/contents/winpe", "boot-image"},
 		{"/contents/win11", "content"}, {"/boot-images", "boot-images"}, {"/sessions", "sessions"}, {"/sessions/4f1a09c2", "session"}, {"/sessions/77aa0001", "session-waiting"},
-		{"/explain?mac=52:54:00:00:00:01", "explain"}, {"/docs/dhcp", "docs"}, {"/login?failed=denied", "login"},
+		{"/explain?mac=52:54:00:00:00:01", "explain"}, {"/settings", "settings"}, {"/deployments", "deployments"}, {"/deployments/dep1", "deployment"}, {"/runs/run1", "run"}, {"/docs/dhcp", "docs"}, {"/login?failed=denied", "login"},
 	} {
 		if err := b.Go(server.URL + p.path); err != nil {
 			t.Fatal(err)

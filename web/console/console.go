@@ -121,8 +121,10 @@ func (c *Console) routes() {
 	c.deviceRoutes()
 	c.contentRoutes()
 	c.sessionRoutes()
+	c.deploymentRoutes()
 	c.page("GET /boot-images", c.bootImages)
 	c.page("GET /explain", c.explainPage)
+	c.page("GET /settings", c.settings)
 	c.page("GET /docs", c.docsIndex)
 	c.page("GET /docs/{name}", c.docsPage)
 	c.page("GET /", func(r *http.Request) (*page, error) {

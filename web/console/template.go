@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/content"
+	"castpoint/deploy/rollout"
 	"castpoint/multicast"
 )
 
@@ -128,6 +129,8 @@ func functions(a assets) template.FuncMap {
 		},
 		"percentOf":   func(part float64) float64 { return 100 * part },
 		"memberEnded": ended,
+		"runEnded":    func(s rollout.State) bool { return s == rollout.StateSucceeded || s == rollout.StateCancelled },
+		"took":        took,
 		"memberName":  memberName,
 	}
 }
@@ -136,15 +139,15 @@ func functions(a assets) template.FuncMap {
 type entry struct{ Path, Label string }
 
 var navigation = []entry{
-	{"/", "Overview"}, {"/devices", "Devices"}, {"/contents", "Contents"}, {"/boot-images", "Boot images"}, {"/sessions", "Sessions"},
-	{"/explain", "Explain"}, {"/docs", "Documentation"},
+	{"/", "Overview"}, {"/devices", "Devices"}, {"/contents", "Contents"}, {"/boot-images", "Boot images"}, {"/sessions", "Sessions"}, {"/deployments", "Deployments"},
+	{"/explain", "Explain"}, {"/settings", "Settings"}, {"/docs", "Documentation"},
 }
 
 // tones are the colour and mark of the words for states; others are neutral.
 var tones = map[string]string{
-	"good": "ok", "done": "ok", "known": "ok", "served": "ok", "boots": "ok", "received": "ok",
-	"running": "run", "sending": "run", "receiving": "run", "joined": "run",
-	"waiting": "wait", "note": "wait", "unicast": "wait", "not yet": "off", "idle": "off",
+	"good": "ok", "done": "ok", "known": "ok", "served": "ok", "boots": "ok", "received": "ok", "succeeded": "ok",
+	"running": "run", "sending": "run", "receiving": "run", "joined": "run", "restarting": "run",
+	"waiting": "wait", "note": "wait", "unicast": "wait", "asking": "wait", "unknown": "wait", "stopped": "wait",
 	"problem": "bad", "failed": "bad", "damaged": "bad", "trouble": "bad", "denied": "bad", "missing": "bad", "silent": "bad",
 	"not served": "bad", "not done": "bad", "does not boot": "bad", "kicked": "bad",
 }
@@ -218,6 +221,17 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 	}
 	return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+}
+
+// took is how long something went on, or goes on.
+func took(began, ended time.Time) string {
+	if began.IsZero() {
+		return ""
+	}
+	if ended.IsZero() {
+		ended = time.Now()
+	}
+	return span(ended.Sub(began).Round(time.Second))
 }
 
 // contentSize is what all files of a content have together.
