@@ -114,15 +114,12 @@ func (c *Console) addDeployment(r *http.Request) (to, said string, err error) {
 
 // switchDeployment stops a deployment, or lets it go on.
 func (c *Console) switchDeployment(r *http.Request) (to, said string, err error) {
-	off := r.PostFormValue("disabled") != ""
-	var d rollout.Deployment
-	if err := c.cfg.API.Call(r.Context(), http.MethodPatch, deploymentPath(r.PathValue("id")), web.SetDeployment{Disabled: &off}, &d); err != nil {
-		return "", "", err
-	}
+	id, off := r.PathValue("id"), r.PostFormValue("disabled") != ""
+	said = "Runs begin again."
 	if off {
-		return deploymentPath(d.ID), "No more runs begin. Those that have begun go on.", nil
+		said = "No more runs begin. Those that have begun go on."
 	}
-	return deploymentPath(d.ID), "Runs begin again.", nil
+	return deploymentPath(id), said, c.cfg.API.Call(r.Context(), http.MethodPatch, deploymentPath(id), web.SetDeployment{Disabled: &off}, nil)
 }
 
 func (c *Console) deployAgain(r *http.Request) (to, said string, err error) {
