@@ -39,17 +39,23 @@ type Console interface {
 	Size() (width, height int)
 	// Draw shows the lines from the top, each as wide as the screen.
 	Draw(lines []string) error
-	// Key waits for a key that means something; it returns at the end of ctx.
+	// Key waits for a key; it returns at the end of ctx.
 	Key(ctx context.Context) (Key, error)
 	// Close gives the screen back.
 	Close() error
 }
 
-// Key is a key that means something to the agent.
-type Key int
+// Key is a key: a character that can be typed, or one of these.
+type Key rune
 
-// KeyPrompt is F8: it asks for a command prompt.
-const KeyPrompt Key = iota + 1
+// Keys that are no characters.
+const (
+	KeyPrompt Key = -iota - 1 // F8 asks for a command prompt
+	KeyUp
+	KeyDown
+	KeyEnter
+	KeyBack
+)
 
 // Card is a network adapter with a driver.
 type Card struct {

@@ -21,9 +21,9 @@ const progressInterval = 5 * time.Second
 
 // Person is who stands before the machine, as a run of a task sequence sees them.
 type Person struct {
-	out  io.Writer
-	say  func(string)
-	note func(func(*Status))
+	out    io.Writer
+	say    func(string)
+	screen *Screen // nil for a console of lines
 
 	mu   sync.Mutex
 	text string
@@ -33,10 +33,10 @@ type Person struct {
 	lines   chan string // nil at the end of the input
 }
 
-// NewPerson makes the person before a console: say and note are the screen's, out
-// is where questions are written when there is none.
-func NewPerson(out io.Writer, say func(string), note func(func(*Status))) *Person {
-	return &Person{out: out, say: say, note: note, lines: make(chan string)}
+// NewPerson makes the person before a console: before its screen, or, when that is
+// nil, before a console of lines, where out is written to.
+func NewPerson(out io.Writer, say func(string), screen *Screen) *Person {
+	return &Person{out: out, say: say, screen: screen, lines: make(chan string)}
 }
 
 // Say tells one line.
@@ -48,7 +48,10 @@ func (p *Person) Progress(text string, percent float64) {
 	if percent >= 0 {
 		shown = fmt.Sprintf("%s: %.0f%%", text, percent)
 	}
-	p.note(func(s *Status) { s.Step = shown })
+	if p.screen != nil {
+		p.screen.Update(func(s *Status) { s.Step = shown })
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if percent < 0 || text == p.text && time.Since(p.last) < progressInterval {
@@ -64,8 +67,19 @@ var errNoInput = errors.New("this console has no input")
 // Ask asks question after question, each until its answer is one that may be
 // given.
 func (p *Person) Ask(ctx context.Context, questions []sequence.Question) (map[string]string, error) {
-	p.reading.Do(func() { go p.serveLines() })
 	answers := make(map[string]string)
+	if p.screen != nil {
+		for i := range questions {
+			q := &questions[i]
+			answer, err := p.screen.Ask(ctx, Asking{Text: q.Prompt, Choices: q.Choices, Secret: q.Secret}, q.Default, q.Accept)
+			if err != nil {
+				return nil, err
+			}
+			answers[q.Variable] = answer
+		}
+		return answers, nil
+	}
+	p.reading.Do(func() { go p.serveLines() })
 	for i := range questions {
 		q := &questions[i]
 		for {

@@ -102,7 +102,8 @@ func (linux) Prompt(ctx context.Context) error {
 type linuxConsole struct {
 	out, in *os.File
 	before  *unix.Termios // nil when there is no keyboard
-	rest    []byte
+	rest    []byte        // of a key that is not whole yet
+	pressed []Key         // not given yet
 }
 
 func (c *linuxConsole) Size() (width, height int) {
@@ -122,6 +123,11 @@ func (c *linuxConsole) Key(ctx context.Context) (Key, error) {
 	}
 	buf := make([]byte, 64)
 	for {
+		if len(c.pressed) > 0 {
+			key := c.pressed[0]
+			c.pressed = c.pressed[1:]
+			return key, nil
+		}
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
@@ -140,11 +146,7 @@ func (c *linuxConsole) Key(ctx context.Context) (Key, error) {
 		if n == 0 && fds[0].Revents&unix.POLLHUP != 0 {
 			return 0, io.EOF
 		}
-		var keys []Key
-		keys, c.rest = ansiKeys(append(c.rest, buf[:max(n, 0)]...))
-		if len(keys) > 0 {
-			return keys[0], nil
-		}
+		c.pressed, c.rest = ansiKeys(append(c.rest, buf[:max(n, 0)]...))
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf16"
 	"unsafe"
 
 	"golang.org/x/sys/windows"
@@ -169,9 +170,11 @@ func (c *windowsConsole) Draw(lines []string) error {
 // Constants of wincon.h and winuser.h.
 const (
 	consoleKeyEvent = 0x0001
-	virtualKeyF8    = 0x77
 	keyPoll         = 200 // milliseconds until the end of ctx is looked for
 )
+
+// virtualKeys are the keys that are no characters, by their virtual-key codes.
+var virtualKeys = map[uint16]Key{0x77: KeyPrompt, 0x26: KeyUp, 0x28: KeyDown, 0x0d: KeyEnter, 0x08: KeyBack}
 
 // consoleInput is INPUT_RECORD with a KEY_EVENT_RECORD in it, the largest of its
 // events.
@@ -206,8 +209,14 @@ func (c *windowsConsole) Key(ctx context.Context) (Key, error) {
 		if ok, _, err := procReadConsoleInput.Call(uintptr(c.in), uintptr(unsafe.Pointer(&in)), 1, uintptr(unsafe.Pointer(&n))); ok == 0 {
 			return 0, os.NewSyscallError("ReadConsoleInput", err)
 		}
-		if n == 1 && in.kind == consoleKeyEvent && in.down != 0 && in.virtual == virtualKeyF8 {
-			return KeyPrompt, nil
+		if n != 1 || in.kind != consoleKeyEvent || in.down == 0 {
+			continue
+		}
+		if key, ok := virtualKeys[in.virtual]; ok {
+			return key, nil
+		}
+		if r := rune(in.char); r >= ' ' && r != 0x7f && !utf16.IsSurrogate(r) {
+			return Key(r), nil
 		}
 	}
 }

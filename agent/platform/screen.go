@@ -27,6 +27,44 @@ type Status struct {
 	Progress *agent.Event // nil before the first
 	Said     []string     // newest last
 	Prompt   bool         // F8 gives a command prompt
+	Asking   *Asking      // a question, in place of the progress; nil for none
+}
+
+// Asking is a question that waits for its answer.
+type Asking struct {
+	Text    string
+	Choices []string // what can be chosen; none means that the answer is typed
+	At      int      // the choice that is marked
+	Typed   string
+	Secret  bool   // what is typed is not shown
+	Wrong   string // why the last answer was not taken
+}
+
+// lines lays the question out.
+func (a *Asking) lines(width int) []string {
+	var lines []string
+	for _, text := range wrap(a.Text, width-2) {
+		lines = append(lines, " "+text)
+	}
+	lines = append(lines, "")
+	for i, c := range a.Choices {
+		mark := "  "
+		if i == a.At {
+			mark = "> "
+		}
+		lines = append(lines, " "+mark+c)
+	}
+	if len(a.Choices) == 0 {
+		shown := a.Typed
+		if a.Secret {
+			shown = strings.Repeat("*", utf8.RuneCountInString(shown))
+		}
+		lines = append(lines, " > "+shown+"_")
+	}
+	if a.Wrong != "" {
+		lines = append(lines, "", " "+a.Wrong)
+	}
+	return append(lines, "")
 }
 
 // Render lays the status out for a screen of the given size. Each line is as
@@ -45,12 +83,20 @@ func (s *Status) Render(width, height int) []string {
 	add("Server", s.Server)
 	add("Step", s.Step)
 	lines = append(lines, "")
-	if e := s.Progress; e != nil {
+	if a := s.Asking; a != nil {
+		lines = append(lines, a.lines(width)...)
+	} else if e := s.Progress; e != nil {
 		lines = append(lines, bar(e, width), " "+agent.ProgressText(*e), "")
 	}
 	foot := ""
 	if s.Prompt {
 		foot = " F8  command prompt"
+	}
+	if a := s.Asking; a != nil {
+		foot += " Enter  answer"
+		if len(a.Choices) > 0 {
+			foot += "  Up, Down  choose"
+		}
 	}
 	room := max(height-len(lines)-2, 0)
 	var said []string
@@ -133,6 +179,7 @@ type Screen struct {
 
 	mu      sync.Mutex
 	status  Status
+	answer  chan<- string // of the question that is asked; nil when none is
 	changed chan struct{} // has room for one
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -145,9 +192,7 @@ func NewScreen(ctx context.Context, console Console, status Status, prompt func(
 	s := &Screen{console: console, prompt: prompt, status: status, changed: make(chan struct{}, 1), stop: stop}
 	var drawing sync.Mutex // kept while a prompt has the screen
 	s.running.Go(func() { s.draw(ctx, &drawing) })
-	if status.Prompt {
-		s.running.Go(func() { s.keys(ctx, &drawing) })
-	}
+	s.running.Go(func() { s.keys(ctx, &drawing) })
 	return s
 }
 
@@ -174,6 +219,10 @@ func (s *Screen) show() {
 	s.mu.Lock()
 	status := s.status
 	status.Said = slices.Clone(s.status.Said)
+	if s.status.Asking != nil {
+		asking := *s.status.Asking
+		status.Asking = &asking
+	}
 	s.mu.Unlock()
 	_ = s.console.Draw(status.Render(s.console.Size())) // a screen that is gone is no reason to stop
 }
@@ -185,6 +234,13 @@ func (s *Screen) keys(ctx context.Context, drawing *sync.Mutex) {
 			return // also at the end of ctx
 		}
 		if key != KeyPrompt {
+			s.typed(key)
+			continue
+		}
+		s.mu.Lock()
+		allowed := s.status.Prompt
+		s.mu.Unlock()
+		if !allowed {
 			continue
 		}
 		drawing.Lock()

@@ -40,6 +40,8 @@ func TestRender(t *testing.T) {
 		{"start", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Step: "waiting for the network"}},
 		{"receiving", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Address: "192.0.2.7 on Ethernet", Step: "receiving by multicast", Progress: &receiving, Said: said, Prompt: true}},
 		{"small", 40, 14, Status{Device: mac1, Server: "https://[2001:db8::1]:8443", Address: "2001:db8::7 on eth0", Step: "receiving by multicast", Progress: &receiving, Said: said, Prompt: true}},
+		{"asking", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Address: "192.0.2.7 on Ethernet", Step: "asking the server what to do", Prompt: true,
+			Asking: &Asking{Text: "Which deployment is this machine to run?", Choices: []string{"Windows 11 lab", "Windows 11 office"}, At: 1, Wrong: "the last one was refused"}}},
 		{"tiny", 12, 4, Status{Device: mac1, Said: said, Progress: &receiving}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,12 +169,87 @@ func TestANSI(t *testing.T) {
 	}
 	for _, c := range []struct {
 		in, rest string
-		keys     int
+		keys     []Key
 	}{
-		{"", "", 0}, {"abc", "", 0}, {"\x1b[19~", "", 1}, {"x\x1b[19~\x1b[19~\x1b[1", "\x1b[1", 2}, {"\x1b[20~", "", 0}, {"\x1b", "\x1b", 0}, {"\x1b\x1b[19~", "", 1},
+		{"", "", nil}, {"ab", "", []Key{'a', 'b'}}, {"\x1b[19~", "", []Key{KeyPrompt}},
+		{"x\x1b[19~\x1b[A\x1b[1", "\x1b[1", []Key{'x', KeyPrompt, KeyUp}}, {"\x1b[20~", "", nil}, {"\x1b", "\x1b", nil},
+		{"\x1b\x1b[B", "", []Key{KeyDown}}, {"\x1bOA\x1bO", "\x1bO", []Key{KeyUp}}, {"\r\n\x7f\b\x01", "", []Key{KeyEnter, KeyEnter, KeyBack, KeyBack}},
+		{"ü\xc3", "\xc3", []Key{'ü'}}, {"\xffa", "", []Key{'a'}},
 	} {
-		if keys, rest := ansiKeys([]byte(c.in)); len(keys) != c.keys || string(rest) != c.rest {
-			t.Errorf("%q: %d keys, rest %q", c.in, len(keys), rest)
+		if keys, rest := ansiKeys([]byte(c.in)); !slices.Equal(keys, c.keys) || string(rest) != c.rest {
+			t.Errorf("%q: keys %v, rest %q", c.in, keys, rest)
 		}
 	}
+}
+
+// A question takes the place of the progress until it has an answer that may be
+// given; F8 works meanwhile.
+func TestScreenAsk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeConsole{keys: make(chan Key)}
+		prompts := 0
+		s := NewScreen(t.Context(), c, Status{Device: "pc", Prompt: true}, func(context.Context) error { prompts++; return nil })
+		press := func(keys ...Key) {
+			for _, k := range keys {
+				c.keys <- k
+			}
+			time.Sleep(time.Second)
+		}
+		ask := func(q Asking, preset string, accept func(string) error) <-chan string {
+			answer := make(chan string, 1)
+			go func() {
+				text, err := s.Ask(t.Context(), q, preset, accept)
+				if err != nil {
+					text = err.Error()
+				}
+				answer <- text
+			}()
+			time.Sleep(time.Second)
+			return answer
+		}
+		shows := func(want ...string) {
+			t.Helper()
+			for _, w := range want {
+				if !strings.Contains(c.text(), w) {
+					t.Errorf("no %q on the screen:\n%s", w, c.text())
+				}
+			}
+		}
+		press('x', KeyEnter) // nobody asks
+		which := ask(Asking{Text: "Which deployment?", Choices: []string{"lab", "office", "boot from the disk"}}, "office", nil)
+		shows("Which deployment?", "   lab", " > office", "Up, Down  choose")
+		press(KeyDown, KeyPrompt, KeyDown, KeyUp, 'x', KeyUp, KeyUp)
+		shows(" > lab")
+		press(KeyUp, KeyEnter)
+		if got := <-which; got != "boot from the disk" || prompts != 1 {
+			t.Errorf("chose %q, %d prompts", got, prompts)
+		}
+		name := ask(Asking{Text: "Name?"}, "pc-1", func(text string) error {
+			if strings.Contains(text, "!") {
+				return errors.New("no ! in names")
+			}
+			return nil
+		})
+		press('a', 'ü', '!', KeyEnter)
+		shows("Name? [pc-1]", "no ! in names", " > _")
+		press('a', 'ü', '!', KeyBack)
+		shows(" > aü_")
+		press(KeyBack, KeyBack, KeyBack, KeyEnter)
+		if got := <-name; got != "pc-1" {
+			t.Errorf("an empty answer stands for %q", got)
+		}
+		secret := ask(Asking{Text: "Password?", Secret: true}, "", nil)
+		press('s', '3')
+		shows(" > **_")
+		press(KeyEnter)
+		if got := <-secret; got != "s3" {
+			t.Errorf("typed %q", got)
+		}
+		if strings.Contains(c.text(), "Password?") {
+			t.Errorf("the question is still there:\n%s", c.text())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -68,8 +68,9 @@ func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.B
 		Say: func(s string) { fmt.Fprintln(out, s) }, Report: agent.ScreenReporter(out, consoleInterval),
 	}
 	note := func(func(*platform.Status)) {}
+	var screen *platform.Screen
 	if console := p.Console(out); console != nil {
-		screen := platform.NewScreen(ctx, console, platform.Status{Device: boot.MAC, Server: boot.Server, Prompt: boot.Prompt}, p.Prompt)
+		screen = platform.NewScreen(ctx, console, platform.Status{Device: boot.MAC, Server: boot.Server, Prompt: boot.Prompt}, p.Prompt)
 		defer func() {
 			if err != nil {
 				screen.Say(err.Error())
@@ -83,7 +84,7 @@ func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.B
 	if err != nil {
 		return err
 	}
-	if o.Tasks, err = newTasks(out, o.Say, note); err != nil {
+	if o.Tasks, err = newTasks(out, o.Say, screen); err != nil {
 		return err
 	}
 	note(func(s *platform.Status) {

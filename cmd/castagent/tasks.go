@@ -9,10 +9,10 @@ import (
 )
 
 // newTasks is what this boot environment needs to run task sequences.
-func newTasks(out io.Writer, say func(string), note func(func(*platform.Status))) (*agent.TaskOptions, error) {
+func newTasks(out io.Writer, say func(string), screen *platform.Screen) (*agent.TaskOptions, error) {
 	m, err := machine.New()
 	if err != nil {
 		return nil, err
 	}
-	return &agent.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, note)}, nil
+	return &agent.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, screen)}, nil
 }
