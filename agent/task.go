@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -32,6 +33,9 @@ type TaskOptions struct {
 const (
 	orderWait   = 25 * time.Second // how long the server holds a question for orders
 	logPatience = 2 * time.Minute  // for the upload of one log
+
+	beginPatience = 10 * time.Minute // for a server that does not answer
+	beginPause    = 3 * time.Second
 )
 
 // inventory tells the server what this machine is. A server that does not hear it
@@ -53,8 +57,8 @@ func runTask(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) (
 	if err := choose(ctx, t.Person, p.Offers, &req); err != nil {
 		return "", err
 	}
-	run := &protocol.Run{}
-	if err := c.call(ctx, http.MethodPost, protocol.PathRun, o.Boot.Token, req, run); err != nil {
+	run, err := beginRun(ctx, c, o, req)
+	if err != nil {
 		return "", fmt.Errorf("begin the task sequence: %w", err)
 	}
 	if run.Sequence == nil || run.ID == "" {
@@ -79,6 +83,26 @@ func runTask(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) (
 		return run.After, nil
 	}
 	return protocol.AfterReboot, nil
+}
+
+// beginRun asks for the run until there is an answer. The token is good once, so
+// the repetitions show by their nonce that they are this machine's.
+func beginRun(ctx context.Context, c *client, o RunOptions, req protocol.RunRequest) (*protocol.Run, error) {
+	req.Nonce = rand.Text()
+	for began := time.Now(); ; {
+		run := &protocol.Run{}
+		err := c.call(ctx, http.MethodPost, protocol.PathRun, o.Boot.Token, req, run)
+		if err == nil {
+			return run, nil
+		}
+		if _, refused := errors.AsType[*protocol.Problem](err); refused || time.Since(began) > beginPatience {
+			return nil, err
+		}
+		o.Say(fmt.Sprintf("the server is asked again: %v", err))
+		if !sleep(ctx, beginPause) {
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // choose takes one of the offers: the one that is required or was begun, else the

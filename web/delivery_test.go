@@ -122,7 +122,7 @@ func TestSequenceIsDelivered(t *testing.T) {
 		t.Fatalf("%s", body)
 	}
 	// Neither another machine's token nor another machine with this one gets it.
-	begin := protocol.RunRequest{Environment: sequence.EnvironmentLinux, Facts: sequence.Facts{Manufacturer: "QEMU\x1b[31m", Architecture: "amd64"}}
+	begin := protocol.RunRequest{Nonce: "of this boot", Environment: sequence.EnvironmentLinux, Facts: sequence.Facts{Manufacturer: "QEMU\x1b[31m", Architecture: "amd64"}}
 	for what, try := range map[string]struct {
 		secret string
 		header []string
@@ -142,7 +142,18 @@ func TestSequenceIsDelivered(t *testing.T) {
 	if d, err := p.cfg.Devices.Find("pc-1"); err != nil || d.Inventory == nil || d.Inventory.Manufacturer != "QEMU[31m" {
 		t.Errorf("inventory %+v, %v", d.Inventory, err)
 	}
+	// The answer may be lost: the same machine asks once more, and the ticket that it
+	// did not get is worth nothing.
+	first := run.Ticket
+	status, body = p.do(t, http.MethodPost, protocol.PathRun, token, begin, own...)
+	if run = answer[protocol.Run](t, http.StatusOK, status, body); run.Next != "1" || run.Interrupted || run.Ticket == first {
+		t.Errorf("%s", body)
+	}
+	if status, body = p.do(t, http.MethodGet, protocol.PathOrder, first, nil); status != http.StatusForbidden {
+		t.Errorf("the first ticket: %d %s", status, body)
+	}
 	// The token is used up, so who has overheard it gets nothing.
+	begin.Nonce = "another"
 	if status, body := p.do(t, http.MethodPost, protocol.PathRun, token, begin, own...); status != http.StatusForbidden || !bytes.Contains(body, []byte(protocol.CodeTokenUsed)) {
 		t.Errorf("%d %s", status, body)
 	}

@@ -107,7 +107,7 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 
 // bearer is whose boot token it is.
 func (t *Token) bearer() *delivery.Bearer {
-	return &delivery.Bearer{MAC: t.MAC, UUID: t.UUID, Name: t.Name, Architecture: t.Arch, Firmware: t.Firm, Used: !t.UsedAt.IsZero()}
+	return &delivery.Bearer{MAC: t.MAC, UUID: t.UUID, Name: t.Name, Architecture: t.Arch, Firmware: t.Firm, Used: !t.UsedAt.IsZero(), Proof: t.Proof}
 }
 
 // bootTokens are the tokens as package delivery needs them.
@@ -131,8 +131,8 @@ func (b bootTokens) Bearer(secret string, macs []string) (delivery.Bearer, error
 	return *t.bearer(), nil
 }
 
-func (b bootTokens) Use(secret, name string, macs []string) error {
-	_, err := b.tokens.Use(secret, name, macs)
+func (b bootTokens) Use(secret, name, proof string, macs []string) error {
+	_, err := b.tokens.use(secret, name, proof, macs)
 	return err
 }
 

@@ -53,6 +53,10 @@ type Token struct {
 	UsedAt  time.Time `json:"used_at,omitzero"`
 	UsedBy  string    `json:"used_by,omitempty"`
 
+	// Proof is of who has used it to begin a run: the same may begin again, when the
+	// answer was lost.
+	Proof string `json:"proof,omitempty"`
+
 	granted bool // to a machine that runs a sequence: in memory only, it asks for another
 }
 
@@ -116,7 +120,7 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 	defer t.mu.Unlock()
 	now := t.now().UTC()
 	k := &want
-	k.Hash, k.MAC, k.UsedAt, k.UsedBy = hash, strings.ToLower(want.MAC), time.Time{}, ""
+	k.Hash, k.MAC, k.UsedAt, k.UsedBy, k.Proof = hash, strings.ToLower(want.MAC), time.Time{}, "", ""
 	k.Created, k.Expires = now.Truncate(time.Second), now.Add(ttl).Truncate(time.Second)
 	t.prune(now)
 	if k.granted {
@@ -245,18 +249,22 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 // Use uses the token up for the member called by. Of any number of callers with
 // the same token one succeeds.
 func (t *Tokens) Use(secret, by string, macs []string) (Token, error) {
+	return t.use(secret, by, "", macs)
+}
+
+func (t *Tokens) use(secret, by, proof string, macs []string) (Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, err := t.check(secret, macs)
 	if err != nil {
 		return Token{}, err
 	}
-	k.UsedAt, k.UsedBy = t.now().UTC().Truncate(time.Second), by
+	k.UsedAt, k.UsedBy, k.Proof = t.now().UTC().Truncate(time.Second), by, proof
 	if k.granted {
 		return *k, nil
 	}
 	if err := t.save(); err != nil {
-		k.UsedAt, k.UsedBy = time.Time{}, ""
+		k.UsedAt, k.UsedBy, k.Proof = time.Time{}, "", ""
 		return Token{}, err
 	}
 	return *k, nil

@@ -56,6 +56,10 @@ type RunRequest struct {
 	Confirmed   bool           `json:"confirmed,omitempty"`
 	Environment string         `json:"environment"` // one of sequence.Environment...
 	Facts       sequence.Facts `json:"facts"`
+	// Nonce is random, made by the machine for one boot and told to nobody else: with
+	// the same token and the same nonce a run is begun once more, when the answer was
+	// lost.
+	Nonce string `json:"nonce,omitempty"`
 	// Run is the run that the machine has the state of on its disk, "" without
 	// one. With another run than that the server begins or goes on with, the
 	// state is of an older run and is dropped.

@@ -226,10 +226,9 @@ func (g *Register) Order(ctx context.Context, run string) (protocol.Order, error
 	}
 	var order protocol.Order
 	err := g.update(context.WithoutCancel(ctx), run, func(r *Run) (*StepRecord, error) {
-		r.Heard = g.now().UTC()
-		if order = takeOrder(r); order.Kind == protocol.OrderRetry {
-			r.State, r.Ended, r.Message = StateRunning, time.Time{}, ""
-		}
+		// A run that is to be tried again is what it was until the machine reports a
+		// step: the answer may be lost, and the order given once more.
+		r.Heard, order = g.now().UTC(), takeOrder(r)
 		return nil, nil
 	})
 	return order, err

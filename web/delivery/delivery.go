@@ -29,14 +29,15 @@ type Bearer struct {
 	Architecture    string // amd64, arm64; "" when it is not known
 	Firmware        string // uefi, bios; "" when it is not known
 	Used            bool   // the token was used up already
+	Proof           string // by whom, as Use was told
 }
 
 // Tokens are the one-time tokens of the join listener.
 type Tokens interface {
 	// Bearer is whose boot token it is; used or not, of the machine with those MACs.
 	Bearer(secret string, macs []string) (Bearer, error)
-	// Use uses a boot token up.
-	Use(secret, name string, macs []string) error
+	// Use uses a boot token up, and remembers proof.
+	Use(secret, name, proof string, macs []string) error
 	// Grant makes a token that admits a machine to a content once, soon.
 	Grant(content, mac, name string) (string, error)
 }

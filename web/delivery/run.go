@@ -2,6 +2,9 @@ package delivery
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,7 +48,14 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	if err != nil {
 		return nil, err
 	}
-	if who.Used {
+	proof := ""
+	if req.Nonce != "" {
+		sum := sha256.Sum256([]byte(secret + " " + req.Nonce))
+		proof = hex.EncodeToString(sum[:])
+	}
+	// The machine that has used the token asks again when the answer was lost.
+	again := who.Used && proof != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(who.Proof)) == 1
+	if who.Used && !again {
 		return nil, problem(http.StatusForbidden, protocol.CodeTokenUsed, "boot the machine again", "the token of this machine was used already")
 	}
 	m := d.machine(who, &req.Facts)
@@ -72,8 +82,10 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	if err != nil {
 		return nil, err
 	}
-	if err := d.cfg.Tokens.Use(secret, b.Device.Label(), macs(r)); err != nil {
-		return nil, err
+	if !again {
+		if err := d.cfg.Tokens.Use(secret, b.Device.Label(), proof, macs(r)); err != nil {
+			return nil, err
+		}
 	}
 	out, err := d.cfg.Register.Begin(r.Context(), b, "")
 	if err != nil {
