@@ -51,7 +51,7 @@ unit: tools go ## unit tests, fuzz seeds and the simulated network; no root need
 
 e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; root
 	go test -c -o bin/test/ ./test/lab ./test/e2e
-	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/platform ./internal/netio
+	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/machine ./agent/platform ./agent/step ./internal/netio
 	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
 	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
 

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"castpoint/agent/disk"
@@ -135,7 +137,8 @@ func (l *Linux) leave(v disk.Volume) error {
 // anew.
 func (l *Linux) Release() error {
 	var errs []error
-	for path, at := range l.mounted {
+	for _, path := range slices.Sorted(maps.Keys(l.mounted)) {
+		at := l.mounted[path]
 		if err := l.kernel.unmount(at); err != nil {
 			errs = append(errs, fmt.Errorf("unmount %s: %w", at, err))
 			continue

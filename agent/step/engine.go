@@ -120,8 +120,11 @@ func (e *engine) begin(ctx context.Context) (next int, err error) {
 		return 0, &overError{err}
 	}
 	e.say("%s: sequence %s, %d steps", run.Device, run.Sequence.Name, len(e.leaves))
-	if !run.Resumed || run.Next == "" {
+	switch {
+	case !run.Resumed:
 		return next, nil
+	case run.Next == "": // every step is over, and the server has not heard of the end
+		return len(e.leaves), nil
 	}
 	e.say("going on with step %d", next+1)
 	if !run.Interrupted {
@@ -133,9 +136,10 @@ func (e *engine) begin(ctx context.Context) (next int, err error) {
 // interrupted decides about the leaf that had begun when the machine restarted.
 func (e *engine) interrupted(ctx context.Context, next int) (int, error) {
 	l := e.leaf(next)
-	if e.state.Ended == l.Path && e.state.Running == "" {
+	if e.state.Ended == l.Path && e.state.Running == "" && (e.state.EndState == protocol.StepDone || l.continues()) {
 		s := e.status(l, e.state.EndState)
-		s.ExitCode = &e.state.ExitCode
+		s.ExitCode, s.Variables = &e.state.ExitCode, e.state.EndVariables
+		maps.Copy(e.state.Variables, e.state.EndVariables)
 		s.Message = "it had ended before the machine restarted"
 		return next + 1, e.over(e.report(ctx, s))
 	}
@@ -188,23 +192,24 @@ func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 			}
 		}
 		e.state.Restart = false
-		switch {
-		case restart != "" && next+1 < len(e.leaves):
+		if restart != "" && next+1 < len(e.leaves) {
 			return EndRestart, e.restart(ctx, restart, next+1)
-		case restart != "":
-			return EndReboot, e.succeed(ctx)
 		}
+	}
+	// A restart that is the last step needs no run to go on with.
+	if last := e.leaf(len(e.leaves) - 1); last.kind == kindRestart && e.state.Ended == last.Path {
+		return EndReboot, e.succeed(ctx)
 	}
 	return EndSucceeded, e.succeed(ctx)
 }
+
+// kindRestart is the action of a step that restarts the machine.
+const kindRestart = "restart"
 
 // succeed ends the run.
 func (e *engine) succeed(ctx context.Context) error {
 	e.say("done: %d steps", len(e.leaves))
 	e.sendLog(ctx)
-	if err := e.keep.erase(); err != nil {
-		e.say("%v", err)
-	}
 	if err := e.o.Machine.Release(); err != nil {
 		e.say("%v", err)
 	}
@@ -213,6 +218,10 @@ func (e *engine) succeed(ctx context.Context) error {
 	})
 	if err != nil {
 		return &overError{err}
+	}
+	// Last: until the server has heard, the disk knows more than it.
+	if err := e.keep.erase(); err != nil {
+		e.say("%v", err)
 	}
 	return nil
 }
@@ -355,7 +364,7 @@ type outcome struct {
 func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
 	maps.Copy(e.state.Variables, done.variables)
 	e.last = sequence.Outcome{State: protocol.StepDone, ExitCode: done.code}
-	e.state.Running, e.state.Ended, e.state.EndState, e.state.ExitCode = "", l.Path, protocol.StepDone, done.code
+	e.state.ended(l.Path, protocol.StepDone, done.code, done.variables)
 	if err := e.keep.write(e.state); err != nil {
 		return err
 	}
@@ -400,7 +409,7 @@ func (e *engine) attempt(ctx context.Context, l *leaf) (done outcome, err error)
 
 // reportFailure tells the server why a leaf has failed for good.
 func (e *engine) reportFailure(ctx context.Context, l *leaf, err error) error {
-	e.state.Running, e.state.Ended, e.state.EndState, e.state.ExitCode = "", l.Path, protocol.StepFailed, exitCode(err)
+	e.state.ended(l.Path, protocol.StepFailed, exitCode(err), nil)
 	if kept := e.keep.write(e.state); kept != nil {
 		e.say("%v", kept)
 	}

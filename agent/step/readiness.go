@@ -47,7 +47,16 @@ func (e *engine) checkReadiness(_ context.Context, a *sequence.CheckReadiness) e
 	need(a.TPM == "" || atLeast(f.TPM, a.TPM), "it has TPM %q, %s is needed", f.TPM, a.TPM)
 	need(!a.MainsPower || !f.OnBattery, "it runs on its battery: connect the power supply")
 	need(!a.Wired || wired(f), "it is not connected by cable")
-	return errors.Join(wrong...)
+	var texts []string
+	for _, err := range wrong {
+		if err != nil {
+			texts = append(texts, err.Error())
+		}
+	}
+	if len(texts) == 0 {
+		return nil
+	}
+	return errors.New(strings.Join(texts, "; "))
 }
 
 func (e *engine) checkDisk(a *sequence.CheckReadiness) error {
@@ -60,7 +69,7 @@ func (e *engine) checkDisk(a *sequence.CheckReadiness) error {
 		return err
 	}
 	if d.Size < a.DiskSize.Bytes {
-		return fmt.Errorf("disk %s has %d MB, %s are needed", d.Path, d.Size/1e6, a.DiskSize)
+		return fmt.Errorf("disk %s has %d MB, %d are needed", d.Path, d.Size/1e6, a.DiskSize.Bytes/1e6)
 	}
 	return nil
 }

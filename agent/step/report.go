@@ -49,7 +49,7 @@ func (e *engine) tell(ctx context.Context, what string, send func(context.Contex
 func (e *engine) status(l *leaf, state string) protocol.StepStatus {
 	s := protocol.StepStatus{
 		Run: e.o.Run.ID, Path: l.Path, Number: l.Number, Total: len(e.leaves), Name: l.Step.Title(), Kind: l.kind,
-		State: state, Attempt: l.attempt, Environment: e.o.Machine.Environment(), Continue: l.Step.ContinueOnError,
+		State: state, Attempt: l.attempt, Environment: e.o.Machine.Environment(), Continue: l.continues(),
 	}
 	if !l.began.IsZero() {
 		s.Seconds = e.now().Sub(l.began).Seconds()

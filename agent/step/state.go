@@ -16,11 +16,13 @@ type state struct {
 	Running string `json:"running,omitempty"` // path of the leaf that has begun
 	Attempt int    `json:"attempt,omitempty"` // of it
 	// Ended is the leaf that ended last, and how: the server may not have heard.
-	Ended     string                            `json:"ended,omitempty"`
-	EndState  string                            `json:"end_state,omitempty"`
-	ExitCode  int                               `json:"exit_code,omitempty"`
-	Variables map[string]protocol.VariableValue `json:"variables,omitempty"`
-	Plans     []*disk.Plan                      `json:"plans,omitempty"`
+	Ended    string `json:"ended,omitempty"`
+	EndState string `json:"end_state,omitempty"`
+	ExitCode int    `json:"exit_code,omitempty"`
+	// EndVariables are those that it has set.
+	EndVariables map[string]protocol.VariableValue `json:"end_variables,omitempty"`
+	Variables    map[string]protocol.VariableValue `json:"variables,omitempty"`
+	Plans        []*disk.Plan                      `json:"plans,omitempty"`
 	// Applied is the volume of the operating system.
 	Applied string `json:"applied,omitempty"`
 	// Fetched are contents that are on the disk: id -> folder below their volume.
@@ -36,6 +38,11 @@ type fetched struct {
 }
 
 const stateFormat = 1
+
+// ended notes how a leaf has ended.
+func (s *state) ended(path, how string, code int, set map[string]protocol.VariableValue) {
+	s.Running, s.Ended, s.EndState, s.ExitCode, s.EndVariables = "", path, how, code, set
+}
 
 // keeper keeps the state on a disk.
 type keeper struct {
