@@ -3,11 +3,13 @@
 package agent
 
 import (
+	"net"
 	"net/http"
 	"testing"
 	"time"
 
 	"castpoint/agent/protocol"
+	bootpkg "castpoint/boot"
 	"castpoint/web"
 )
 
@@ -79,6 +81,13 @@ func TestProbeIsBounded(t *testing.T) {
 		if p := ask(a, "/v1/probe/train", tr, nil); p == nil || p.Status != http.StatusBadRequest {
 			t.Errorf("%s: %v", name, p)
 		}
+	}
+	boot, err := s.BootToken(t.Context(), bootpkg.Client{MAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := ask(boot.Token, "/v1/probe", nil, nil); p == nil || p.Code != protocol.CodeTokenOther {
+		t.Errorf("a token made for a boot: %v", p)
 	}
 	if p := ask(b, "/v1/probe/train", train{"id": p.offer.ID, "train": 1, "count": 1, "size": 100, "rate": 1e6}, nil); p == nil || p.Status != http.StatusNotFound {
 		t.Errorf("a train of another machine's probe: %v", p)

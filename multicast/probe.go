@@ -18,7 +18,7 @@ import (
 // only this machine has, so that nobody else can answer for the server.
 
 // Paths of probes on the join listener; authorised by "Authorization: Bearer" with a
-// token, used or not, or a ticket.
+// token that a person has made, used or not.
 const (
 	PathProbe      = "/v1/probe"       // POST, answers ProbeOffer; DELETE + id ends it
 	PathProbeTrain = "/v1/probe/train" // POST ProbeTrain, answers ProbeSent when it has been sent

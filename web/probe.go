@@ -107,16 +107,21 @@ func (k *Keeper) takeProbe(p *probe) {
 	}
 }
 
-// prober is the secret of who may be measured: the owner of a token, used or not,
-// or of a ticket.
+// prober is the secret of who may be measured: the owner of a token that a person has
+// made, used or not. Everybody on a boot network can have one made for a boot, and with
+// it he must not have the network filled.
 func (s *Server) prober(r *http.Request) (string, error) {
 	if s.keeper == nil {
 		return "", errNoNetwork
 	}
-	if _, err := s.visitor(r); err != nil {
+	token, err := s.tokens.Look(bearer(r))
+	switch {
+	case err != nil:
 		return "", err
+	case token.Boot || token.Files:
+		return "", problem(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is not one that a person has made for a receiver")
 	}
-	return hashSecret(bearer(r)), nil
+	return token.Hash, nil
 }
 
 func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {

@@ -34,6 +34,10 @@ func TestIPv6Group(t *testing.T) {
 			t.Errorf("the session was sent to %s", s.Group)
 		}
 	}
+	m, code := measure(t, p, p.Network.Clients[0], token(t, p, c.ID))
+	if code != 0 || m.Measured.MTU != 1500 || m.Measured.Loss > 0 {
+		t.Errorf("castpoint doctor multicast over IPv6: exit code %d, %+v", code, m)
+	}
 }
 
 // A server with two interfaces: a receiver gets its session by the one that it joined

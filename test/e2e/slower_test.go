@@ -10,13 +10,13 @@ import (
 )
 
 // outpacing starts a session of 40 Mbit/s with three receivers on good links and some
-// on links of 12 Mbit/s, behind a switch that knows who wants what: elsewhere the fast
+// on links of 15 Mbit/s, behind a switch that knows who wants what: elsewhere the fast
 // session would fill the slow links even after their receivers have left it.
 func outpacing(t *testing.T, slow int, size int64) (p *point.Point, wim string, procs []*lab.Process, outs []string) {
 	t.Helper()
 	p = newPoint(t, lab.Config{Clients: 3 + slow, Snooping: true})
 	for _, h := range p.Network.Clients[3:] {
-		if err := p.Network.SetRate(t.Context(), h, "12mbit"); err != nil {
+		if err := p.Network.SetRate(t.Context(), h, "15mbit"); err != nil {
 			t.Fatal(err)
 		}
 	}
