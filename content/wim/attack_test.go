@@ -369,6 +369,25 @@ func TestNotWIM(t *testing.T) {
 	}
 }
 
+// TestTruncatedAnywhere cuts a file at every byte: header, contents, blob table,
+// XML, integrity table. It is called incomplete wherever it can be told from
+// something else, and never damaged or whole.
+func TestTruncatedAnywhere(t *testing.T) {
+	b := newFile(goodXML, 1).bytes(nil)
+	for cut := range len(b) {
+		want := ErrTruncated
+		if cut < len(magicWIM) {
+			want = ErrNotWIM
+		}
+		if _, err := Describe(bytes.NewReader(b[:cut]), int64(cut)); !errors.Is(err, want) {
+			t.Fatalf("cut at %d of %d: %v", cut, len(b), err)
+		}
+		if _, err := Open(bytes.NewReader(b[:cut]), int64(cut)); !errors.Is(err, want) {
+			t.Fatalf("opened, cut at %d of %d: %v", cut, len(b), err)
+		}
+	}
+}
+
 // TestShrinkingFile reads a file that is cut while it is read.
 func TestShrinkingFile(t *testing.T) {
 	b := newFile(goodXML, 1).bytes(nil)
