@@ -104,6 +104,10 @@ func migrations() []migration {
 			)`,
 		}},
 		{4, "task sequences", rolloutTables()},
+		{5, "events by kind", []string{
+			// A kind that is rare is not looked for among all events.
+			`CREATE INDEX event_kind ON event(kind)`,
+		}},
 	}
 }
 

@@ -215,6 +215,8 @@ func TestEvents(t *testing.T) {
 		{EventQuery{Limit: 4, MACs: []string{"m0", "m1"}}, "294 295 297 298"},
 		{EventQuery{Limit: 2, MACs: []string{"m0"}, Kinds: []string{"http"}}, "291 297"},
 		{EventQuery{MACs: []string{"nobody"}}, ""},
+		{EventQuery{Limit: 2, Kinds: []string{"http"}}, "297 299"},
+		{EventQuery{Limit: 3, Kinds: []string{"dhcp", "http"}}, "297 298 299"},
 	} {
 		if got := texts(c.q); got != c.want {
 			t.Errorf("%+v: %s, want %s", c.q, got, c.want)
@@ -245,7 +247,8 @@ func TestQueriesUseIndexes(t *testing.T) {
 		" mac = 'x' AND mac <> '' AND":   "event_mac",
 		" uuid = 'x' AND uuid <> '' AND": "event_uuid",
 		"":                               "PRIMARY KEY",
-		" mac = 'x' AND mac <> '' AND kind IN ('dhcp') AND": "event_mac",
+		" mac = 'x' AND mac <> '' AND +kind IN ('dhcp') AND": "event_mac",
+		" kind = 'dhcp' AND": "event_kind",
 	} {
 		var plan []string
 		rows, err := s.read.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+eventColumns+" WHERE"+where+eventRange, 0, 1<<62, 10)
