@@ -50,9 +50,9 @@ unit: tools go ## unit tests, fuzz seeds and the simulated network; no root need
 	go test $(UNIT)
 
 e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; root
-	go test -c -o bin/test/ ./test/lab ./test/e2e
+	go test -c -o bin/test/ ./internal/lab ./test/e2e
 	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/machine ./agent/platform ./agent/step ./internal/netio
-	cd test/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
+	cd internal/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
 	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
 
 race: go ## unit tests under the race detector, shuffled; needs a C compiler

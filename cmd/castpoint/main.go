@@ -53,6 +53,7 @@ func newRoot() *cobra.Command {
 		command.Group("bcd", "Look into boot configurations of Windows, and make them", newBCDShow(o), newBCDWrite(o)),
 		command.Group("assets", "Import boot programs: iPXE, wimboot, shim and GRUB", newAssetsImport(o), newAssetsList(o), newAssetsRemove(o)),
 		command.Group("bootenv", "Make boot environments", newBootenvBuild(o)),
+		newLab(o),
 		command.Group("session", "Work with multicast sessions of the running server",
 			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),
 		command.Group("token", "Admit receivers", newTokenCreate(o)),

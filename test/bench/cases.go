@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 // Cases ask castpoint what its peers have no good answer to. Each prints a line or

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

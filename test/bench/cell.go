@@ -9,8 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 // setup is what all runs have in common.

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // Settings of the peers: the best found for links of 1 Gbit/s. udpcast's

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // casePolite puts one TCP stream beside a session on the server's link, and says

@@ -14,10 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/multicast/wire"
-	"castpoint/test/lab"
 )
 
 // caseSender measures what a session costs its sender: it sends, encrypted, to a

@@ -14,8 +14,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

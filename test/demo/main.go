@@ -27,8 +27,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

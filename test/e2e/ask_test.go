@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 // What is attached to a boot image is in the WIM that each machine gets, in the same

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

@@ -11,9 +11,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"castpoint/internal/lab"
 	"castpoint/test/browser"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

@@ -16,7 +16,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // asker is a socket of firmware that has no address yet.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // sh runs a shell script in the host's namespace.

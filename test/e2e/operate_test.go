@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 // asService are the rights that castpoint.service gives the program: its user,

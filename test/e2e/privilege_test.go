@@ -10,8 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 // Capabilities by their bit, capability(7).

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

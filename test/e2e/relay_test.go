@@ -9,7 +9,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // udhcpc takes an address with a client that others wrote, and returns it.

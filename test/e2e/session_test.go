@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // A session to an IPv6 group, with reports over IPv6.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

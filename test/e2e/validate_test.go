@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

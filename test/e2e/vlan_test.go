@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"castpoint/boot/bootenv"
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // vlanScript runs in a virtual machine, because the kernel of the machine that

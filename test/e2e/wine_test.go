@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 )
 
 var windowsTests = flag.String("windows-tests", "../../bin/test", "folder of the test programs of castpoint's packages for Windows")

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // JoinURL is where receivers in a lab join.

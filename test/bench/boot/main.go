@@ -39,7 +39,7 @@ import (
 	"syscall"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // setup is what all runs have in common.

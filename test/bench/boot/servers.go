@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 	"castpoint/test/point"
 )
 

@@ -33,7 +33,7 @@ import (
 	"syscall"
 	"time"
 
-	"castpoint/test/lab"
+	"castpoint/internal/lab"
 )
 
 // The pool that all servers give from; large enough that no address is given

@@ -71,7 +71,7 @@ type Host struct {
 // New makes a network. It is removed by Close, and when ctx ends.
 func New(ctx context.Context, c Config) (*Network, error) {
 	if os.Geteuid() != 0 {
-		return nil, errors.New("the lab makes network namespaces and needs root: use make test, make demo or make bench, which ask for it")
+		return nil, errors.New("a lab is made of network namespaces and needs root: use sudo, or make test, make demo or make bench, which ask for it")
 	}
 	if c.Clients < 0 || c.Clients > MaxClients {
 		return nil, fmt.Errorf("lab with %d clients: 0 to %d are possible", c.Clients, MaxClients)

@@ -1,5 +1,5 @@
-// Package lab makes closed virtual networks for castpoint's end-to-end tests,
-// demo and benchmarks, and boots virtual machines in them.
+// Package lab makes closed virtual networks, and boots virtual machines in them:
+// for castpoint lab, the end-to-end tests, the demo and the benchmarks.
 //
 // A network is a switch with hosts around it, each a network namespace:
 //
@@ -16,6 +16,6 @@
 // scratch directory. The removal is done by a small process of its own (see
 // janitor.go) which also runs when the program that made the network dies.
 //
-// The package needs root, iproute2, ethtool and, for machines, QEMU with the
-// packages that test/install-tools lists.
+// The package needs root, iproute2, ethtool and, for machines, QEMU; [Check] says
+// what is missing.
 package lab
