@@ -21,7 +21,7 @@ ARCHES := amd64 arm64
 PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || echo 0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).g$(VERSION))
 
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
-UNIT    := $$(go list ./... | grep -vE '^castpoint/test/(lab|e2e)$$')
+UNIT    := $$(go list ./... | grep -vE '^castpoint/(internal/lab|test/e2e)$$')
 
 .PHONY: build test unit e2e race lint fuzz soak bench demo package deb tools clean help go
 
