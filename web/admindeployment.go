@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -25,7 +26,10 @@ func (s *Server) deploymentOperations(a *api.API) {
 		ID: "get-deployment", Method: http.MethodGet, Path: "/deployments/{id}", Scope: access.Read, Tag: tag, Summary: "A deployment, how far it is, and each of its devices",
 	}, rolled(s, func(_ context.Context, in *NamedPath) (DeploymentStatus, error) {
 		d, counts, targets, err := s.cfg.Rollout.Status(in.ID)
-		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]rollout.Target{}, targets...)}, err
+		if err != nil {
+			return DeploymentStatus{}, err
+		}
+		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]rollout.Target{}, targets...), Warnings: s.deploymentWarnings(&d)}, nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a deployment",
@@ -82,6 +86,29 @@ type DeploymentStatus struct {
 	Deployment rollout.Deployment `json:"deployment"`
 	Counts     rollout.Counts     `json:"counts"`
 	Targets    []rollout.Target   `json:"targets" nullable:"false"`
+	Warnings   []string           `json:"warnings,omitempty" doc:"what may keep machines from running it"`
+}
+
+// deploymentWarnings says what may keep machines from running a deployment.
+func (s *Server) deploymentWarnings(d *rollout.Deployment) (list []string) {
+	names, seq, vars := s.cfg.Rollout.Missing(d)
+	for _, name := range names {
+		list = append(list, fmt.Sprintf("variable %s has no value in the collection: devices without one of their own cannot run it", name))
+	}
+	if seq == nil {
+		return list
+	}
+	for _, name := range seq.ContentNames(func(name string) (string, bool) { return vars[name], vars[name] != "" }) {
+		if _, err := s.library.Get(name); err != nil {
+			list = append(list, fmt.Sprintf("content of its sequence: %v", err))
+		}
+	}
+	if seq.BootImage != "" {
+		if _, err := s.library.Get(seq.BootImage); err != nil {
+			list = append(list, fmt.Sprintf("boot image of its sequence: %v", err))
+		}
+	}
+	return list
 }
 
 // AddDeployment asks for a deployment.

@@ -112,6 +112,9 @@ func printStatus(out io.Writer, s *web.DeploymentStatus) error {
 		line += fmt.Sprintf("; %d more may fit when they have reported what they are", c.Untold)
 	}
 	fmt.Fprintln(out, line)
+	for _, w := range s.Warnings {
+		fmt.Fprintln(out, "warning:", w)
+	}
 	for _, f := range c.FailedBy {
 		fmt.Fprintf(out, "failed in step %d, %s: %d\n", f.Number, f.Name, f.Count)
 	}

@@ -146,6 +146,12 @@ func (d *decider) look(one *Deployment) {
 		say("it is hidden, and nobody has named it")
 		return
 	}
+	if seq := g.sequenceOf(&Offer{Deployment: *one}); seq != nil && len(seq.Architecture) > 0 {
+		if arch, _ := d.machine.hardware(); arch != "" && !slices.Contains(seq.Architecture, arch) {
+			say("sequence %s is for %s, and the machine is %s", seq.Name, strings.Join(seq.Architecture, " and "), arch)
+			return
+		}
+	}
 	ok, why := one.again(last, flagged)
 	if !ok {
 		say("%s", why)

@@ -318,6 +318,18 @@ func TestDecide(t *testing.T) {
 	})
 	b.mode(plain, ModeAvailable)
 
+	// Sequences say what machines they are for, and where they begin.
+	if _, err := b.PutSequence(t.Context(), strings.Replace(install, "steps:", "architecture: [arm64]\nenvironment: windows-pe\nsteps:", 1), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if d := b.Decide(Machine{Device: &plain, Architecture: "amd64"}, ""); d.Mode != ModeLocal || !strings.Contains(strings.Join(d.Why, " "), "is for arm64") {
+		t.Errorf("another architecture: %+v", d)
+	}
+	offer := b.mode(plain, ModeAvailable).Offers[0]
+	if _, err := b.Begin(t.Context(), Begin{Device: plain, Offer: offer, Request: protocol.RunRequest{Environment: sequence.EnvironmentLinux}}, ""); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "begins in windows-pe") {
+		t.Error(err)
+	}
+
 	// What boots is decided with it.
 	set(func(d *Deployment) { d.Hidden = false })
 	client := boot.Client{MAC: net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}}

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -75,11 +77,41 @@ func (g *Register) Variables(b *Begin) (*sequence.Sequence, map[string]protocol.
 	if err != nil {
 		return nil, nil, err
 	}
+	if now := b.Request.Environment; b.Offer.Run == nil && seq.Environment != "" && now != "" && now != seq.Environment {
+		return nil, nil, fmt.Errorf("%w: sequence %s begins in %s, and the machine runs %s: name the boot image for it in the sequence (boot-image), or give the device one (castpoint device set ID --boot-image)",
+			ErrRefused, seq.Name, seq.Environment, now)
+	}
 	vars, err := g.variablesOf(seq, &b.Offer.Deployment, &b.Device, b.Offer.Run)
 	if err != nil {
 		return nil, nil, err
 	}
 	return seq, vars, checkRequired(seq, vars)
+}
+
+// Missing says what keeps a deployment's runs from beginning as far as that can be
+// told without a device: variables that are required and have a value neither in the
+// sequence nor in the collection. Devices may have values of their own.
+func (g *Register) Missing(d *Deployment) (names []string, seq *sequence.Sequence, vars map[string]string) {
+	seq = g.sequenceOf(&Offer{Deployment: *d})
+	if seq == nil {
+		return nil, nil, nil
+	}
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	vars = make(map[string]string)
+	for name, v := range seq.Variables {
+		vars[name] = v.Value
+	}
+	if c := g.collections[d.Collection]; c != nil {
+		maps.Copy(vars, c.Variables)
+	}
+	for name, v := range seq.Variables {
+		if _, secret := g.secrets[owner{scopeCollection, d.Collection}][name]; v.Required && vars[name] == "" && !secret {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names, seq, vars
 }
 
 // Begin begins a run, or goes on with it after a restart. The answer lacks contents
