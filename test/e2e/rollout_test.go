@@ -22,8 +22,8 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
+	"castpoint/internal/lab"
 	"castpoint/multicast"
-	"castpoint/test/lab"
 	"castpoint/test/point"
 )
 
