@@ -170,7 +170,7 @@ func windowsFiles(t *testing.T, root string) {
 }
 
 func TestFind(t *testing.T) {
-	root := t.TempDir()
+	root := tempDir(t)
 	windowsFiles(t, root)
 	for _, path := range []string{"windows/BOOT/efi/BOOTMGFW.EFI", `Windows\Boot\EFI\bootmgfw.efi`, "/Windows//Boot/PCAT/bootmgr"} {
 		if _, err := find(root, path); err != nil {
@@ -185,10 +185,10 @@ func TestFind(t *testing.T) {
 // TestWindowsCommands compares the scripts and command lines of Windows PE with a
 // golden file.
 func TestWindowsCommands(t *testing.T) {
-	dir := t.TempDir()
+	dir := tempDir(t)
 	r := &recorder{dir: dir, says: map[string]Result{"manage-bde": {Tail: "Numerical Password:\n ID: {12345678-1234-1234-1234-123456789ABC}\n Password:\n 111111-222222-333333-444444-555555-666666-777777-888888\n"}}}
 	w := NewWindows(r, "uefi", true, filepath.Join(dir, "scripts"))
-	w.drive = func(letter string) string { return filepath.Join(dir, letter) }
+	w.Drive = func(letter string) string { return filepath.Join(dir, letter) }
 	for _, letter := range []string{"S", "W", "R"} {
 		if err := os.MkdirAll(filepath.Join(dir, letter), 0o755); err != nil {
 			t.Fatal(err)
@@ -287,4 +287,16 @@ func TestSMBIOS(t *testing.T) {
 	if facts.Serial != "Serial 9" || facts.UUID != "00112233-4455-6677-8899-010203040506" || facts.Chassis != "notebook" || facts.AssetTag != "Asset 7" {
 		t.Errorf("facts %+v", facts)
 	}
+}
+
+// tempDir is a folder for a test. Wine lacks what Go takes folders away with, so
+// what cannot be removed stays.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "castpoint-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }

@@ -20,8 +20,8 @@ type Windows struct {
 	firmware string
 	pe       bool
 	work     string // folder for scripts
-	// drive is what a letter becomes as a folder; tests put it elsewhere.
-	drive func(letter string) string
+	// Drive is what a letter becomes as a folder, LETTER:\ unless a test changes it.
+	Drive func(letter string) string
 }
 
 // NewWindows makes the machine of the Windows that runs. pe says that it is
@@ -29,7 +29,7 @@ type Windows struct {
 func NewWindows(p Programs, firmware string, pe bool, work string) *Windows {
 	return &Windows{
 		programs: p, list: disk.List, firmware: firmware, pe: pe, work: work,
-		drive: func(letter string) string { return letter + `:\` },
+		Drive: func(letter string) string { return letter + `:\` },
 	}
 }
 
@@ -99,7 +99,7 @@ func (w *Windows) Folder(_ context.Context, v disk.Volume) (string, error) {
 	if v.Letter == "" {
 		return "", fmt.Errorf("volume %s has no drive letter: Windows reaches NTFS and FAT volumes only", v.Name)
 	}
-	return w.drive(v.Letter), nil
+	return w.Drive(v.Letter), nil
 }
 
 // Release has nothing to do: Windows gives volumes up when it shuts down.

@@ -42,6 +42,8 @@ type world struct {
 	applied map[string]int
 	disk    string // path of the disk, a file
 	env     string
+	image   []byte  // what receiving an image brings
+	machine Machine // instead of the fake one
 }
 
 var errPower = errors.New("power gone")
@@ -54,8 +56,8 @@ func newWorld(t *testing.T, yaml string) *world {
 			t.Fatalf("sequence: %v", p)
 		}
 	}
-	w := &world{t: t, dir: t.TempDir(), seq: seq, steps: map[string]protocol.StepStatus{}, vars: map[string]protocol.VariableValue{},
-		applied: map[string]int{}, env: sequence.EnvironmentLinux, facts: sequence.Facts{Manufacturer: "Maker", Model: "Model 1", Memory: 4096, Cores: 2, Architecture: "amd64"}}
+	w := &world{t: t, dir: tempDir(t), seq: seq, steps: map[string]protocol.StepStatus{}, vars: map[string]protocol.VariableValue{},
+		applied: map[string]int{}, env: sequence.EnvironmentLinux, image: []byte("wim"), facts: sequence.Facts{Manufacturer: "Maker", Model: "Model 1", Memory: 4096, Cores: 2, Architecture: "amd64"}}
 	w.disk = filepath.Join(w.dir, "disk")
 	if err := errors.Join(os.WriteFile(w.disk, nil, 0o600), os.Truncate(w.disk, 64<<30)); err != nil {
 		t.Fatal(err)
@@ -102,7 +104,11 @@ func (w *world) start() (string, error) {
 			run.Variables[name] = protocol.VariableValue{Value: v.Value}
 		}
 	}
-	return Execute(ctx, Options{Run: run, Machine: (*fakeMachine)(w), Server: (*fakeServer)(w), Person: (*fakePerson)(w),
+	m := w.machine
+	if m == nil {
+		m = (*fakeMachine)(w)
+	}
+	return Execute(ctx, Options{Run: run, Machine: m, Server: (*fakeServer)(w), Person: (*fakePerson)(w),
 		Facts: w.facts, MAC: "52:54:00:00:00:01", Memory: filepath.Join(w.dir, "memory")})
 }
 
@@ -189,7 +195,7 @@ func (s *fakeServer) Receive(ctx context.Context, c protocol.RunContent, _, out 
 	if strings.HasSuffix(out, ".zip") {
 		return os.WriteFile(out, zipWith("net/card.inf"), 0o600)
 	}
-	return os.WriteFile(out, []byte("wim"), 0o600)
+	return os.WriteFile(out, s.image, 0o600)
 }
 
 type fakePerson world
@@ -314,3 +320,15 @@ func (m *fakeMachine) Run(ctx context.Context, p machine.Program) (machine.Resul
 
 // unavailable is what a server answers that is being restarted.
 var unavailable = &protocol.Problem{Status: http.StatusServiceUnavailable, Detail: "it restarts"}
+
+// tempDir is a folder for a test. Wine lacks what Go takes folders away with, so
+// what cannot be removed stays.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "castpoint-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
