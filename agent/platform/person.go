@@ -61,42 +61,46 @@ func (p *Person) Progress(text string, percent float64) {
 	fmt.Fprintln(p.out, shown)
 }
 
-// errNoInput says that nobody can type here.
-var errNoInput = errors.New("this console has no input")
-
 // Ask asks question after question, each until its answer is one that may be
 // given.
 func (p *Person) Ask(ctx context.Context, questions []sequence.Question) (map[string]string, error) {
 	answers := make(map[string]string)
-	if p.screen != nil {
-		for i := range questions {
-			q := &questions[i]
-			answer, err := p.screen.Ask(ctx, Asking{Text: q.Prompt, Choices: q.Choices, Secret: q.Secret}, q.Default, q.Accept)
-			if err != nil {
-				return nil, err
-			}
-			answers[q.Variable] = answer
-		}
-		return answers, nil
-	}
-	p.reading.Do(func() { go p.serveLines() })
 	for i := range questions {
 		q := &questions[i]
-		for {
-			fmt.Fprint(p.out, question(q))
-			answer, err := p.line(ctx)
-			if err != nil {
-				return nil, err
-			}
-			answer = chosen(q, answer)
-			if err = q.Accept(answer); err == nil {
-				answers[q.Variable] = answer
-				break
-			}
-			fmt.Fprintln(p.out, err)
+		ask := p.askLine
+		if p.screen != nil {
+			ask = p.askScreen
 		}
+		answer, err := ask(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		answers[q.Variable] = answer
 	}
 	return answers, nil
+}
+
+func (p *Person) askScreen(ctx context.Context, q *sequence.Question) (string, error) {
+	return p.screen.Ask(ctx, Asking{Text: q.Prompt, Choices: q.Choices, Secret: q.Secret}, q.Default, q.Accept)
+}
+
+// errNoInput says that nobody can type here.
+var errNoInput = errors.New("this console has no input")
+
+func (p *Person) askLine(ctx context.Context, q *sequence.Question) (string, error) {
+	p.reading.Do(func() { go p.serveLines() })
+	for {
+		fmt.Fprint(p.out, question(q))
+		text, err := p.line(ctx)
+		if err != nil {
+			return "", err
+		}
+		answer := chosen(q, text)
+		if err = q.Accept(answer); err == nil {
+			return answer, nil
+		}
+		fmt.Fprintln(p.out, err)
+	}
 }
 
 // question is what a person reads before the cursor.
