@@ -21,8 +21,9 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-// table writes rows of cells, aligned.
+// table writes rows of cells, aligned, and fitting the terminal that they are for.
 func table(w io.Writer, rows [][]string) error {
+	rows = fit(rows, widthOf(w))
 	var b bytes.Buffer
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, row := range rows {

@@ -35,7 +35,7 @@ type docData struct {
 var docNames = regexp.MustCompile(`^[a-z0-9-]+$`)
 
 // firstDocs are the pages that people begin with.
-var firstDocs = []string{"operations", "booting", "winpe", "devices", "content", "dhcp", "cli", "doctor"}
+var firstDocs = []string{"operations", "console", "booting", "winpe", "devices", "content", "dhcp", "cli", "doctor"}
 
 // docs lists the pages: those for operators first, then by name.
 func (c *Console) docs() ([]doc, error) {

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"castpoint/agent"
+	"castpoint/agent/command"
+)
+
+// watched are the commands that can go on to show what they show.
+var watched = []string{
+	"content list", "content show", "device list", "device show", "session list", "session show", "status", "dhcp leases",
+	"deployment list", "deployment show", "run show", "collection list", "collection show", "sequence list",
+}
+
+// addWatch gives the commands that show a state the flag --watch.
+func (o *options) addWatch(root *cobra.Command) {
+	for _, path := range watched {
+		if c, rest, err := root.Find(strings.Fields(path)); err == nil && len(rest) == 0 && c.RunE != nil {
+			o.watch(c)
+		}
+	}
+}
+
+// watch wraps a command: with --watch it runs again and again.
+func (o *options) watch(c *cobra.Command) {
+	var again bool
+	interval := 2 * time.Second
+	c.Flags().BoolVar(&again, "watch", false, "go on until it is interrupted: drawn anew on a terminal, elsewhere when it has changed, with --json as one line each time")
+	c.Flags().DurationVar(&interval, "every", interval, "with --watch: how often to look")
+	once := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if !again {
+			return once(cmd, args)
+		}
+		if interval < 100*time.Millisecond {
+			return command.Usage("--every %s: want at least 100ms", interval)
+		}
+		ctx, stop := command.Interrupted(cmd.Context())
+		defer stop()
+		out := cmd.OutOrStdout()
+		screen, isScreen := terminalOf(out)
+		cmd.SetContext(ctx)
+		defer cmd.SetOut(out)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		var last []byte
+		for {
+			b := &shot{width: widthOf(out)}
+			cmd.SetOut(b)
+			// Exit code 3 is a state as well; what cannot be shown ends it.
+			if err := once(cmd, args); err != nil && exitCode(err) != agent.ExitPartly {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return err
+			}
+			var err error
+			switch {
+			case bytes.Equal(b.Bytes(), last):
+			case o.json:
+				err = jsonLine(out, b.Bytes())
+			case isScreen:
+				err = redraw(screen, cmd.CommandPath(), b.String())
+			default:
+				_, err = fmt.Fprintf(out, "%s\n", b.Bytes())
+			}
+			if err != nil {
+				return err
+			}
+			last = b.Bytes()
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-tick.C:
+			}
+		}
+	}
+}
+
+// shot is the output of a command that is shown by somebody else.
+type shot struct {
+	bytes.Buffer
+	width int // of the terminal that it is for; 0 for none
+}
+
+func terminalOf(w io.Writer) (*os.File, bool) {
+	f, ok := w.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
+// widthOf is how many characters fit on a line of a terminal; 0 for what is none.
+func widthOf(w io.Writer) int {
+	if s, ok := w.(*shot); ok {
+		return s.width
+	}
+	f, ok := terminalOf(w)
+	if !ok {
+		return 0
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}
+
+// redraw shows the beginning of a text on a terminal, as much as fits.
+func redraw(screen *os.File, title, text string) error {
+	_, height, err := term.GetSize(int(screen.Fd()))
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	more := ""
+	if room := height - 2; room > 0 && len(lines) > room {
+		more = fmt.Sprintf(", %d lines more", len(lines)-room)
+		lines = lines[:room]
+	}
+	_, err = fmt.Fprintf(screen, "\x1b[H\x1b[K%s  %s%s\n%s\x1b[K\n\x1b[J", title, time.Now().Format(time.TimeOnly), more, strings.Join(lines, "\x1b[K\n"))
+	return err
+}
+
+// jsonLine writes JSON in one line.
+func jsonLine(w io.Writer, text []byte) error {
+	var b bytes.Buffer
+	if err := json.Compact(&b, text); err != nil {
+		return err
+	}
+	b.WriteByte('\n')
+	_, err := w.Write(b.Bytes())
+	return err
+}
