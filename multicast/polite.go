@@ -13,7 +13,9 @@ import "time"
 //   - while the link is nearly that full and others take part of it, the session
 //     stays below what they have left, with room for them to grow, and in any case
 //     below politeShare. Others that want more grow round by round until they have
-//     the rest; others that do not cost the session no more than they use.
+//     the rest; others that do not cost the session no more than they use;
+//   - the sessions of one server share what one of them would have: each has what the
+//     others do not take of it, and always an even part.
 //
 // Traffic that meets the session further on in the network is not seen, only its
 // queues and losses.
@@ -24,46 +26,58 @@ const (
 	foreignPart = 0.02             // of the link: less than that is nobody
 	fullPart    = 0.9              // of the capacity: the link is full
 	fullMemory  = 30 * time.Second // how long a capacity is believed
+	fullForget  = 0.1              // of what a capacity was above that of a later full round
 	fullDelay   = 2 * time.Millisecond
 	fullBlocked = 0.2 // of a round spent in blocked sends
 )
 
+// LinkUse is what has been sent by a link so far.
+type LinkUse struct {
+	Foreign  uint64 // bytes that others have sent
+	Own      uint64 // bytes of all sessions of this server
+	Sessions int    // that send by it
+}
+
 // neighbours follows what others send by the sender's link. The zero value is ready
 // to use.
 type neighbours struct {
-	at           time.Time
-	foreign, own uint64  // bytes at that time
-	capacity     float64 // bits per second; 0 when the link was not full lately
-	seen         time.Time
-	limit        float64       // of the session, bits per second; 0 for none
-	blocked      time.Duration // of the running round
-	delay        time.Duration // worst that members have told of in the running round
+	at       time.Time
+	use      LinkUse // at that time
+	mine     uint64  // bytes of the session at that time
+	capacity float64 // bits per second; 0 when the link was not full lately
+	seen     time.Time
+	limit    float64       // of the session, bits per second; 0 for none
+	blocked  time.Duration // of the running round
+	delay    time.Duration // worst that members have told of in the running round
 }
 
-// observe ends a round when it is over. foreign and own are the bytes that others
-// and the session have sent; it returns the session's limit, 0 for none.
-func (n *neighbours) observe(now time.Time, foreign, own uint64) float64 {
+// observe ends a round when it is over. mine are the bytes that the session has sent; it
+// returns the session's limit, 0 for none.
+func (n *neighbours) observe(now time.Time, use LinkUse, mine uint64) float64 {
 	took := now.Sub(n.at)
 	if !n.at.IsZero() && took < politeRound {
 		return n.limit
 	}
-	first := n.at.IsZero() || foreign < n.foreign
-	others := float64(foreign-n.foreign) * 8 / took.Seconds()
-	total := others + float64(own-n.own)*8/took.Seconds()
+	first := n.at.IsZero() || use.Foreign < n.use.Foreign || use.Own < n.use.Own
+	rate := func(now, before uint64) float64 { return float64(now-before) * 8 / took.Seconds() }
+	others, ours, session := rate(use.Foreign, n.use.Foreign), rate(use.Own, n.use.Own), rate(mine, n.mine)
+	total := others + ours
 	full := n.delay > fullDelay || n.blocked.Seconds() > fullBlocked*took.Seconds()
-	n.at, n.foreign, n.own, n.delay, n.blocked = now, foreign, own, 0, 0
+	n.at, n.use, n.mine, n.delay, n.blocked = now, use, mine, 0, 0
 	if first {
 		return n.limit
 	}
 	switch {
 	case full:
-		n.capacity, n.seen = max(n.capacity, total), now
+		// A round that was measured too high is forgotten.
+		n.capacity, n.seen = max(n.capacity-(n.capacity-total)*fullForget, total), now
 	case now.Sub(n.seen) > fullMemory:
 		n.capacity = 0
 	}
 	n.limit = 0
 	if others > foreignPart*n.capacity && total > fullPart*n.capacity && n.capacity > 0 {
-		n.limit = max(politeShare*n.capacity, n.capacity-politeRoom*others)
+		all := max(politeShare*n.capacity, n.capacity-politeRoom*others)
+		n.limit = max(all/float64(max(use.Sessions, 1)), all-max(ours-session, 0))
 	}
 	return n.limit
 }

@@ -44,7 +44,7 @@ func TestPolite(t *testing.T) {
 				now = now.Add(step)
 				// No losses.
 				ctl.observe(&lossMeter{fresh: true, packets: minWindow}, 0, 1)
-				ctl.give(n.observe(now, uint64(foreign), uint64(own)))
+				ctl.give(n.observe(now, LinkUse{uint64(foreign), uint64(own), 1}, uint64(own)))
 				ctl.round(now, reportInterval, uint64(own))
 			}
 			seconds := float64(rounds-rounds/2) * step.Seconds()
@@ -65,12 +65,12 @@ func TestPoliteForgets(t *testing.T) {
 		now = now.Add(politeRound)
 		own, foreign = own+3e6, foreign+3e6
 		n.delay = 3 * time.Millisecond
-		if limit := n.observe(now, foreign, own); i > 0 && limit == 0 {
+		if limit := n.observe(now, LinkUse{foreign, own, 1}, own); i > 0 && limit == 0 {
 			t.Fatal("no limit beside others on a full link")
 		}
 	}
 	now = now.Add(fullMemory + time.Second)
-	if limit := n.observe(now, foreign+1e9, own+3e9); limit != 0 {
+	if limit := n.observe(now, LinkUse{foreign + 1e9, own + 3e9, 1}, own+3e9); limit != 0 {
 		t.Errorf("limited to %v by a capacity of half a minute ago", limit)
 	}
 }

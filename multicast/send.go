@@ -154,16 +154,16 @@ const blockedSend = time.Millisecond
 func (e *emitter) yield() {
 	s := e.s
 	now := time.Now()
-	if s.cfg.Foreign == nil || now.Sub(e.looked) < politeRound {
+	if s.cfg.Link == nil || now.Sub(e.looked) < politeRound {
 		return
 	}
-	foreign, ok := s.cfg.Foreign()
+	use, ok := s.cfg.Link()
 	if !ok {
 		return
 	}
 	s.mu.Lock()
 	s.others.blocked += e.blocked
-	s.rate.give(s.others.observe(now, foreign, s.frames()))
+	s.rate.give(s.others.observe(now, use, s.frames()))
 	s.mu.Unlock()
 	e.looked, e.blocked = now, 0
 }

@@ -68,9 +68,9 @@ type Config struct {
 	// MinRate is what the session does not go below, in bits per second, for any
 	// member: who cannot take it moves to unicast. 0 for none.
 	MinRate int64
-	// Foreign is how many bytes others have sent by the interface of the session so
-	// far; a session that knows leaves them their share of the link. nil takes all.
-	Foreign    func() (uint64, bool)
+	// Link says what has been sent by the interface of the session so far; a session
+	// that knows leaves others their share of the link. nil takes all.
+	Link       func() (LinkUse, bool)
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first ...
 	StartAt    time.Time     // ... or then; all zero: start with the first
@@ -263,8 +263,15 @@ const ethernetHeader = 14
 // frames is how many bytes have left by the interface, as the system counts them.
 func (s *Session) frames() uint64 { return s.wireBytes + ethernetHeader*s.number.Load() }
 
+// Sending reports whether the session has something to send.
+func (s *Session) Sending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == wire.StateSending
+}
+
 // SentBytes is how many bytes the session has sent by its interface, as
-// Config.Foreign counts them.
+// Config.Link counts them.
 func (s *Session) SentBytes() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -269,7 +269,7 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
 		Group: group, Feedback: back,
-		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Foreign: k.foreign(link.Interface), MinRate: least,
+		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
 		KeepTogether: together, Cipher: k.cfg.Cipher,

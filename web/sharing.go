@@ -1,27 +1,36 @@
 package web
 
-import "castpoint/internal/netio"
+import (
+	"castpoint/internal/netio"
+	"castpoint/multicast"
+)
 
-// foreign counts what others than this server's sessions have sent by a link, in
-// bytes, for sessions that leave others their share. It is nil for greedy ones.
-// Sessions are no strangers to each other: each finds its rate by what its members
-// receive, and total-rate divides what they may have together.
-func (k *Keeper) foreign(link string) func() (uint64, bool) {
-	if k.terms.Load().Greedy {
+// linkUse counts what this server's sessions, and others, have sent by a link, for
+// sessions that leave others their share. It is nil for greedy ones. Sessions are no
+// strangers to each other: together they leave others what one would, and each finds
+// its rate among them by what its members receive; total-rate divides what they may
+// have.
+func (k *Keeper) linkUse(link string) func() (multicast.LinkUse, bool) {
+	if k.cfg.Greedy {
 		return nil
 	}
-	return func() (uint64, bool) {
+	return func() (multicast.LinkUse, bool) {
 		// Our own first: what is sent between the two looks counts as others', never
 		// the other way round.
 		k.mu.Lock()
-		own := k.sent[link]
+		use := multicast.LinkUse{Own: k.sent[link]}
 		for _, c := range k.live {
-			if c.link.Interface == link {
-				own += c.SentBytes()
+			if c.link.Interface != link {
+				continue
+			}
+			use.Own += c.SentBytes()
+			if c.Sending() {
+				use.Sessions++
 			}
 		}
 		k.mu.Unlock()
 		all, ok := netio.SentBytes(link)
-		return all - min(own, all), ok
+		use.Foreign = all - min(use.Own, all)
+		return use, ok
 	}
 }
