@@ -19,13 +19,12 @@ func (p *Plan) Sfdisk() string {
 	for _, v := range p.Volumes {
 		k, _ := kindOf(v.Type)
 		fmt.Fprintf(&b, "start=%d, size=%d", p.sectors(v.Start), p.sectors(v.Size))
-		switch {
-		case p.Table == MBR:
+		if p.Table == MBR {
 			fmt.Fprintf(&b, ", type=%x", k.mbr)
 			if v.Active {
 				b.WriteString(", bootable")
 			}
-		default:
+		} else {
 			fmt.Fprintf(&b, ", type=%s, uuid=%s, name=%q", k.gpt, v.ID, v.Name)
 			if v.Type == sequence.PartitionRecovery {
 				// Windows wants it to be required, and without a letter.

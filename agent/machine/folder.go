@@ -44,7 +44,7 @@ func find(root, path string) (string, error) {
 	return at, nil
 }
 
-// make makes folders below root, taking those that are there in another letter
+// makeFolder makes folders below root, taking those that are there in another letter
 // case, and returns the path.
 func makeFolder(root, path string) (string, error) {
 	at := root

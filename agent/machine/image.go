@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,7 +44,7 @@ func (im *Image) describe(path string) (wim.Image, error) {
 	}
 	defer f.Close()
 	// Of a block device Stat says 0; the end of a WIM is in its header.
-	size, err := f.Seek(0, 2)
+	size, err := f.Seek(0, io.SeekEnd)
 	if err != nil {
 		return wim.Image{}, err
 	}

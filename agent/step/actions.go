@@ -92,16 +92,14 @@ func (e *engine) setDynamic(ctx context.Context, a *sequence.SetDynamicVariables
 	return done, nil
 }
 
-// restartShown is how long a restart is announced when the step does not say.
-const restartShown = 0
-
+// showRestart announces a restart, which comes when the step has been reported.
 func (e *engine) showRestart(ctx context.Context, a *sequence.Restart) (outcome, error) {
 	text := a.Message
 	if text == "" {
 		text = "this machine restarts"
 	}
 	e.say("%s", text)
-	if !sleep(ctx, max(time.Duration(a.Delay), restartShown)) {
+	if !sleep(ctx, time.Duration(a.Delay)) {
 		return outcome{}, context.Cause(ctx)
 	}
 	return outcome{restart: a.Into}, nil

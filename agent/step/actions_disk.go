@@ -99,7 +99,7 @@ func (e *engine) image(s *sequence.Source, compact bool) (machine.Image, error) 
 }
 
 func (e *engine) applyImage(ctx context.Context, a *sequence.ApplyImage) error {
-	plan, v, err := e.state.volume(a.Target)
+	plan, v, err := e.volume(a.Target)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (e *engine) applyImage(ctx context.Context, a *sequence.ApplyImage) error {
 }
 
 func (e *engine) applyData(ctx context.Context, a *sequence.ApplyDataImage) error {
-	_, v, err := e.state.volume(a.Target)
+	_, v, err := e.volume(a.Target)
 	if err != nil {
 		return err
 	}
@@ -129,13 +129,13 @@ func (e *engine) applyData(ctx context.Context, a *sequence.ApplyDataImage) erro
 }
 
 func (e *engine) bootloader(ctx context.Context, a *sequence.InstallBootloader) error {
-	plan, os, err := e.state.volume(a.OS)
+	plan, os, err := e.volume(a.OS)
 	if err != nil {
 		return err
 	}
 	system := systemVolume(plan, os)
 	if a.System != "" {
-		if plan, system, err = e.state.volume(a.System); err != nil {
+		if plan, system, err = e.volume(a.System); err != nil {
 			return err
 		}
 	}
@@ -154,7 +154,7 @@ func systemVolume(p *disk.Plan, os disk.Volume) disk.Volume {
 }
 
 func (e *engine) capture(ctx context.Context, a *sequence.CaptureImage) error {
-	_, v, err := e.state.volume(a.Volume)
+	_, v, err := e.volume(a.Volume)
 	if err != nil {
 		return err
 	}
@@ -177,9 +177,9 @@ func (e *engine) windowsArch() string {
 	return e.o.Facts.Architecture
 }
 
-// answers changes the answer file of a Windows that was applied.
+// answerFile changes the answer file of a Windows that was applied.
 func (e *engine) answerFile(ctx context.Context, target, template string, change func(*unattend.Document) error) error {
-	_, v, err := e.state.volume(target)
+	_, v, err := e.volume(target)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (e *engine) hide(texts ...string) {
 }
 
 func (e *engine) drivers(ctx context.Context, a *sequence.ApplyDrivers) error {
-	_, v, err := e.state.volume(a.Target)
+	_, v, err := e.volume(a.Target)
 	if err != nil {
 		return err
 	}
@@ -273,7 +273,7 @@ func (e *engine) drive(ctx context.Context, name string) (string, error) {
 	if len(name) == 2 && name[1] == ':' {
 		return name, nil
 	}
-	_, v, err := e.state.volume(name)
+	_, v, err := e.volume(name)
 	if err != nil {
 		return "", err
 	}

@@ -52,7 +52,7 @@ func (e *engine) receive(ctx context.Context, c protocol.RunContent, from, out s
 // workVolume is where what steps fetch goes: the volume of the operating system,
 // else the first one that is not the firmware's or hidden.
 func (e *engine) workVolume() (disk.Volume, bool) {
-	if _, v, err := e.state.volume(e.state.Applied); err == nil {
+	if _, v, err := e.volume(e.state.Applied); err == nil {
 		return v, true
 	}
 	for _, p := range e.state.Plans {
@@ -108,7 +108,7 @@ func (e *engine) fetchedFolder(ctx context.Context, f fetched) (string, error) {
 	if f.Volume == "" {
 		return f.Folder, nil
 	}
-	_, v, err := e.state.volume(f.Volume)
+	_, v, err := e.volume(f.Volume)
 	if err != nil {
 		return "", err
 	}

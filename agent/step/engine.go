@@ -4,16 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
-	"castpoint/agent/machine"
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
 )
@@ -47,7 +41,7 @@ type leaf struct {
 }
 
 // Execute runs a sequence from where it is to its end, or to the next restart of
-// the machine: one of the Ends, which are its words for what follows. It returns an error only when the run is over for
+// the machine: one of the Ends. It returns an error only when the run is over for
 // this machine: the server does not know it, or ctx has ended.
 func Execute(ctx context.Context, o Options) (string, error) {
 	e := &engine{
@@ -249,7 +243,7 @@ func (e *engine) prepareDisk(ctx context.Context) error {
 	if e.state.Applied == "" {
 		return errors.New("restart into the disk: no operating system has been applied")
 	}
-	_, v, err := e.state.volume(e.state.Applied)
+	_, v, err := e.volume(e.state.Applied)
 	if err != nil {
 		return err
 	}
@@ -405,161 +399,4 @@ func (e *engine) attempt(ctx context.Context, l *leaf) (done outcome, err error)
 		err = cause
 	}
 	return done, err
-}
-
-// reportFailure tells the server why a leaf has failed for good.
-func (e *engine) reportFailure(ctx context.Context, l *leaf, err error) error {
-	e.state.ended(l.Path, protocol.StepFailed, exitCode(err), nil)
-	if kept := e.keep.write(e.state); kept != nil {
-		e.say("%v", kept)
-	}
-	s := e.status(l, protocol.StepFailed)
-	code := exitCode(err)
-	s.ExitCode, s.Message, s.Output, s.Advice = &code, err.Error(), outputOf(err), advice(err)
-	return e.over(e.report(ctx, s))
-}
-
-func exitCode(err error) int {
-	var exit *machine.ExitError
-	if errors.As(err, &exit) {
-		return exit.Code
-	}
-	return -1
-}
-
-func outputOf(err error) string {
-	var exit *machine.ExitError
-	if errors.As(err, &exit) {
-		return exit.Tail
-	}
-	return ""
-}
-
-// advice says what a person can do about a failure.
-func advice(err error) string {
-	switch {
-	case errors.Is(err, machine.ErrSpace):
-		return "make the partition larger, or take a machine with a larger disk; then run the sequence from the partition-disk step"
-	case errors.Is(err, machine.ErrNotWindows):
-		return "add a restart into the disk before the step"
-	case errors.Is(err, errCancelled):
-		return "run again from this step when it is wanted"
-	case errors.Is(err, fs.ErrNotExist):
-		return "look whether the image or package is the right one"
-	}
-	return "see the output of the step and the log; run again from this step when the cause is gone"
-}
-
-// afterFailure tells everybody that the run has failed and waits for what the
-// console wants: a retry, or a restart of the machine.
-func (e *engine) afterFailure(ctx context.Context, failed error) (protocol.Order, error) {
-	end := protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunFailed, Message: cut(e.mask(failed.Error()), protocol.MaxMessage)}
-	var one *stepError
-	if errors.As(failed, &one) {
-		end.Path = one.leaf.Path
-	}
-	if errors.Is(failed, errCancelled) {
-		end.State = protocol.RunCancelled
-	}
-	e.say("FAILED: %s", e.mask(failed.Error()))
-	e.say("this machine stays on; run again from the step in the console, or switch the machine off")
-	e.o.Person.Progress("failed: "+e.mask(failed.Error()), -1)
-	e.sendLog(ctx)
-	e.mu.Lock()
-	e.order = nil
-	e.mu.Unlock()
-	if err := e.tell(ctx, "tell the server of the failure", func(ctx context.Context) error { return e.o.Server.End(ctx, end) }); err != nil {
-		return protocol.Order{}, err
-	}
-	return e.await(ctx)
-}
-
-// await waits for an order to go on.
-func (e *engine) await(ctx context.Context) (protocol.Order, error) {
-	for {
-		var order protocol.Order
-		err := e.tell(ctx, "ask the server for orders", func(ctx context.Context) (err error) {
-			order, err = e.o.Server.Order(ctx)
-			return err
-		})
-		if err != nil {
-			return order, err
-		}
-		switch order.Kind {
-		case protocol.OrderRetry:
-			e.say("order from the console: run again from step %s", order.Path)
-			maps.Copy(e.state.Variables, order.Variables)
-			return order, nil
-		case protocol.OrderReboot:
-			e.say("order from the console: restart")
-			return order, nil
-		}
-	}
-}
-
-// lookup is the value of a variable, whatever the letter case of a name: castpoint's
-// own begin with an underscore.
-func (e *engine) lookup(name string) (string, bool) {
-	if strings.HasPrefix(name, "_") {
-		v, ok := e.builtIn()[name]
-		return v, ok
-	}
-	v, ok := e.state.Variables[name]
-	return v.Value, ok
-}
-
-func (e *engine) builtIn() map[string]string {
-	f := &e.o.Facts
-	return map[string]string{
-		"_Architecture": f.Architecture, "_AssetTag": f.AssetTag, "_Deployment": e.o.Run.Deployment, "_Device": e.o.Run.Device,
-		"_Environment": e.o.Machine.Environment(), "_Firmware": e.o.Machine.Firmware(), "_LastExitCode": strconv.Itoa(e.last.ExitCode),
-		"_MAC": e.o.MAC, "_Manufacturer": f.Manufacturer, "_Model": f.Model, "_Run": e.o.Run.ID, "_Sequence": e.o.Run.Sequence.Name,
-		"_Serial": f.Serial, "_Server": e.o.Run.Server, "_UUID": f.UUID, "_WorkFolder": e.work(context.Background()),
-	}
-}
-
-// scope is what conditions can ask.
-func (e *engine) scope(ctx context.Context) sequence.Scope {
-	vars := make(map[string]string, len(e.state.Variables))
-	for name, v := range e.state.Variables {
-		vars[name] = v.Value
-	}
-	maps.Copy(vars, e.builtIn())
-	return sequence.Scope{
-		Vars: vars, Device: e.o.Facts, Environment: e.o.Machine.Environment(), Last: e.last,
-		Exists: func(path string) bool {
-			_, err := os.Stat(path)
-			return err == nil
-		},
-		WMI: func(query string) (bool, error) { return e.wmi(ctx, query) },
-	}
-}
-
-// wmi asks Windows whether a query has a result.
-func (e *engine) wmi(ctx context.Context, query string) (bool, error) {
-	if e.o.Machine.Environment() == sequence.EnvironmentLinux {
-		return false, errors.New("there is no WMI in the Linux boot environment: ask for facts of the device instead")
-	}
-	p := machine.Program{Args: []string{"powershell", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
-		"if (Get-CimInstance -Query $env:CP_QUERY) { exit 0 } else { exit 10 }"}, Env: []string{"CP_QUERY=" + query}}
-	r, err := e.o.Machine.Programs().Run(ctx, p)
-	switch {
-	case err != nil:
-		return false, err
-	case r.Code == 0 || r.Code == 10:
-		return r.Code == 0, nil
-	}
-	return false, &machine.ExitError{Program: "WMI query", Code: r.Code, Tail: r.Tail}
-}
-
-// work is the folder for what steps fetch: on the volume of the operating system,
-// else on the first one that has files, else in memory.
-func (e *engine) work(ctx context.Context) string {
-	v, ok := e.workVolume()
-	if ok {
-		if at, err := e.o.Machine.Folder(ctx, v); err == nil {
-			return filepath.Join(at, workFolder)
-		}
-	}
-	return filepath.Join(e.o.Memory, workFolder)
 }

@@ -90,3 +90,22 @@ func TestWindowsSequence(t *testing.T) {
 		t.Errorf("unattend.xml: %v\n%s", err, answers)
 	}
 }
+
+// TestWindowsLetters: volumes that were there before are named by their letters.
+func TestWindowsLetters(t *testing.T) {
+	w := newWorld(t, "name: s\ncontents: [windows]\nsteps:\n  - {name: image, apply-image: {content: windows, target: \"C:\"}}\n  - {name: boot, install-bootloader: {os: \"c:\", system: \"S:\"}}\n")
+	w.image = smallWIM
+	w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
+	programs := &carefulPrograms{}
+	m := machine.NewWindows(programs, "bios", true, filepath.Join(w.dir, "scripts"))
+	m.Drive = func(letter string) string { return filepath.Join(w.dir, letter) }
+	for _, letter := range []string{"S", "C"} {
+		if err := os.MkdirAll(m.Drive(letter), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.machine = realWindows{m, w}
+	if end, err := w.start(); err != nil || end != EndSucceeded || w.states() != "image done, boot done" {
+		t.Fatalf("end %q, %v, %s; it said:\n%s", end, err, w.states(), strings.Join(w.said, "\n"))
+	}
+}
