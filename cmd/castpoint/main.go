@@ -73,6 +73,7 @@ Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refuse
 	root.PersistentFlags().StringVar(&o.data, "data", defaultData, "`FOLDER` of the library, certificate and state")
 	o.remote.flags(root.PersistentFlags())
 	o.addWatch(root)
+	addCompletion(root, o)
 	return root
 }
 

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"castpoint/content"
+	"castpoint/deploy"
+	"castpoint/web"
+)
+
+// completeTime is how long a shell waits for names.
+const completeTime = 2 * time.Second
+
+// maxNames is how many a shell is offered at most.
+const maxNames = 500
+
+// names finds what an argument may be, with a tab and what it is behind each.
+type names func(ctx context.Context, c *web.AdminClient, begin string) ([]string, error)
+
+// addCompletion makes shells complete the first argument of commands that name a
+// content, a device or a session. Files and flags they know by themselves.
+func addCompletion(root *cobra.Command, o *options) {
+	for _, group := range []struct {
+		group, commands string
+		find            names
+	}{
+		{"content", "show set update attach detach validate repair remove export", contentNames},
+		{"device", "show set approve deny remove timeline", deviceNames},
+		{"session", "show cancel kick", sessionNames},
+		{"session", "start", contentNames},
+	} {
+		for _, name := range strings.Fields(group.commands) {
+			c, _, err := root.Find([]string{group.group, name})
+			if err == nil && c.Name() == name && c.ValidArgsFunction == nil {
+				c.ValidArgsFunction = o.completeFirst(group.find)
+			}
+		}
+	}
+}
+
+// completeFirst asks the server, or the data folder, for names. Without an answer
+// there are none.
+func (o *options) completeFirst(find names) func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completeTime)
+		defer cancel()
+		client, done, err := o.admin(ctx)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer done()
+		list, err := find(ctx, client, begin)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		list = slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(strings.ToLower(s), strings.ToLower(begin)) })
+		return list[:min(len(list), maxNames)], cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func contentNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[content.Content](ctx, c, "/contents")
+	for _, ct := range all {
+		list = append(list, ct.ID+"\t"+strings.TrimSpace(string(ct.Kind)+" "+ct.Name+" "+ct.Version))
+	}
+	return list, err
+}
+
+func deviceNames(ctx context.Context, c *web.AdminClient, begin string) (list []string, err error) {
+	var p deploy.Page
+	query := url.Values{"search": {begin}, "limit": {strconv.Itoa(maxNames)}}
+	err = c.Call(ctx, http.MethodGet, "/devices?"+query.Encode(), nil, &p)
+	for _, d := range p.Devices {
+		about := string(d.State)
+		if len(d.MACs) > 0 {
+			about += " " + d.MACs[0]
+		}
+		name := d.Name
+		if name == "" || !strings.HasPrefix(strings.ToLower(name), strings.ToLower(begin)) {
+			name = d.ID
+		}
+		list = append(list, name+"\t"+about)
+	}
+	return list, err
+}
+
+func sessionNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[web.SessionInfo](ctx, c, "/sessions")
+	for _, s := range all {
+		if s.Ended == nil {
+			list = append(list, s.ID+"\t"+s.Content+" "+s.State)
+		}
+	}
+	return list, err
+}
