@@ -18,6 +18,9 @@ const AdminPrefix = api.Prefix
 // newAPI makes the admin API, each file its part, and Config.Routes on top.
 func (s *Server) newAPI() *api.API {
 	cfg := api.Config{Version: s.cfg.Version, Observe: s.cfg.Observe}
+	if s.log != nil { // without one it is only for the document
+		cfg.Log = s.log.Named("admin")
+	}
 	if s.cfg.Access != nil {
 		cfg.Audit = s.cfg.Access.Record
 	}

@@ -60,7 +60,7 @@ func setLevels(levels *loglevel.Levels, c *config.Config) error {
 
 // loggers are the names of all loggers of castpoint serve.
 func loggers() []string {
-	return []string{"access", "admin", "boot", "console", "delivery", "devices", "dhcp", "events", "http", "join", "rollout", "tftp", "winpe"}
+	return []string{"access", "admin", "boot", "console", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "tftp", "winpe"}
 }
 
 // wholeProgram is how the level of everything else is named.

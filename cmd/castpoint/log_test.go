@@ -35,7 +35,7 @@ func TestLoggers(t *testing.T) {
 	}
 	for name := range found {
 		if !slices.Contains(loggers(), name) {
-			t.Errorf("logger %s is not in the list", name)
+			t.Errorf("logger %s is not in the list of log.go", name)
 		}
 	}
 	for _, name := range loggers() {

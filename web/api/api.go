@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
 	"castpoint/web/access"
@@ -27,6 +30,7 @@ type Config struct {
 	// Observe is told of each call when it has ended; stream says that it was one
 	// of server-sent events. nil when nobody cares.
 	Observe func(operation string, status int, took time.Duration, stream bool)
+	Log     *zap.Logger // nil logs nothing
 }
 
 // API is a set of operations. It is an http.Handler for the paths below Prefix;
@@ -39,6 +43,9 @@ type API struct {
 
 // New makes an API without operations but the one that gives its document.
 func New(cfg Config) *API {
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
 	a := &API{cfg: cfg, mux: http.NewServeMux()}
 	names := make(map[string]reflect.Type)
 	config := huma.Config{
@@ -99,8 +106,14 @@ func schemaName(names map[string]reflect.Type, t reflect.Type, hint string) stri
 	return name
 }
 
+// headerRequest names a request in the answer and in the log.
+const headerRequest = "X-Request-Id"
+
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	w.Header().Set(headerRequest, hex.EncodeToString(id[:]))
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	a.mux.ServeHTTP(w, r)

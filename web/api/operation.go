@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"castpoint/agent/protocol"
 	"castpoint/web/access"
@@ -99,6 +102,7 @@ func (a *API) guard(op Operation) func(huma.Context, func(huma.Context)) {
 		if a.cfg.Observe != nil {
 			a.cfg.Observe(op.ID, status, time.Since(began), op.stream)
 		}
+		a.log(ctx, op.ID, id, status, rec, time.Since(began))
 		if !changes || a.cfg.Audit == nil {
 			return
 		}
@@ -112,6 +116,27 @@ func (a *API) guard(op Operation) func(huma.Context, func(huma.Context)) {
 		}
 		a.cfg.Audit(ctx.Context(), e)
 	}
+}
+
+// log writes a line about a call: one that failed by the server's own fault as an
+// error, the others for those who look for something.
+func (a *API) log(ctx huma.Context, operation string, id access.Identity, status int, rec *record, took time.Duration) {
+	level := zapcore.DebugLevel
+	if status >= http.StatusInternalServerError {
+		level = zapcore.ErrorLevel
+	}
+	entry := a.cfg.Log.Check(level, "call of the admin API")
+	if entry == nil {
+		return
+	}
+	from := id.How
+	if id.Remote.IsValid() {
+		from = id.Remote.String()
+	}
+	_, w := humago.Unwrap(ctx)
+	url := ctx.URL()
+	entry.Write(zap.String("request", w.Header().Get(headerRequest)), zap.String("operation", operation), zap.String("path", url.Path),
+		zap.String("who", id.Name), zap.String("from", from), zap.Int("status", status), zap.Duration("took", took), zap.String("problem", rec.problem()))
 }
 
 // refuse answers in place of an operation.
