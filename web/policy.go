@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"castpoint/agent/protocol"
 	"castpoint/web/delivery"
 )
@@ -45,7 +47,9 @@ func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, s.policy(v))
+	p := s.policy(v)
+	s.log.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("message", p.Message))
+	writeJSON(w, http.StatusOK, p)
 }
 
 func (s *Server) policy(v visitor) protocol.Policy {

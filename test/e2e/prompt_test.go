@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -42,4 +44,46 @@ func TestCommandPromptInLinux(t *testing.T) {
 	if m := sessions(t, p)[0].Members; len(m) != 1 || m[0].State == "gone" {
 		t.Errorf("the agent did not go on: %+v", m)
 	}
+}
+
+// Two deployments are available for a machine: it asks for a key before it boots from
+// the network, and the agent's menu asks which of them it is to be. The one that is
+// chosen runs.
+func TestChooseDeployment(t *testing.T) {
+	p := newPoint(t, lab.Config{Offload: true})
+	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		if _, err := p.Run(t.Context(), append(args, "--data", p.Data)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run("collection", "add", "strangers", "--rule", "unknown")
+	for _, name := range []string{"first", "second"} {
+		file := filepath.Join(p.Network.Dir, name+".yaml")
+		text := fmt.Sprintf("name: %s\nsteps:\n  - run-command:\n      command: echo the sequence %s runs >/dev/ttyS0; sleep 600\n", name, name)
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		run("sequence", "add", file)
+		run("deployment", "add", name, "--sequence", name, "--collection", "strangers")
+	}
+	serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--log-level", "debug",
+		"--kernel-args", "console=ttyS0", "--kernel-args", "console=tty0")
+	vm := bootVM(t, p, lab.Machine{Name: "m", Firmware: lab.UEFI, Memory: 1024, Display: true})
+	must(t, vm, `Press F12 for network boot`)
+	if err := vm.Press("f12"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Server.Output.WaitFor(t.Context(), `machine asks what to do.*2 deployments are available`, 3*time.Minute); err != nil {
+		t.Fatalf("%v; the console:\n%s", err, vm.Output.Tail(20))
+	}
+	// The menu is on the screen a moment later.
+	time.Sleep(3 * time.Second)
+	if err := vm.Press("down", "ret"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, vm, `the sequence second runs`)
 }
