@@ -223,7 +223,7 @@ func blankDisk(t *testing.T, path string, size int64) string {
 // over PXE and wait. They are approved, and each has its disk divided, receives the
 // image in the same encrypted session, gets its boot manager and its answer file,
 // restarts, is left alone by the server and boots from its own disk. Then the image
-// is deployed again to one of them.
+// is deployed again to one of them, which loses its power, and its server, meanwhile.
 func TestDeployment(t *testing.T) {
 	p := newPoint(t, lab.Config{Offload: true})
 	wim, source := makeWindows(t, p.Network.Dir)
@@ -233,8 +233,9 @@ func TestDeployment(t *testing.T) {
 	if _, err := p.AddBootEnvironment(t.Context(), "--from", "host"); err != nil {
 		t.Fatal(err)
 	}
-	serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--devices-unknown", "approve", "--kernel-args", "console=ttyS0",
-		"--min-members", "2", "--max-wait", "20s")
+	settings := []string{"--dhcp", "server", "--pool", point.Pool, "--devices-unknown", "approve", "--kernel-args", "console=ttyS0",
+		"--min-members", "2", "--max-wait", "20s"}
+	serve(t, p, settings...)
 	a := newAdmin(p)
 	a.call(t, http.MethodPost, "/sequences", fmt.Sprintf(deploySequence, "stand-in"), nil)
 
@@ -299,7 +300,9 @@ func TestDeployment(t *testing.T) {
 		}
 	}
 
-	// Deploy again, to the one with the BIOS; the other has been looked at.
+	// Deploy again, to the one with the BIOS; the other has been looked at. This time
+	// the power goes while it receives the image, and then the server is killed: it
+	// goes on with the step it was in, and waits for the server.
 	if _, err := targets[0].Stop(); err != nil {
 		t.Error(err)
 	}
@@ -309,8 +312,20 @@ func TestDeployment(t *testing.T) {
 	if err := again.Reset(); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := again.Output.WaitFor(t.Context(), "(?s)"+again.word+".*Apply Windows.*joined session", 4*time.Minute); err != nil {
+		t.Fatalf("%v; the console:\n%s", err, again.Output.Tail(60))
+	}
+	if err := again.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	must(t, again.VM, "going on with step 3(?s).*joined session")
+	p.Server.Kill()
+	serve(t, p, settings...)
 	if _, err := again.Output.WaitFor(t.Context(), "(?s)"+again.word+".*"+again.word, 4*time.Minute); err != nil {
 		t.Fatalf("%v; the console:\n%s", err, again.Output.Tail(60))
+	}
+	if n := strings.Count(again.Output.String(), "dividing /dev/vda"); n != 2 {
+		t.Errorf("the disk was divided %d times, want 2: once for each deployment", n)
 	}
 	t.Logf("%s was deployed again after %.0f s", again.Name, time.Since(start).Seconds())
 	if all := a.runs(t, again.device); len(all) != 2 || all[1].State != "succeeded" {
