@@ -57,7 +57,9 @@ func TestKeysChangeWithVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const volume = 150
 		l := newLab(t, 11, 330*testBlock, func(c *Config) { c.MinMembers = 2 })
+		l.s.mu.Lock()
 		l.s.keys.volume = volume
+		l.s.mu.Unlock()
 		link := simnet.Link{Loss: 0.05, Duplicate: 0.02, Reorder: 0.02, ReorderBy: 500 * time.Microsecond, Delay: time.Millisecond}
 		a, b := l.join("a", link, link, nil), l.join("b", link, link, nil)
 		time.Sleep(300 * time.Millisecond)
@@ -191,7 +193,9 @@ func TestCipherIsChosenAtTheStart(t *testing.T) {
 				l := newLab(t, 12, 60*testBlock, func(cfg *Config) {
 					cfg.MinMembers, cfg.Cipher, cfg.MaxRate = 3, c.config, 100e6
 				})
+				l.s.mu.Lock()
 				l.s.keys.volume = 2000
+				l.s.mu.Unlock()
 				var all []*receiver
 				for i, aes := range c.aes {
 					l.noAES = !aes
@@ -201,7 +205,10 @@ func TestCipherIsChosenAtTheStart(t *testing.T) {
 				l.noAES = false
 				all = append(all, l.join("starts it", simnet.Link{}, simnet.Link{}, nil))
 				time.Sleep(300 * time.Millisecond)
-				if got := l.s.keys.current.Cipher; got != c.want || len(l.s.keys.offered) != 1 {
+				l.s.mu.Lock()
+				got, offered := l.s.keys.current.Cipher, len(l.s.keys.offered)
+				l.s.mu.Unlock()
+				if got != c.want || offered != 1 {
 					t.Errorf("the session uses %s, want %s", got, c.want)
 				}
 				l.noAES = true
