@@ -89,7 +89,7 @@ func (c *Collection) normalize() error {
 func checkVariables(vars map[string]string) error {
 	for name, value := range vars {
 		if err := sequence.CheckVariable(name); err != nil {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
+			return err
 		}
 		if len(value) > sequence.MaxValue || !utf8.ValidString(value) {
 			return invalid("variable %s: want at most %d bytes of text", name, sequence.MaxValue)
@@ -113,10 +113,8 @@ func (r *MemberRule) normalize() (err error) {
 		return invalid("an empty rule would take all devices: name: \"*\" says so")
 	}
 	r.MAC = strings.ReplaceAll(strings.ToLower(r.MAC), "-", ":")
-	if r.when, err = sequence.Condition(r.When).Compile(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	return nil
+	r.when, err = sequence.Condition(r.When).Compile()
+	return err
 }
 
 // verdict is what a rule says of a machine.

@@ -3,11 +3,13 @@ package rollout
 import (
 	"errors"
 	"fmt"
+
+	"castpoint/deploy/sequence"
 )
 
 // Errors told apart with errors.Is.
 var (
-	ErrInvalid   = errors.New("not usable")
+	ErrInvalid   = sequence.ErrInvalid
 	ErrNotFound  = errors.New("not found")
 	ErrAmbiguous = errors.New("more than one has that name")
 	ErrExists    = errors.New("exists already")

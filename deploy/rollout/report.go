@@ -28,7 +28,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		}
 		leaf, err := seq.Leaf(s.Path)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+			return nil, err
 		}
 		now := g.now().UTC()
 		before := r.Step
@@ -273,7 +273,7 @@ func (g *Register) Answer(ctx context.Context, run string, answers map[string]st
 				answer = q.Default
 			}
 			if err := q.Accept(answer); err != nil {
-				return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+				return nil, err
 			}
 		}
 		for name := range answers {
@@ -283,7 +283,7 @@ func (g *Register) Answer(ctx context.Context, run string, answers map[string]st
 		}
 		r.Order = &protocol.Order{Kind: protocol.OrderAnswer, Path: r.Questions.Path, By: by, Answers: answers, Time: g.now().UTC()}
 		r.Questions, r.State = nil, StateRunning
-		return nil, nil
+		return nil, errInMemory // answers may be secret; after a crash the question is there again
 	})
 }
 

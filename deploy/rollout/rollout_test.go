@@ -598,6 +598,31 @@ func TestWake(t *testing.T) {
 	}
 }
 
+// TestDeployAgainInTheMiddle: a run that is begun anew ends the one before.
+func TestDeployAgainInTheMiddle(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required}, d)
+	first := b.begin(d)
+	b.report(first, "1/1", protocol.StepStarted)
+	if _, err := b.Again(t.Context(), "a", []string{"pc-1"}, "anna"); err != nil {
+		t.Fatal(err)
+	}
+	second := b.begin(d)
+	if second.ID == first.ID || second.Resumed {
+		t.Errorf("%+v", second)
+	}
+	if old, _, err := b.Run(t.Context(), first.ID); err != nil || old.State != StateCancelled {
+		t.Errorf("%+v, %v", old, err)
+	}
+	if _, ok := b.Authorized(first.Ticket); ok {
+		t.Error("the ticket of the first run is good")
+	}
+	if list, err := b.RunsOf(t.Context(), "pc-1"); err != nil || len(list) != 2 || list[1].ID != second.ID {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 func TestSequenceRevisions(t *testing.T) {
 	b := newBench(t)
 	d := b.device("pc-1", "52:54:00:00:00:01")

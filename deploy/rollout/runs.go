@@ -151,6 +151,9 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	if err == nil {
 		err = g.cfg.Store.DeleteAgain(ctx, d.ID, b.Device.ID)
 	}
+	if err == nil {
+		err = g.replaced(ctx, d.ID, b.Device.ID)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("begin deployment %s on %s: %w", d.Name, r.Label, err)
 	}
@@ -162,6 +165,27 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	return &protocol.Run{
 		ID: r.ID, Ticket: secret, Deployment: d.Name, Device: r.Label, Sequence: seq, Variables: vars, StateKey: stateKey[:], After: d.After,
 	}, nil
+}
+
+// replaced ends the run that a device was in the middle of when it begins another one
+// of the same deployment.
+func (g *Register) replaced(ctx context.Context, deployment, device string) error {
+	g.mu.RLock()
+	id := ""
+	if e := g.last[device][deployment]; e != nil {
+		id = e.run.ID
+	}
+	g.mu.RUnlock()
+	if id == "" {
+		return nil
+	}
+	return g.update(ctx, id, func(r *Run) (*StepRecord, error) {
+		if r.State.Ended() {
+			return nil, errInMemory
+		}
+		r.State, r.Ended, r.Order, r.Questions, r.Message = StateCancelled, g.now().UTC(), nil, nil, "another run has begun"
+		return nil, nil
+	})
 }
 
 // resume goes on with a run: at the step that was ordered, else at the first one that

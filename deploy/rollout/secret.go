@@ -51,7 +51,7 @@ func (g *Register) DeviceSecrets(device string) []string {
 
 func (g *Register) setSecret(ctx context.Context, o owner, name, value string) error {
 	if err := sequence.CheckVariable(name); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return err
 	}
 	if len(value) > sequence.MaxValue {
 		return invalid("secret %s: want at most %d bytes", name, sequence.MaxValue)

@@ -155,7 +155,7 @@ func (e *sequenceEntry) revision(number int) *revision {
 func (g *Register) PutSequence(ctx context.Context, text, by string) (SequenceText, error) {
 	parsed, err := sequence.Parse([]byte(text))
 	if err != nil {
-		return SequenceText{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return SequenceText{}, err
 	}
 	g.edit.Lock()
 	defer g.edit.Unlock()

@@ -119,7 +119,11 @@ func (s *Sender) try(what string, send func(context.Context) error) {
 		ctx, cancel := context.WithTimeout(s.ctx, tryTime)
 		err := send(ctx)
 		cancel()
-		if err == nil || s.ctx.Err() != nil {
+		if s.ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			s.cfg.Log.Info("people were told", zap.String("by", what))
 			return
 		}
 		if n == tries {

@@ -363,6 +363,9 @@ func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, dep
 	if err != nil {
 		return nil, device, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
+	if err := mayRun(&device); err != nil {
+		return nil, device, err
+	}
 	list, err := d.runContents(run, device)
 	if err != nil {
 		return nil, device, err
@@ -388,6 +391,9 @@ func (d *Delivery) Object(ticket, digest string) (*content.Content, content.Dige
 	device, err := d.cfg.Devices.Get(run.Device)
 	if err != nil {
 		return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+	}
+	if err := mayRun(&device); err != nil {
+		return nil, content.Digest{}, err
 	}
 	list, err := d.runContents(&run, device)
 	if err != nil {
