@@ -82,6 +82,7 @@ const (
 	probeQuiet   = 20e6 // bits per second that every link takes
 	probeSlowest = 1e6
 	probeTrain   = 250 * time.Millisecond
+	probeLongest = 8 * time.Second
 	// probeSpare is the loss above that of the quiet link that counts as caused by
 	// the train.
 	probeSpare  = 0.02
@@ -179,6 +180,10 @@ func (p *probing) join() (err error) {
 // measure asks one question after the other. What the later ones mean depends on
 // what the earlier ones found.
 func (p *probing) measure(ctx context.Context) error {
+	watching := ""
+	if p.o.For > 0 {
+		watching = fmt.Sprintf("whether it goes on arriving, for %s", p.o.For)
+	}
 	for _, step := range []struct {
 		say string
 		do  func(context.Context) error
@@ -188,9 +193,11 @@ func (p *probing) measure(ctx context.Context) error {
 		{"the largest packet", p.mtu},
 		{"the highest rate", p.rate},
 		{"the longest burst", p.burst},
-		{fmt.Sprintf("whether it goes on arriving, for %s", p.o.For), p.watch},
+		{watching, p.watch},
 	} {
-		p.o.Say(step.say)
+		if step.say != "" {
+			p.o.Say(step.say)
+		}
 		if err := step.do(ctx); err != nil {
 			return err
 		}
@@ -201,11 +208,13 @@ func (p *probing) measure(ctx context.Context) error {
 	return nil
 }
 
-// send asks for a train and waits for what arrives of it.
+// send asks for a train and waits for what arrives of it. On a slow link it is
+// shorter: no train takes longer than probeLongest.
 func (p *probing) send(ctx context.Context, t multicast.ProbeTrain) (sent multicast.ProbeSent, a multicast.Arrived, err error) {
 	p.train++
 	t.ID, t.Train = p.offer.ID, p.train
 	t.Rate = min(t.Rate, p.offer.Rate)
+	t.Count = max(min(t.Count, int(probeLongest.Seconds()*t.Rate/8)/t.Size), 1)
 	t.Burst = min(t.Burst, t.Count)
 	p.reader.Expect(t.Train, t.Count)
 	if err := p.client.call(ctx, http.MethodPost, multicast.PathProbeTrain, p.o.Token, t, &sent); err != nil {
@@ -270,20 +279,31 @@ func (p *probing) unicast(ctx context.Context, t multicast.ProbeTrain) error {
 	return err
 }
 
-// loss measures what is lost when nothing is in the way.
+// loss measures what is lost when nothing is in the way. A link that loses a tenth
+// may be slower than the train: then the next one is.
 func (p *probing) loss(ctx context.Context) error {
-	rate := min(probeQuiet, p.offer.Rate/2)
-	sent, a, err := p.send(ctx, multicast.ProbeTrain{Count: probeLoss, Size: min(p.res.SessionSize, p.offer.MTU), Rate: rate})
-	if err != nil {
-		return err
-	}
-	if a.Count == 0 {
-		// Large packets do not pass at all: the next question finds which do.
-		sent, a, err = p.send(ctx, multicast.ProbeTrain{Count: probeLoss, Size: probeSmall, Rate: min(rate, 2e6)})
+	t := multicast.ProbeTrain{Count: probeLoss, Size: min(p.res.SessionSize, p.offer.MTU), Rate: min(probeQuiet, p.offer.Rate/2)}
+	var sent multicast.ProbeSent
+	var a multicast.Arrived
+	var rate float64
+	for {
+		var err error
+		if sent, a, err = p.send(ctx, t); err != nil {
+			return err
+		}
+		rate = t.Rate
+		if sent.Count-a.Count <= sent.Count/10 || t.Rate <= probeSlowest {
+			break
+		}
+		if a.Count == 0 && t.Size > probeSmall {
+			// Large packets do not pass at all: the next question finds which do.
+			t.Size, t.Rate = probeSmall, 4*probeSlowest
+		}
+		t.Rate /= 4
 	}
 	p.res.Loss, p.res.LossOf, p.res.LossRate = share(sent.Count-a.Count, sent.Count), sent.Count, rate
 	p.res.Repeated, p.res.Reordered = a.Again, a.Late
-	return err
+	return nil
 }
 
 func share(part, of int) float64 {
