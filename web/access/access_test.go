@@ -391,7 +391,7 @@ func TestLoginForm(t *testing.T) {
 		t.Errorf("%d %v", res.StatusCode, res.Header)
 	}
 	for range freeFailures {
-		res = post("/login", "user=bob&password=x", nil)
+		_ = post("/login", "user=bob&password=x", nil)
 	}
 	if res = post("/login", "user=bob&password=x", nil); res.Header.Get("Location") != "/login?failed=locked" {
 		t.Error(res.Header)
