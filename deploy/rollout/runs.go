@@ -140,7 +140,11 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	}
 	g.mu.RLock()
 	if e := g.sequences[strings.ToLower(seq.Name)]; e != nil {
-		r.Revision = e.revision(0).row.Revision
+		for _, one := range e.revisions {
+			if one.parsed == seq {
+				r.Revision = one.row.Revision
+			}
+		}
 	}
 	g.mu.RUnlock()
 	r.key = g.sealer.seal("run "+r.ID, string(stateKey[:]))
