@@ -45,9 +45,11 @@ func newLoop(log *zap.Logger) (*loop, error) {
 	return &loop{poll: p, log: log}, nil
 }
 
-// loops is how many loops a server has: one keeps a core busy with several Gbit/s,
-// and as many cores as have a loop may be held by one that waits.
-func loops() int { return max(1, min(4, runtime.GOMAXPROCS(0)/2)) }
+// loops is how many loops a server has. Each holds a place of the scheduler while it
+// waits, for it never waits long when there is much to do; one place is left to
+// everybody else. With one loop for a machine of two processors its transfers
+// wait for each other when the processors are busy with something else.
+func loops() int { return max(1, min(4, runtime.GOMAXPROCS(0)-1)) }
 
 // run lets transfers go on until close.
 func (l *loop) run() {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"runtime"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -37,6 +39,9 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			if err != nil {
 				return command.Usage("%w", err)
 			}
+			// The threads of the TFTP server wait in the kernel, each in a place of the
+			// scheduler. There is one for each processor and one for everybody else.
+			runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
 			return serve(ctx, s, read, log, levels, cmd.OutOrStdout())
