@@ -87,7 +87,8 @@ soak: tools build ## what takes long: library and sessions killed at KILLS (defa
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/contentbench ./test/bench/dhcpbench ./test/bench/wimbench
+	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/consolebench ./test/bench/contentbench ./test/bench/dhcpbench ./test/bench/wimbench
+	bin/test/consolebench
 	bin/test/contentbench -castpoint bin/castpoint
 	bin/test/wimbench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint $(BENCH)
