@@ -154,12 +154,12 @@ func (m *member) ReadAt(p []byte, off int64) (int, error) {
 func (m *member) Sync() error { return nil }
 
 // take opens the file if it is not open; release gives it back.
-func (m *member) take(make bool) (*os.File, error) {
+func (m *member) take(write bool) (*os.File, error) {
 	f := m.folder
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if m.file == nil {
-		file, err := f.create(m.names[0], m.size, make)
+		file, err := f.create(m.names[0], m.size, write)
 		if err != nil {
 			return nil, err
 		}
@@ -196,9 +196,9 @@ func (f *folder) close(keep int) error {
 }
 
 // create opens a file of the folder and gives it its size.
-func (f *folder) create(name string, size int64, make bool) (*os.File, error) {
+func (f *folder) create(name string, size int64, write bool) (*os.File, error) {
 	flags := os.O_RDWR
-	if make {
+	if write {
 		flags |= os.O_CREATE
 		if dir := filepath.Dir(name); dir != "." {
 			if err := f.root.MkdirAll(dir, 0o755); err != nil {
