@@ -53,7 +53,7 @@ e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; r
 	go test -c -o bin/test/ ./internal/lab ./test/e2e
 	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/machine ./agent/platform ./agent/step ./internal/netio
 	cd internal/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
-	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 25m -test.v
+	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 40m -test.v
 
 race: go ## unit tests under the race detector, shuffled; needs a C compiler
 	CGO_ENABLED=1 go test -race -shuffle=on $(UNIT)
@@ -79,10 +79,12 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	  done; \
 	done
 
-soak: tools build ## what takes long: library and sessions killed at KILLS (default 100) random points, 20 GB by TFTP; root
+soak: tools build ## what takes long: library and sessions killed at KILLS (default 100) random points, slow machines, 20 GB by TFTP; root
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 	go test -c -o bin/test/ ./test/e2e
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
+	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 60m \
+	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment'
 	cd test/e2e && $(SUDO) env CASTPOINT_LARGE=20000000000 ../../bin/test/e2e.test -test.v -test.timeout 30m -test.run TestTFTPLargeFile
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root

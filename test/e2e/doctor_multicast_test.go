@@ -137,6 +137,7 @@ func forgetful(t *testing.T, p *point.Point, seconds int) {
 
 // A session behind such a switch goes on: its members join again.
 func TestNoQuerier(t *testing.T) {
+	takesMinutes(t)
 	p := newPoint(t, lab.Config{Clients: 1})
 	wim, c := addWIM(t, p, 24<<20)
 	serve(t, p, "--rate", "20mbit")

@@ -48,6 +48,14 @@ func newPoint(t *testing.T, c lab.Config) *point.Point {
 	return p
 }
 
+// takesMinutes leaves a test to make soak.
+func takesMinutes(t *testing.T) {
+	t.Helper()
+	if os.Getenv("CASTPOINT_SOAK") == "" {
+		t.Skip("it takes minutes: make soak")
+	}
+}
+
 // serve starts castpoint serve.
 func serve(t *testing.T, p *point.Point, args ...string) {
 	t.Helper()

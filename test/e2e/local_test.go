@@ -73,6 +73,7 @@ func grubImage(t *testing.T, out, format, script string, modules ...string) {
 // A machine that boots from the network first and has nothing to do there comes
 // up from its disk without delay.
 func TestLocalBoot(t *testing.T) {
+	takesMinutes(t)
 	own := []string{"--dhcp", "server", "--pool", point.Pool, "--chain", "local"}
 	for _, c := range []struct {
 		name     string

@@ -14,6 +14,7 @@ import (
 // On a machine with a screen F8 opens a shell in the boot environment, where that is
 // allowed, and the agent goes on behind it.
 func TestCommandPromptInLinux(t *testing.T) {
+	takesMinutes(t)
 	p := newPoint(t, lab.Config{Offload: true})
 	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
 		t.Fatal(err)
@@ -50,6 +51,7 @@ func TestCommandPromptInLinux(t *testing.T) {
 // the network, and the agent's menu asks which of them it is to be. The one that is
 // chosen runs.
 func TestChooseDeployment(t *testing.T) {
+	takesMinutes(t)
 	p := newPoint(t, lab.Config{Offload: true})
 	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
 		t.Fatal(err)

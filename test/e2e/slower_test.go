@@ -32,6 +32,7 @@ func outpacing(t *testing.T, slow int, size int64) (p *point.Point, wim string, 
 // Two slow receivers are asked into a session of their own, which lives on when the
 // others are done.
 func TestSlowerSession(t *testing.T) {
+	takesMinutes(t)
 	p, wim, procs, outs := outpacing(t, 2, 60<<20)
 	for i := range 3 {
 		mustReceive(t, procs[i], wim, outs[i])
@@ -58,6 +59,7 @@ func TestSlowerSession(t *testing.T) {
 
 // A receiver whose link is repaired comes back from unicast.
 func TestWayBackFromUnicast(t *testing.T) {
+	takesMinutes(t)
 	p, wim, procs, outs := outpacing(t, 1, 150<<20)
 	slow := procs[3]
 	if _, err := slow.Output.WaitFor(t.Context(), `"event":"unicast"`, patience); err != nil {
