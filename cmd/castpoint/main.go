@@ -26,9 +26,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // options are the flags that every command has.
 type options struct {
-	data string
-	json bool
-	remote
+	data   string
+	json   bool
+	remote remote
 }
 
 func newRoot() *cobra.Command {
