@@ -3,6 +3,7 @@
 package agent
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"testing"
@@ -55,8 +56,8 @@ func TestProbeIsBounded(t *testing.T) {
 	ask := func(secret string, path string, body, answer any) *protocol.Problem {
 		t.Helper()
 		err := c.call(t.Context(), http.MethodPost, path, secret, body, answer)
-		problem, _ := err.(*protocol.Problem)
-		if err != nil && problem == nil {
+		var problem *protocol.Problem
+		if err != nil && !errors.As(err, &problem) {
 			t.Fatal(err)
 		}
 		return problem

@@ -55,7 +55,7 @@ func (p *Policy) General() Planner {
 func (p *Policy) planWaiting(c Client, arch Arch, fw Firmware) Plan {
 	name := DeviceName(c)
 	settings := p.settings.For(c)
-	plan := Plan{}
+	var plan Plan
 	switch settings.Chain {
 	case ChainAuto, ChainIPXE:
 		plan = p.firstStage(c, arch, fw, fw.Loaders, "")

@@ -40,7 +40,7 @@ func TestKeyVectors(t *testing.T) {
 		if got := hex.EncodeToString(sealed); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
-		next, err := key.Key.successor()
+		next, err := key.successor()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -109,7 +109,8 @@ func (s *Server) Listen(endpoints ...Endpoint) error {
 }
 
 func listen(e Endpoint) (*netio.Socket, error) {
-	conn, err := e.Conn, error(nil)
+	var err error
+	conn := e.Conn
 	if conn == nil {
 		conn, err = listenUDP(e.Address, e.Device)
 	} else {

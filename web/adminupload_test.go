@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"net/url"
 	"os"
@@ -51,8 +52,8 @@ func TestUploadRefused(t *testing.T) {
 		}
 		var ct content.Content
 		err = c.Upload(ctx, q, bytes.NewReader([]byte("this is no WIM")), &ct)
-		problem, ok := err.(*protocol.Problem)
-		if !ok || problem.Status != u.status || !strings.Contains(problem.Detail, u.says) {
+		var problem *protocol.Problem
+		if !errors.As(err, &problem) || problem.Status != u.status || !strings.Contains(problem.Detail, u.says) {
 			t.Errorf("%s: %v (%+v), want %d and %q", u.query, err, problem, u.status, u.says)
 		}
 	}

@@ -11,7 +11,7 @@ type Notice struct {
 	Counts     Counts `json:"counts"`
 }
 
-// NoticeSuccessRate: the success rate of a deployment is below what was set.
+// NoticeSuccessRate says that the success rate of a deployment is below what was set.
 const NoticeSuccessRate = "success-rate"
 
 // checkAlert tells people, once, when a deployment goes wrong. It tells them again

@@ -107,7 +107,7 @@ func (d *decider) look(one *Deployment) {
 		if e := g.last[id][one.ID]; e != nil {
 			last = e.run
 		}
-		flagged = g.agains[one.ID][id]
+		flagged = g.onceMore[one.ID][id]
 	}
 	g.mu.RUnlock()
 	if last != nil && !flagged && (!last.State.Ended() || last.Order != nil && last.Order.Path != "") {

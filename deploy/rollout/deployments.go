@@ -145,7 +145,7 @@ func (g *Register) RemoveDeployment(ctx context.Context, text string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.deployments, d.ID)
-	delete(g.agains, d.ID)
+	delete(g.onceMore, d.ID)
 	for _, e := range g.runs {
 		if e.run.Deployment == d.ID {
 			g.drop(e)

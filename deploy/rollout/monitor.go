@@ -89,7 +89,7 @@ func (g *Register) Status(text string) (Deployment, Counts, []Target, error) {
 		if e := g.last[one.ID][d.ID]; e != nil {
 			t.take(e.run, now)
 		}
-		t.Again = g.agains[d.ID][one.ID]
+		t.Again = g.onceMore[d.ID][one.ID]
 		list = append(list, t)
 	}
 	for _, e := range g.runs {

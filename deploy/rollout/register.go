@@ -57,7 +57,7 @@ type Register struct {
 	runs        map[string]*runEntry            // by id: the last of each device in each deployment
 	last        map[string]map[string]*runEntry // by device, by deployment
 	tickets     map[string]*runEntry            // by hash
-	agains      map[string]map[string]bool      // by deployment, by device
+	onceMore    map[string]map[string]bool      // by deployment, by device
 	alerted     map[string]bool                 // deployments that people were told of
 	woken       map[string]time.Time            // by deployment and device
 	sizes       map[string]sizeAt               // of collections, for a moment
@@ -97,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Register, error) {
 		cfg: cfg, log: cfg.Log, now: time.Now, stop: make(chan struct{}),
 		collections: make(map[string]*Collection), deployments: make(map[string]*Deployment), sequences: make(map[string]*sequenceEntry),
 		secrets: make(map[owner]map[string][]byte), runs: make(map[string]*runEntry), last: make(map[string]map[string]*runEntry),
-		tickets: make(map[string]*runEntry), agains: make(map[string]map[string]bool), alerted: make(map[string]bool),
+		tickets: make(map[string]*runEntry), onceMore: make(map[string]map[string]bool), alerted: make(map[string]bool),
 		woken: make(map[string]time.Time), sizes: make(map[string]sizeAt),
 	}
 	var err error
@@ -152,11 +152,11 @@ func (g *Register) readDeployments(ctx context.Context) error {
 		d.PasswordHash = r.Hash
 		g.deployments[d.ID] = &d
 	}
-	agains, err := g.cfg.Store.Agains(ctx)
+	onceMore, err := g.cfg.Store.OnceMore(ctx)
 	if err != nil {
 		return fmt.Errorf("read deployments: %w", err)
 	}
-	for _, a := range agains {
+	for _, a := range onceMore {
 		g.flag(a.Deployment, a.Device)
 	}
 	return nil
@@ -219,10 +219,10 @@ func (g *Register) drop(e *runEntry) {
 
 // flag notes that a deployment is to run again on a device.
 func (g *Register) flag(deployment, device string) {
-	if g.agains[deployment] == nil {
-		g.agains[deployment] = make(map[string]bool)
+	if g.onceMore[deployment] == nil {
+		g.onceMore[deployment] = make(map[string]bool)
 	}
-	g.agains[deployment][device] = true
+	g.onceMore[deployment][device] = true
 }
 
 func newID() string {

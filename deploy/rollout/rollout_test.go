@@ -63,7 +63,7 @@ func (b *bench) open() {
 }
 
 func (b *bench) close() {
-	b.Register.Close()
+	b.Close()
 	_ = b.devices.Close()
 	_ = b.store.Close()
 }

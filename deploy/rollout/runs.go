@@ -163,7 +163,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	}
 	g.mu.Lock()
 	g.enter(r)
-	delete(g.agains[d.ID], b.Device.ID)
+	delete(g.onceMore[d.ID], b.Device.ID)
 	g.mu.Unlock()
 	g.tell(&b.Device, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
 	return &protocol.Run{

@@ -96,7 +96,7 @@ func (g *Register) Forget(ctx context.Context, device string) error {
 	}
 	g.mu.Lock()
 	var flagged []string
-	for deployment, devices := range g.agains {
+	for deployment, devices := range g.onceMore {
 		if devices[device] {
 			delete(devices, device)
 			flagged = append(flagged, deployment)

@@ -80,7 +80,7 @@ func TestParseRefuses(t *testing.T) {
 		"- a":                       "a sequence begins with name:",
 		"name: x\nsteps: [":         "line 2",
 		"name: x\nsteps: []":        "no steps",
-		"nmae: x\nsteps: []":        `line 1: sequence has no field "nmae": did you mean "name"?`,
+		"namme: x\nsteps: []":       `line 1: sequence has no field "namme": did you mean "name"?`,
 		"name: x\nname: y\nsteps: ": `line 2: sequence: "name" is there already, in line 1`,
 		head + "  - partition-dsk: {layout: windows}":                                                  `line 3: "partition-dsk" is neither an action nor a field of a step: did you mean "partition-disk"?`,
 		head + "  - partition-disk: {layot: windows}":                                                  `line 3: partition-disk has no field "layot": did you mean "layout"?`,
@@ -117,7 +117,7 @@ func TestCheckWarns(t *testing.T) {
 	const head = "name: x\nsteps:\n"
 	for text, want := range map[string]string{
 		head + "  - apply-image: {content: c, target: 'C:'}":                        "no install-bootloader step",
-		head + "  - run-command: {command: 'echo ${Nmae}'}":                         "line 3: warning: step run-command: command: variable Nmae is declared nowhere",
+		head + "  - run-command: {command: 'echo ${Namme}'}":                        "line 3: warning: step run-command: command: variable Namme is declared nowhere",
 		head + "  - windows-settings:\n      target: 'C:'\n      admin-password: p": "line 5: warning: step windows-settings: admin-password: a secret stands in the sequence",
 		head + "  - wait: {until: exists('/x')}":                                    "for ever",
 		head + "  - apply-drivers: {content: '${D:-x}', target: 'C:'}":              "list the contents",

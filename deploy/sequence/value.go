@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrInvalid: a sequence, or a text in it, is not what the format says.
+// ErrInvalid says that a sequence, or a text in it, is not what the format says.
 var ErrInvalid = errors.New("not usable")
 
 // Duration is a time span, written as in 90s, 10m or 1h30m.

@@ -243,8 +243,8 @@ type Again struct {
 	Time       time.Time
 }
 
-// Agains reads all of them.
-func (s *Store) Agains(ctx context.Context) (all []Again, err error) {
+// OnceMore reads all of them.
+func (s *Store) OnceMore(ctx context.Context) (all []Again, err error) {
 	err = s.query(ctx, func(r *sql.Rows) error {
 		var a Again
 		var at int64

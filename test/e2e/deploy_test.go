@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -102,7 +103,9 @@ type admin struct {
 
 func newAdmin(p *point.Point) *admin {
 	return &admin{http.Client{Timeout: patience, Transport: &http.Transport{
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", filepath.Join(p.Data, "admin.sock")) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(p.Data, "admin.sock"))
+		},
 	}}}
 }
 
