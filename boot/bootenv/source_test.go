@@ -37,6 +37,7 @@ func TestFromRoot(t *testing.T) {
 	write(t, filepath.Join(root, "usr/bin/busybox"), nil)
 	got, err := fromRoot(root)
 	want := Source{
+		Root:       root,
 		Kernel:     filepath.Join(root, "boot/vmlinuz-6.1.0-56-amd64"),
 		ModulesDir: filepath.Join(root, "usr/lib/modules/6.1.0-56-amd64"),
 		Busybox:    filepath.Join(root, "usr/bin/busybox"),

@@ -316,7 +316,7 @@ func (c *Console) takeUpload(r *http.Request, req web.AddContent, name string, f
 	case <-body.end:
 		if body.err != nil {
 			c.jobs.cancel(id)
-			_ = <-failed // says only that the body has ended, too
+			<-failed //nolint:errcheck // it says only that the body has ended, too
 			return wrong("the upload ended early: %v", body.err)
 		}
 		return nil
