@@ -58,15 +58,11 @@ type temporary struct {
 
 // identity tells one state of a source from all others.
 func (s *source) identity() [sha256.Size]byte {
-	inside := ""
-	if s.from != nil {
-		inside = s.from.Path
-	}
 	path, err := filepath.Abs(s.path)
 	if err != nil {
 		path = s.path
 	}
-	return sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00%d", path, inside, s.size, s.info.Size(), s.info.ModTime().UnixNano()))
+	return sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%d\x00%d", path, s.inside(), s.size, s.info.Size(), s.info.ModTime().UnixNano()))
 }
 
 // copyKey is the name of the source's unfinished copy in tmp; "" for files too

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,10 +13,11 @@ import (
 	"strings"
 
 	"castpoint/content/iso"
+	"castpoint/content/wim"
 )
 
 // source is one file to be added, as it was when it was inspected: a file of this
-// host, or one inside an ISO image.
+// host, or one inside an ISO image or a WIM.
 type source struct {
 	role Role
 	name string // within the content
@@ -23,6 +25,7 @@ type source struct {
 	info os.FileInfo
 	size int64     // bytes
 	from *iso.File // within the image; nil for the file itself
+	pack []byte    // its bytes, out of a WIM; nil for others
 	wim  bool      // check its integrity table while it is copied
 
 	there int64 // bytes of it that an interrupted addition has left on the disk
@@ -30,14 +33,31 @@ type source struct {
 
 // at is the source's bytes in the opened file.
 func (s *source) at(f *os.File) io.ReaderAt {
-	if s.from == nil {
-		return f
+	switch {
+	case s.pack != nil:
+		return bytes.NewReader(s.pack)
+	case s.from != nil:
+		return s.from.Open(f)
 	}
-	return s.from.Open(f)
+	return f
 }
 
+// inside is where the source is in its file; "" for a whole file.
+func (s *source) inside() string {
+	switch {
+	case s.pack != nil:
+		return s.name
+	case s.from != nil:
+		return s.from.Path
+	}
+	return ""
+}
+
+// whole says whether the source is a file, and not a part of one.
+func (s *source) whole() bool { return s.from == nil && s.pack == nil }
+
 // sparse says whether the source has holes worth keeping.
-func (s *source) sparse() bool { return s.from == nil && diskBytes(s.info) < s.size/8*7 }
+func (s *source) sparse() bool { return s.whole() && diskBytes(s.info) < s.size/8*7 }
 
 // need is the disk space that a copy still takes.
 func (s *source) need() int64 {
@@ -50,10 +70,10 @@ func (s *source) need() int64 {
 
 // text names the source for people.
 func (s *source) text() string {
-	if s.from == nil {
-		return s.path
+	if inside := s.inside(); inside != "" {
+		return s.path + ": " + inside
 	}
-	return s.path + ": " + s.from.Path
+	return s.path
 }
 
 // open opens a source that has been inspected a moment ago.
@@ -249,7 +269,12 @@ func addLoaders(ctx context.Context, sources []source, req AddRequest) ([]source
 			return nil, err
 		}
 	default:
-		more = []source{fileSource(RoleFile, req.Loaders, info)}
+		if more, err = packedLoaders(req.Loaders); err != nil {
+			return nil, err
+		}
+		if more == nil {
+			more = []source{fileSource(RoleFile, req.Loaders, info)}
+		}
 	}
 	more = slices.DeleteFunc(more, func(s source) bool { return !bootFile(s.name) || s.size > maxLoader })
 	if len(more) == 0 {
@@ -259,6 +284,68 @@ func addLoaders(ctx context.Context, sources []source, req AddRequest) ([]source
 		return s.role == RoleFile && slices.ContainsFunc(more, func(m source) bool { return strings.EqualFold(m.name, s.name) })
 	})
 	return append(sources, more...), nil
+}
+
+// maxPacked bounds what is taken out of a WIM in all, in bytes: boot managers,
+// fonts and messages of an image are 40 MB.
+const maxPacked = 256 << 20
+
+// packedLoaders are the boot files in a WIM: what its first image has below
+// Windows/Boot. It returns none for a file that is no WIM.
+func packedLoaders(path string) (sources []source, err error) {
+	f, info, err := openSource(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	fail := func(err error) error { return fmt.Errorf("%w loaders %s: %w", ErrFile, path, err) }
+	r, err := wim.Open(f, info.Size())
+	if errors.Is(err, wim.ErrNotWIM) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fail(err)
+	}
+	tree, err := r.Image(1)
+	if err != nil {
+		return nil, fail(err)
+	}
+	var total int64
+	err = tree.Walk(func(name string, e wim.Entry) error {
+		name = strings.TrimPrefix(name, "/")
+		if e.IsDir() {
+			if lower := strings.ToLower(name); name == "" || name == "/" || lower == "windows" || lower == "windows/boot" || strings.HasPrefix(lower, "windows/boot/") {
+				return nil
+			}
+			return fs.SkipDir
+		}
+		if !strings.HasPrefix(strings.ToLower(name), "windows/boot/") || !bootFile(name) {
+			return nil
+		}
+		b, err := tree.Open(name)
+		if err != nil {
+			return err
+		}
+		if b.Size() > maxLoader {
+			return nil
+		}
+		if total += b.Size(); total > maxPacked {
+			return fmt.Errorf("its boot files are more than %d MiB", maxPacked>>20)
+		}
+		pack, err := io.ReadAll(b.Reader())
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		sources = append(sources, source{role: RoleFile, name: name, path: path, info: info, size: b.Size(), pack: pack})
+		return nil
+	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	if sources == nil {
+		return nil, fail(errors.New("its first image has no boot files (Windows/Boot)"))
+	}
+	return sources, nil
 }
 
 // bootFile tells the names of boot files from others that lie beside them.

@@ -217,3 +217,48 @@ func TestAddLoaders(t *testing.T) {
 		}
 	}
 }
+
+// The boot files that a boot image lacks can come out of another WIM.
+func TestLoadersOfAnotherWIM(t *testing.T) {
+	dir := t.TempDir()
+	tree := filepath.Join(dir, "tree")
+	for _, name := range []string{"Windows/Boot/EFI/bootmgfw.efi", "Windows/Boot/PXE/pxeboot.n12", "Windows/Boot/Fonts/wgl4_boot.ttf", "Windows/System32/winload.efi", "Windows/Boot/EFI/readme.txt"} {
+		path := filepath.Join(tree, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("this is "+name), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from, bare := filepath.Join(dir, "from.wim"), filepath.Join(dir, "bare.wim")
+	for _, args := range [][]string{{"capture", tree, from, "--compress=LZX"}, {"capture", filepath.Join(tree, "Windows", "System32"), bare}} {
+		if out, err := exec.Command("wimlib-imagex", args...).CombinedOutput(); err != nil {
+			t.Fatalf("wimlib-imagex %v: %v\n%s", args, err, out)
+		}
+	}
+	lib, err := OpenOptions(filepath.Join(dir, "library"), Options{Reserve: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lib.Close()
+	ct, err := lib.Add(t.Context(), AddRequest{Kind: KindBootImage, Path: bare, Name: "bare", Arch: "amd64", Loaders: from})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range ct.Files {
+		if f.Role != RoleFile {
+			continue
+		}
+		names = append(names, f.Name)
+		b, err := os.ReadFile(lib.objectPath(f.Digest))
+		if err != nil || string(b) != "this is "+f.Name {
+			t.Errorf("%s: %q, %v", f.Name, b, err)
+		}
+	}
+	slices.Sort(names)
+	if want := []string{"Windows/Boot/EFI/bootmgfw.efi", "Windows/Boot/Fonts/wgl4_boot.ttf", "Windows/Boot/PXE/pxeboot.n12"}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v", names, want)
+	}
+	if _, err := lib.Add(t.Context(), AddRequest{Kind: KindBootImage, Path: bare, Name: "none", Arch: "amd64", Loaders: bare}); err == nil || !strings.Contains(err.Error(), "no boot files") {
+		t.Errorf("a WIM without boot files: %v", err)
+	}
+}

@@ -75,7 +75,7 @@ func (a *addition) store(ctx context.Context, s source) (_ *Manifest, checked bo
 	if err != nil {
 		return nil, false, err
 	}
-	if a.link && s.from == nil && linkOver(t.path, src) {
+	if a.link && s.whole() && linkOver(t.path, src) {
 		_ = t.file.Close() // nothing was written
 		t.dropJournal()
 		t.file = src
@@ -167,7 +167,7 @@ func (a *addition) mustCopy(t *temporary, src *os.File, s source) (bool, error) 
 	if t.file == src {
 		return false, nil
 	}
-	if s.from != nil || len(t.hashes) > 0 { // a part of a file rarely begins where a block of the file system does
+	if !s.whole() || len(t.hashes) > 0 { // a part of a file rarely begins where a block of the file system does
 		return true, nil
 	}
 	cloned, err := a.l.replaced.clone(t.file, src)

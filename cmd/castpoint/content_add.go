@@ -116,7 +116,7 @@ from where it was.`,
 	f := c.Flags()
 	f.StringVar(&kernel, "kernel", "", "`FILE` of the kernel of a Linux boot image")
 	f.StringVar(&req.Initrd, "initrd", "", "`FILE` of its initramfs")
-	f.StringVar(&req.Loaders, "loaders", "", "`PATH` of boot files that a WinPE boot image lacks: a folder (of the ADK, of installation media), an ISO image, or one file")
+	f.StringVar(&req.Loaders, "loaders", "", "`PATH` of boot files that a WinPE boot image lacks: a folder (of the ADK, of installation media), an ISO image, another WIM, or one file")
 	f.StringVar(&req.Name, "name", "", "`NAME` for people (default: from the image)")
 	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
 	f.StringVar(&req.Comment, "comment", "", "`TEXT` for people")
