@@ -15,6 +15,9 @@ FUZZTIME  ?= 10s
 KILLS     ?= 100
 GOLANGCI  := v2.15.0
 
+# End-to-end tests of machines that boot from firmware.
+BOOTING := ^Test(Chain|Deployment|MachineBoots|UnknownMachine|UEFI|SecureBoot|Firmware|TaggedVLANs|ProxyBeside|LabByCommand|AskForKey)
+
 # What packages are made for.
 ARCHES := amd64 arm64
 # Debian and RPM want versions that begin with a digit: 1.2.0, or 0.0.0+17.gabc123.
@@ -53,7 +56,13 @@ e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; r
 	go test -c -o bin/test/ ./internal/lab ./test/e2e
 	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/machine ./agent/platform ./agent/step ./internal/netio
 	cd internal/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
-	cd test/e2e && $(SUDO) ../../bin/test/e2e.test -test.timeout 40m -test.v
+	@# Machines boot in one process, everything else runs in another: emulated machines
+	@# take one processor each, whatever there is beside them.
+	@cd test/e2e; status=0; \
+	$(SUDO) ../../bin/test/e2e.test -test.timeout 40m -test.v -test.run '$(BOOTING)' > ../../bin/test/booting.log 2>&1 & booting=$$!; \
+	$(SUDO) ../../bin/test/e2e.test -test.timeout 40m -test.v -test.skip '$(BOOTING)' || status=1; \
+	wait $$booting || status=1; \
+	cat ../../bin/test/booting.log; exit $$status
 
 race: go ## unit tests under the race detector, shuffled; needs a C compiler
 	CGO_ENABLED=1 go test -race -shuffle=on $(UNIT)
