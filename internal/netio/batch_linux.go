@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,11 +26,13 @@ const (
 	readBuffer = 1<<16 + 1536
 	// readAncillary is room for a time stamp and a segment size.
 	readAncillary = 64
-	// gather is how long a reader that has emptied the socket lets datagrams
-	// collect while they keep coming. A thread that is woken for each datagram
-	// spends more on waking than on reading; the socket's buffer holds 40 times as
-	// much.
-	gather = time.Millisecond
+	// A reader that has emptied the socket lets datagrams collect while they keep
+	// coming, for minGather to maxGather, so that the next read finds about
+	// enoughBytes. A thread that is woken for each datagram spends more on waking than
+	// on reading; the socket's buffer holds more than ten times as much.
+	minGather   = time.Millisecond
+	maxGather   = 4 * time.Millisecond
+	enoughBytes = 192 << 10
 	// readSlice bounds how long a reader sleeps in the kernel, which neither Close
 	// nor an earlier deadline interrupts.
 	readSlice = 20 * time.Millisecond
@@ -50,6 +53,7 @@ type batchReader struct {
 	oob      [readBatch * readAncillary]byte
 	deadline atomic.Pointer[time.Time]
 	flowing  bool // the last read emptied the socket, and found something there
+	gather   time.Duration
 }
 
 // open takes the socket over.
@@ -151,9 +155,9 @@ func (r *batchReader) receive() (int, error) {
 		wait = min(wait, time.Until(*d))
 	}
 	if r.flowing && wait > 0 {
-		pause := unix.NsecToTimespec(int64(min(gather, wait)))
-		_, _, _ = unix.Syscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&pause)), 0, 0)
-		wait -= gather
+		pause := unix.NsecToTimespec(int64(min(r.gather, wait)))
+		rest(&pause)
+		wait -= r.gather
 	}
 	if n, err := r.take(); n > 0 || err != nil {
 		return n, err
@@ -169,9 +173,22 @@ func (r *batchReader) receive() (int, error) {
 	return r.take()
 }
 
+// rest sleeps for a short time. Where there is a place for other goroutines besides,
+// the thread keeps its own meanwhile, for the same reason as in take. A signal of the
+// scheduler, which may want to stop everything, ends the rest early.
+func rest(pause *unix.Timespec) {
+	if runtime.GOMAXPROCS(0) > 1 {
+		_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0)
+		return
+	}
+	_, _, _ = unix.Syscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(pause)), 0, 0)
+}
+
 // take reads what is there.
 func (r *batchReader) take() (int, error) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.headers[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
+	// It does not block, so the scheduler need not know of it: told, it would give
+	// this thread's place to another one after 20 µs, and wake that for nothing.
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.headers[0])), readBatch, unix.MSG_DONTWAIT, 0, 0)
 	switch errno {
 	case 0:
 	case unix.EAGAIN, unix.EINTR:
@@ -180,7 +197,23 @@ func (r *batchReader) take() (int, error) {
 		return 0, fmt.Errorf("read datagrams: %w", errno)
 	}
 	r.flowing = n > 0 && n < readBatch
+	r.pace(r.headers[:n])
 	return int(n), nil
+}
+
+// pace lets the next read wait longer when this one brought little.
+func (r *batchReader) pace(got []mmsghdr) {
+	size := 0
+	for i := range got {
+		size += int(got[i].n)
+	}
+	switch {
+	case size < enoughBytes/2:
+		r.gather *= 2
+	case size > enoughBytes:
+		r.gather /= 2
+	}
+	r.gather = max(minGather, min(r.gather, maxGather))
 }
 
 // ancillary reads the control messages of a buffer: the size of its datagrams
