@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"castpoint/internal/lab"
 )
@@ -84,6 +85,53 @@ func TestFullSession(t *testing.T) {
 		procs = append(procs, receive(t, p, h, c.ID, outs[len(outs)-1], "--name", h.Name))
 	}
 	eventually(t, "each has a session of its own", func() bool { return len(sessions(t, p)) == 2 })
+	for i := range procs {
+		mustReceive(t, procs[i], wim, outs[i])
+	}
+}
+
+// Two sessions at once stay under what all of them together may send, and share it.
+func TestSessionsShareTheTotalRate(t *testing.T) {
+	const total = 80e6 // bits per second, with IP and UDP headers
+	p := newPoint(t, lab.Config{Clients: 2})
+	wim, c := addWIM(t, p, 24<<20)
+	serve(t, p, "--max-members", "1", "--total-rate", "80mbit")
+	sent := func() (bytes float64, at time.Time) {
+		out, code, err := p.Network.Server.Run(t.Context(), "cat", "/sys/class/net/eth0/statistics/tx_bytes")
+		if err != nil || code != 0 {
+			t.Fatal(out, err)
+		}
+		if _, err := fmt.Sscan(out, &bytes); err != nil {
+			t.Fatalf("count of bytes %q: %v", out, err)
+		}
+		return bytes, time.Now()
+	}
+	var procs []*lab.Process
+	var outs []string
+	for _, h := range p.Network.Clients {
+		outs = append(outs, filepath.Join(p.Network.Dir, h.Name+".wim"))
+		procs = append(procs, receive(t, p, h, c.ID, outs[len(outs)-1], "--name", h.Name, "--no-unicast"))
+	}
+	// progress is what the members of the two sessions have, in blocks.
+	progress := func() (one, other, blocks int) {
+		all := sessions(t, p)
+		if len(all) != 2 || len(all[0].Members) != 1 || len(all[1].Members) != 1 {
+			return 0, 0, 0
+		}
+		return all[0].Members[0].Complete, all[1].Members[0].Complete, all[0].Blocks
+	}
+	eventually(t, "both have something", func() bool { one, other, _ := progress(); return one > 0 && other > 0 })
+	from, began := sent()
+	first, second, blocks := progress()
+	eventually(t, "one of them has nearly all", func() bool { one, other, _ := progress(); return max(one, other) > blocks*9/10 })
+	to, ended := sent()
+	one, other, _ := progress()
+	if rate := (to - from) * 8 / ended.Sub(began).Seconds(); rate > 1.1*total {
+		t.Errorf("the server sent %.1f Mbit/s, with a total rate of %.1f", rate/1e6, total/1e6)
+	}
+	if a, b := float64(one-first), float64(other-second); min(a, b) < 0.6*max(a, b) {
+		t.Errorf("in the same time one session brought %.0f blocks and the other %.0f", a, b)
+	}
 	for i := range procs {
 		mustReceive(t, procs[i], wim, outs[i])
 	}
