@@ -1,0 +1,204 @@
+package multicast
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zeebo/blake3"
+
+	"castpoint/internal/simnet"
+)
+
+const testBlock = 128 * DefaultSymbolSize
+
+// object makes an object of n bytes and its description.
+func object(n int, seed uint64) (Object, []byte) {
+	data := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(seed)})
+	_, _ = rng.Read(data)
+	o := Object{Digest: sha256.Sum256(data), Size: int64(n), BlockSize: testBlock}
+	o.SHA256 = fmt.Sprintf("%x", o.Digest)
+	for at := 0; at < n; at += testBlock {
+		h := blake3.Sum256(data[at:min(at+testBlock, n)])
+		o.Hashes = append(o.Hashes, h[:]...)
+	}
+	return o, data
+}
+
+// memory is a Target.
+type memory struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (m *memory) WriteAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if need := int(off) + len(p); need > len(m.b) {
+		m.b = append(m.b, make([]byte, need-len(m.b))...)
+	}
+	return copy(m.b[off:], p), nil
+}
+
+func (m *memory) ReadAt(p []byte, off int64) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if off >= int64(len(m.b)) {
+		return 0, io.EOF
+	}
+	n := copy(p, m.b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (m *memory) Sync() error { return nil }
+
+// lab is a session on a simulated network. It lives in a synctest bubble.
+type lab struct {
+	t     *testing.T
+	net   *simnet.Network
+	obj   Object
+	data  []byte
+	s     *Session
+	stop  context.CancelFunc
+	end   chan error
+	noAES bool                            // of members that join from now on
+	wrap  func(*simnet.Member) MemberConn // of members that join from now on; nil for none
+}
+
+var testGroup = netip.MustParseAddrPort("239.192.67.1:7800")
+
+func sourcesOf(data ...[]byte) (list []io.ReaderAt) {
+	for _, d := range data {
+		list = append(list, bytes.NewReader(d))
+	}
+	return list
+}
+
+func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
+	l := &lab{t: t, net: simnet.New(seed), end: make(chan error, 1)}
+	l.net.SetUplink(1e9)
+	l.obj, l.data = object(size, seed)
+	l.serve(1, change)
+	return l
+}
+
+// serve starts a session with the given id on the lab's network.
+func (l *lab) serve(id uint32, change func(*Config)) {
+	cfg := Config{
+		ID: id, Objects: []Object{l.obj}, Sources: sourcesOf(l.data), Conn: l.net.Sender(),
+		Group: testGroup, Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
+		Linger: 2 * time.Second,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	s, err := NewSession(cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l.s, l.stop = s, stop
+	go func() { l.end <- s.Run(ctx) }()
+}
+
+// receiver is one member of the lab.
+type receiver struct {
+	name   string
+	conn   *simnet.Member
+	target *memory
+	asm    *Assembly
+	r      *Receiver
+	m      Member
+	err    error
+	took   time.Duration
+	done   chan struct{}
+	cancel context.CancelFunc
+}
+
+// join admits a member and starts it. target may hold blocks already.
+func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver {
+	l.t.Helper()
+	if target == nil {
+		target = &memory{}
+	}
+	rc := l.joinTo(name, down, up, target)
+	rc.target = target
+	return rc
+}
+
+// joinTo is join with any target.
+func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver {
+	l.t.Helper()
+	p, m, keys, err := l.s.Admit(Candidate{Name: name, AES: !l.noAES})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	asm, err := NewAssembly([]Object{l.obj}, []Target{target})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, ok := target.(*memory); ok {
+		if err := asm.Scan(context.Background(), nil); err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	rc := &receiver{name: name, conn: l.net.Member(down, up), asm: asm, m: m, done: make(chan struct{})}
+	var conn MemberConn = rc.conn
+	if l.wrap != nil {
+		conn = l.wrap(rc.conn)
+	}
+	rc.r, err = NewReceiver(ReceiverConfig{
+		Admission: Admission{Objects: []Object{l.obj}, Session: p, Member: m, Keys: keys},
+		Assembly:  asm, Conn: conn,
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	rc.cancel = cancel
+	begin, s := time.Now(), l.s
+	go func() {
+		defer close(rc.done)
+		rc.err = rc.r.Run(ctx)
+		if rc.err == nil {
+			rc.err = asm.Finish(context.Background())
+		}
+		rc.took = time.Since(begin)
+		if rc.err == nil {
+			s.Leave(m.ID, LeaveRequest{Complete: true, Repaired: rc.r.Stats().Repaired})
+		}
+	}()
+	return rc
+}
+
+// verify waits for the member and checks what it has.
+func (l *lab) verify(rc *receiver) {
+	l.t.Helper()
+	<-rc.done
+	if rc.err != nil {
+		l.t.Errorf("member %s: %v", rc.name, rc.err)
+		return
+	}
+	if !bytes.Equal(rc.target.b, l.data) {
+		l.t.Errorf("member %s has other bytes than were sent", rc.name)
+	}
+}
+
+// close waits for the session to end by itself.
+func (l *lab) close() {
+	l.t.Helper()
+	if err := <-l.end; err != nil {
+		l.t.Errorf("session: %v", err)
+	}
+}
