@@ -8,7 +8,10 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/named"
 	"castpoint/deploy/rollout"
+	"castpoint/deploy/secret"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -17,21 +20,21 @@ func (s *Server) collectionOperations(a *api.API) {
 	const tag = "collections"
 	api.Answer(a, api.Operation{
 		ID: "list-collections", Method: http.MethodGet, Path: "/collections", Scope: access.Read, Tag: tag, Summary: "List collections",
-	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[rollout.Collection], error) {
-		return api.Cut(s.cfg.Rollout.Collections(), func(c *rollout.Collection) string { return strings.ToLower(c.Name) }, *in), nil
+	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[collection.Collection], error) {
+		return api.Cut(s.cfg.Rollout.Collections.All(), func(c *collection.Collection) string { return strings.ToLower(c.Name) }, *in), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "add-collection", Method: http.MethodPost, Path: "/collections", Scope: access.Operate, Tag: tag, Status: http.StatusCreated, Summary: "Make a collection",
-	}, rolled(s, func(ctx context.Context, in *struct{ Body AddCollection }) (rollout.Collection, error) {
+	}, rolled(s, func(ctx context.Context, in *struct{ Body AddCollection }) (collection.Collection, error) {
 		c := in.Body
-		return s.cfg.Rollout.PutCollection(ctx, rollout.Collection{
+		return s.cfg.Rollout.Collections.Put(ctx, collection.Collection{
 			Name: c.Name, Notes: c.Notes, Devices: c.Devices, Except: c.Except, Rules: c.Rules, Variables: c.Variables,
 		})
 	}))
 	api.Answer(a, api.Operation{
 		ID: "get-collection", Method: http.MethodGet, Path: "/collections/{id}", Scope: access.Read, Tag: tag, Summary: "A collection",
-	}, rolled(s, func(_ context.Context, in *NamedPath) (rollout.Collection, error) {
-		return s.cfg.Rollout.Collection(in.ID)
+	}, rolled(s, func(_ context.Context, in *NamedPath) (collection.Collection, error) {
+		return s.cfg.Rollout.Collections.Get(in.ID)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-collection", Method: http.MethodPatch, Path: "/collections/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a collection",
@@ -42,7 +45,7 @@ func (s *Server) collectionOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "list-members", Method: http.MethodGet, Path: "/collections/{id}/members", Scope: access.Read, Tag: tag, Summary: "The devices that are in a collection now",
 	}, rolled(s, func(_ context.Context, in *NamedPath) (Members, error) {
-		list, untold, err := s.cfg.Rollout.Members(in.ID)
+		list, untold, err := s.cfg.Rollout.Collections.Members(in.ID)
 		m := Members{Items: []deploy.Device{}, Untold: untold}
 		for _, d := range list {
 			d.Inventory = nil
@@ -54,13 +57,13 @@ func (s *Server) collectionOperations(a *api.API) {
 		ID: "set-collection-secret", Method: http.MethodPut, Path: "/collections/{id}/secrets/{name}", Scope: access.Operate, Tag: tag,
 		Summary: "Set a secret variable of a collection; an empty value takes it away",
 	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
-		return s.cfg.Rollout.SetCollectionSecret(ctx, in.ID, in.Name, in.Body.Value)
+		return s.cfg.Rollout.Collections.SetSecret(ctx, in.ID, in.Name, in.Body.Value)
 	}))
 	api.Act(a, api.Operation{
 		ID: "set-device-secret", Method: http.MethodPut, Path: "/devices/{id}/secrets/{name}", Scope: access.Operate, Tag: "devices",
 		Summary: "Set a secret variable of a device; an empty value takes it away",
 	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
-		return s.cfg.Rollout.SetDeviceSecret(ctx, in.ID, in.Name, in.Body.Value)
+		return s.setDeviceSecret(ctx, in)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "list-device-secrets", Method: http.MethodGet, Path: "/devices/{id}/secrets", Scope: access.Read, Tag: "devices",
@@ -70,15 +73,23 @@ func (s *Server) collectionOperations(a *api.API) {
 		if err != nil {
 			return Names{}, err
 		}
-		return Names{append([]string{}, s.cfg.Rollout.DeviceSecrets(d.ID)...)}, nil
+		return Names{append([]string{}, s.cfg.Rollout.Secrets.Names(secret.OfDevice(d.ID))...)}, nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "wake-device", Method: http.MethodPost, Path: "/devices/{id}/wake", Scope: access.Operate, Tag: "devices",
 		Summary: "Send a device Wake-on-LAN packets",
 	}, rolled(s, func(ctx context.Context, in *DevicePath) (Names, error) {
-		macs, err := s.cfg.Rollout.Wake(in.ID, access.Name(ctx))
+		macs, err := s.cfg.Monitor.Wake(in.ID, access.Name(ctx))
 		return Names{macs}, err
 	}))
+}
+
+func (s *Server) setDeviceSecret(ctx context.Context, in *SecretPath) error {
+	d, err := s.cfg.Devices.Find(in.ID)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Rollout.Secrets.Set(ctx, secret.OfDevice(d.ID), in.Name, in.Body.Value)
 }
 
 // NamedPath names a collection, a sequence or a deployment.
@@ -102,25 +113,25 @@ type Names struct {
 
 // AddCollection asks for a collection.
 type AddCollection struct {
-	Name      string               `json:"name"`
-	Notes     string               `json:"notes,omitempty"`
-	Devices   []string             `json:"devices,omitempty"`
-	Except    []string             `json:"except,omitempty" doc:"devices that no rule brings in"`
-	Rules     []rollout.MemberRule `json:"rules,omitempty"`
-	Variables map[string]string    `json:"variables,omitempty"`
+	Name      string                  `json:"name"`
+	Notes     string                  `json:"notes,omitempty"`
+	Devices   []string                `json:"devices,omitempty"`
+	Except    []string                `json:"except,omitempty" doc:"devices that no rule brings in"`
+	Rules     []collection.MemberRule `json:"rules,omitempty"`
+	Variables map[string]string       `json:"variables,omitempty"`
 }
 
 // SetCollection says what is to be changed; fields that are left out stay.
 type SetCollection struct {
-	Name          *string               `json:"name,omitempty"`
-	Notes         *string               `json:"notes,omitempty"`
-	Devices       *[]string             `json:"devices,omitempty"`
-	AddDevices    []string              `json:"add_devices,omitempty"`
-	RemoveDevices []string              `json:"remove_devices,omitempty"`
-	Except        *[]string             `json:"except,omitempty"`
-	Rules         *[]rollout.MemberRule `json:"rules,omitempty"`
-	AddRules      []rollout.MemberRule  `json:"add_rules,omitempty"`
-	Variables     map[string]*string    `json:"variables,omitempty" doc:"null takes one away"`
+	Name          *string                  `json:"name,omitempty"`
+	Notes         *string                  `json:"notes,omitempty"`
+	Devices       *[]string                `json:"devices,omitempty"`
+	AddDevices    []string                 `json:"add_devices,omitempty"`
+	RemoveDevices []string                 `json:"remove_devices,omitempty"`
+	Except        *[]string                `json:"except,omitempty"`
+	Rules         *[]collection.MemberRule `json:"rules,omitempty"`
+	AddRules      []collection.MemberRule  `json:"add_rules,omitempty"`
+	Variables     map[string]*string       `json:"variables,omitempty" doc:"null takes one away"`
 }
 
 // Members are the devices of a collection.
@@ -132,8 +143,8 @@ type Members struct {
 func (s *Server) setCollection(ctx context.Context, in *struct {
 	NamedPath
 	Body SetCollection
-}) (rollout.Collection, error) {
-	c, err := s.cfg.Rollout.Collection(in.ID)
+}) (collection.Collection, error) {
+	c, err := s.cfg.Rollout.Collections.Get(in.ID)
 	if err != nil {
 		return c, err
 	}
@@ -180,13 +191,13 @@ func (s *Server) setCollection(ctx context.Context, in *struct {
 		}
 		c.Variables[name] = *value
 	}
-	return s.cfg.Rollout.PutCollection(ctx, c)
+	return s.cfg.Rollout.Collections.Put(ctx, c)
 }
 
 // rolled makes an operation one that needs deployments.
 func rolled[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
-		if s.cfg.Rollout == nil || s.cfg.Devices == nil {
+		if s.cfg.Rollout == nil || s.cfg.Devices == nil || s.cfg.Monitor == nil {
 			return out, errNoRecords()
 		}
 		out, err = f(ctx, in)
@@ -207,11 +218,11 @@ func rolloutProblem(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, rollout.ErrNotFound):
+	case errors.Is(err, named.ErrNotFound):
 		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
-	case errors.Is(err, rollout.ErrInvalid), errors.Is(err, rollout.ErrAmbiguous):
+	case errors.Is(err, named.ErrInvalid), errors.Is(err, named.ErrAmbiguous):
 		return problem(http.StatusBadRequest, protocol.CodeInvalid, "", "%v", err)
-	case errors.Is(err, rollout.ErrExists), errors.Is(err, rollout.ErrInUse), errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
+	case errors.Is(err, named.ErrExists), errors.Is(err, named.ErrInUse), errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
 		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
 	}
 	return deviceProblem(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -25,11 +26,11 @@ func (s *Server) deploymentOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "get-deployment", Method: http.MethodGet, Path: "/deployments/{id}", Scope: access.Read, Tag: tag, Summary: "A deployment, how far it is, and each of its devices",
 	}, rolled(s, func(_ context.Context, in *NamedPath) (DeploymentStatus, error) {
-		d, counts, targets, err := s.cfg.Rollout.Status(in.ID)
+		d, counts, targets, err := s.cfg.Monitor.Status(in.ID)
 		if err != nil {
 			return DeploymentStatus{}, err
 		}
-		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]rollout.Target{}, targets...), Warnings: s.deploymentWarnings(&d)}, nil
+		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]monitor.Target{}, targets...), Warnings: s.deploymentWarnings(&d)}, nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a deployment",
@@ -51,13 +52,13 @@ func (s *Server) deploymentOperations(a *api.API) {
 		ID: "get-deployment-report", Method: http.MethodGet, Path: "/deployments/{id}/report", Scope: access.Read, Tag: tag, Sends: "text/csv",
 		Summary: "The devices of a deployment as a table (CSV)",
 	}, func(_ context.Context, in *NamedPath, w http.ResponseWriter, _ *http.Request) error {
-		if s.cfg.Rollout == nil {
+		if s.cfg.Monitor == nil {
 			return errNoRecords()
 		}
-		_, _, targets, err := s.cfg.Rollout.Status(in.ID)
+		_, _, targets, err := s.cfg.Monitor.Status(in.ID)
 		var table bytes.Buffer
 		if err == nil {
-			err = rollout.WriteCSV(&table, targets)
+			err = monitor.WriteCSV(&table, targets)
 		}
 		if err != nil {
 			return rolloutProblem(err)
@@ -78,14 +79,14 @@ type DeployAgain struct {
 type DeploymentItem struct {
 	rollout.Deployment
 	CollectionName string         `json:"collection_name"`
-	Counts         rollout.Counts `json:"counts"`
+	Counts         monitor.Counts `json:"counts"`
 }
 
 // DeploymentStatus is a deployment and how far it is.
 type DeploymentStatus struct {
 	Deployment rollout.Deployment `json:"deployment"`
-	Counts     rollout.Counts     `json:"counts"`
-	Targets    []rollout.Target   `json:"targets" nullable:"false"`
+	Counts     monitor.Counts     `json:"counts"`
+	Targets    []monitor.Target   `json:"targets" nullable:"false"`
 	Warnings   []string           `json:"warnings,omitempty" doc:"what may keep machines from running it"`
 }
 
@@ -173,10 +174,10 @@ func (s *Server) listDeployments(_ context.Context, in *api.PageQuery) (api.Page
 	list := []DeploymentItem{}
 	for _, d := range s.cfg.Rollout.Deployments() {
 		item := DeploymentItem{Deployment: d}
-		if c, err := s.cfg.Rollout.Collection(d.Collection); err == nil {
+		if c, err := s.cfg.Rollout.Collections.Get(d.Collection); err == nil {
 			item.CollectionName = c.Name
 		}
-		_, counts, _, err := s.cfg.Rollout.Status(d.ID)
+		_, counts, _, err := s.cfg.Monitor.Status(d.ID)
 		if err != nil {
 			continue // removed in this moment
 		}

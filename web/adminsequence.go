@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"strings"
 
-	"castpoint/deploy/rollout"
+	"castpoint/deploy/revision"
 	"castpoint/deploy/sequence"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -15,14 +15,14 @@ func (s *Server) sequenceOperations(a *api.API) {
 	const tag = "sequences"
 	api.Answer(a, api.Operation{
 		ID: "list-sequences", Method: http.MethodGet, Path: "/sequences", Scope: access.Read, Tag: tag, Summary: "List task sequences",
-	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[rollout.SequenceInfo], error) {
-		return api.Cut(s.cfg.Rollout.Sequences(), func(q *rollout.SequenceInfo) string { return strings.ToLower(q.Name) }, *in), nil
+	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[revision.SequenceInfo], error) {
+		return api.Cut(s.cfg.Rollout.Sequences.All(), func(q *revision.SequenceInfo) string { return strings.ToLower(q.Name) }, *in), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "put-sequence", Method: http.MethodPost, Path: "/sequences", Scope: access.Operate, Tag: tag, MaxBody: sequence.MaxFile,
 		Summary: "Add a task sequence (YAML), or a new revision of the one that has its name",
-	}, rolled(s, func(ctx context.Context, in *SequenceBody) (rollout.SequenceText, error) {
-		q, err := s.cfg.Rollout.PutSequence(ctx, string(in.RawBody), access.Name(ctx))
+	}, rolled(s, func(ctx context.Context, in *SequenceBody) (revision.SequenceText, error) {
+		q, err := s.cfg.Rollout.Sequences.Put(ctx, string(in.RawBody), access.Name(ctx))
 		if err == nil {
 			api.Note(ctx, "%s, revision %d", q.Name, q.Revision)
 		}
@@ -39,8 +39,8 @@ func (s *Server) sequenceOperations(a *api.API) {
 	}, rolled(s, func(_ context.Context, in *struct {
 		NamedPath
 		Revision int `query:"revision" doc:"left out for the newest"`
-	}) (rollout.SequenceText, error) {
-		return s.cfg.Rollout.Sequence(in.ID, in.Revision)
+	}) (revision.SequenceText, error) {
+		return s.cfg.Rollout.Sequences.Get(in.ID, in.Revision)
 	}))
 	api.Act(a, api.Operation{
 		ID: "remove-sequence", Method: http.MethodDelete, Path: "/sequences/{id}", Scope: access.Operate, Tag: tag, Summary: "Delete a task sequence",

@@ -14,6 +14,8 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
@@ -35,12 +37,16 @@ func withRollout(t *testing.T, policy deploy.Policy) func(*Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watch, err := monitor.New(monitor.Config{Register: register, Devices: devices})
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		register.Close()
+		watch.Close()
 		_ = devices.Close()
 		_ = s.Close()
 	})
-	return func(c *Config) { c.Devices, c.Rollout = devices, register }
+	return func(c *Config) { c.Devices, c.Rollout, c.Monitor = devices, register, watch }
 }
 
 const (
@@ -64,14 +70,14 @@ func deployed(t *testing.T, change func(*rollout.Deployment)) (*point, deploy.De
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.PutSequence(t.Context(), deliverySeq, "test"); err != nil {
+	if _, err := g.Sequences.Put(t.Context(), deliverySeq, "test"); err != nil {
 		t.Fatal(err)
 	}
-	c, err := g.PutCollection(t.Context(), rollout.Collection{Name: "lab", Devices: []string{"pc-1"}, Rules: []rollout.MemberRule{{Unknown: true}}})
+	c, err := g.Collections.Put(t.Context(), collection.Collection{Name: "lab", Devices: []string{"pc-1"}, Rules: []collection.MemberRule{{Unknown: true}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := g.SetCollectionSecret(t.Context(), c.ID, "Password", "hunter2"); err != nil {
+	if err := g.Collections.SetSecret(t.Context(), c.ID, "Password", "hunter2"); err != nil {
 		t.Fatal(err)
 	}
 	want := rollout.Deployment{Name: "lab", Sequence: "install", Collection: c.ID, Purpose: rollout.Required}

@@ -22,6 +22,8 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
 	"castpoint/web/access"
@@ -78,8 +80,10 @@ type Config struct {
 	// nothing is kept.
 	Devices  *deploy.Devices
 	Timeline *event.Recorder
-	// Rollout are collections, sequences, deployments and runs; nil for none.
+	// Rollout are collections, sequences, deployments and runs, and Monitor watches
+	// them; nil for none.
 	Rollout *rollout.Register
+	Monitor *monitor.Monitor
 	// Network says what is seen of the network; nil when nothing is.
 	Network func() *Network
 	Version string
@@ -239,7 +243,7 @@ func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error
 	}
 	want := Token{Boot: true, MAC: c.MAC.String(), UUID: c.UUID, Name: boot.DeviceName(c)}
 	if c.HasArch {
-		want.Arch, want.Firm = rollout.ArchOf(c.Arch)
+		want.Arch, want.Firm = collection.ArchOf(c.Arch)
 	}
 	if s.cfg.Devices != nil {
 		record := s.cfg.Devices.Rule(c).Record

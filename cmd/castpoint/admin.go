@@ -119,7 +119,7 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 	if kept, err = openRecords(ctx, data, settings, cfg.Log); err != nil {
 		return nil, nil, nil, err
 	}
-	cfg.Devices, cfg.Timeline, cfg.Access, cfg.Rollout = kept.devices, kept.timeline, kept.access, kept.rollout
+	cfg.Devices, cfg.Timeline, cfg.Access, cfg.Rollout, cfg.Monitor = kept.devices, kept.timeline, kept.access, kept.rollout, kept.monitor
 	if more != nil {
 		cfg.Routes, err = more(library, kept)
 	}

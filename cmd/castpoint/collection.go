@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/deploy/rollout"
+	"castpoint/deploy/collection"
 	"castpoint/web"
 )
 
@@ -32,7 +32,7 @@ func newCollectionList(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "list", Short: "List collections", Args: cobra.NoArgs, Example: "  castpoint collection list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[rollout.Collection](cmd.Context(), o, "/collections")
+			list, err := listAll[collection.Collection](cmd.Context(), o, "/collections")
 			if err != nil {
 				return err
 			}
@@ -64,7 +64,7 @@ func newCollectionShow(o *options) *cobra.Command {
 			}
 			defer done()
 			var got struct {
-				rollout.Collection
+				collection.Collection
 				Members web.Members `json:"members"`
 			}
 			path := "/collections/" + url.PathEscape(args[0])
@@ -100,7 +100,7 @@ func newCollectionShow(o *options) *cobra.Command {
 	})
 }
 
-func printCollection(out io.Writer, c *rollout.Collection) error {
+func printCollection(out io.Writer, c *collection.Collection) error {
 	rows := [][]string{{"id", c.ID}, {"name", c.Name}}
 	add := func(name, value string) {
 		if value != "" {
@@ -121,7 +121,7 @@ func printCollection(out io.Writer, c *rollout.Collection) error {
 }
 
 // ruleFields are what a rule has, in the order in which they are written.
-func ruleFields(r *rollout.MemberRule) []struct {
+func ruleFields(r *collection.MemberRule) []struct {
 	name string
 	text *string
 } {
@@ -134,7 +134,7 @@ func ruleFields(r *rollout.MemberRule) []struct {
 	}
 }
 
-func ruleText(r *rollout.MemberRule) string {
+func ruleText(r *collection.MemberRule) string {
 	var words []string
 	if r.Unknown {
 		words = append(words, "unknown")
@@ -154,8 +154,8 @@ func ruleText(r *rollout.MemberRule) string {
 }
 
 // parseRule reads a rule as people write it.
-func parseRule(text string) (rollout.MemberRule, error) {
-	var r rollout.MemberRule
+func parseRule(text string) (collection.MemberRule, error) {
+	var r collection.MemberRule
 	head, when, hasWhen := strings.Cut(","+text, ",when=") // an expression may have commas
 	if hasWhen {
 		r.When = []string{when}
@@ -188,7 +188,7 @@ func parseRule(text string) (rollout.MemberRule, error) {
 	return r, nil
 }
 
-func parseRules(texts []string) (list []rollout.MemberRule, err error) {
+func parseRules(texts []string) (list []collection.MemberRule, err error) {
 	for _, text := range texts {
 		r, err := parseRule(text)
 		if err != nil {
@@ -228,7 +228,7 @@ func newCollectionAdd(o *options) *cobra.Command {
 			if req.Variables, err = assignments(variables); err != nil {
 				return err
 			}
-			var got rollout.Collection
+			var got collection.Collection
 			if err := o.call(cmd.Context(), http.MethodPost, "/collections", req, &got); err != nil {
 				return err
 			}
@@ -244,7 +244,7 @@ func newCollectionAdd(o *options) *cobra.Command {
 	return c
 }
 
-func (o *options) printCollection(out io.Writer, c *rollout.Collection) error {
+func (o *options) printCollection(out io.Writer, c *collection.Collection) error {
 	if o.json {
 		return printJSON(out, c)
 	}
@@ -286,7 +286,7 @@ func newCollectionSet(o *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				list = append([]rollout.MemberRule{}, list...)
+				list = append([]collection.MemberRule{}, list...)
 				req.Rules = &list
 			}
 			var err error
@@ -308,7 +308,7 @@ func newCollectionSet(o *options) *cobra.Command {
 			if cmd.Flags().NFlag() == 0 {
 				return command.Usage("say what to change: castpoint collection set --help lists it")
 			}
-			var got rollout.Collection
+			var got collection.Collection
 			if err := o.call(cmd.Context(), http.MethodPatch, "/collections/"+url.PathEscape(args[0]), req, &got); err != nil {
 				return err
 			}

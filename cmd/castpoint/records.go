@@ -12,6 +12,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/deploy"
+	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
@@ -29,6 +30,7 @@ type records struct {
 	devices  *deploy.Devices
 	access   *access.Access
 	rollout  *rollout.Register
+	monitor  *monitor.Monitor
 	notices  *notice.Sender
 }
 
@@ -63,8 +65,14 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	}
 	r.rollout, err = rollout.Open(ctx, rollout.Config{
 		Store: r.store, Devices: r.devices, Data: data, Note: r.timeline.Record, Log: log.Named("rollout"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.monitor, err = monitor.New(monitor.Config{
+		Register: r.rollout, Devices: r.devices, Log: log.Named("rollout"),
 		Wake: func(mac net.HardwareAddr) error { return sendWake(cfg.Interface, mac) },
-		Notify: func(n rollout.Notice) {
+		Notify: func(n monitor.Notice) {
 			r.notices.Send(notice.Message{Kind: n.Kind, Subject: "deployment " + n.Deployment, Text: n.Text, Details: n})
 		},
 	})
@@ -91,8 +99,8 @@ func devicesConfig(cfg *config.Config) deploy.Config {
 
 func (r *records) close() error {
 	var errs []error
-	if r.rollout != nil {
-		r.rollout.Close()
+	if r.monitor != nil {
+		r.monitor.Close()
 	}
 	if r.notices != nil {
 		r.notices.Close()

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/deploy/rollout"
+	"castpoint/deploy/revision"
 	"castpoint/deploy/sequence"
 )
 
@@ -25,7 +25,7 @@ func newSequenceList(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "list", Short: "List task sequences", Args: cobra.NoArgs, Example: "  castpoint sequence list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[rollout.SequenceInfo](cmd.Context(), o, "/sequences")
+			list, err := listAll[revision.SequenceInfo](cmd.Context(), o, "/sequences")
 			if err != nil {
 				return err
 			}
@@ -47,17 +47,17 @@ func newSequenceList(o *options) *cobra.Command {
 }
 
 func newSequenceShow(o *options) *cobra.Command {
-	var revision int
+	var number int
 	var text bool
 	c := o.addJSON(&cobra.Command{
 		Use: "show NAME", Short: "Show a task sequence", Args: cobra.ExactArgs(1),
 		Example: "  castpoint sequence show install-windows\n  castpoint sequence show install-windows --text > install-windows.yaml",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := "/sequences/" + url.PathEscape(args[0])
-			if revision > 0 {
-				path += "?revision=" + strconv.Itoa(revision)
+			if number > 0 {
+				path += "?revision=" + strconv.Itoa(number)
 			}
-			var q rollout.SequenceText
+			var q revision.SequenceText
 			if err := o.call(cmd.Context(), http.MethodGet, path, nil, &q); err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func newSequenceShow(o *options) *cobra.Command {
 			return printProblems(out, "", q.Problems)
 		},
 	})
-	c.Flags().IntVar(&revision, "revision", 0, "`N`: an earlier revision")
+	c.Flags().IntVar(&number, "revision", 0, "`N`: an earlier revision")
 	c.Flags().BoolVar(&text, "text", false, "print its YAML as it was given")
 	return c
 }
@@ -134,7 +134,7 @@ are in the middle of it go on with the one that they began with. "-" is standard
 				return err
 			}
 			defer done()
-			var q rollout.SequenceText
+			var q revision.SequenceText
 			if err := client.Send(cmd.Context(), "/sequences", "application/yaml", strings.NewReader(string(text)), &q); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}

@@ -3,6 +3,7 @@ package rollout
 import (
 	"castpoint/boot"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
 )
 
 // Apply adds to what the records say of a client that netboots what is deployed to
@@ -13,9 +14,9 @@ func (g *Register) Apply(r deploy.Ruling, c boot.Client) (_ deploy.Ruling, why [
 	if r.Record.Silent != "" || r.Record.Waiting {
 		return r, nil
 	}
-	m := Machine{Device: r.Device}
+	m := collection.Machine{Device: r.Device}
 	if c.HasArch {
-		m.Architecture, m.Firmware = ArchOf(c.Arch)
+		m.Architecture, m.Firmware = collection.ArchOf(c.Arch)
 	}
 	d := g.Decide(m, "")
 	why = d.Why

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"castpoint/deploy/collection"
 )
 
 // Mode says how a machine boots, as far as deployments decide it.
@@ -46,7 +48,7 @@ type Decision struct {
 
 // Decide says what a machine gets. prefer names a deployment that is hidden. It
 // waits for no disk and changes nothing.
-func (g *Register) Decide(m Machine, prefer string) Decision {
+func (g *Register) Decide(m collection.Machine, prefer string) Decision {
 	g.mu.RLock()
 	list := make([]*Deployment, 0, len(g.deployments))
 	for _, d := range g.deployments {
@@ -80,7 +82,7 @@ func (g *Register) Decide(m Machine, prefer string) Decision {
 type decider struct {
 	Decision
 	register  *Register
-	machine   *Machine
+	machine   *collection.Machine
 	now       time.Time
 	prefer    string
 	goesOn    []Offer
@@ -98,8 +100,8 @@ func (d *decider) say(format string, args ...any) {
 func (d *decider) look(one *Deployment) {
 	g := d.register
 	say := func(format string, args ...any) { d.say("deployment "+one.Name+": "+format, args...) }
+	c := g.Collections.ByID(one.Collection)
 	g.mu.RLock()
-	c := g.collections[one.Collection]
 	var last *Run
 	flagged := false
 	if d.machine.Device != nil {
@@ -123,12 +125,12 @@ func (d *decider) look(one *Deployment) {
 	if c == nil {
 		return
 	}
-	v, how := c.holds(d.machine)
+	v, how := c.Holds(d.machine)
 	switch v {
-	case no:
+	case collection.No:
 		say("the machine is not in collection %s", c.Name)
 		return
-	case maybe:
+	case collection.Maybe:
 		if one.Disabled {
 			return
 		}
@@ -147,7 +149,7 @@ func (d *decider) look(one *Deployment) {
 		return
 	}
 	if seq := g.sequenceOf(&Offer{Deployment: *one}); seq != nil && len(seq.Architecture) > 0 {
-		if arch, _ := d.machine.hardware(); arch != "" && !slices.Contains(seq.Architecture, arch) {
+		if arch, _ := d.machine.Hardware(); arch != "" && !slices.Contains(seq.Architecture, arch) {
 			say("sequence %s is for %s, and the machine is %s", seq.Name, strings.Join(seq.Architecture, " and "), arch)
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy/named"
 )
 
 // Purpose says who begins a deployment's runs.
@@ -96,27 +97,28 @@ func (d *Deployment) normalize() error {
 	if d.MaxSize == 0 {
 		d.MaxSize = DefaultMaxSize
 	}
+	if err := named.Check(d.Name); err != nil {
+		return err
+	}
 	switch {
-	case !namePattern.MatchString(d.Name):
-		return invalid("name %q: want up to 63 letters, digits, blanks, dots, hyphens and underscores", d.Name)
 	case d.Purpose != Required && d.Purpose != Available:
-		return invalid("purpose %q: want %s or %s", d.Purpose, Required, Available)
+		return named.Invalid("purpose %q: want %s or %s", d.Purpose, Required, Available)
 	case !slices.Contains([]Rerun{RerunNever, RerunFailed, RerunSucceeded, RerunAlways}, d.Rerun):
-		return invalid("rerun %q: want %s, %s, %s or %s", d.Rerun, RerunNever, RerunFailed, RerunSucceeded, RerunAlways)
+		return named.Invalid("rerun %q: want %s, %s, %s or %s", d.Rerun, RerunNever, RerunFailed, RerunSucceeded, RerunAlways)
 	case d.Hours != "" && !hoursPattern.MatchString(d.Hours):
-		return invalid("hours %q: want FROM-TO, as in 22:00-05:00", d.Hours)
+		return named.Invalid("hours %q: want FROM-TO, as in 22:00-05:00", d.Hours)
 	case !d.Start.IsZero() && !d.End.IsZero() && !d.End.After(d.Start):
-		return invalid("it ends (%s) before it starts (%s)", d.End.Format(time.RFC3339), d.Start.Format(time.RFC3339))
+		return named.Invalid("it ends (%s) before it starts (%s)", d.End.Format(time.RFC3339), d.Start.Format(time.RFC3339))
 	case d.MaxSize < 1:
-		return invalid("maximum size %d: want 1 or more", d.MaxSize)
+		return named.Invalid("maximum size %d: want 1 or more", d.MaxSize)
 	case !slices.Contains([]string{"", protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterWait}, d.After):
-		return invalid("after %q: want %s, %s or %s", d.After, protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterWait)
+		return named.Invalid("after %q: want %s, %s or %s", d.After, protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterWait)
 	case d.AlertBelow < 0 || d.AlertBelow > 100 || d.AlertAfter < 0:
-		return invalid("an alert is below 1 to 100 percent, after 1 or more devices")
+		return named.Invalid("an alert is below 1 to 100 percent, after 1 or more devices")
 	case d.Hidden && d.Purpose == Required:
-		return invalid("a hidden deployment is available, not required: nothing would begin it")
-	case len(d.Notes) > maxText:
-		return invalid("notes: want at most %d bytes of text", maxText)
+		return named.Invalid("a hidden deployment is available, not required: nothing would begin it")
+	case len(d.Notes) > named.MaxNotes:
+		return named.Invalid("notes: want at most %d bytes of text", named.MaxNotes)
 	}
 	if d.AlertBelow > 0 && d.AlertAfter == 0 {
 		d.AlertAfter = 1

@@ -2,14 +2,15 @@ package rollout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"go.uber.org/zap"
-	"golang.org/x/crypto/bcrypt"
 
+	"castpoint/deploy/collection"
+	"castpoint/deploy/named"
+	"castpoint/deploy/secret"
 	"castpoint/internal/store"
 )
 
@@ -29,7 +30,7 @@ func (g *Register) Deployments() []Deployment {
 func (g *Register) Deployment(text string) (Deployment, error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	d, err := find(g.deployments, text, func(d *Deployment) string { return d.ID }, func(d *Deployment) string { return d.Name })
+	d, err := named.Find(g.deployments, text, func(d *Deployment) string { return d.ID }, func(d *Deployment) string { return d.Name })
 	if err != nil {
 		return Deployment{}, fmt.Errorf("deployment: %w", err)
 	}
@@ -45,19 +46,19 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 	if err := d.normalize(); err != nil {
 		return Deployment{}, fmt.Errorf("deployment: %w", err)
 	}
-	c, err := g.Collection(d.Collection)
+	g.edit.Lock()
+	defer g.edit.Unlock()
+	c, err := g.Collections.Get(d.Collection)
 	if err != nil {
 		return Deployment{}, err
 	}
-	s, err := g.Sequence(d.Sequence, 0)
+	s, err := g.Sequences.Get(d.Sequence, 0)
 	if err != nil {
 		return Deployment{}, err
 	}
 	d.Collection, d.Sequence, d.Changed = c.ID, s.Name, g.now().UTC()
-	g.edit.Lock()
-	defer g.edit.Unlock()
 	if d.ID == "" {
-		d.ID, d.Created, d.By, d.ConfirmedSize, d.PasswordHash = newID(), d.Changed, by, 0, ""
+		d.ID, d.Created, d.By, d.ConfirmedSize, d.PasswordHash = named.NewID(), d.Changed, by, 0, ""
 	} else {
 		old, err := g.Deployment(d.ID)
 		if err != nil {
@@ -69,7 +70,7 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 		}
 	}
 	if password != nil {
-		if d.PasswordHash, err = hashPassword(*password); err != nil {
+		if d.PasswordHash, err = secret.HashPassword(*password); err != nil {
 			return Deployment{}, err
 		}
 	}
@@ -78,12 +79,11 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 	if err := g.checkSize(&d, &c); err != nil && !d.Disabled {
 		return Deployment{}, err
 	}
-	if err := g.putNamed(ctx, store.TableDeployments, d.ID, d.Name, record{d, d.PasswordHash}); err != nil {
+	if err := named.Put(ctx, g.cfg.Store, store.TableDeployments, d.ID, d.Name, d.Changed, record{d, d.PasswordHash}); err != nil {
 		return Deployment{}, err
 	}
 	g.mu.Lock()
 	g.deployments[d.ID] = &d
-	delete(g.alerted, d.ID)
 	g.mu.Unlock()
 	g.log.Info("deployment changed", zap.String("deployment", d.Name), zap.String("sequence", d.Sequence), zap.String("collection", c.Name),
 		zap.String("purpose", string(d.Purpose)), zap.Bool("disabled", d.Disabled), zap.String("by", by))
@@ -91,31 +91,15 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 }
 
 // checkSize refuses a required deployment for more devices than somebody confirmed.
-func (g *Register) checkSize(d *Deployment, c *Collection) error {
+func (g *Register) checkSize(d *Deployment, c *collection.Collection) error {
 	if d.Purpose != Required {
 		return nil
 	}
-	if n := g.size(c); n > max(d.MaxSize, d.ConfirmedSize) {
+	if n := g.Collections.Size(c); n > max(d.MaxSize, d.ConfirmedSize) {
 		return fmt.Errorf("%w: collection %s has %d devices, and a required deployment may be for %d: --confirm-size %d says that all of them are meant",
 			ErrSize, c.Name, n, max(d.MaxSize, d.ConfirmedSize), n)
 	}
 	return nil
-}
-
-// hashPassword makes what is kept of a PXE password.
-func hashPassword(password string) (string, error) {
-	if password == "" {
-		return "", nil
-	}
-	const shortest = 6
-	if len(password) < shortest || len(password) > 72 {
-		return "", invalid("password: want %d to 72 bytes", shortest)
-	}
-	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
-	if err != nil {
-		return "", fmt.Errorf("password: %w", err)
-	}
-	return string(h), nil
 }
 
 // RemoveDeployment deletes a deployment with the history of its runs. ErrInUse: a
@@ -132,7 +116,7 @@ func (g *Register) RemoveDeployment(ctx context.Context, text string) error {
 	for _, e := range g.runs {
 		if r := e.run; r.Deployment == d.ID && !r.State.Ended() && now.Sub(r.Heard) < lateTime {
 			g.mu.RUnlock()
-			return fmt.Errorf("deployment %s %w: %s is running it; castpoint run cancel %s", d.Name, ErrInUse, r.Label, r.ID)
+			return fmt.Errorf("deployment %s %w: %s is running it; castpoint run cancel %s", d.Name, named.ErrInUse, r.Label, r.ID)
 		}
 	}
 	g.mu.RUnlock()
@@ -165,7 +149,7 @@ func (g *Register) Again(ctx context.Context, deployment string, devices []strin
 	defer g.edit.Unlock()
 	var rows []store.Again
 	var labels []string
-	c, err := g.Collection(d.Collection)
+	c, err := g.Collections.Get(d.Collection)
 	if err != nil {
 		return nil, err
 	}
@@ -174,17 +158,17 @@ func (g *Register) Again(ctx context.Context, deployment string, devices []strin
 		if err != nil {
 			return nil, err
 		}
-		switch v, _ := c.holdsDevice(&one); {
+		switch v, _ := c.Holds(&collection.Machine{Device: &one}); {
 		case one.Protected:
 			return nil, fmt.Errorf("%w: device %s is protected: nothing is deployed to it", ErrRefused, one.Label())
-		case v == no:
-			return nil, invalid("device %s is not in collection %s, which deployment %s is for", one.Label(), c.Name, d.Name)
+		case v == collection.No:
+			return nil, named.Invalid("device %s is not in collection %s, which deployment %s is for", one.Label(), c.Name, d.Name)
 		}
 		rows = append(rows, store.Again{Deployment: d.ID, Device: one.ID, By: by, Time: g.now().UTC()})
 		labels = append(labels, one.Label())
 	}
 	if len(rows) == 0 {
-		return nil, invalid("say on which devices it is to run again")
+		return nil, named.Invalid("say on which devices it is to run again")
 	}
 	if err := g.cfg.Store.PutAgain(ctx, rows...); err != nil {
 		return nil, fmt.Errorf("deploy again: %w", err)
@@ -200,16 +184,4 @@ func (g *Register) Again(ctx context.Context, deployment string, devices []strin
 		}
 	}
 	return labels, nil
-}
-
-// checkPassword compares a password with what is kept of it.
-func (d *Deployment) checkPassword(password string) error {
-	if d.PasswordHash == "" {
-		return nil
-	}
-	err := bcrypt.CompareHashAndPassword([]byte(d.PasswordHash), []byte(password))
-	if errors.Is(err, bcrypt.ErrMismatchedHashAndPassword) {
-		return fmt.Errorf("%w: the password of deployment %s is another one", ErrRefused, d.Name)
-	}
-	return err
 }

@@ -1,15 +1,14 @@
-// Package rollout says which machines get which task sequence, and how far they
-// are with it.
+// Package rollout says which machines get which task sequence, and how far they are
+// with it.
 //
 // Terms:
 //
-//   - a collection is a set of devices: those on its list, and those that fit one of
-//     its rules; a rule for unknown machines takes those that are not on record;
 //   - a deployment gives the devices of a collection a sequence, required (it begins
 //     by itself) or available (somebody at the machine chooses it);
 //   - a run is one sequence on one device, over all restarts, from its beginning to
 //     success or failure;
-//   - an offer is what a machine gets when it asks now.
+//   - an offer is what a machine gets when it asks now;
+//   - an order is what somebody wants of a run: answers, another try, an end.
 //
 // Everything is in memory and in the database: a packet asks Decide and cannot wait
 // for a disk, and a server that was killed goes on with every run where it was.

@@ -16,6 +16,9 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/named"
+	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
@@ -28,10 +31,8 @@ type bench struct {
 	store   *store.Store
 	devices *deploy.Devices
 	*Register
-	clock   time.Time
-	events  []string
-	notices []Notice
-	woken   []string
+	clock  time.Time
+	events []string
 }
 
 func newBench(t *testing.T) *bench {
@@ -52,18 +53,15 @@ func (b *bench) open() {
 	}
 	b.Register, err = Open(context.Background(), Config{
 		Store: b.store, Devices: b.devices, Data: b.dir,
-		Note:   func(e event.Event) { b.events = append(b.events, e.Message) },
-		Notify: func(n Notice) { b.notices = append(b.notices, n) },
-		Wake:   func(mac net.HardwareAddr) error { b.woken = append(b.woken, mac.String()); return nil },
+		Note: func(e event.Event) { b.events = append(b.events, e.Message) },
+		Now:  func() time.Time { return b.clock },
 	})
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	b.now = func() time.Time { return b.clock }
 }
 
 func (b *bench) close() {
-	b.Close()
 	_ = b.devices.Close()
 	_ = b.store.Close()
 }
@@ -103,14 +101,14 @@ steps:
 // deploy makes a sequence, a collection of devices and a deployment of it.
 func (b *bench) deploy(want Deployment, devices ...deploy.Device) Deployment {
 	b.t.Helper()
-	if _, err := b.PutSequence(b.t.Context(), install, "test"); err != nil {
+	if _, err := b.Sequences.Put(b.t.Context(), install, "test"); err != nil {
 		b.t.Fatal(err)
 	}
-	c := Collection{Name: "all of " + want.Name, Variables: map[string]string{"Role": "desk", "Other": "collection"}}
+	c := collection.Collection{Name: "all of " + want.Name, Variables: map[string]string{"Role": "desk", "Other": "collection"}}
 	for _, d := range devices {
 		c.Devices = append(c.Devices, d.Name)
 	}
-	c, err := b.PutCollection(b.t.Context(), c)
+	c, err := b.Collections.Put(b.t.Context(), c)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -124,7 +122,7 @@ func (b *bench) deploy(want Deployment, devices ...deploy.Device) Deployment {
 
 func (b *bench) begin(d deploy.Device) *protocol.Run {
 	b.t.Helper()
-	decision := b.Decide(Machine{Device: &d}, "")
+	decision := b.Decide(collection.Machine{Device: &d}, "")
 	if len(decision.Offers) != 1 {
 		b.t.Fatalf("offers %+v", decision)
 	}
@@ -150,7 +148,7 @@ func (b *bench) report(run *protocol.Run, path, state string, more ...func(*prot
 
 func (b *bench) mode(d deploy.Device, want Mode) Decision {
 	b.t.Helper()
-	got := b.Decide(Machine{Device: &d}, "")
+	got := b.Decide(collection.Machine{Device: &d}, "")
 	if got.Mode != want {
 		b.t.Errorf("mode %q, want %q: %q", got.Mode, want, got.Why)
 	}
@@ -167,7 +165,7 @@ func TestRun(t *testing.T) {
 	b.mode(d, ModeRequired)
 
 	run := b.begin(d)
-	if run.Next != "" || run.Resumed || len(run.StateKey) != keySize || run.Variables["Role"].Value != "desk" {
+	if run.Next != "" || run.Resumed || len(run.StateKey) != secret.KeySize || run.Variables["Role"].Value != "desk" {
 		t.Errorf("%+v", run)
 	}
 	b.report(run, "1/1", protocol.StepStarted)
@@ -214,9 +212,9 @@ func TestRun(t *testing.T) {
 	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunFailed, Message: "step 4 failed"}); err != nil {
 		t.Fatal(err)
 	}
-	_, counts, _, err := b.Status("lab")
-	if diff := cmp.Diff(Counts{Targets: 1, Failed: 1, FailedBy: []StepCount{{4, "Last", 1}}}, counts); err != nil || diff != "" {
-		t.Error(err, diff)
+	runs, _ := b.Progress(dep.ID)
+	if one := runs[d.ID]; one.State != StateFailed || one.Step.Number != 4 || one.Step.Name != "Last" {
+		t.Errorf("%+v", one)
 	}
 	b.mode(d, ModeLocal) // it ran, and runs again: never
 	if _, err := b.Retry(t.Context(), run.ID, "Apply", "anna", nil); err != nil {
@@ -279,7 +277,7 @@ func TestDecide(t *testing.T) {
 	if d := b.mode(server, ModeLocal); !strings.Contains(strings.Join(d.Why, " "), "protected") {
 		t.Errorf("%q", d.Why)
 	}
-	if d := b.Decide(Machine{}, ""); d.Mode != ModeLocal {
+	if d := b.Decide(collection.Machine{}, ""); d.Mode != ModeLocal {
 		t.Errorf("an unknown machine: %+v", d)
 	}
 	set := func(change func(*Deployment)) {
@@ -309,7 +307,7 @@ func TestDecide(t *testing.T) {
 	b.mode(plain, ModeRequired)
 	set(func(d *Deployment) { d.Hours, d.Purpose, d.Hidden = "", Available, true })
 	b.mode(plain, ModeLocal)
-	if d := b.Decide(Machine{Device: &plain}, "A"); d.Mode != ModeAvailable {
+	if d := b.Decide(collection.Machine{Device: &plain}, "A"); d.Mode != ModeAvailable {
 		t.Errorf("hidden, and named: %+v", d)
 	}
 	plain, _ = b.devices.Change(t.Context(), plain.ID, "", "", func(d *deploy.Device) error {
@@ -319,10 +317,10 @@ func TestDecide(t *testing.T) {
 	b.mode(plain, ModeAvailable)
 
 	// Sequences say what machines they are for, and where they begin.
-	if _, err := b.PutSequence(t.Context(), strings.Replace(install, "steps:", "architecture: [arm64]\nenvironment: windows-pe\nsteps:", 1), "test"); err != nil {
+	if _, err := b.Sequences.Put(t.Context(), strings.Replace(install, "steps:", "architecture: [arm64]\nenvironment: windows-pe\nsteps:", 1), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if d := b.Decide(Machine{Device: &plain, Architecture: "amd64"}, ""); d.Mode != ModeLocal || !strings.Contains(strings.Join(d.Why, " "), "is for arm64") {
+	if d := b.Decide(collection.Machine{Device: &plain, Architecture: "amd64"}, ""); d.Mode != ModeLocal || !strings.Contains(strings.Join(d.Why, " "), "is for arm64") {
 		t.Errorf("another architecture: %+v", d)
 	}
 	offer := b.mode(plain, ModeAvailable).Offers[0]
@@ -344,54 +342,21 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestRules(t *testing.T) {
+// TestInventoryIsAsked: a machine whose inventory would tell boots to report it.
+func TestInventoryIsAsked(t *testing.T) {
 	b := newBench(t)
-	dell := b.device("pc-1", "52:54:00:00:00:01", func(d *deploy.Device) {
-		d.Groups, d.Variables = []string{"lab"}, map[string]string{"Site": "Berlin"}
-	})
-	blank := b.device("pc-2", "52:54:00:00:00:02")
-	dell, err := b.devices.TakeInventory(dell.ID, sequence.Facts{Manufacturer: "Dell Inc.", Model: "OptiPlex 7090", Architecture: "amd64", Firmware: "uefi", Memory: 8192})
+	dell, blank := b.device("pc-1", "52:54:00:00:00:01"), b.device("pc-2", "52:54:00:00:00:02")
+	dell, err := b.devices.TakeInventory(dell.ID, sequence.Facts{Manufacturer: "Dell Inc.", Model: "OptiPlex 7090"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, c := range []struct {
-		rule        MemberRule
-		dell, blank verdict
-	}{
-		{MemberRule{Name: "PC-*"}, yes, yes}, {MemberRule{Name: "pc-1"}, yes, no}, {MemberRule{MAC: "52-54-*"}, yes, yes}, {MemberRule{Group: "lab"}, yes, no},
-		{MemberRule{Manufacturer: "dell*"}, yes, maybe}, {MemberRule{Manufacturer: "dell*", Model: "Lati*"}, no, maybe}, {MemberRule{Variables: map[string]string{"Site": "B*"}}, yes, no},
-		{MemberRule{When: []string{"device.memory >= 8192"}}, yes, maybe}, {MemberRule{When: []string{"device.memory > 8192"}}, no, maybe}, {MemberRule{Architecture: "amd64"}, yes, maybe},
-		{MemberRule{Firmware: "bios"}, no, maybe}, {MemberRule{Unknown: true}, no, no}, {MemberRule{Name: "pc-2", Model: "x"}, no, maybe},
-	} {
-		if err := c.rule.normalize(); err != nil {
-			t.Errorf("%d: %v", i, err)
-			continue
-		}
-		for d, want := range map[*deploy.Device]verdict{&dell: c.dell, &blank: c.blank} {
-			if got, err := c.rule.fits(&Machine{Device: d}); err != nil || got != want {
-				t.Errorf("%d: %s: %v, %v, want %v", i, d.Name, got, err, want)
-			}
-		}
-	}
-	unknown := MemberRule{Unknown: true, Architecture: "arm64"}
-	for m, want := range map[*Machine]verdict{{Architecture: "arm64"}: yes, {Architecture: "amd64"}: no, {}: maybe} {
-		if got, _ := unknown.fits(m); got != want {
-			t.Errorf("%+v: %v", m, got)
-		}
-	}
-	for _, r := range []MemberRule{{}, {Unknown: true, Name: "x"}, {Architecture: "z80"}, {Firmware: "x"}, {When: []string{"nonsense("}}} {
-		if err := r.normalize(); !errors.Is(err, ErrInvalid) {
-			t.Errorf("%+v: %v", r, err)
-		}
-	}
-	// A machine whose inventory would tell boots to take it.
 	b.deploy(Deployment{Name: "a", Purpose: Required})
-	c, err := b.Collection("all of a")
+	c, err := b.Collections.Get("all of a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Rules = []MemberRule{{Model: "Opti*"}}
-	if _, err := b.PutCollection(t.Context(), c); err != nil {
+	c.Rules = []collection.MemberRule{{Model: "Opti*"}}
+	if _, err := b.Collections.Put(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	b.mode(blank, ModeInventory)
@@ -402,10 +367,10 @@ func TestVariables(t *testing.T) {
 	b := newBench(t)
 	d := b.device("pc-1", "52:54:00:00:00:01", func(d *deploy.Device) { d.Variables = map[string]string{"Other": "device"} })
 	dep := b.deploy(Deployment{Name: "a", Purpose: Required}, d)
-	if err := b.SetCollectionSecret(t.Context(), dep.Collection, "Key", "collection-key"); err != nil {
+	if err := b.Collections.SetSecret(t.Context(), dep.Collection, "Key", "collection-key"); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.SetDeviceSecret(t.Context(), "pc-1", "Undeclared", "not for this sequence"); err != nil {
+	if err := b.Secrets.Set(t.Context(), secret.OfDevice(d.ID), "Undeclared", "not for this sequence"); err != nil {
 		t.Fatal(err)
 	}
 	b.reopen()
@@ -416,11 +381,11 @@ func TestVariables(t *testing.T) {
 	if diff := cmp.Diff(want, vars); diff != "" {
 		t.Error(diff)
 	}
-	c, err := b.Collection(dep.Collection)
+	c, err := b.Collections.Get(dep.Collection)
 	if err != nil || fmt.Sprint(c.Secrets) != "[Key]" {
 		t.Errorf("%+v, %v", c, err)
 	}
-	if err := b.SetDeviceSecret(t.Context(), "pc-1", "Key", "device-key"); err != nil {
+	if err := b.Secrets.Set(t.Context(), secret.OfDevice(d.ID), "Key", "device-key"); err != nil {
 		t.Fatal(err)
 	}
 	if v := b.begin(d).Variables["Key"]; v.Value != "device-key" {
@@ -428,19 +393,19 @@ func TestVariables(t *testing.T) {
 	}
 	// What is missing is said before anything begins.
 	c.Variables = nil
-	if _, err := b.PutCollection(t.Context(), c); err != nil {
+	if _, err := b.Collections.Put(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	decision := b.Decide(Machine{Device: &d}, "")
+	decision := b.Decide(collection.Machine{Device: &d}, "")
 	if _, err := b.Begin(t.Context(), Begin{Device: d, Offer: decision.Offers[0]}, ""); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "Role") {
 		t.Error(err)
 	}
 	// Without its key a database tells nothing.
-	if err := os.Remove(filepath.Join(b.dir, FileKey)); err != nil {
+	if err := os.Remove(filepath.Join(b.dir, secret.FileKey)); err != nil {
 		t.Fatal(err)
 	}
 	b.reopen()
-	if _, err := b.Begin(t.Context(), Begin{Device: d, Offer: decision.Offers[0]}, ""); err == nil || !strings.Contains(err.Error(), FileKey) {
+	if _, err := b.Begin(t.Context(), Begin{Device: d, Offer: decision.Offers[0]}, ""); err == nil || !strings.Contains(err.Error(), secret.FileKey) {
 		t.Error(err)
 	}
 }
@@ -463,9 +428,9 @@ func TestSizeHasToBeConfirmed(t *testing.T) {
 	b.mode(all[0], ModeRequired)
 	// It is for more than was confirmed: it stops, and says so.
 	extra := b.device("pc-9", "52:54:00:00:00:09")
-	c, _ := b.Collection(dep.Collection)
+	c, _ := b.Collections.Get(dep.Collection)
 	c.Devices = append(c.Devices, extra.ID)
-	if _, err := b.PutCollection(t.Context(), c); err != nil {
+	if _, err := b.Collections.Put(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	if d := b.mode(all[0], ModeLocal); !strings.Contains(strings.Join(d.Why, " "), "has 6 devices") {
@@ -493,47 +458,8 @@ func TestPasswordAndConfirmation(t *testing.T) {
 		}
 	}
 	short := "abc"
-	if _, err := b.PutDeployment(t.Context(), dep, &short, 0, ""); !errors.Is(err, ErrInvalid) {
+	if _, err := b.PutDeployment(t.Context(), dep, &short, 0, ""); !errors.Is(err, named.ErrInvalid) {
 		t.Error(err)
-	}
-}
-
-func TestAlertAndReport(t *testing.T) {
-	b := newBench(t)
-	var all []deploy.Device
-	for i := range 4 {
-		all = append(all, b.device(fmt.Sprint("pc-", i), fmt.Sprintf("52:54:00:00:00:%02x", i+1)))
-	}
-	dep := b.deploy(Deployment{Name: "a", Purpose: Required, AlertBelow: 80, AlertAfter: 3}, all...)
-	for i, d := range all[:3] {
-		run := b.begin(d)
-		state := protocol.RunSucceeded
-		b.report(run, "1/1", protocol.StepStarted)
-		if i > 0 {
-			state = protocol.RunFailed
-			b.report(run, "1/1", protocol.StepFailed, func(s *protocol.StepStatus) { s.Message = "=cmd|x" })
-		}
-		if err := b.End(t.Context(), run.ID, protocol.RunEnd{State: state}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(b.notices) != 1 || !strings.Contains(b.notices[0].Text, "33% of 3 devices") || !strings.Contains(b.notices[0].Text, "2 of them failed in step 1, Disk") {
-		t.Errorf("%+v", b.notices)
-	}
-	b.clock = b.clock.Add(time.Hour)
-	_ = b.begin(all[3])
-	b.clock = b.clock.Add(lateTime + time.Second)
-	_, counts, targets, err := b.Status(dep.ID)
-	if err != nil || counts.Succeeded != 1 || counts.Failed != 2 || counts.Unknown != 1 || counts.Targets != 4 {
-		t.Errorf("%+v, %v", counts, err)
-	}
-	var csv strings.Builder
-	if err := WriteCSV(&csv, targets); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(csv.String()), "\n")
-	if len(lines) != 5 || !strings.Contains(csv.String(), "'=cmd|x") || !strings.Contains(lines[1], "pc-0,52:54:00:00:00:01,succeeded,100") {
-		t.Errorf("%s", csv.String())
 	}
 }
 
@@ -547,7 +473,7 @@ func TestQuestionsAndCancel(t *testing.T) {
 	if err := b.Ask(t.Context(), run.ID, q); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Answer(t.Context(), run.ID, map[string]string{"Role": "c"}, "anna"); !errors.Is(err, ErrInvalid) {
+	if err := b.Answer(t.Context(), run.ID, map[string]string{"Role": "c"}, "anna"); !errors.Is(err, named.ErrInvalid) {
 		t.Error(err)
 	}
 	got := make(chan protocol.Order, 1)
@@ -581,23 +507,6 @@ func TestQuestionsAndCancel(t *testing.T) {
 	b.mode(d, ModeLocal)
 }
 
-func TestWake(t *testing.T) {
-	b := newBench(t)
-	d := b.device("pc-1", "52:54:00:00:00:01")
-	b.deploy(Deployment{Name: "a", Purpose: Required, Wake: true, Start: b.clock.Add(time.Hour)}, d)
-	for after, want := range map[time.Duration]int{0: 0, 59 * time.Minute: 1, 2 * time.Hour: 0} {
-		b.woken, b.Register.woken = nil, make(map[string]time.Time)
-		at := b.clock
-		b.clock = at.Add(after)
-		b.wakeDue()
-		b.wakeDue() // not twice
-		if len(b.woken) != want {
-			t.Errorf("after %s: %v", after, b.woken)
-		}
-		b.clock = at
-	}
-}
-
 // TestDeployAgainInTheMiddle: a run that is begun anew ends the one before.
 func TestDeployAgainInTheMiddle(t *testing.T) {
 	b := newBench(t)
@@ -629,23 +538,23 @@ func TestSequenceRevisions(t *testing.T) {
 	b.deploy(Deployment{Name: "a", Purpose: Required}, d)
 	run := b.begin(d)
 	for i := range 30 {
-		if _, err := b.PutSequence(t.Context(), strings.Replace(install, "command: last", fmt.Sprintf("command: last %d", i), 1), "anna"); err != nil {
+		if _, err := b.Sequences.Put(t.Context(), strings.Replace(install, "command: last", fmt.Sprintf("command: last %d", i), 1), "anna"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	b.reopen()
-	s, err := b.Sequence("INSTALL", 0)
-	if err != nil || s.Revision != 31 || len(s.Revisions) != keepRevisions || s.Revisions[0] != 1 {
+	s, err := b.Sequences.Get("INSTALL", 0)
+	if err != nil || s.Revision != 31 || len(s.Revisions) != 20 || s.Revisions[0] != 1 {
 		t.Errorf("%d, %v, %v", s.Revision, s.Revisions, err)
 	}
 	// The run goes on with what it began with.
 	if again := b.begin(d); again.ID != run.ID || again.Sequence.Steps[2].RunCommand.Command != "last" {
 		t.Errorf("%+v", again.Sequence.Steps[2].RunCommand)
 	}
-	if err := b.RemoveSequence(t.Context(), "install"); !errors.Is(err, ErrInUse) {
+	if err := b.RemoveSequence(t.Context(), "install"); !errors.Is(err, named.ErrInUse) {
 		t.Error(err)
 	}
-	if err := b.RemoveDeployment(t.Context(), "a"); !errors.Is(err, ErrInUse) {
+	if err := b.RemoveDeployment(t.Context(), "a"); !errors.Is(err, named.ErrInUse) {
 		t.Error(err)
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +15,8 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
+	"castpoint/deploy/named"
+	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
@@ -29,14 +29,8 @@ func (g *Register) sequenceOf(o *Offer) *sequence.Sequence {
 	if o.Run != nil {
 		name, number = o.Run.Sequence, o.Run.Revision
 	}
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if e := g.sequences[strings.ToLower(name)]; e != nil {
-		if r := e.revision(number); r != nil {
-			return r.parsed
-		}
-	}
-	return nil
+	s, _ := g.Sequences.Parsed(name, number)
+	return s
 }
 
 // OfferSequence is the sequence that an offer would run.
@@ -44,7 +38,7 @@ func (g *Register) OfferSequence(o *Offer) (*sequence.Sequence, error) {
 	if s := g.sequenceOf(o); s != nil {
 		return s, nil
 	}
-	return nil, fmt.Errorf("sequence %s of deployment %s: %w", o.Deployment.Sequence, o.Deployment.Name, ErrNotFound)
+	return nil, fmt.Errorf("sequence %s of deployment %s: %w", o.Deployment.Sequence, o.Deployment.Name, named.ErrNotFound)
 }
 
 // Begin is what begins a run or goes on with one.
@@ -68,7 +62,11 @@ func (b *Begin) Check() error {
 	if d.Confirm && !b.Request.Confirmed {
 		return fmt.Errorf("%w: deployment %s has to be confirmed at the machine", ErrRefused, d.Name)
 	}
-	return d.checkPassword(b.Request.Password)
+	ok, err := secret.MatchPassword(d.PasswordHash, b.Request.Password)
+	if err == nil && !ok {
+		err = fmt.Errorf("%w: the password of deployment %s is another one", ErrRefused, d.Name)
+	}
+	return err
 }
 
 // Variables are what the run would have, when that is enough for its sequence.
@@ -89,28 +87,11 @@ func (g *Register) Variables(b *Begin) (*sequence.Sequence, map[string]protocol.
 }
 
 // Missing says what keeps a deployment's runs from beginning as far as that can be
-// told without a device: variables that are required and have a value neither in the
-// sequence nor in the collection. Devices may have values of their own.
+// told without a device; seq is nil when the sequence is not there.
 func (g *Register) Missing(d *Deployment) (names []string, seq *sequence.Sequence, vars map[string]string) {
-	seq = g.sequenceOf(&Offer{Deployment: *d})
-	if seq == nil {
-		return nil, nil, nil
+	if seq = g.sequenceOf(&Offer{Deployment: *d}); seq != nil {
+		names, vars = g.Collections.Missing(seq, d.Collection)
 	}
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	vars = make(map[string]string)
-	for name, v := range seq.Variables {
-		vars[name] = v.Value
-	}
-	if c := g.collections[d.Collection]; c != nil {
-		maps.Copy(vars, c.Variables)
-	}
-	for name, v := range seq.Variables {
-		if _, secret := g.secrets[owner{scopeCollection, d.Collection}][name]; v.Required && vars[name] == "" && !secret {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
 	return names, seq, vars
 }
 
@@ -131,23 +112,14 @@ func (g *Register) Begin(ctx context.Context, b Begin, ticket string) (*protocol
 func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequence, vars map[string]protocol.VariableValue) (*protocol.Run, error) {
 	d := &b.Offer.Deployment
 	now := g.now().UTC()
-	var stateKey [keySize]byte
+	var stateKey [secret.KeySize]byte
 	_, _ = rand.Read(stateKey[:]) // never fails: see its documentation
-	secret, hash := newTicket()
+	ticket, hash := newTicket()
 	r := &Run{
-		ID: newID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, State: StateRunning,
+		ID: named.NewID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, Revision: g.Sequences.NumberOf(seq), State: StateRunning,
 		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, ticket: hash,
 	}
-	g.mu.RLock()
-	if e := g.sequences[strings.ToLower(seq.Name)]; e != nil {
-		for _, one := range e.revisions {
-			if one.parsed == seq {
-				r.Revision = one.row.Revision
-			}
-		}
-	}
-	g.mu.RUnlock()
-	r.key = g.sealer.seal("run "+r.ID, string(stateKey[:]))
+	r.key = g.Secrets.Seal("run "+r.ID, string(stateKey[:]))
 	row, err := r.row()
 	if err == nil {
 		err = g.cfg.Store.PutRun(ctx, row, nil)
@@ -167,7 +139,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	g.mu.Unlock()
 	g.tell(&b.Device, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
 	return &protocol.Run{
-		ID: r.ID, Ticket: secret, Deployment: d.Name, Device: r.Label, Sequence: seq, Variables: vars, StateKey: stateKey[:], After: d.After,
+		ID: r.ID, Ticket: ticket, Deployment: d.Name, Device: r.Label, Sequence: seq, Variables: vars, StateKey: stateKey[:], After: d.After,
 	}, nil
 }
 
@@ -203,7 +175,7 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		Deployment: b.Offer.Deployment.Name, Device: b.Device.Label(), Sequence: seq, Variables: vars, Resumed: true, After: b.Offer.Deployment.After,
 	}
 	err = g.update(ctx, b.Offer.Run.ID, func(r *Run) (*StepRecord, error) {
-		key, err := g.sealer.open("run "+r.ID, r.key)
+		key, err := g.Secrets.Unseal("run "+r.ID, r.key)
 		if err != nil {
 			return nil, err
 		}
@@ -291,7 +263,7 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 	e := g.runs[id]
 	g.mu.RUnlock()
 	if e == nil {
-		return fmt.Errorf("run %s: %w", id, ErrNotFound)
+		return fmt.Errorf("run %s: %w", id, named.ErrNotFound)
 	}
 	e.write.Lock()
 	defer e.write.Unlock()
@@ -311,7 +283,7 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.runs[id] != e {
-		return fmt.Errorf("run %s: %w", id, ErrNotFound) // a newer one has begun
+		return fmt.Errorf("run %s: %w", id, named.ErrNotFound) // a newer one has begun
 	}
 	e.run = r
 	if r.ticket != oldTicket {
@@ -346,6 +318,9 @@ func (g *Register) write(ctx context.Context, r *Run, step *StepRecord) error {
 	}
 	return nil
 }
+
+// Tell records what somebody has done to a device.
+func (g *Register) Tell(d *deploy.Device, by, message string) { g.tell(d, false, by, message) }
 
 // tell records what has happened to a device.
 func (g *Register) tell(d *deploy.Device, trouble bool, by, message string) {

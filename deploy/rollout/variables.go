@@ -7,82 +7,26 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
 	"castpoint/deploy/sequence"
 )
 
-// variablesOf are the variables of a run: those of the sequence, then those of the
-// device's collections (by name, the deployment's last), of the device, and those
-// that steps of the run have set. Later ones win.
+// variablesOf are the variables of a run: those that its device has, and then those
+// that steps of the run have set.
 func (g *Register) variablesOf(seq *sequence.Sequence, d *Deployment, device *deploy.Device, run *Run) (map[string]protocol.VariableValue, error) {
-	all := make(map[string]protocol.VariableValue)
-	secret := func(name string) bool { return seq.Variables[name].Secret || all[name].Secret }
-	set := func(vars map[string]string, hidden bool) {
-		for name, value := range vars {
-			all[name] = protocol.VariableValue{Value: value, Secret: hidden || secret(name)}
-		}
+	all, err := g.Collections.Variables(seq, device, d.Collection)
+	if err != nil || run == nil {
+		return all, err
 	}
-	for name, v := range seq.Variables {
-		if v.Value != "" {
-			all[name] = protocol.VariableValue{Value: v.Value, Secret: v.Secret}
-		}
-	}
-	for _, c := range g.collectionsOf(device, d.Collection) {
-		set(c.Variables, false)
-		secrets, err := g.opened(owner{scopeCollection, c.ID})
+	collection.AddVariables(seq, all, run.Variables, false)
+	for name, sealed := range run.secrets {
+		value, err := g.Secrets.Unseal("run "+run.ID+" "+name, sealed)
 		if err != nil {
 			return nil, err
 		}
-		g.onlyDeclared(seq, secrets)
-		set(secrets, true)
-	}
-	set(device.Variables, false)
-	secrets, err := g.opened(owner{scopeDevice, device.ID})
-	if err != nil {
-		return nil, err
-	}
-	g.onlyDeclared(seq, secrets)
-	set(secrets, true)
-	if run != nil {
-		set(run.Variables, false)
-		for name, sealed := range run.secrets {
-			value, err := g.sealer.open("run "+run.ID+" "+name, sealed)
-			if err != nil {
-				return nil, err
-			}
-			set(map[string]string{name: value}, true)
-		}
+		collection.AddVariables(seq, all, map[string]string{name: value}, true)
 	}
 	return all, nil
-}
-
-// onlyDeclared takes secrets away that the sequence does not declare: a machine gets
-// those of its own sequence, and no others.
-func (g *Register) onlyDeclared(seq *sequence.Sequence, secrets map[string]string) {
-	for name := range secrets {
-		if _, ok := seq.Variables[name]; !ok {
-			delete(secrets, name)
-		}
-	}
-}
-
-// collectionsOf are the collections that a device is in, by name, with the one of
-// its deployment last.
-func (g *Register) collectionsOf(device *deploy.Device, last string) []*Collection {
-	g.mu.RLock()
-	var list []*Collection
-	for _, c := range g.collections {
-		if v, _ := c.holdsDevice(device); v == yes || c.ID == last {
-			list = append(list, c)
-		}
-	}
-	g.mu.RUnlock()
-	slices.SortFunc(list, func(a, b *Collection) int {
-		if (a.ID == last) != (b.ID == last) {
-			return map[bool]int{true: 1, false: -1}[a.ID == last]
-		}
-		return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
-	})
-	return list
 }
 
 // checkRequired says which variables the sequence needs and has not, and which

@@ -8,6 +8,9 @@ import (
 	"strconv"
 	"strings"
 
+	"castpoint/deploy/collection"
+	"castpoint/deploy/monitor"
+	"castpoint/deploy/revision"
 	"castpoint/deploy/rollout"
 	"castpoint/web"
 )
@@ -39,8 +42,8 @@ func runPath(id string) string { return "/runs/" + url.PathEscape(id) }
 // deploymentsData is what the list of deployments shows.
 type deploymentsData struct {
 	Deployments []web.DeploymentItem
-	Collections []rollout.Collection
-	Sequences   []rollout.SequenceInfo
+	Collections []collection.Collection
+	Sequences   []revision.SequenceInfo
 }
 
 func (c *Console) deployments(r *http.Request) (_ *page, err error) {
@@ -48,10 +51,10 @@ func (c *Console) deployments(r *http.Request) (_ *page, err error) {
 	if d.Deployments, err = all[web.DeploymentItem](r.Context(), c, "/deployments"); err != nil {
 		return nil, err
 	}
-	if d.Collections, err = all[rollout.Collection](r.Context(), c, "/collections"); err != nil {
+	if d.Collections, err = all[collection.Collection](r.Context(), c, "/collections"); err != nil {
 		return nil, err
 	}
-	d.Sequences, err = all[rollout.SequenceInfo](r.Context(), c, "/sequences")
+	d.Sequences, err = all[revision.SequenceInfo](r.Context(), c, "/sequences")
 	return &page{title: "Deployments", nav: "/deployments", body: "deployments", data: &d, live: liveRather}, err
 }
 
@@ -83,7 +86,7 @@ func (c *Console) deployment(r *http.Request) (*page, error) {
 		}
 	}
 	if d.State != "" {
-		d.Targets = slices.DeleteFunc(d.Targets, func(t rollout.Target) bool { return t.State != d.State })
+		d.Targets = slices.DeleteFunc(d.Targets, func(t monitor.Target) bool { return t.State != d.State })
 	}
 	if d.Hidden = len(d.Targets) - shownTargets; d.Hidden > 0 {
 		d.Targets = d.Targets[:shownTargets]
@@ -162,7 +165,7 @@ func (c *Console) answerRun(r *http.Request) (to, said string, err error) {
 
 // collectionData is what the page of a collection shows.
 type collectionData struct {
-	rollout.Collection
+	collection.Collection
 	Members web.Members
 }
 
@@ -179,7 +182,7 @@ func (c *Console) collection(r *http.Request) (*page, error) {
 }
 
 func (c *Console) sequence(r *http.Request) (*page, error) {
-	var d rollout.SequenceText
+	var d revision.SequenceText
 	if err := c.cfg.API.Call(r.Context(), http.MethodGet, "/sequences/"+url.PathEscape(r.PathValue("id")), nil, &d); err != nil {
 		return nil, err
 	}

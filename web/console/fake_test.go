@@ -17,6 +17,9 @@ import (
 	"castpoint/content"
 	"castpoint/content/wim"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/monitor"
+	"castpoint/deploy/revision"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 	"castpoint/docs"
@@ -207,14 +210,14 @@ func fullAPI(members, devices int) *fakeAPI {
 // addDeployments adds a deployment with a device in each state.
 func (f *fakeAPI) addDeployments() {
 	d := rollout.Deployment{ID: "dep1", Name: "Windows 11 for room 101", Notes: hostile, Sequence: "bare-metal", Collection: "col1", Purpose: rollout.Required, Rerun: rollout.RerunFailed, Created: noon, Changed: noon}
-	counts := rollout.Counts{Targets: 40, Protected: 1, Untold: 2, Waiting: 3, Running: 20, Asking: 1, Succeeded: 15, Failed: 1, Unknown: 1, Percent: 63, SuccessRate: 94, FailedBy: []rollout.StepCount{{Number: 4, Name: "Apply the image", Count: 1}}, At: []rollout.StepCount{{Number: 5, Name: "Drivers", Count: 20}}}
+	counts := monitor.Counts{Targets: 40, Protected: 1, Untold: 2, Waiting: 3, Running: 20, Asking: 1, Succeeded: 15, Failed: 1, Unknown: 1, Percent: 63, SuccessRate: 94, FailedBy: []monitor.StepCount{{Number: 4, Name: "Apply the image", Count: 1}}, At: []monitor.StepCount{{Number: 5, Name: "Drivers", Count: 20}}}
 	code := 5
 	step := rollout.StepRecord{Path: "3", Number: 4, Name: "Apply the image", Kind: "apply", State: "failed", ExitCode: &code, Message: "disk: no space left " + hostile, Advice: "make the partition larger", Output: hostile, Started: noon, Ended: noon.Add(time.Minute)}
 	run := rollout.Run{ID: "run1", Deployment: "dep1", Device: "d00001", Label: "pc-00001", Sequence: "bare-metal", Revision: 3, State: rollout.StateFailed, Started: noon, Heard: noon, Step: step, Total: 12, Message: step.Message, Advice: step.Advice, Environment: "winpe", Remote: "192.0.2.17", Variables: map[string]string{"ComputerName": hostile}}
 	asks := run
 	asks.ID, asks.State, asks.Late = "run2", rollout.StateAsking, true
 	asks.Questions = &protocol.Questions{Run: "run2", Questions: []sequence.Question{{Variable: "Room", Prompt: "Which room?", Choices: []string{"101", "102"}}, {Variable: "Pin", Prompt: "PIN", Secret: true}}}
-	status := web.DeploymentStatus{Deployment: d, Counts: counts, Targets: []rollout.Target{
+	status := web.DeploymentStatus{Deployment: d, Counts: counts, Targets: []monitor.Target{
 		{Device: "d00001", Label: "pc-00001", State: "failed", Percent: 33, Run: &run}, {Device: "d00002", Label: "pc-00002", State: "asking", Percent: 40, Run: &asks}, {Device: "d00003", Label: "pc-00003", State: "waiting", Again: true},
 	}}
 	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
@@ -222,11 +225,11 @@ func (f *fakeAPI) addDeployments() {
 	f.answers["/deployments/dep1"] = status
 	f.answers["/runs/run1"] = web.RunDetails{Run: run, DeploymentName: d.Name, Steps: []rollout.StepRecord{step}}
 	f.answers["/runs/run2"] = web.RunDetails{Run: asks, DeploymentName: d.Name}
-	collection := rollout.Collection{ID: "col1", Name: "Room 101", Devices: []string{"d00001"}, Rules: []rollout.MemberRule{{Group: "room-101", When: []string{`device.memory > 4`}}}, Variables: map[string]string{"Locale": hostile}, Secrets: []string{"AdminPassword"}}
+	collection := collection.Collection{ID: "col1", Name: "Room 101", Devices: []string{"d00001"}, Rules: []collection.MemberRule{{Group: "room-101", When: []string{`device.memory > 4`}}}, Variables: map[string]string{"Locale": hostile}, Secrets: []string{"AdminPassword"}}
 	f.answers["/collections"], f.answers["/collections/col1"] = page(collection), collection
 	f.answers["/collections/col1/members"] = web.Members{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Untold: 2}
-	info := rollout.SequenceInfo{Name: "bare-metal", Revision: 3, Description: hostile, Steps: 12, Changed: noon, By: "anna", Deployments: []string{d.Name}}
-	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), rollout.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []rollout.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}}
+	info := revision.SequenceInfo{Name: "bare-metal", Revision: 3, Description: hostile, Steps: 12, Changed: noon, By: "anna", Deployments: []string{d.Name}}
+	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), revision.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []revision.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}}
 }
 
 func timelineOf(mac string) event.Page {

@@ -15,6 +15,8 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/named"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 )
@@ -148,8 +150,8 @@ func (d *Delivery) offer(o *rollout.Offer) protocol.RunOffer {
 }
 
 // machine is who asks.
-func (d *Delivery) machine(b Bearer, facts *sequence.Facts) rollout.Machine {
-	m := rollout.Machine{Architecture: b.Architecture, Firmware: b.Firmware, Facts: facts}
+func (d *Delivery) machine(b Bearer, facts *sequence.Facts) collection.Machine {
+	m := collection.Machine{Architecture: b.Architecture, Firmware: b.Firmware, Facts: facts}
 	if facts != nil && facts.Firmware != "" {
 		m.Firmware = facts.Firmware
 	}
@@ -170,9 +172,9 @@ func asProblem(err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, rollout.ErrInvalid):
+	case errors.Is(err, named.ErrInvalid):
 		return problem(http.StatusBadRequest, "", "", "%v", err)
-	case errors.Is(err, rollout.ErrNotFound), errors.Is(err, content.ErrNotFound):
+	case errors.Is(err, named.ErrNotFound), errors.Is(err, content.ErrNotFound):
 		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
 	case errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
 		return problem(http.StatusForbidden, protocol.CodeRefused, "", "%v", err)

@@ -15,6 +15,7 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 )
@@ -138,7 +139,7 @@ func mayRun(one *deploy.Device) error {
 }
 
 // choose finds the offer that a request is about.
-func (d *Delivery) choose(m rollout.Machine, req *protocol.RunRequest) (*rollout.Offer, error) {
+func (d *Delivery) choose(m collection.Machine, req *protocol.RunRequest) (*rollout.Offer, error) {
 	decision := d.cfg.Register.Decide(m, req.Deployment)
 	for i := range decision.Offers {
 		o := &decision.Offers[i]

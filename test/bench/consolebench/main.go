@@ -22,6 +22,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/docs"
 	"castpoint/internal/event"
@@ -129,7 +130,12 @@ func withConsole(ctx context.Context, dir string, f func(http.Handler) error) (e
 	if err != nil {
 		return err
 	}
-	server, err := web.New(web.Config{Data: dir, Library: library, Devices: devices, Timeline: timeline, Rollout: register, Version: "bench"})
+	watch, err := monitor.New(monitor.Config{Register: register, Devices: devices})
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	server, err := web.New(web.Config{Data: dir, Library: library, Devices: devices, Timeline: timeline, Rollout: register, Monitor: watch, Version: "bench"})
 	if err != nil {
 		return err
 	}

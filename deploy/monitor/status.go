@@ -1,13 +1,10 @@
-package rollout
+package monitor
 
 import (
-	"encoding/csv"
-	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
+
+	"castpoint/deploy/rollout"
 )
 
 // Counts are how far a deployment is.
@@ -42,17 +39,17 @@ type StepCount struct {
 
 // Target is one device of a deployment.
 type Target struct {
-	Device  string  `json:"device"` // id
-	Label   string  `json:"label"`
-	MAC     string  `json:"mac,omitempty"`
-	State   string  `json:"state"` // waiting, a State, or unknown
-	Again   bool    `json:"again,omitempty"`
-	Gone    bool    `json:"gone,omitempty"` // not in the collection any more
-	Percent float64 `json:"percent"`
-	Run     *Run    `json:"run,omitempty"`
+	Device  string       `json:"device"` // id
+	Label   string       `json:"label"`
+	MAC     string       `json:"mac,omitempty"`
+	State   string       `json:"state"` // waiting, a rollout.State, or unknown
+	Again   bool         `json:"again,omitempty"`
+	Gone    bool         `json:"gone,omitempty"` // not in the collection any more
+	Percent float64      `json:"percent"`
+	Run     *rollout.Run `json:"run,omitempty"`
 }
 
-// States of targets that are no State of a run.
+// States of targets that are no rollout.State of a run.
 const (
 	TargetWaiting = "waiting"
 	TargetUnknown = "unknown"
@@ -60,44 +57,39 @@ const (
 
 // Status says how far a deployment is, and where each of its devices is. Devices
 // that have left the collection are listed when they have run it.
-func (g *Register) Status(text string) (Deployment, Counts, []Target, error) {
-	d, err := g.Deployment(text)
+func (m *Monitor) Status(text string) (rollout.Deployment, Counts, []Target, error) {
+	d, err := m.cfg.Register.Deployment(text)
 	if err != nil {
-		return Deployment{}, Counts{}, nil, err
+		return rollout.Deployment{}, Counts{}, nil, err
 	}
-	members, untold, err := g.Members(d.Collection)
+	members, untold, err := m.cfg.Register.Collections.Members(d.Collection)
 	if err != nil {
-		return Deployment{}, Counts{}, nil, err
+		return rollout.Deployment{}, Counts{}, nil, err
 	}
 	counts := Counts{Untold: untold}
 	var list []Target
-	listed := make(map[string]bool)
-	now := g.now()
-	g.mu.RLock()
-	defer g.mu.RUnlock()
+	runs, again := m.cfg.Register.Progress(d.ID)
 	for i := range members {
 		one := &members[i]
-		listed[one.ID] = true
+		run, has := runs[one.ID]
+		delete(runs, one.ID)
 		if one.Protected {
 			counts.Protected++
 			continue
 		}
-		t := Target{Device: one.ID, Label: one.Label(), State: TargetWaiting}
+		t := Target{Device: one.ID, Label: one.Label(), State: TargetWaiting, Again: again[one.ID]}
 		if len(one.MACs) > 0 {
 			t.MAC = one.MACs[0]
 		}
-		if e := g.last[one.ID][d.ID]; e != nil {
-			t.take(e.run, now)
+		if has {
+			t.take(&run)
 		}
-		t.Again = g.onceMore[d.ID][one.ID]
 		list = append(list, t)
 	}
-	for _, e := range g.runs {
-		if e.run.Deployment == d.ID && !listed[e.run.Device] {
-			t := Target{Device: e.run.Device, Label: e.run.Label, Gone: true}
-			t.take(e.run, now)
-			list = append(list, t)
-		}
+	for _, run := range runs {
+		t := Target{Device: run.Device, Label: run.Label, Gone: true}
+		t.take(&run)
+		list = append(list, t)
 	}
 	slices.SortFunc(list, func(a, b Target) int {
 		return strings.Compare(strings.ToLower(a.Label)+a.Device, strings.ToLower(b.Label)+b.Device)
@@ -106,10 +98,9 @@ func (g *Register) Status(text string) (Deployment, Counts, []Target, error) {
 	return d, counts, list, nil
 }
 
-func (t *Target) take(r *Run, now time.Time) {
-	shown := r.shown(now)
-	t.Run, t.State, t.Percent = &shown, string(r.State), r.Percent()
-	if shown.Late {
+func (t *Target) take(r *rollout.Run) {
+	t.Run, t.State, t.Percent = r, string(r.State), r.Percent()
+	if r.Late {
 		t.State = TargetUnknown
 	}
 }
@@ -119,7 +110,7 @@ func (c *Counts) add(list []Target) {
 	total := 0.0
 	for i := range list {
 		t := &list[i]
-		if t.Gone && (t.State != string(StateRunning) && t.State != string(StateAsking) && t.State != string(StateRestarting)) {
+		if t.Gone && (t.State != string(rollout.StateRunning) && t.State != string(rollout.StateAsking) && t.State != string(rollout.StateRestarting)) {
 			continue // history of a device that it is not for any more
 		}
 		c.Targets++
@@ -134,18 +125,18 @@ func (c *Counts) add(list []Target) {
 		switch state {
 		case TargetWaiting:
 			c.Waiting++
-		case string(StateSucceeded):
+		case string(rollout.StateSucceeded):
 			c.Succeeded++
 			total += 100
-		case string(StateFailed):
+		case string(rollout.StateFailed):
 			c.Failed++
 			failed[step]++
-		case string(StateCancelled):
+		case string(rollout.StateCancelled):
 			c.Cancelled++
 		case TargetUnknown:
 			c.Unknown++
 		default:
-			if state == string(StateAsking) {
+			if state == string(rollout.StateAsking) {
 				c.Asking++
 			}
 			c.Running++
@@ -169,45 +160,4 @@ func stepCounts(m map[StepCount]int) (list []StepCount) {
 	}
 	slices.SortFunc(list, func(a, b StepCount) int { return a.Number - b.Number })
 	return list
-}
-
-// WriteCSV writes a deployment's devices as a table.
-func WriteCSV(w io.Writer, list []Target) error {
-	out := csv.NewWriter(w)
-	_ = out.Write([]string{"device", "mac", "state", "percent", "step", "steps", "step name", "exit code", "message", "sequence", "revision", "started", "ended", "seconds", "run"})
-	for i := range list {
-		t := &list[i]
-		row := []string{safeCell(t.Label), t.MAC, t.State, strconv.FormatFloat(t.Percent, 'f', 0, 64)}
-		if r := t.Run; r == nil {
-			row = append(row, make([]string, 11)...)
-		} else {
-			code, ended, seconds := "", "", ""
-			if r.Step.ExitCode != nil {
-				code = strconv.Itoa(*r.Step.ExitCode)
-			}
-			if !r.Ended.IsZero() {
-				ended, seconds = r.Ended.Format(time.RFC3339), fmt.Sprintf("%.0f", r.Ended.Sub(r.Started).Seconds())
-			}
-			message := r.Message
-			if message == "" {
-				message = r.Step.Message
-			}
-			row = append(row, strconv.Itoa(r.Step.Number), strconv.Itoa(r.Total), safeCell(r.Step.Name), code, safeCell(message),
-				r.Sequence, strconv.Itoa(r.Revision), r.Started.Format(time.RFC3339), ended, seconds, r.ID)
-		}
-		_ = out.Write(row) // Flush and Error say what went wrong
-	}
-	out.Flush()
-	if err := out.Error(); err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	return nil
-}
-
-// safeCell keeps office programs from taking a machine's text for a formula.
-func safeCell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }

@@ -1,6 +1,9 @@
-package rollout
+package monitor
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Notice is something that people are to be told of.
 type Notice struct {
@@ -15,35 +18,33 @@ type Notice struct {
 const NoticeSuccessRate = "success-rate"
 
 // checkAlert tells people, once, when a deployment goes wrong. It tells them again
-// after the rate has been right.
-func (g *Register) checkAlert(id string) {
-	g.mu.RLock()
-	d := g.deployments[id]
-	told := g.alerted[id]
-	g.mu.RUnlock()
-	if d == nil || d.AlertBelow == 0 {
+// after the rate has been right, and after the deployment was changed.
+func (m *Monitor) checkAlert(id string) {
+	d, err := m.cfg.Register.Deployment(id)
+	if err != nil || d.AlertBelow == 0 {
 		return
 	}
-	_, counts, _, err := g.Status(id)
+	_, counts, _, err := m.Status(id)
 	if err != nil || counts.Succeeded+counts.Failed < d.AlertAfter {
 		return
 	}
 	low := counts.SuccessRate < float64(d.AlertBelow)
-	g.mu.Lock()
-	g.alerted[id] = low
-	g.mu.Unlock()
+	m.mu.Lock()
+	at, told := m.alerted[id]
+	told = told && at.Equal(d.Changed)
+	if low {
+		m.alerted[id] = d.Changed
+	} else {
+		delete(m.alerted, id)
+	}
+	m.mu.Unlock()
 	if !low || told {
 		return
 	}
 	text := fmt.Sprintf("deployment %s: %.0f%% of %d devices that have ended have succeeded, below %d%%", d.Name, counts.SuccessRate, counts.Succeeded+counts.Failed, d.AlertBelow)
 	if len(counts.FailedBy) > 0 {
-		most := counts.FailedBy[0]
-		for _, s := range counts.FailedBy {
-			if s.Count > most.Count {
-				most = s
-			}
-		}
+		most := slices.MaxFunc(counts.FailedBy, func(a, b StepCount) int { return a.Count - b.Count })
 		text += fmt.Sprintf("; %d of them failed in step %d, %s", most.Count, most.Number, most.Name)
 	}
-	g.cfg.Notify(Notice{Kind: NoticeSuccessRate, Deployment: d.Name, ID: d.ID, Text: text, Counts: counts})
+	m.cfg.Notify(Notice{Kind: NoticeSuccessRate, Deployment: d.Name, ID: d.ID, Text: text, Counts: counts})
 }

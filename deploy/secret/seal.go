@@ -1,4 +1,4 @@
-package rollout
+package secret
 
 import (
 	"crypto/aes"
@@ -17,7 +17,8 @@ import (
 // with: a copy of the database alone tells nobody anything.
 const FileKey = "secrets.key"
 
-const keySize = 32
+// KeySize is the length of a key, in bytes.
+const KeySize = 32
 
 // sealer seals and opens secrets with AES-256-GCM.
 type sealer struct{ aead cipher.AEAD }
@@ -27,15 +28,15 @@ func openKey(folder string) (*sealer, error) {
 	path := filepath.Join(folder, FileKey)
 	key, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, keySize)
+		key = make([]byte, KeySize)
 		_, _ = rand.Read(key) // never fails: see its documentation
 		err = atomicfile.Write(path, key)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("key of secret variables: %w", err)
 	}
-	if len(key) != keySize {
-		return nil, fmt.Errorf("key of secret variables: %s has %d bytes, not %d: put a copy of it back, or remove it and set the secrets again", path, len(key), keySize)
+	if len(key) != KeySize {
+		return nil, fmt.Errorf("key of secret variables: %s has %d bytes, not %d: put a copy of it back, or remove it and set the secrets again", path, len(key), KeySize)
 	}
 	return newSealer(key)
 }

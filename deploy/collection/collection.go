@@ -1,15 +1,14 @@
-package rollout
+package collection
 
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
-	"castpoint/deploy"
+	"castpoint/deploy/named"
 	"castpoint/deploy/sequence"
 )
 
@@ -51,10 +50,7 @@ type MemberRule struct {
 const (
 	maxRules   = 100
 	maxMembers = 100_000
-	maxText    = 4096 // bytes of notes and of a variable's value
 )
-
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$`)
 
 func (c *Collection) clone() *Collection {
 	n := *c
@@ -66,17 +62,17 @@ func (c *Collection) clone() *Collection {
 // normalize checks what can be checked without the devices and compiles the rules.
 func (c *Collection) normalize() error {
 	c.Name, c.Notes = strings.TrimSpace(c.Name), strings.TrimSpace(c.Notes)
-	if !namePattern.MatchString(c.Name) {
-		return invalid("name %q: want up to 63 letters, digits, blanks, dots, hyphens and underscores", c.Name)
+	if err := named.Check(c.Name); err != nil {
+		return err
 	}
-	if len(c.Notes) > maxText || !utf8.ValidString(c.Notes) {
-		return invalid("notes: want at most %d bytes of text", maxText)
+	if len(c.Notes) > named.MaxNotes || !utf8.ValidString(c.Notes) {
+		return named.Invalid("notes: want at most %d bytes of text", named.MaxNotes)
 	}
 	slices.Sort(c.Devices)
 	slices.Sort(c.Except)
 	c.Devices, c.Except = slices.Compact(c.Devices), slices.Compact(c.Except)
 	if len(c.Devices) > maxMembers || len(c.Rules) > maxRules {
-		return invalid("at most %d devices and %d rules are kept", maxMembers, maxRules)
+		return named.Invalid("at most %d devices and %d rules are kept", maxMembers, maxRules)
 	}
 	for i := range c.Rules {
 		if err := c.Rules[i].normalize(); err != nil {
@@ -92,7 +88,7 @@ func checkVariables(vars map[string]string) error {
 			return err
 		}
 		if len(value) > sequence.MaxValue || !utf8.ValidString(value) {
-			return invalid("variable %s: want at most %d bytes of text", name, sequence.MaxValue)
+			return named.Invalid("variable %s: want at most %d bytes of text", name, sequence.MaxValue)
 		}
 	}
 	return nil
@@ -100,129 +96,99 @@ func checkVariables(vars map[string]string) error {
 
 func (r *MemberRule) normalize() (err error) {
 	if !slices.Contains([]string{"", "amd64", "arm64"}, r.Architecture) {
-		return invalid("architecture %q: want amd64 or arm64", r.Architecture)
+		return named.Invalid("architecture %q: want amd64 or arm64", r.Architecture)
 	}
 	if !slices.Contains([]string{"", sequence.FirmwareUEFI, sequence.FirmwareBIOS}, r.Firmware) {
-		return invalid("firmware %q: want uefi or bios", r.Firmware)
+		return named.Invalid("firmware %q: want uefi or bios", r.Firmware)
 	}
 	known := r.Manufacturer + r.Model + r.Name + r.MAC + r.Group + strings.Join(r.When, "")
 	if r.Unknown && (known != "" || len(r.Variables) > 0) {
-		return invalid("of unknown machines only architecture and firmware are known")
+		return named.Invalid("of unknown machines only architecture and firmware are known")
 	}
 	if !r.Unknown && known == "" && r.Architecture == "" && r.Firmware == "" && len(r.Variables) == 0 {
-		return invalid("an empty rule would take all devices: name: \"*\" says so")
+		return named.Invalid("an empty rule would take all devices: name: \"*\" says so")
 	}
 	r.MAC = strings.ReplaceAll(strings.ToLower(r.MAC), "-", ":")
 	r.when, err = sequence.Condition(r.When).Compile()
 	return err
 }
 
-// verdict is what a rule says of a machine.
-type verdict int
+// Verdict is what a rule says of a machine.
+type Verdict int
 
+// The verdicts.
 const (
-	no    verdict = iota
-	maybe         // its inventory is needed, and there is none
-	yes
+	No    Verdict = iota
+	Maybe         // its inventory is needed, and there is none
+	Yes
 )
 
-// holds says whether a machine is in the collection, and by what.
-func (c *Collection) holds(m *Machine) (verdict, string) {
+// Holds says whether a machine is in the collection, and by what.
+func (c *Collection) Holds(m *Machine) (Verdict, string) {
 	if m.Device != nil {
 		if _, ok := slices.BinarySearch(c.Devices, m.Device.ID); ok {
-			return yes, "it is on its list"
+			return Yes, "it is on its list"
 		}
 		if _, ok := slices.BinarySearch(c.Except, m.Device.ID); ok {
-			return no, ""
+			return No, ""
 		}
 	}
-	best := no
+	best := No
 	for i := range c.Rules {
 		v, err := c.Rules[i].fits(m)
 		if err != nil {
 			continue // an expression about what this machine does not have
 		}
-		if v == yes {
-			return yes, fmt.Sprintf("it fits rule %d", i+1)
+		if v == Yes {
+			return Yes, fmt.Sprintf("it fits rule %d", i+1)
 		}
 		best = max(best, v)
 	}
 	return best, ""
 }
 
-func (r *MemberRule) fits(m *Machine) (verdict, error) {
+func (r *MemberRule) fits(m *Machine) (Verdict, error) {
 	if r.Unknown != (m.Device == nil) {
-		return no, nil
+		return No, nil
 	}
-	arch, firmware := m.hardware()
+	arch, firmware := m.Hardware()
 	if r.Architecture != "" && arch != "" && r.Architecture != arch || r.Firmware != "" && firmware != "" && r.Firmware != firmware {
-		return no, nil
+		return No, nil
 	}
 	if r.Architecture != "" && arch == "" || r.Firmware != "" && firmware == "" {
-		return maybe, nil
+		return Maybe, nil
 	}
 	if m.Device == nil {
-		return yes, nil
+		return Yes, nil
 	}
 	d := m.Device
 	if r.Name != "" && !sequence.Like(d.Name, r.Name) {
-		return no, nil
+		return No, nil
 	}
 	if r.MAC != "" && !slices.ContainsFunc(d.MACs, func(mac string) bool { return sequence.Like(mac, r.MAC) }) {
-		return no, nil
+		return No, nil
 	}
 	if r.Group != "" && !slices.ContainsFunc(d.Groups, func(g string) bool { return sequence.Like(g, r.Group) }) {
-		return no, nil
+		return No, nil
 	}
 	for name, want := range r.Variables {
 		if value, ok := d.Variables[name]; !ok || !sequence.Like(value, want) {
-			return no, nil
+			return No, nil
 		}
 	}
 	if r.Manufacturer == "" && r.Model == "" && len(r.When) == 0 {
-		return yes, nil
+		return Yes, nil
 	}
 	facts := m.facts()
 	if facts == nil {
-		return maybe, nil
+		return Maybe, nil
 	}
 	if r.Manufacturer != "" && !sequence.Like(facts.Manufacturer, r.Manufacturer) || r.Model != "" && !sequence.Like(facts.Model, r.Model) {
-		return no, nil
+		return No, nil
 	}
 	ok, _, err := r.when.Holds(sequence.Scope{Vars: d.Variables, Device: *facts})
 	if err != nil || !ok {
-		return no, err
+		return No, err
 	}
-	return yes, nil
-}
-
-// Machine is who asks: a device on record, or one of which little is known.
-type Machine struct {
-	Device *deploy.Device // nil: not on record
-	// Facts are newer than the record's inventory; nil without any.
-	Facts        *sequence.Facts
-	Architecture string // amd64, arm64; "" when it is not known
-	Firmware     string // uefi, bios; "" when it is not known
-}
-
-func (m *Machine) facts() *sequence.Facts {
-	if m.Facts == nil && m.Device != nil && m.Device.Inventory != nil {
-		return &m.Device.Inventory.Facts
-	}
-	return m.Facts
-}
-
-// hardware is architecture and firmware: what the agent has seen goes before what
-// firmware has said.
-func (m *Machine) hardware() (arch, firmware string) {
-	arch, firmware = m.Architecture, m.Firmware
-	if f := m.facts(); f != nil {
-		if f.Architecture != "" {
-			arch = f.Architecture
-		}
-		if f.Firmware != "" {
-			firmware = f.Firmware
-		}
-	}
-	return arch, firmware
+	return Yes, nil
 }
