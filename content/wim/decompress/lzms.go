@@ -59,18 +59,18 @@ type lzmsBit struct {
 	chance uint32 // of a 0, in 64ths: zeros, but neither 0 nor 64
 }
 
-// zero notes that it went for 0.
+// zero notes that it went for 0, so that not all were 1.
 func (p *lzmsBit) zero() {
 	p.zeros += uint32(p.recent >> 63)
 	p.recent <<= 1
-	p.chance = min(max(p.zeros, 1), 63)
+	p.chance = min(p.zeros, 63)
 }
 
-// one notes that it went for 1.
+// one notes that it went for 1, so that not all were 0.
 func (p *lzmsBit) one() {
 	p.zeros += uint32(p.recent>>63) - 1
 	p.recent = p.recent<<1 | 1
-	p.chance = min(max(p.zeros, 1), 63)
+	p.chance = max(p.zeros, 1)
 }
 
 // lzmsDecisions are the contexts of one decision. The context is how the last
@@ -100,9 +100,11 @@ func (d *lzmsDecisions) reset(contexts uint32) {
 // At the end the whole chunk goes through a filter that undoes a translation of
 // addresses in x86 programs.
 type LZMS struct {
+	src []byte
+	pos int // how much of dst is there
+
 	// The range decoder.
-	src   []byte
-	pos   int // of the next word; runs on behind the end
+	front int // of the next word, in src; runs on behind the end
 	width uint32
 	code  uint32
 
@@ -110,6 +112,11 @@ type LZMS struct {
 	back int    // end of what was not read, in src; runs on below 0
 	buf  uint64 // bits not yet used, from the top
 	n    uint   // how many
+
+	after uint32    // what the last item was: one of the next three
+	lz    [4]uint32 // the last offsets of LZ matches, the latest first
+	delta [4]uint64 // those of delta matches, with the power in the upper half
+	plain bool      // for tests: items decodes everything, and not fast
 
 	isMatch, isDelta      lzmsDecisions
 	lzRepeat, deltaRepeat lzmsDecisions
@@ -125,6 +132,13 @@ type LZMS struct {
 	targets [1 << 16]int32
 	base    int32 // what the start of the chunk counts as
 }
+
+// Kinds of items.
+const (
+	lzmsLiteral = iota
+	lzmsLZ
+	lzmsDelta
+)
 
 // NewLZMS makes a decoder. It takes some 400 KB.
 func NewLZMS() *LZMS {
@@ -147,9 +161,10 @@ func (d *LZMS) Decode(dst, src []byte) error {
 	if len(src) < 4 || len(src)%2 != 0 {
 		return corrupt("LZMS data: %d bytes are too short or no whole words", len(src))
 	}
-	d.src, d.pos, d.width = src, 4, 1<<32-1
+	d.src, d.pos, d.front, d.width = src, 0, 4, 1<<32-1
 	d.code = uint32(binary.LittleEndian.Uint16(src))<<16 | uint32(binary.LittleEndian.Uint16(src[2:]))
 	d.back, d.buf, d.n = len(src), 0, 0
+	d.after, d.lz, d.delta = lzmsLiteral, [4]uint32{1, 2, 3, 4}, [4]uint64{1, 2, 3, 4}
 	d.isMatch.reset(16)
 	d.isDelta.reset(32)
 	for _, t := range []*lzmsDecisions{&d.lzRepeat, &d.lzSecond, &d.lzThird, &d.deltaRepeat, &d.deltaSecond, &d.deltaThird} {
@@ -165,8 +180,8 @@ func (d *LZMS) Decode(dst, src []byte) error {
 	d.lzOffset.reset(slots)
 	d.deltaOffset.reset(slots)
 	d.power.reset(lzmsPowers)
-	err := d.items(dst)
-	if err == nil && (d.back+int(d.n/8) < 0 || d.pos > len(src)+4) {
+	err := d.decode(dst)
+	if err == nil && (d.back+int(d.n/8) < 0 || d.front > len(src)+4) {
 		err = corrupt("LZMS data ends too early")
 	}
 	d.src = nil
@@ -181,8 +196,8 @@ func (d *LZMS) Decode(dst, src []byte) error {
 func (d *LZMS) decide(t *lzmsDecisions) uint32 {
 	if d.width < 1<<16 {
 		d.width <<= 16
-		d.code = d.code<<16 | frontWord(d.src, d.pos)
-		d.pos += 2
+		d.code = d.code<<16 | frontWord(d.src, d.front)
+		d.front += 2
 	}
 	p := &t.bits[t.state&63]
 	bound := d.width >> 6 * p.chance
@@ -207,27 +222,29 @@ func frontWord(src []byte, pos int) uint32 {
 	return uint32(binary.LittleEndian.Uint16(src[pos:]))
 }
 
-// fill makes sure of at least 49 bits. Behind the last come zeros.
+// fill makes sure of at least 49 bits. The words are read from the back, and the
+// upper byte of a word is the one behind: so it is a row of bytes as well. Behind
+// the last come zeros.
 func (d *LZMS) fill() {
 	if d.back >= 8 {
 		d.buf |= binary.LittleEndian.Uint64(d.src[d.back-8:]) >> (d.n & 63)
-		k := (64 - d.n) / 16
-		d.back -= 2 * int(k)
-		d.n += 16 * k
+		k := (63 - d.n) / 8
+		d.back -= int(k)
+		d.n += 8 * k
 		return
 	}
 	for d.n < 49 {
-		if d.back >= 2 {
-			d.buf |= uint64(binary.LittleEndian.Uint16(d.src[d.back-2:])) << (48 - d.n)
+		if d.back > 0 {
+			d.buf |= uint64(d.src[d.back-1]) << (56 - d.n)
 		}
-		d.back -= 2
-		d.n += 16
+		d.back--
+		d.n += 8
 	}
 }
 
 // symbol decodes a symbol, for which the buffer must have bits.
 func (d *LZMS) symbol(c *lzmsCode) (uint32, bool) {
-	e := c.table[d.buf>>((64-c.bits)&63)%(1<<lzmsTableBits)]
+	e := c.entry(d.buf >> ((64 - c.bits) & 63))
 	if e == 0 {
 		e = c.long(d.buf)
 	}
@@ -255,14 +272,12 @@ func (d *LZMS) number(c *lzmsCode, slots []lzmsSlot) (uint32, bool) {
 	return v, ok
 }
 
-// lzmsQueue has the last offsets, the latest first; those of delta matches with
-// the power in the upper half. A match cannot name the offset of the match of
-// its kind right before it, which would have been one with that one: then the
-// queue is looked at without its first entry.
-type lzmsQueue [4]uint64
+// A match cannot name the offset of the match of its kind right before it, which
+// would have been one with that one: then the queue is looked at without its first
+// entry.
 
-// take moves the entry with the given number to the front.
-func (q *lzmsQueue) take(i int) uint64 {
+// again moves the entry of a queue that has the given number to the front.
+func again[T uint32 | uint64](q *[4]T, i int) T {
 	m := q[i&3]
 	for ; i > 0; i-- {
 		q[i&3] = q[(i-1)&3]
@@ -271,7 +286,8 @@ func (q *lzmsQueue) take(i int) uint64 {
 	return m
 }
 
-func (q *lzmsQueue) put(m uint64) {
+// enter puts a new entry into a queue.
+func enter[T uint32 | uint64](q *[4]T, m T) {
 	q[3], q[2], q[1], q[0] = q[2], q[1], q[0], m
 }
 
@@ -283,25 +299,34 @@ func (d *LZMS) queued(second, third *lzmsDecisions) int {
 	return 1 + int(d.decide(third))
 }
 
-// items decodes all of dst. The bits from the back, the state of the range decoder
-// and the commonest decisions and symbols are in local variables and written out, as
-// nearly all time goes there: see decide, fill and symbol for what they do.
-func (d *LZMS) items(dst []byte) error {
-	lz, delta := lzmsQueue{1, 2, 3, 4}, lzmsQueue{1, 2, 3, 4}
-	afterLZ, afterDelta := 0, 0 // 1 right behind a match of that kind
+// items decodes until there are so many bytes of dst, or a few more. The bits from the
+// back, the state of the range decoder and the commonest decisions and symbols are in
+// local variables and written out, as nearly all time goes there where run does not
+// take over: see decide, fill and symbol for what they do.
+func (d *LZMS) items(dst []byte, until int) error {
 	src, back, buf, n := d.src, d.back, d.buf, d.n
-	front, width, code := d.pos, d.width, d.code
-	state, kindState := uint32(0), uint32(0)
-	for pos := 0; ; {
+	front, width, code := d.front, d.width, d.code
+	state, kindState := d.isMatch.state, d.isDelta.state
+	afterLZ, afterDelta := 0, 0 // 1 right behind a match of that kind
+	switch d.after {
+	case lzmsLZ:
+		afterLZ = 1
+	case lzmsDelta:
+		afterDelta = 1
+	}
+	until = min(until, len(dst))
+	for pos := d.pos; ; {
 		var p *lzmsBit
 		var bound uint32
 		for literal := false; ; literal = true {
 			if literal {
 				afterLZ, afterDelta = 0, 0
 			}
-			if pos >= len(dst) {
+			if pos >= until {
 				d.back, d.buf, d.n = back, buf, n
-				d.pos, d.width, d.code = front, width, code
+				d.front, d.width, d.code = front, width, code
+				d.isMatch.state, d.isDelta.state = state&15, kindState&31
+				d.pos, d.after = pos, uint32(afterLZ*lzmsLZ+afterDelta*lzmsDelta)
 				return nil
 			}
 			if width < 1<<16 {
@@ -320,16 +345,16 @@ func (d *LZMS) items(dst []byte) error {
 			if n < lzmsMaxCode {
 				if uint(back-8) < uint(len(src)) {
 					buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
-					k := (64 - n) / 16
-					back -= 2 * int(k)
-					n += 16 * k
+					k := (63 - n) / 8
+					back -= int(k)
+					n += 8 * k
 				} else {
 					d.back, d.buf, d.n = back, buf, n
 					d.fill()
 					back, buf, n = d.back, d.buf, d.n
 				}
 			}
-			e := d.literal.table[buf>>(64-lzmsLiteralBits)]
+			e := d.literal.entry(buf >> (64 - lzmsLiteralBits))
 			if e == 0 {
 				e = d.literal.long(buf)
 			}
@@ -369,21 +394,21 @@ func (d *LZMS) items(dst []byte) error {
 		if n < 49 {
 			if uint(back-8) < uint(len(src)) {
 				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
-				k := (64 - n) / 16
-				back -= 2 * int(k)
-				n += 16 * k
+				k := (63 - n) / 8
+				back -= int(k)
+				n += 8 * k
 			} else {
 				d.back, d.buf, d.n = back, buf, n
 				d.fill()
 				back, buf, n = d.back, d.buf, d.n
 			}
 		}
-		d.pos, d.width, d.code = front, width, code
+		d.front, d.width, d.code = front, width, code
 		var m uint64
 		if !isDelta && d.decide(&d.lzRepeat) == 1 {
-			m = lz.take(afterLZ + d.queued(&d.lzSecond, &d.lzThird))
+			m = uint64(again(&d.lz, afterLZ+d.queued(&d.lzSecond, &d.lzThird)))
 		} else if isDelta && d.decide(&d.deltaRepeat) == 1 {
-			m = delta.take(afterDelta + d.queued(&d.deltaSecond, &d.deltaThird))
+			m = again(&d.delta, afterDelta+d.queued(&d.deltaSecond, &d.deltaThird))
 		} else if isDelta {
 			d.back, d.buf, d.n = back, buf, n
 			power, _ := d.symbol(&d.power)
@@ -392,10 +417,10 @@ func (d *LZMS) items(dst []byte) error {
 				return corrupt("LZMS data: a code without symbols is used")
 			}
 			m = uint64(power)<<32 | uint64(offset)
-			delta.put(m)
+			enter(&d.delta, m)
 			back, buf, n = d.back, d.buf, d.n
 		} else {
-			e := d.lzOffset.table[buf>>(64-lzmsOffsetBits)]
+			e := d.lzOffset.entry(buf >> (64 - lzmsOffsetBits))
 			if e == 0 {
 				if e = d.lzOffset.long(buf); e == 0 {
 					return corrupt("LZMS data: a code without symbols is used")
@@ -411,23 +436,23 @@ func (d *LZMS) items(dst []byte) error {
 			m = uint64(slot.base + uint32(buf>>32>>((32-slot.bits)&63)))
 			buf <<= slot.bits & 63
 			n -= uint(slot.bits)
-			lz.put(m)
+			enter(&d.lz, uint32(m))
 		}
-		front, width, code = d.pos, d.width, d.code
+		front, width, code = d.front, d.width, d.code
 
 		if n < 49 {
 			if uint(back-8) < uint(len(src)) {
 				buf |= binary.LittleEndian.Uint64(src[back-8:]) >> (n & 63)
-				k := (64 - n) / 16
-				back -= 2 * int(k)
-				n += 16 * k
+				k := (63 - n) / 8
+				back -= int(k)
+				n += 8 * k
 			} else {
 				d.back, d.buf, d.n = back, buf, n
 				d.fill()
 				back, buf, n = d.back, d.buf, d.n
 			}
 		}
-		e := d.length.table[buf>>(64-lzmsLengthBits)]
+		e := d.length.entry(buf >> (64 - lzmsLengthBits))
 		if e == 0 {
 			e = d.length.long(buf)
 		}
@@ -446,14 +471,14 @@ func (d *LZMS) items(dst []byte) error {
 			offset, power := int(uint32(m)), int(m>>32)
 			// One distance more must lie before it.
 			if reach := (offset + 1) << power; reach > pos || length > len(dst)-pos {
-				return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, reach, pos, len(dst))
+				return misfit(length, reach, pos, len(dst))
 			}
 			copyDelta(dst, pos, offset<<power, 1<<power, length)
 			afterLZ, afterDelta = 0, 1
 		} else {
 			offset := int(m)
 			if offset > pos || length > len(dst)-pos {
-				return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, len(dst))
+				return misfit(length, offset, pos, len(dst))
 			}
 			if offset >= 8 && length <= 16 && len(dst)-pos >= 16 {
 				// Most are so. Bytes too many are written again later.
@@ -467,6 +492,10 @@ func (d *LZMS) items(dst []byte) error {
 		}
 		pos += length
 	}
+}
+
+func misfit(length, offset, pos, size int) error {
+	return corrupt("LZMS data: a match of %d bytes from %d back does not fit at %d of %d", length, offset, pos, size)
 }
 
 // copyDelta repeats length differences between bytes that are span apart, from
