@@ -3,16 +3,17 @@ package sequence
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"strings"
 
-	"github.com/expr-lang/expr"
-	"github.com/expr-lang/expr/vm"
 	"go.yaml.in/yaml/v3"
+
+	"castpoint/deploy/sequence/condition"
 )
 
 // Condition is a list of expressions, all of which have to be true; in YAML a
-// single one needs no list. The language is that of github.com/expr-lang/expr, with
-// the names of Scope.
+// single one needs no list. The language is that of package condition, with the names
+// of Scope.
 type Condition []string
 
 // Environments that steps run in.
@@ -48,7 +49,7 @@ type Outcome struct {
 // Program is a condition that is ready to be tried. A nil one always holds.
 type Program struct {
 	texts    []string
-	programs []*vm.Program
+	programs []*condition.Program
 }
 
 // Compile reads the expressions, so that what is wrong is found before a machine
@@ -56,9 +57,9 @@ type Program struct {
 func (c Condition) Compile() (*Program, error) {
 	p := &Program{}
 	for _, text := range c {
-		one, err := expr.Compile(text, expr.Env(Scope{}), expr.AsBool())
+		one, err := condition.Compile(text, reflect.TypeFor[Scope]())
 		if err != nil {
-			return nil, fmt.Errorf("%w: condition %q: %s", ErrInvalid, text, firstLine(err))
+			return nil, fmt.Errorf("%w: condition %q: %w", ErrInvalid, text, err)
 		}
 		p.texts, p.programs = append(p.texts, text), append(p.programs, one)
 	}
@@ -78,11 +79,10 @@ func (p *Program) Holds(s Scope) (ok bool, why string, err error) {
 		s.WMI = func(string) (bool, error) { return false, fmt.Errorf("there is no WMI in %s", s.Environment) }
 	}
 	for i, text := range p.texts {
-		result, err := expr.Run(p.programs[i], s)
-		if err != nil {
-			return false, text, fmt.Errorf("condition %q: %s", text, firstLine(err))
-		}
-		if result != true {
+		switch holds, err := p.programs[i].Holds(s); {
+		case err != nil:
+			return false, text, fmt.Errorf("condition %q: %w", text, err)
+		case !holds:
 			return false, text, nil
 		}
 	}
@@ -124,11 +124,6 @@ func Like(text, pattern string) bool {
 	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(flat(pattern))
 	ok, err := path.Match(quoted, flat(text))
 	return ok && err == nil
-}
-
-func firstLine(err error) string {
-	text, _, _ := strings.Cut(err.Error(), "\n")
-	return text
 }
 
 // UnmarshalYAML implements yaml.Unmarshaler.

@@ -171,7 +171,7 @@ func TestConditions(t *testing.T) {
 		Exists: func(p string) bool { return p == "/there" }, Last: Outcome{State: "done", ExitCode: 3010},
 	}
 	for text, want := range map[string]bool{
-		`vars.Role == "lab"`: true, `vars.None == nil`: false, `vars.None == ""`: true, `vars["Role"] in ["x", "lab"]`: true,
+		`vars.Role == "lab"`: true, `vars.None == ""`: true, `vars["Role"] in ["x", "lab"]`: true,
 		`device.memory >= 4096 and like(device.model, "optiplex*")`: true, `device.memory > 8192`: false,
 		`exists("/there") and not exists("/gone")`: true, `len(device.disks) == 1 and device.disks[0].size > 64e9`: true,
 		`last.exit_code == 3010`: true, `environment == "windows"`: false, `device.model matches "^Opti"`: true,
@@ -183,7 +183,7 @@ func TestConditions(t *testing.T) {
 	if _, _, err := (Condition{`wmi("SELECT * FROM Win32_Battery")`}).Holds(s); err == nil || !strings.Contains(err.Error(), "no WMI in linux") {
 		t.Error(err)
 	}
-	for _, text := range []string{"device.nothing", "vars.Role", "1 +", "unknown()", `device.memory == "x"`} {
+	for _, text := range []string{"device.nothing", "vars.Role", "vars.None == nil", "1 +", "unknown()", `device.memory == "x"`} {
 		if _, err := (Condition{text}).Compile(); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", text, err)
 		}

@@ -125,6 +125,21 @@ func TestUnitIsConfined(t *testing.T) {
 	}
 }
 
+// What every machine loads first is small: the agents of Windows PE have the limit, the
+// others are built of the same.
+func TestAgentsAreSmall(t *testing.T) {
+	const limit = 12_000_000 // bytes
+	for _, target := range []string{"windows-amd64.exe", "windows-arm64.exe", "linux-amd64", "linux-arm64"} {
+		st, err := os.Stat(filepath.Join("../../bin", "castagent-"+target))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Size() >= limit {
+			t.Errorf("%s has %d bytes, want less than %d: go tool nm -size says what is in it; does something new find methods by name (go build -ldflags=-dumpdep, ReflectMethod)?", st.Name(), st.Size(), limit)
+		}
+	}
+}
+
 // bootstrap makes a root file system out of the essential packages of this
 // machine's distribution, with /proc, and removes it at the end.
 func bootstrap(t *testing.T) string {
