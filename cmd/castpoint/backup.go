@@ -58,7 +58,7 @@ Exit code 3: restored, with objects missing.`,
 		Example: `  castpoint restore castpoint-2026-11-21.tar.zst
   castpoint restore castpoint-2026-11-21.tar.zst --objects /mnt/old/library/objects`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := backup.Restore(args[0], o.data, settings, objects)
+			r, err := backup.Restore(cmd.Context(), args[0], o.data, settings, objects)
 			if errors.Is(err, backup.ErrInUse) {
 				return &refusal{err}
 			}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"io/fs"
@@ -90,7 +91,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	newSettings := filepath.Join(dir, "etc", "castpoint.yaml")
-	r, err := Restore(file, to, newSettings, filepath.Join(data, "library", "objects"))
+	r, err := Restore(t.Context(), file, to, newSettings, filepath.Join(data, "library", "objects"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,13 +110,13 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 
 	// Never over something, and without objects they are named.
-	if _, err := Restore(file, to, newSettings, ""); !errors.Is(err, ErrInUse) {
+	if _, err := Restore(t.Context(), file, to, newSettings, ""); !errors.Is(err, ErrInUse) {
 		t.Errorf("over a data folder: %v", err)
 	}
 	if err := os.WriteFile(newSettings, []byte("dhcp: proxy\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err = Restore(file, filepath.Join(dir, "third"), newSettings, "")
+	r, err = Restore(t.Context(), file, filepath.Join(dir, "third"), newSettings, "")
 	if err != nil || len(r.Missing) != 1 || r.Settings != newSettings+".restored" {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -187,7 +188,7 @@ func TestRestoreRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			_, err := Restore(c.file, filepath.Join(dir, "data"), "", dir)
+			_, err := Restore(t.Context(), c.file, filepath.Join(dir, "data"), "", dir)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
@@ -213,6 +214,33 @@ func TestWriteFails(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(file); string(b) != "before" {
 		t.Errorf("the backup before is gone: %q", b)
+	}
+	if left := files(t, dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+// A database of a later version is refused before anything is in its place.
+func TestRestoreOfALaterVersion(t *testing.T) {
+	data, _ := dataFolder(t)
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(data, store.FileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), "INSERT INTO schema_version(version, what) VALUES (99, 'later')"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "b.tar.zst")
+	if _, err := Write(t.Context(), file, data, "", "v9"); err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(dir, "new")
+	if _, err := Restore(t.Context(), file, to, "", ""); !errors.Is(err, store.ErrNewer) || !strings.Contains(err.Error(), "99") {
+		t.Errorf("%v", err)
 	}
 	if left := files(t, dir); len(left) != 1 {
 		t.Errorf("left behind: %v", left)

@@ -3,6 +3,7 @@ package backup
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"castpoint/internal/atomicfile"
+	"castpoint/internal/store"
 )
 
 // maxDescription bounds the description in memory: 150 bytes for each of two
@@ -31,7 +33,7 @@ var ErrInUse = errors.New("is not empty")
 // is named, by hard link where the file system can; those that are not there are
 // in the result. The settings go to the file named, or, when there is another one,
 // beside it.
-func Restore(from, data, settings, objects string) (_ *Result, err error) {
+func Restore(ctx context.Context, from, data, settings, objects string) (_ *Result, err error) {
 	fail := func(err error) error { return fmt.Errorf("restore %s: %w", from, err) }
 	f, err := os.Open(from)
 	if err != nil {
@@ -66,6 +68,9 @@ func Restore(from, data, settings, objects string) (_ *Result, err error) {
 	defer root.Close()
 	r := &reader{tar: tar.NewReader(z), root: root}
 	kept, err := r.all()
+	if err == nil {
+		err = store.Check(ctx, stage)
+	}
 	if err == nil && objects != "" {
 		err = r.link(objects)
 	}
@@ -83,7 +88,7 @@ func Restore(from, data, settings, objects string) (_ *Result, err error) {
 	if err := errors.Join(os.Rename(stage, data), atomicfile.SyncDir(filepath.Dir(data))); err != nil {
 		return nil, fail(err)
 	}
-	if r.result.Settings, err = putSettings(settings, kept); err != nil {
+	if r.result.Settings, err = putSettings(settings, kept, owner); err != nil {
 		return nil, fmt.Errorf("the data folder is restored, the settings are not: %w", err)
 	}
 	return &r.result, nil
@@ -256,8 +261,9 @@ func (r *reader) missing() {
 	}
 }
 
-// putSettings writes the settings file where none is, and beside one that differs.
-func putSettings(to string, settings []byte) (string, error) {
+// putSettings writes the settings file where none is, and beside one that differs. The
+// service reads it, so it belongs to the group of the data folder's owner.
+func putSettings(to string, settings []byte, owner *syscall.Stat_t) (string, error) {
 	if settings == nil || to == "" {
 		return "", nil
 	}
@@ -273,5 +279,11 @@ func putSettings(to string, settings []byte) (string, error) {
 	default:
 		to += ".restored"
 	}
-	return to, atomicfile.Write(to, settings)
+	if err := atomicfile.Write(to, settings); err != nil {
+		return "", err
+	}
+	if owner == nil || os.Geteuid() != 0 {
+		return to, nil
+	}
+	return to, errors.Join(os.Lchown(to, 0, int(owner.Gid)), os.Chmod(to, 0o640))
 }

@@ -188,7 +188,7 @@ func migrate(ctx context.Context, db *sql.DB, all []migration) error {
 	}
 	newest := all[len(all)-1].version
 	if have > newest {
-		return fmt.Errorf("%w: it has schema %d, and this one knows %d: run the newer castpoint, or put back the copy from before the update", ErrNewer, have, newest)
+		return newer(have, newest)
 	}
 	for _, m := range all {
 		if m.version <= have {
@@ -199,6 +199,10 @@ func migrate(ctx context.Context, db *sql.DB, all []migration) error {
 		}
 	}
 	return nil
+}
+
+func newer(have, known int) error {
+	return fmt.Errorf("%w: it has schema %d, and this one knows %d: run the newer castpoint, or put back the copy from before the update", ErrNewer, have, known)
 }
 
 func (m *migration) apply(ctx context.Context, db *sql.DB) (err error) {

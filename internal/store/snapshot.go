@@ -41,3 +41,29 @@ func Snapshot(ctx context.Context, data, to string) (ok bool, err error) {
 	}
 	return true, nil
 }
+
+// Check reads the version of a data folder's database, and changes nothing. It is
+// ErrNewer when a newer castpoint has made it; a folder without a database is right.
+func Check(ctx context.Context, data string) (err error) {
+	path, err := filepath.Abs(filepath.Join(data, FileName))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	fail := func(err error) error { return fmt.Errorf("database %s: %w", FileName, explain(err)) }
+	db, err := sql.Open("sqlite", dsn(path, true))
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	var have int
+	if err := db.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_version").Scan(&have); err != nil {
+		return fail(err)
+	}
+	if have > Version() {
+		return fail(newer(have, Version()))
+	}
+	return nil
+}
