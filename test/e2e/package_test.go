@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,12 +28,10 @@ var asService = []string{
 // Debian's essential packages, serves there as its user, is replaced without losing
 // anything, and leaves nothing when it is purged.
 func TestDebianPackage(t *testing.T) {
-	found, err := filepath.Glob("../../bin/package/castpoint_*.deb")
-	if err != nil || len(found) != 1 {
-		t.Fatalf("%d packages in bin/package, %v: run make deb", len(found), err)
-	}
+	deb := debianPackage(t)
 	root := bootstrap(t)
-	copyTo(t, found[0], filepath.Join(root, "castpoint.deb"))
+	mountProc(t, root)
+	copyTo(t, deb, filepath.Join(root, "castpoint.deb"))
 	wim := filepath.Join(root, "root", "image.wim")
 	if err := image.Make(t.Context(), wim, "packaged", 1<<20); err != nil {
 		t.Fatal(err)
@@ -113,6 +112,16 @@ func TestDebianPackage(t *testing.T) {
 	}
 }
 
+// debianPackage is the one that make deb has built for this machine.
+func debianPackage(t *testing.T) string {
+	t.Helper()
+	found, err := filepath.Glob("../../bin/package/castpoint_*_" + runtime.GOARCH + ".deb")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d packages in bin/package, %v: run make deb", len(found), err)
+	}
+	return found[0]
+}
+
 // The unit's sandbox stays as narrow as the documentation says.
 func TestUnitIsConfined(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=true", "--no-pager", "../../packaging/castpoint.service").CombinedOutput()
@@ -141,8 +150,8 @@ func TestAgentsAreSmall(t *testing.T) {
 }
 
 // bootstrap makes a root file system out of the essential packages of this
-// machine's distribution, with /proc, and removes it at the end.
-func bootstrap(t *testing.T) string {
+// machine's distribution, and more, and removes it at the end.
+func bootstrap(t *testing.T, packages ...string) string {
 	t.Helper()
 	root := filepath.Join(t.TempDir(), "root")
 	release, err := os.ReadFile("/etc/os-release")
@@ -153,13 +162,23 @@ func bootstrap(t *testing.T) string {
 	if name == nil {
 		t.Fatalf("/etc/os-release names no release:\n%s", release)
 	}
+	args := []string{"--variant=minbase"}
+	if len(packages) > 0 {
+		args = append(args, "--include="+strings.Join(packages, ","))
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	if out, err := exec.CommandContext(ctx, "debootstrap", "--variant=minbase", string(name[1]), root).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, "debootstrap", append(args, string(name[1]), root)...).CombinedOutput(); err != nil {
 		t.Fatalf("debootstrap: %v: %s", err, out[max(0, len(out)-2000):])
 	}
+	return root
+}
+
+// mountProc gives a root file system /proc until the end of the test.
+func mountProc(t *testing.T, root string) {
+	t.Helper()
 	proc := filepath.Join(root, "proc")
-	if out, err := exec.CommandContext(ctx, "mount", "-t", "proc", "proc", proc).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "mount", "-t", "proc", "proc", proc).CombinedOutput(); err != nil {
 		t.Fatalf("mount %s: %v: %s", proc, err, out)
 	}
 	t.Cleanup(func() {
@@ -167,7 +186,6 @@ func bootstrap(t *testing.T) string {
 			t.Errorf("umount %s: %v: %s", proc, err, out)
 		}
 	})
-	return root
 }
 
 func copyTo(t *testing.T, from, to string) {
