@@ -26,7 +26,7 @@ PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | s
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/(internal/lab|test/e2e)$$')
 
-.PHONY: build test unit e2e race lint fuzz soak bench demo package deb tools clean help go
+.PHONY: build test unit e2e race lint fuzz soak bench demo package packages tools clean help go
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ test: tools build ## everything: vet, unit tests, end-to-end tests (installs wha
 unit: tools go ## unit tests, fuzz seeds and the simulated network; no root needed
 	go test $(UNIT)
 
-e2e: tools build deb ## end-to-end tests in namespaces and with QEMU firmware; root
+e2e: tools build packages ## end-to-end tests in namespaces and with QEMU firmware; root
 	go test -c -o bin/test/ ./internal/lab ./test/e2e
 	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/machine ./agent/platform ./agent/step ./internal/netio
 	cd internal/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
@@ -119,8 +119,9 @@ package: build ## .deb and .rpm for amd64 and arm64, with SBOM and checksums (si
 	cd bin/package && sha256sum *.deb *.rpm *.spdx.json > SHA256SUMS
 	@if [ -n '$(SIGN)' ]; then ssh-keygen -q -Y sign -n castpoint -f '$(SIGN)' bin/package/SHA256SUMS; fi
 
-deb: build
-	packaging/build '$(PACKAGE_VERSION)' $$(go env GOARCH) bin/castpoint deb
+packages: build ## .deb and .rpm for this machine only
+	rm -rf bin/package
+	packaging/build '$(PACKAGE_VERSION)' $$(go env GOARCH) bin/castpoint deb rpm
 
 tools: ## install the Debian or Ubuntu packages that test and demo need
 	test/install-tools test

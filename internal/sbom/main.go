@@ -1,7 +1,7 @@
-// Command sbom writes the software bill of materials of a Go program: the modules
-// it was built from, out of what the Go linker noted in it, as SPDX 2.3 JSON. The
-// licences come from the table of dependencies, and a module that is missing there
-// is an error.
+// Command sbom writes the software bill of materials of a Go program and of those that
+// it carries in it: the modules they were built from, out of what the Go linker noted in
+// them, as SPDX 2.3 JSON. The licences come from the table of dependencies, and a
+// module that is missing there is an error.
 package main
 
 import (
@@ -15,8 +15,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,17 +29,44 @@ func main() {
 	out := flag.String("o", "", "write to `FILE`")
 	table := flag.String("licences", "docs/dependencies.md", "`FILE` with the table of dependencies")
 	flag.Parse()
-	if *out == "" || flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: sbom -o FILE PROGRAM")
+	if *out == "" || flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: sbom -o FILE PROGRAM [PROGRAM WITHIN IT...]")
 		os.Exit(2)
 	}
-	if err := write(*out, *table, flag.Arg(0)); err != nil {
+	if err := write(*out, *table, flag.Args()...); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
 }
 
-func write(out, table, program string) error {
+// program is a Go program as a file.
+type program struct {
+	name   string
+	digest string // SHA-256
+	info   *debug.BuildInfo
+}
+
+func read(file string) (program, error) {
+	p := program{name: strings.TrimSuffix(filepath.Base(file), ".exe")}
+	var err error
+	if p.info, err = buildinfo.ReadFile(file); err != nil {
+		return p, err
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return p, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return p, fmt.Errorf("%s: %w", file, err)
+	}
+	p.digest = hex.EncodeToString(h.Sum(nil))
+	return p, nil
+}
+
+// write describes the first program, which carries the others.
+func write(out, table string, files ...string) error {
 	f, err := os.Open(table)
 	if err != nil {
 		return err
@@ -47,22 +76,16 @@ func write(out, table, program string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", table, err)
 	}
-	info, err := buildinfo.ReadFile(program)
-	if err != nil {
-		return err
+	programs := make([]program, len(files))
+	for i, file := range files {
+		if programs[i], err = read(file); err != nil {
+			return err
+		}
 	}
-	p, err := os.Open(program)
+	programs[0].name = "castpoint"
+	doc, err := describe(programs, licences)
 	if err != nil {
-		return err
-	}
-	defer p.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, p); err != nil {
-		return err
-	}
-	doc, err := describe(info, hex.EncodeToString(h.Sum(nil)), licences)
-	if err != nil {
-		return fmt.Errorf("%s: %w", program, err)
+		return fmt.Errorf("%s: %w", files[0], err)
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
@@ -136,58 +159,74 @@ const none = "NOASSERTION"
 // notID is what an SPDX identifier may not hold.
 var notID = regexp.MustCompile(`[^A-Za-z0-9.-]+`)
 
-// describe makes the document of a program with the given SHA-256. The same
-// program gives the same document: its time is that of the commit.
-func describe(info *debug.BuildInfo, digest string, licences map[string]string) (*document, error) {
-	const self = "SPDXRef-Package-castpoint"
-	version, created := info.Main.Version, time.Unix(0, 0).UTC().Format(time.RFC3339)
-	for _, s := range info.Settings {
-		switch s.Key {
-		case "vcs.revision":
-			version = s.Value
-		case "vcs.time":
-			created = s.Value
-		}
-	}
+// describe makes the document of programs, of which the first one carries the others.
+// The same programs give the same document: its time is that of the commit.
+func describe(programs []program, licences map[string]string) (*document, error) {
+	created := time.Unix(0, 0).UTC().Format(time.RFC3339)
 	doc := &document{
 		Version: "SPDX-2.3", Licence: "CC0-1.0", ID: "SPDXRef-DOCUMENT", Name: "castpoint",
-		Namespace: "urn:castpoint:sbom:" + digest,
-		Creation:  creation{created, []string{"Tool: castpoint-sbom"}},
-		Packages: []spdxPackage{{
-			ID: self, Name: "castpoint", Version: version, Download: none, Concluded: none, Declared: none, Copyright: none,
-			Checksums: []checksum{{"SHA256", digest}},
-		}},
-		Relationships: []relationship{{"SPDXRef-DOCUMENT", "DESCRIBES", self}},
+		Namespace: "urn:castpoint:sbom:" + programs[0].digest,
 	}
 	var missing []string
-	for _, m := range append([]*debug.Module{{Path: "stdlib", Version: strings.TrimPrefix(info.GoVersion, "go")}}, info.Deps...) {
-		if m.Replace != nil {
-			m = m.Replace
-		}
-		licence := licences[m.Path]
-		if licence == "" {
-			missing = append(missing, m.Path)
-			continue
-		}
-		p := spdxPackage{
-			ID: "SPDXRef-Package-" + notID.ReplaceAllString(m.Path, "-"), Name: m.Path, Version: m.Version,
-			Download: none, Concluded: licence, Declared: licence, Copyright: none,
-			Refs: []external{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + m.Path + "@" + m.Version}},
-		}
-		// h1: is the SHA-256 over the hashes of the module's files, not of one file;
-		// it goes with the module's address.
-		if sum, ok := strings.CutPrefix(m.Sum, "h1:"); ok {
-			b, err := base64.StdEncoding.DecodeString(sum)
-			if err != nil {
-				return nil, fmt.Errorf("checksum of %s: %w", m.Path, err)
+	for i, one := range programs {
+		version := one.info.Main.Version
+		for _, s := range one.info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				version = s.Value
+			case "vcs.time":
+				created = s.Value
 			}
-			p.Refs[0].Locator += "?checksum=sha256:" + hex.EncodeToString(b)
 		}
-		doc.Packages = append(doc.Packages, p)
-		doc.Relationships = append(doc.Relationships, relationship{self, "DEPENDS_ON", p.ID})
+		self := "SPDXRef-Package-" + notID.ReplaceAllString(one.name, "-")
+		doc.Packages = append(doc.Packages, spdxPackage{
+			ID: self, Name: one.name, Version: version, Download: none, Concluded: none, Declared: none, Copyright: none,
+			Checksums: []checksum{{"SHA256", one.digest}},
+		})
+		if i == 0 {
+			doc.Relationships = append(doc.Relationships, relationship{"SPDXRef-DOCUMENT", "DESCRIBES", self})
+		} else {
+			doc.Relationships = append(doc.Relationships, relationship{doc.Packages[0].ID, "CONTAINS", self})
+		}
+		for _, m := range append([]*debug.Module{{Path: "stdlib", Version: strings.TrimPrefix(one.info.GoVersion, "go")}}, one.info.Deps...) {
+			if m.Replace != nil {
+				m = m.Replace
+			}
+			p, err := describeModule(m, licences[m.Path])
+			if err != nil {
+				return nil, err
+			}
+			if p.Declared == "" {
+				missing = append(missing, m.Path)
+				continue
+			}
+			if !slices.ContainsFunc(doc.Packages, func(q spdxPackage) bool { return q.ID == p.ID }) {
+				doc.Packages = append(doc.Packages, p)
+			}
+			doc.Relationships = append(doc.Relationships, relationship{self, "DEPENDS_ON", p.ID})
+		}
 	}
 	if missing != nil {
 		return nil, fmt.Errorf("the table of dependencies has no licence for %s", strings.Join(missing, ", "))
 	}
+	doc.Creation = creation{created, []string{"Tool: castpoint-sbom"}}
 	return doc, nil
+}
+
+func describeModule(m *debug.Module, licence string) (spdxPackage, error) {
+	p := spdxPackage{
+		ID: "SPDXRef-Package-" + notID.ReplaceAllString(m.Path, "-"), Name: m.Path, Version: m.Version,
+		Download: none, Concluded: licence, Declared: licence, Copyright: none,
+		Refs: []external{{"PACKAGE-MANAGER", "purl", "pkg:golang/" + m.Path + "@" + m.Version}},
+	}
+	// h1: is the SHA-256 over the hashes of the module's files, not of one file;
+	// it goes with the module's address.
+	if sum, ok := strings.CutPrefix(m.Sum, "h1:"); ok {
+		b, err := base64.StdEncoding.DecodeString(sum)
+		if err != nil {
+			return p, fmt.Errorf("checksum of %s: %w", m.Path, err)
+		}
+		p.Refs[0].Locator += "?checksum=sha256:" + hex.EncodeToString(b)
+	}
+	return p, nil
 }

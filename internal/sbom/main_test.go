@@ -49,7 +49,13 @@ func TestWrite(t *testing.T) {
 	if err := os.WriteFile(table, []byte("| module | licence |\n|---|---|\n| `stdlib` | BSD-3-Clause | Go itself |\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(out, table, program); err != nil {
+	inner := filepath.Join(dir, "inner.exe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", inner, ".")
+	build.Env = append(os.Environ(), "GOOS=windows")
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, b)
+	}
+	if err := write(out, table, program, inner); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(out)
@@ -57,8 +63,8 @@ func TestWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	var doc document
-	if err := json.Unmarshal(b, &doc); err != nil || doc.Version != "SPDX-2.3" || len(doc.Packages) != 2 ||
-		doc.Packages[1].Declared != "BSD-3-Clause" || len(doc.Packages[0].Checksums[0].Value) != 64 {
+	if err := json.Unmarshal(b, &doc); err != nil || doc.Version != "SPDX-2.3" || len(doc.Packages) != 3 || len(doc.Relationships) != 4 ||
+		doc.Packages[1].Declared != "BSD-3-Clause" || len(doc.Packages[0].Checksums[0].Value) != 64 || doc.Packages[2].Name != "inner" || doc.Relationships[2].Type != "CONTAINS" {
 		t.Errorf("%v:\n%s", err, b)
 	}
 	if err := os.WriteFile(table, nil, 0o600); err != nil {

@@ -110,14 +110,69 @@ func TestDebianPackage(t *testing.T) {
 			t.Errorf("%s is left after purging", left)
 		}
 	}
+	in("userdel", "castpoint")
+	t.Run("RPM", func(t *testing.T) { rpmPackage(t, root, serve, in) })
 }
 
-// debianPackage is the one that make deb has built for this machine.
+// rpmPackage installs the RPM package into a root without a trace of castpoint: rpm
+// itself compares what is there with what the package says of files, owners and modes.
+func rpmPackage(t *testing.T, root string, serve func() *lab.Process, in func(...string) string) {
+	found, err := filepath.Glob("../../bin/package/castpoint-*." + map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH] + ".rpm")
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%d packages in bin/package, %v: run make packages", len(found), err)
+	}
+	rpm := func(args ...string) string {
+		t.Helper()
+		out, err := exec.CommandContext(t.Context(), "rpm", append([]string{"--root", root, "--dbpath", "/var/lib/rpm"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("rpm %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	rpm("--initdb")
+	// What the package requires is in the root, but not in the database of rpm.
+	install := []string{"--nodeps", found[0]}
+	rpm(append([]string{"--install"}, install...)...)
+	if out := rpm("--verify", "castpoint"); out != "" {
+		t.Errorf("installed otherwise than the package says:\n%s", out)
+	}
+	if out := in("stat", "-c", "%U:%G %a", "/var/lib/castpoint", "/etc/castpoint/castpoint.yaml", "/usr/bin/castpoint"); out != "castpoint:castpoint 700\nroot:castpoint 640\nroot:root 755\n" {
+		t.Errorf("owners and modes:\n%s", out)
+	}
+	if out := rpm("--query", "--docfiles", "--configfiles", "castpoint"); !strings.Contains(out, "/etc/castpoint/castpoint.yaml") {
+		t.Errorf("its configuration files:\n%s", out)
+	}
+	in("castpoint", "content", "add", "os-image", "/root/image.wim", "--name", "image")
+	s := serve()
+	if out := in("castpoint", "content", "list"); !strings.Contains(out, "image") {
+		t.Errorf("the service does not have what root has added: %s", out)
+	}
+	if code, err := s.Stop(); err != nil || code != 0 {
+		t.Errorf("stopped: exit code %d, %v: %s", code, err, s.Output.Tail(5))
+	}
+
+	if err := os.WriteFile(filepath.Join(root, "etc/castpoint/castpoint.yaml"), []byte("log-level: debug\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	rpm(append([]string{"--upgrade", "--replacepkgs"}, install...)...)
+	if b, err := os.ReadFile(filepath.Join(root, "etc/castpoint/castpoint.yaml")); err != nil || string(b) != "log-level: debug\n" {
+		t.Errorf("settings after an upgrade: %q, %v", b, err)
+	}
+	rpm("--erase", "castpoint")
+	if _, err := os.Stat(filepath.Join(root, "usr/bin/castpoint")); err == nil {
+		t.Error("the program is left after erasing")
+	}
+	if _, err := os.Stat(filepath.Join(root, "var/lib/castpoint/castpoint.db")); err != nil {
+		t.Errorf("erasing takes the data: %v", err)
+	}
+}
+
+// debianPackage is the one that make packages has built for this machine.
 func debianPackage(t *testing.T) string {
 	t.Helper()
 	found, err := filepath.Glob("../../bin/package/castpoint_*_" + runtime.GOARCH + ".deb")
 	if err != nil || len(found) != 1 {
-		t.Fatalf("%d packages in bin/package, %v: run make deb", len(found), err)
+		t.Fatalf("%d packages in bin/package, %v: run make packages", len(found), err)
 	}
 	return found[0]
 }
