@@ -207,6 +207,14 @@ type Content struct {
 	Checked *Checked `json:"checked,omitempty"`
 }
 
+// Size is that of all its files, in bytes.
+func (c *Content) Size() (n int64) {
+	for _, f := range c.Files {
+		n += f.Size
+	}
+	return n
+}
+
 // File returns the content's object with the given role.
 func (c *Content) File(r Role) (File, bool) {
 	for _, f := range c.Files {

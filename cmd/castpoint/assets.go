@@ -11,10 +11,8 @@ import (
 
 	"castpoint/agent"
 	"castpoint/boot/asset"
+	"castpoint/point"
 )
-
-// folderAssets is where imported boot programs are, in the data folder.
-const folderAssets = "assets"
 
 func newAssetsImport(o *options) *cobra.Command {
 	var opts asset.Options
@@ -33,7 +31,7 @@ taken when --trust says so. A folder is imported with the names in it.`,
 			var all []*asset.Asset
 			for _, path := range args {
 				opts.Path = path
-				a, err := asset.Import(filepath.Join(o.data, folderAssets), opts)
+				a, err := asset.Import(filepath.Join(o.data, point.FolderAssets), opts)
 				if unknown := (*asset.UnknownError)(nil); errors.As(err, &unknown) {
 					return &refusal{err}
 				}
@@ -81,7 +79,7 @@ func newAssetsList(o *options) *cobra.Command {
 		Use: "list", Short: "List imported boot programs", Args: cobra.NoArgs,
 		Example: "  castpoint assets list --files",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := asset.List(filepath.Join(o.data, folderAssets))
+			list, err := asset.List(filepath.Join(o.data, point.FolderAssets))
 			if err != nil {
 				return err
 			}
@@ -126,7 +124,7 @@ func newAssetsRemove(o *options) *cobra.Command {
 		Use: "remove ID", Short: "Remove imported boot programs", Args: cobra.ExactArgs(1),
 		Example: "  castpoint assets remove wimboot-2.9.0",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := asset.Remove(filepath.Join(o.data, folderAssets), args[0])
+			err := asset.Remove(filepath.Join(o.data, point.FolderAssets), args[0])
 			if errors.Is(err, asset.ErrNotFound) {
 				return notFound(fmt.Errorf("%w; castpoint assets list shows what there is", err))
 			}

@@ -9,6 +9,7 @@ import (
 	"castpoint/agent"
 	"castpoint/internal/backup"
 	"castpoint/internal/config"
+	"castpoint/point"
 )
 
 func newBackup(o *options) *cobra.Command {
@@ -23,7 +24,7 @@ bytes of the images, are named in it and not carried.
 The server may run meanwhile. The file holds the keys: keep it as you keep them.`,
 		Example: "  castpoint backup /mnt/backup/castpoint-$(date +%F).tar.zst",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := becomeOwner(o.data, asRoot...); err != nil {
+			if err := point.BecomeOwner(o.data, point.AsRoot()...); err != nil {
 				return err
 			}
 			r, err := backup.Write(cmd.Context(), args[0], o.data, settings, version)

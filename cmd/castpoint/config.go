@@ -12,9 +12,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"castpoint/agent/command"
-	"castpoint/content"
 	"castpoint/internal/config"
-	"castpoint/web/api"
+	"castpoint/point"
 )
 
 // chapters are the settings before which the example has a heading.
@@ -41,12 +40,12 @@ func writeExample(out io.Writer) error {
 	headings := chapters()
 	text := "# Settings of castpoint serve. The lines that begin with # and no space are the defaults:\n# take the # away to change one.\n#\n" +
 		"# castpoint config check looks for mistakes, castpoint reload makes a server read the file again.\n"
-	for _, f := range documented() {
+	for _, f := range point.Documented() {
 		if h, ok := headings[f.Name]; ok {
 			text += "\n# --- " + h + " ---\n"
 		}
 		text += "\n"
-		for _, line := range wrap(meaning(f), 100) {
+		for _, line := range wrap(point.Meaning(f), 100) {
 			text += "# " + line + "\n"
 		}
 		text += "#" + f.Name + ": " + exampleValue(f) + "\n"
@@ -108,7 +107,7 @@ Exit codes: 0 the file is good, 2 it is not, 4 it is not there.`,
 				}
 			}
 			if err == nil {
-				_, _, err = newLog(cfg, io.Discard)
+				_, _, err = point.NewLog(cfg, io.Discard)
 			}
 			if err != nil {
 				return command.Usage("%w", err)
@@ -132,15 +131,8 @@ comes from: the file, with the line, or a flag of castpoint serve. Without a ser
 reads the file.`,
 		Example: "  castpoint config show\n  castpoint config show --all\n  castpoint config show --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			local := func(*content.Library, *records) ([]func(*api.API), error) {
-				s, err := readSettings(path, pflag.NewFlagSet("", pflag.ContinueOnError))
-				if err != nil {
-					return nil, command.Usage("%w", err)
-				}
-				return []func(*api.API){settingsOperation(func() *settings { return s })}, nil
-			}
-			var got SettingsList
-			if err := o.callWith(cmd.Context(), local, http.MethodGet, "/settings", nil, &got); err != nil {
+			var got point.SettingsList
+			if err := o.callWith(cmd.Context(), point.LocalSettings(path), http.MethodGet, "/settings", nil, &got); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
@@ -149,7 +141,7 @@ reads the file.`,
 			}
 			rows := [][]string{{"SETTING", "VALUE", "FROM"}}
 			for _, s := range got.Settings {
-				if s.From == fromDefault && !all {
+				if s.From == point.FromDefault && !all {
 					continue
 				}
 				from := s.From
@@ -172,7 +164,7 @@ reads the file.`,
 
 // callWith is call for requests that only a serving point knows; local are their
 // stand-ins when no server runs.
-func (o *options) callWith(ctx context.Context, local localRoutes, method, path string, body, answer any) error {
+func (o *options) callWith(ctx context.Context, local point.LocalRoutes, method, path string, body, answer any) error {
 	client, done, err := o.adminRoutes(ctx, local)
 	if err != nil {
 		return err

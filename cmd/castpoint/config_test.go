@@ -5,14 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/pflag"
-
 	"castpoint/internal/config"
+	"castpoint/point"
 )
 
 // TestConfigExample: the example has every setting, and without its comment signs
@@ -47,64 +44,10 @@ func TestConfigExample(t *testing.T) {
 			t.Errorf("the example has no %s", name)
 		}
 	}
-	for _, f := range documented() {
-		if len(meaning(f)) < 8 {
-			t.Errorf("%s is not explained: %q", f.Name, meaning(f))
+	for _, f := range point.Documented() {
+		if len(point.Meaning(f)) < 8 {
+			t.Errorf("%s is not explained: %q", f.Name, point.Meaning(f))
 		}
-	}
-}
-
-func TestWhereSettingsComeFrom(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "castpoint.yaml")
-	if err := os.WriteFile(path, []byte("# one\ndelay: 2s\ndeny: [52:54:00:aa, 52:54:00:bb]\nrate: 900mbit\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	given := pflag.NewFlagSet("", pflag.ContinueOnError)
-	c := config.Default()
-	serveFlags(given, &c)
-	if err := given.Parse([]string{"--rate", "100mbit", "--menu-wait", "3m"}); err != nil {
-		t.Fatal(err)
-	}
-	s, err := readSettings(path, given)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]Setting{}
-	for _, one := range s.list() {
-		one.Means = ""
-		got[one.Name] = one
-	}
-	for _, want := range []Setting{
-		{Name: "delay", Value: []string{"2s"}, From: "file", Line: 2},
-		{Name: "deny", Value: []string{"52:54:00:aa", "52:54:00:bb"}, From: "file", Line: 3},
-		{Name: "rate", Value: []string{"100mbit"}, From: "flag"},
-		{Name: "menu-wait", Value: []string{"3m"}, From: "flag"},
-		{Name: "admin", Value: []string{"127.0.0.1:8069"}, From: "default", Restart: true},
-		{Name: "validate-every", Value: []string{"168h"}, From: "default", Restart: true},
-	} {
-		if d := cmp.Diff(want, got[want.Name]); d != "" {
-			t.Error(d)
-		}
-	}
-	if len(got) != len(config.Names()) {
-		t.Errorf("%d of %d settings", len(got), len(config.Names()))
-	}
-}
-
-// TestReloadsAreSettings: what is said to change without a restart is there.
-func TestReloadsAreSettings(t *testing.T) {
-	n := 0
-	for _, name := range config.Names() {
-		if reloads(name) {
-			n++
-		}
-	}
-	if n < 30 {
-		t.Errorf("%d settings", n)
-	}
-	merged := config.Merge(&config.Config{Delay: 1, Admin: "new", Deny: config.List{"x"}}, &config.Config{Admin: "old"}, func(name string) bool { return !reloads(name) })
-	if merged.Delay != 1 || merged.Admin != "old" || !slices.Equal(merged.Deny, config.List{"x"}) {
-		t.Errorf("%+v", merged)
 	}
 }
 

@@ -103,7 +103,7 @@ from where it was.`,
 			if o.json {
 				return printJSON(out, ct)
 			}
-			_, err = fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(contentSize(ct)))
+			_, err = fmt.Fprintf(out, "added %s: %s, %s\n", ct.ID, ct.Name, agent.Size(ct.Size()))
 			if err == nil {
 				err = printWIM(out, ct)
 			}

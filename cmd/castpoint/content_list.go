@@ -36,19 +36,11 @@ func newContentList(o *options) *cobra.Command {
 			}
 			rows := [][]string{{"ID", "KIND", "NAME", "VERSION", "ARCH", "SIZE", "MULTICAST", "VALIDATED"}}
 			for _, c := range list {
-				rows = append(rows, []string{c.ID, string(c.Kind), c.Name, orDash(c.Version), orDash(c.Arch), agent.Size(contentSize(&c)), travels(c.Distribution), checkedShort(c.Checked)})
+				rows = append(rows, []string{c.ID, string(c.Kind), c.Name, orDash(c.Version), orDash(c.Arch), agent.Size(c.Size()), travels(c.Distribution), checkedShort(c.Checked)})
 			}
 			return table(out, rows)
 		},
 	})
-}
-
-// contentSize is the size of all files of a content, in bytes.
-func contentSize(c *content.Content) (n int64) {
-	for _, f := range c.Files {
-		n += f.Size
-	}
-	return n
 }
 
 // travels says in a word how a content may travel.

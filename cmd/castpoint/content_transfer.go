@@ -44,7 +44,7 @@ FILE it goes to standard output. Every file is checked on its way.`,
 			}
 			progress, clear := meter(cmd.ErrOrStderr(), "export "+ct.ID)
 			defer clear()
-			total := contentSize(&ct)
+			total := ct.Size()
 			write := func(w io.Writer) error {
 				return client.Export(ctx, ct.ID, w, func(n int64) {
 					if progress != nil {
@@ -115,7 +115,7 @@ left behind.`,
 			if o.json {
 				return printJSON(out, ct)
 			}
-			_, err = fmt.Fprintf(out, "imported %s: %s, %s\n", ct.ID, ct.Name, agent.Size(contentSize(ct)))
+			_, err = fmt.Fprintf(out, "imported %s: %s, %s\n", ct.ID, ct.Name, agent.Size(ct.Size()))
 			return err
 		},
 	})

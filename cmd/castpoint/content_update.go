@@ -60,7 +60,7 @@ new files unless they are given.`,
 			if o.json {
 				return printJSON(out, ct)
 			}
-			_, err = fmt.Fprintf(out, "updated %s to revision %d: %s, %s\n", ct.ID, ct.Revision, ct.Name, agent.Size(contentSize(ct)))
+			_, err = fmt.Fprintf(out, "updated %s to revision %d: %s, %s\n", ct.ID, ct.Revision, ct.Name, agent.Size(ct.Size()))
 			return err
 		},
 	})

@@ -21,6 +21,7 @@ import (
 	"castpoint/content"
 	"castpoint/doctor"
 	"castpoint/internal/config"
+	"castpoint/point"
 	"castpoint/web"
 )
 
@@ -95,12 +96,12 @@ func farTarget(cfg *config.Config, server string) (t doctor.Target, err error) {
 	if err != nil {
 		return t, command.Usage("server %q: want an address, as in 192.0.2.1", server)
 	}
-	port, err := portOf("http", cfg.HTTP)
+	port, err := point.PortOf("http", cfg.HTTP)
 	if err != nil {
 		return t, err
 	}
 	return doctor.Target{
-		TFTP: netip.AddrPortFrom(addr, tftpPort), HTTP: "http://" + netip.AddrPortFrom(addr, port).String(),
+		TFTP: netip.AddrPortFrom(addr, point.TFTPPort), HTTP: "http://" + netip.AddrPortFrom(addr, port).String(),
 		Files: loaderNames(), Try: true,
 	}, nil
 }
@@ -122,7 +123,7 @@ func loaderNames() (names []string) {
 
 // nearTarget is this machine, and the server that has the data folder, if any.
 func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path string) (doctor.Target, error) {
-	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: neededPorts(cfg)}
+	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
 		first, count = netip.MustParseAddr(web.DefaultFirstGroup), web.DefaultGroups
@@ -131,9 +132,9 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 		n := binary.BigEndian.Uint32(first.AsSlice()) + uint32(count) - 1
 		t.Groups = [2]netip.Addr{first, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))}
 	}
-	links, err := findLinks(cfg.Interface)
+	links, err := point.FindLinks(cfg.Interface)
 	for _, l := range links {
-		t.Interfaces = append(t.Interfaces, doctor.Interface{Name: l.name, Address: l.addr})
+		t.Interfaces = append(t.Interfaces, doctor.Interface{Name: l.Name, Address: l.Address})
 	}
 	if err != nil {
 		for _, name := range cfg.Interface {
@@ -194,10 +195,10 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 		{"arm64", "UEFI ARM64", "arm64"},
 	} {
 		arch, byHTTP, _ := parseArch(m.arch) // one of the table
-		var x Explanation
-		q := Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP}
+		var x point.Explanation
+		q := point.Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP}
 		b := doctor.Boot{Machine: m.name, Needed: images[m.image]}
-		if err := o.callWith(ctx, localExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
+		if err := o.callWith(ctx, point.LocalExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
 			b.Reason = err.Error()
 		} else {
 			b.Served, b.Reason = x.Answered, x.Reason
@@ -208,8 +209,8 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 }
 
 // fetchAs adds what a machine is told to fetch.
-func fetchAs(t *doctor.Target, x *Explanation, byHTTP bool) {
-	if !t.Running || !x.Answered || x.File == "" || strings.HasSuffix(x.File, bootLocal) {
+func fetchAs(t *doctor.Target, x *point.Explanation, byHTTP bool) {
+	if !t.Running || !x.Answered || x.File == "" || strings.HasSuffix(x.File, point.BootLocal) {
 		return
 	}
 	name := x.File
@@ -221,7 +222,7 @@ func fetchAs(t *doctor.Target, x *Explanation, byHTTP bool) {
 		t.HTTP = u.Scheme + "://" + u.Host
 		name = u.Path
 	} else if a, err := netip.ParseAddr(x.Next); err == nil {
-		t.TFTP = netip.AddrPortFrom(a, tftpPort)
+		t.TFTP = netip.AddrPortFrom(a, point.TFTPPort)
 	}
 	name = strings.TrimPrefix(name, "/")
 	for _, have := range t.Files {
@@ -230,37 +231,6 @@ func fetchAs(t *doctor.Target, x *Explanation, byHTTP bool) {
 		}
 	}
 	t.Files = append(t.Files, name)
-}
-
-// neededPorts are those that a server with these settings listens on.
-func neededPorts(cfg *config.Config) (all []doctor.Port) {
-	if cfg.DHCP != "off" {
-		all = append(all, doctor.Port{Proto: "udp", Port: 67, What: "DHCP"}, doctor.Port{Proto: "udp", Port: 4011, What: "PXE boot server"})
-	}
-	if cfg.DHCP6 {
-		all = append(all, doctor.Port{Proto: "udp", Port: 547, What: "DHCPv6"})
-	}
-	if cfg.TFTP {
-		all = append(all, doctor.Port{Proto: "udp", Port: tftpPort, What: "TFTP requests"})
-		if from, to, err := cfg.TFTPPortRange(); err == nil && from != 0 {
-			all = append(all, doctor.Port{Proto: "udp", Port: from, Last: to, What: "TFTP transfers", Reply: true})
-		} else if !cfg.TFTPSinglePort {
-			// Where Linux takes the ports of sockets from by default.
-			all = append(all, doctor.Port{Proto: "udp", Port: 32768, Last: 60999, What: "TFTP transfers", Reply: true})
-		}
-	}
-	for _, l := range []struct{ address, what string }{{cfg.HTTP, "boot files by HTTP"}, {cfg.HTTPS, "boot files by HTTPS"}, {cfg.Join, "receivers join"}} {
-		if n, err := portOf("", l.address); err == nil {
-			all = append(all, doctor.Port{Proto: "tcp", Port: n, What: l.what})
-		}
-	}
-	if from, to, err := cfg.SessionPortRange(); err == nil {
-		if from == 0 {
-			from, to = web.DefaultFirstPort, web.DefaultFirstPort+web.DefaultPorts-1
-		}
-		all = append(all, doctor.Port{Proto: "udp", Port: from, Last: to, What: "reports of receivers"})
-	}
-	return all
 }
 
 // usedCertificates are those that this machine's listeners show.
@@ -349,7 +319,7 @@ func signed(name string, list []winpe.Signer) (all []doctor.Signed) {
 func (o *options) signedImage(ctx context.Context, ct *content.Content) (all []doctor.Signed) {
 	if kernel, ok := ct.File(content.RoleKernel); ok {
 		d := kernel.Digest.String()
-		return signedFile(ct.ID+": "+kernel.Name, filepath.Join(o.data, dirLibrary, "objects", d[:2], d))
+		return signedFile(ct.ID+": "+kernel.Name, filepath.Join(o.data, point.FolderLibrary, "objects", d[:2], d))
 	}
 	r, err := o.bootReport(ctx, ct)
 	if err != nil || r == nil {

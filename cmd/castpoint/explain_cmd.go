@@ -13,6 +13,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/boot"
+	"castpoint/point"
 )
 
 // archNames are the words that --arch takes beside numbers.
@@ -49,7 +50,7 @@ func parseArch(s string) (arch boot.Arch, http bool, err error) {
 }
 
 func newExplain(o *options) *cobra.Command {
-	var q Question
+	var q point.Question
 	var path, arch string
 	var script bool
 	c := o.addJSON(&cobra.Command{
@@ -76,8 +77,8 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 				return err
 			}
 			q.Arch, q.HTTP = uint16(a), http_
-			var x Explanation
-			if err := o.callWith(cmd.Context(), localExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
+			var x point.Explanation
+			if err := o.callWith(cmd.Context(), point.LocalExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
 				return err
 			}
 			out := cmd.OutOrStdout()
@@ -103,7 +104,7 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 	return c
 }
 
-func printExplanation(out io.Writer, x *Explanation, script bool) error {
+func printExplanation(out io.Writer, x *point.Explanation, script bool) error {
 	rows := [][]string{{"machine", x.Client}, {"asks on", fmt.Sprintf("%s (%s), dhcp %s", x.Interface, x.Server, x.DHCP)}}
 	add := func(name, value string) {
 		if value != "" {

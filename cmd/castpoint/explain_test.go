@@ -12,6 +12,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/dhcp"
+	"castpoint/point"
 	"castpoint/web"
 )
 
@@ -39,7 +40,7 @@ func settingsFile(t *testing.T, more string) string {
 }
 
 // explained runs castpoint explain, which prints an answer whatever its exit code.
-func explained(t *testing.T, want int, args ...string) (x Explanation) {
+func explained(t *testing.T, want int, args ...string) (x point.Explanation) {
 	t.Helper()
 	code, out, errs := castpoint(t, append([]string{"explain", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &x); err != nil || code != want {
@@ -109,7 +110,7 @@ func TestDHCPSettings(t *testing.T) {
 			t.Errorf("%s:\n%s", product, text)
 		}
 	}
-	f := decode[foreignSettings](t, "dhcp", "settings", "kea", "--config", file, "--data", data)
+	f := decode[point.ForeignSettings](t, "dhcp", "settings", "kea", "--config", file, "--data", data)
 	if f.Server != "127.0.0.1" || f.Missing["efi-arm64"] == "" {
 		t.Errorf("%+v", f)
 	}
@@ -120,7 +121,7 @@ func TestLeasesWithoutAServer(t *testing.T) {
 	if out := succeeds(t, "dhcp", "leases", "--data", data); !strings.Contains(out, "no address") {
 		t.Error(out)
 	}
-	j, err := dhcp.OpenJournal(filepath.Join(data, fileLeases))
+	j, err := dhcp.OpenJournal(filepath.Join(data, "leases"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func TestSocket(t *testing.T) {
 			"--admin", freePort(t), "--log-level", "error"}, out, errs)
 	}()
 	text := out.waitFor(t, "Next\n")
-	if !strings.Contains(text, "boot HTTPS") || !strings.Contains(text, fileBootCA) || !strings.Contains(text, "castpoint dhcp settings") {
+	if !strings.Contains(text, "boot HTTPS") || !strings.Contains(text, "boot-ca.crt") || !strings.Contains(text, "castpoint dhcp settings") {
 		t.Error(text)
 	}
 	socket := filepath.Join(data, "admin.sock")
@@ -203,7 +204,7 @@ func TestSocket(t *testing.T) {
 		if code != 0 {
 			t.Errorf("ended with %d", code)
 		}
-	case <-time.After(2 * stopTime):
+	case <-time.After(2 * point.StopTime):
 		t.Fatal("it does not stop")
 	}
 	if _, err := os.Lstat(socket); !os.IsNotExist(err) {

@@ -24,6 +24,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/wim"
 	"castpoint/internal/config"
+	"castpoint/point"
 	"castpoint/web"
 )
 
@@ -177,7 +178,7 @@ func TestExitCodes(t *testing.T) {
 			t.Errorf("castpoint %s: stdout %q, stderr %q", c.args, out, errs)
 		}
 	}
-	if entries, err := os.ReadDir(filepath.Join(data, dirLibrary, "contents")); err != nil || len(entries) != 0 {
+	if entries, err := os.ReadDir(filepath.Join(data, point.FolderLibrary, "contents")); err != nil || len(entries) != 0 {
 		t.Errorf("something was left in the library: %v, %v", entries, err)
 	}
 }
@@ -351,10 +352,10 @@ func TestServe(t *testing.T) {
 	stop()
 	select {
 	case code := <-ended:
-		if code != 0 || time.Since(began) > stopTime {
+		if code != 0 || time.Since(began) > point.StopTime {
 			t.Errorf("ended with %d after %s", code, time.Since(began))
 		}
-	case <-time.After(2 * stopTime):
+	case <-time.After(2 * point.StopTime):
 		t.Fatal("it does not stop")
 	}
 	if _, ok, _ := web.ReadAdminFile(data); ok {
@@ -373,14 +374,14 @@ func TestServeConfig(t *testing.T) {
 	if err := c.ParseFlags([]string{"--rate", "200mbit", "--loaders", "/c", "--kernel-args", "console=tty0,115200 quiet", "--data", "/d", "--max-wait", "30s"}); err != nil {
 		t.Fatal(err)
 	}
-	got, err := serveConfig(path, c.Flags())
+	s, err := point.ReadSettings(path, c.Flags())
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := config.Default()
 	want.Interface, want.Rate, want.Loaders, want.DNS = config.List{"eth7"}, 200e6, config.List{"/c"}, config.List{}
 	want.KernelArgs, want.Data, want.MaxWait = config.List{"console=tty0,115200 quiet"}, "/d", 30*time.Second
-	if d := cmp.Diff(want, got); d != "" {
+	if d := cmp.Diff(want, s.Config()); d != "" {
 		t.Error(d)
 	}
 }
@@ -392,82 +393,9 @@ func TestEverySettingIsAFlag(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range settingNames() {
+	for _, name := range config.Names() {
 		if serve.Flags().Lookup(name) == nil && root.PersistentFlags().Lookup(name) == nil {
 			t.Errorf("the setting %s has no flag", name)
 		}
-	}
-}
-
-func TestHolders(t *testing.T) {
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
-	tcp, err := net.Listen("tcp", "[::]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tcp.Close()
-	me := "process " + strconv.Itoa(os.Getpid())
-	for network, port := range map[string]int{"udp": udp.LocalAddr().(*net.UDPAddr).Port, "tcp": tcp.Addr().(*net.TCPAddr).Port} {
-		if got := holders(network, uint16(port)); len(got) != 1 || !strings.Contains(got[0], me) {
-			t.Errorf("%s %d: %v", network, port, got)
-		}
-	}
-	if got := holders("tcp", 1); got != nil {
-		t.Error(got)
-	}
-}
-
-func TestListeningInodes(t *testing.T) {
-	const tcp = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
-   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 111 1 0 100 0 0 10 0
-   1: 0100007F:1F90 0100007F:D431 01 00000000:00000000 00:00000000 00000000     0        0 222 1 0 100 0 0 10 0
-   2: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 333 1 0
-   3: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 444 1 0
-   4: short
-`
-	if d := cmp.Diff([]string{"111", "333"}, listeningInodes(tcp, "tcp", 8080)); d != "" {
-		t.Error(d)
-	}
-	if d := cmp.Diff([]string{"111", "222", "333"}, listeningInodes(tcp, "udp", 8080)); d != "" {
-		t.Error(d)
-	}
-}
-
-func TestDefaultRoute(t *testing.T) {
-	const head = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n"
-	for text, want := range map[string]string{
-		head: "",
-		head + "eth0\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n":                                                                  "",
-		head + "wlan0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\neth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n": "eth0",
-		head + "tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0\neth1\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n":      "eth1",
-	} {
-		if got := defaultRoute(text); got != want {
-			t.Errorf("%q: got %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestNotify(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	l, err := net.ListenPacket("unixgram", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
-	if err := notify(t.Context(), "READY=1"); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, 64)
-	if n, _, err := l.ReadFrom(b); err != nil || string(b[:n]) != "READY=1" {
-		t.Errorf("%q %v", b[:n], err)
-	}
-	t.Setenv("NOTIFY_SOCKET", "")
-	if err := notify(t.Context(), "READY=1"); err != nil {
-		t.Error(err)
 	}
 }

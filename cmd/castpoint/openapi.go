@@ -3,14 +3,14 @@ package main
 import (
 	"github.com/spf13/cobra"
 
+	"castpoint/point"
 	"castpoint/web"
 )
 
 // openAPI is the document of the admin API of a serving point. Nothing of it is
 // running: the operations are not called.
 func openAPI() ([]byte, error) {
-	p := &point{}
-	return web.Document(p.routes())
+	return web.Document(point.Operations())
 }
 
 func newOpenAPI() *cobra.Command {

@@ -1,13 +1,15 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"runtime"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"castpoint/agent/command"
 	"castpoint/internal/config"
+	"castpoint/point"
 )
 
 func newServe(o *options) *cobra.Command {
@@ -30,12 +32,12 @@ Every flag is also a setting of the file, by the same name; flags win.`,
   castpoint serve --interface eth1 --interface eth2 --share --deny 52:54:00:aa:bb:cc`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			read := func() (*settings, error) { return readSettings(path, cmd.Flags()) }
+			read := func() (*point.Settings, error) { return point.ReadSettings(path, cmd.Flags()) }
 			s, err := read()
 			if err != nil {
 				return command.Usage("%w", err)
 			}
-			log, levels, err := newLog(s.cfg, cmd.ErrOrStderr())
+			log, levels, err := point.NewLog(s.Config(), cmd.ErrOrStderr())
 			if err != nil {
 				return command.Usage("%w", err)
 			}
@@ -44,37 +46,35 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
-			return serve(ctx, s, read, log, levels, cmd.OutOrStdout())
+			return point.Serve(ctx, point.Options{
+				Build: build(), Settings: s, Read: read, Log: log, Levels: levels,
+				Announce: func(s *point.Summary) error { return printSummary(cmd.OutOrStdout(), s) },
+			})
 		},
 	}
 	flags := config.Default()
-	serveFlags(c.Flags(), &flags)
+	point.Flags(c.Flags(), &flags)
 	configFlag(c, &path)
 	return c
 }
 
-// serveConfig is the file with the flags that were given over it.
-func serveConfig(path string, given *pflag.FlagSet) (config.Config, error) {
-	cfg, err := config.Load(path)
-	if err != nil {
-		return cfg, err
-	}
-	over := pflag.NewFlagSet("", pflag.ContinueOnError)
-	serveFlags(over, &cfg)
-	over.StringVar(&cfg.Data, "data", cfg.Data, "")
-	given.Visit(func(f *pflag.Flag) {
-		to := over.Lookup(f.Name)
-		if to == nil || err != nil {
-			return
+// configFlag names the file of settings.
+func configFlag(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "config", "", "`FILE` of settings (default "+config.DefaultPath+", if it exists)")
+}
+
+// printSummary writes what a server says when it has begun.
+func printSummary(out io.Writer, s *point.Summary) error {
+	fmt.Fprintln(out, s.Title)
+	for _, part := range s.Sections {
+		fmt.Fprintf(out, "\n%s\n", part.Title)
+		for i := range part.Rows {
+			part.Rows[i][0] = "  " + part.Rows[i][0]
 		}
-		if list, ok := to.Value.(pflag.SliceValue); ok {
-			err = list.Replace(f.Value.(pflag.SliceValue).GetSlice())
-			return
+		if err := table(out, part.Rows); err != nil {
+			return err
 		}
-		err = to.Value.Set(f.Value.String())
-	})
-	if err != nil {
-		return cfg, err
 	}
-	return cfg, cfg.Validate()
+	_, err := fmt.Fprintln(out)
+	return err
 }

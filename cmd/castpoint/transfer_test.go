@@ -13,6 +13,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
+	"castpoint/point"
 	"castpoint/web"
 )
 
@@ -30,7 +31,7 @@ func damage(t *testing.T, data string, f content.File) {
 	t.Helper()
 	hex := f.Digest.String()
 	var path string
-	err := filepath.WalkDir(filepath.Join(data, dirLibrary, "objects"), func(p string, _ os.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(data, point.FolderLibrary, "objects"), func(p string, _ os.DirEntry, err error) error {
 		if filepath.Base(p) == hex {
 			path = p
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,66 +11,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 
-	"castpoint/agent/command"
-	"castpoint/boot"
-	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
 	"castpoint/content"
 	"castpoint/content/iso"
 	"castpoint/content/wim"
-	"castpoint/internal/config"
-	"castpoint/web/access"
-	"castpoint/web/api"
+	"castpoint/point"
 )
-
-// windowsConfig makes the settings of Microsoft's boot chain out of those of the
-// file. Settings, Ticket and Log are missing.
-func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *content.Library) boot.WindowsConfig {
-	return boot.WindowsConfig{
-		Loaders: loaders, Library: library, BootImage: cfg.BootImage, Extra: cfg.WinPEFiles, Agent: windowsAgent,
-	}
-}
-
-// bootSettings makes the settings of machines out of those of the file.
-func bootSettings(cfg *config.Config) (boot.ResolverConfig, error) {
-	r := boot.ResolverConfig{Base: boot.Settings{
-		CA: cfg.ChainCA, Prompt: cfg.WinPEPrompt,
-		Store: bcd.Options{BlockSize: cfg.RamdiskBlockSize, WindowSize: cfg.RamdiskWindow, VariableWindow: &cfg.RamdiskVariableWindow},
-	}}
-	if cfg.BCD != "" {
-		var err error
-		if r.Base.BCD, err = os.ReadFile(cfg.BCD); err != nil {
-			return r, fmt.Errorf("bcd: %w", err)
-		}
-	}
-	rules, err := cfg.BootRules()
-	if err != nil {
-		return r, err
-	}
-	for _, from := range rules {
-		rule := boot.Rule{MAC: from.MAC, UUID: from.UUID}
-		for _, arch := range config.ChainArchs()[from.Arch] {
-			rule.Archs = append(rule.Archs, boot.Arch(arch))
-		}
-		if rule.Set, err = boot.ParseChange(from.Set); err != nil {
-			return r, command.Usage("machine: %w", err)
-		}
-		r.Rules = append(r.Rules, rule)
-	}
-	return r, nil
-}
-
-// windowsAgent is the embedded agent for Windows machines of arch.
-func windowsAgent(arch string) (io.ReaderAt, int64, error) {
-	name := "castagent-windows-" + arch + ".exe"
-	b, err := agents.ReadFile("agents/" + name)
-	if err != nil {
-		return nil, 0, fmt.Errorf("this castpoint was built without %s: build it with make build: %w", name, err)
-	}
-	return bytes.NewReader(b), int64(len(b)), nil
-}
 
 // describeBootImage looks into a WinPE boot image, and into folders for what it
 // lacks.
@@ -160,51 +106,12 @@ func fillArch(path string, index int, arch *string) {
 	}
 }
 
-// reportOperation answers what machines can boot a boot image.
-func reportOperation(library func() *content.Library, windows func() (*boot.Windows, func())) func(*api.API) {
-	return func(a *api.API) {
-		api.Answer(a, api.Operation{
-			ID: "get-boot-report", Method: http.MethodGet, Path: "/boot-images/{id}/report", Scope: access.Read, Tag: "contents",
-			Summary: "What machines can boot a Windows boot image",
-		}, func(_ context.Context, in *struct {
-			ID string `path:"id"`
-		}) (*winpe.Report, error) {
-			ct, err := library().Get(in.ID)
-			if err != nil {
-				return nil, api.Problem(http.StatusNotFound, "castpoint content list shows what there is", "%v", err)
-			}
-			w, done := windows()
-			defer done()
-			return w.Report(ct)
-		})
-	}
-}
-
-// localReport answers without a server, with the settings of the file, or those of
-// a server without one.
-func localReport(data string) localRoutes {
-	return func(library *content.Library, kept *records) ([]func(*api.API), error) {
-		cfg, err := config.Load("")
-		if err != nil {
-			return nil, err
-		}
-		cfg.Data = data
-		parts, err := makeBoot(&cfg, library, rules{devices: kept.devices, rollout: kept.rollout}, nil, zap.NewNop())
-		if err != nil {
-			return nil, err
-		}
-		return []func(*api.API){reportOperation(func() *content.Library { return library }, func() (*boot.Windows, func()) {
-			return parts.windows, func() { _ = parts.close() }
-		})}, nil
-	}
-}
-
 // bootReport asks what machines can boot a content, nil when it is no Windows PE.
 func (o *options) bootReport(ctx context.Context, ct *content.Content) (*winpe.Report, error) {
 	if _, ok := ct.File(content.RoleImage); ct.Kind != content.KindBootImage || !ok {
 		return nil, nil
 	}
-	client, done, err := o.adminRoutes(ctx, localReport(o.data))
+	client, done, err := o.adminRoutes(ctx, point.LocalReport(o.data))
 	if err != nil {
 		return nil, err
 	}

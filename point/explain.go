@@ -1,0 +1,390 @@
+package point
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"path"
+	"regexp"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/command"
+	"castpoint/boot"
+	"castpoint/content"
+	"castpoint/deploy"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+// Question asks what a machine would get.
+type Question struct {
+	MAC       string `json:"mac,omitempty"`
+	UUID      string `json:"uuid,omitempty"`
+	Arch      uint16 `json:"arch"` // number of option 93
+	Interface string `json:"interface,omitempty"`
+	IPXE      bool   `json:"ipxe,omitempty"`
+	HTTP      bool   `json:"http,omitempty"` // UEFI HTTP boot
+}
+
+// Explanation is what the machine would get, and why.
+type Explanation struct {
+	Client    string `json:"client"`
+	Interface string `json:"interface"`
+	Server    string `json:"server"`
+	DHCP      string `json:"dhcp"` // proxy, server or off
+
+	// Rules are the rules that were gone through, in order.
+	Rules    []Rule `json:"rules"`
+	Device   string `json:"device,omitempty"`  // id of its record
+	Waiting  bool   `json:"waiting,omitempty"` // for approval, with a script that says so
+	Answered bool   `json:"answered"`
+	Reason   string `json:"reason"`
+	Quirk    string `json:"quirk,omitempty"` // row of the firmware table
+	Style    string `json:"style,omitempty"` // of ProxyDHCP
+	Evidence string `json:"evidence,omitempty"`
+	Menu     bool   `json:"menu,omitempty"` // its firmware shows a menu
+	Address  string `json:"address,omitempty"`
+	File     string `json:"file,omitempty"`
+	Next     string `json:"next_server,omitempty"`
+	BCD      string `json:"bcd,omitempty"`
+
+	Chain     string `json:"chain,omitempty"` // windows (Microsoft's own), ipxe, grub or local
+	Image     string `json:"image,omitempty"` // id of the boot image
+	ImageName string `json:"image_name,omitempty"`
+	Assigned  string `json:"assigned,omitempty"` // content that it receives then
+	Target    string `json:"target,omitempty"`
+	Script    string `json:"script,omitempty"` // for iPXE; the token is left out
+
+	Lately []Decision `json:"lately,omitempty"` // what was answered to it, oldest first
+}
+
+// Rule is one of the rules that decide about a machine.
+type Rule struct {
+	Name string `json:"name"` // lists, record, deployments, firmware, plan
+	Says string `json:"says"`
+}
+
+// explainer answers questions with the parts that would answer machines.
+type explainer struct {
+	*bootParts // of its own: it makes scripts, but no tokens
+	cfg        config.Config
+	links      []Link
+	library    *content.Library
+	asked      rules
+	dhcp       *dhcp.Server
+	recent     *decisions // nil without a server
+	leases     func() []dhcp.Lease
+}
+
+// tokenShown stands for the token in a script that is only shown.
+const tokenShown = "ONE-TIME-TOKEN"
+
+// newExplainer makes what a server with these settings would have. It opens
+// neither sockets nor the library.
+func newExplainer(cfg config.Config, links []Link, library *content.Library, asked rules, agents fs.FS) (*explainer, error) {
+	joinPort, err := PortOf("join", cfg.Join)
+	if err != nil {
+		return nil, err
+	}
+	ticket := func(_ context.Context, c boot.Client) (boot.Ticket, error) {
+		return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
+	}
+	parts, err := makeBoot(&cfg, library, asked, ticket, agents, zap.NewNop())
+	if err != nil {
+		return nil, err
+	}
+	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked}
+	d, err := dhcpConfig(&cfg, links)
+	if err == nil {
+		d.Planner, d.Device = e.planner, asked.terms
+		e.dhcp, err = dhcp.New(d)
+	}
+	if err != nil {
+		e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// close gives up boot images that questions have opened.
+func (e *explainer) close() { _ = e.bootParts.close() }
+
+// imagePath finds the boot image in a script.
+var imagePath = regexp.MustCompile(`(?m)/boot/([^/\s]+)/`)
+
+// limitScript bounds what is read of a script.
+const limitScript = 1 << 20
+
+// lately is how many decisions of the past are shown.
+const lately = 8
+
+func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, error) {
+	l := e.links[0]
+	if q.Interface != "" {
+		found := false
+		for _, other := range e.links {
+			if other.Name == q.Interface {
+				l, found = other, true
+			}
+		}
+		if !found {
+			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(linkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
+		}
+	}
+	c := boot.Client{
+		UUID: strings.ToLower(q.UUID), Arch: boot.Arch(q.Arch), HasArch: true, IPXE: q.IPXE, HTTPBoot: q.HTTP, PXE: !q.HTTP,
+		Interface: l.Name, Server: l.Address,
+	}
+	class := "PXEClient"
+	if q.HTTP {
+		class = "HTTPClient"
+	}
+	c.VendorClass = fmt.Sprintf("%s:Arch:%05d:UNDI:003000", class, q.Arch)
+	if q.IPXE {
+		c.UserClass = "iPXE"
+	}
+	var err error
+	if q.MAC != "" {
+		if c.MAC, err = net.ParseMAC(q.MAC); err != nil || len(c.MAC) != 6 {
+			return nil, api.Problem(http.StatusBadRequest, "", "MAC %q is not one, as in 52:54:00:12:34:56", q.MAC)
+		}
+	}
+	x := &Explanation{Interface: l.Name, Server: l.Address.String(), DHCP: e.cfg.DHCP, Assigned: e.cfg.Assign, Target: e.cfg.Target}
+	d := e.dhcp.Decide(c)
+	e.rules(x, c, d)
+	c = d.Client
+	x.Client, x.Quirk, x.Style, x.Evidence, x.Menu = c.String(), d.Quirk.Name, string(d.Quirk.Style), d.Quirk.Evidence, d.Menu
+	if c.IPXE || e.cfg.DHCP != string(dhcp.ModeProxy) {
+		x.Style = ""
+	}
+	if e.recent != nil {
+		x.Lately = e.recent.of(c.MAC.String(), c.UUID, lately)
+	}
+	if e.leases != nil && len(c.MAC) > 0 {
+		for _, lease := range e.leases() {
+			if lease.MAC == c.MAC.String() {
+				x.Address = lease.Address.String()
+			}
+		}
+	}
+	if x.Address == "" {
+		x.Address = e.reserved(c)
+	}
+	switch {
+	case d.Silent != "":
+		x.Reason = d.Silent
+		return x, nil
+	case !d.Plan.Serve:
+		x.Reason = d.Plan.Reason
+		return x, nil
+	}
+	x.Answered, x.Reason, x.File, x.BCD = true, d.Plan.Reason, d.Plan.File, d.Plan.BCDPath
+	if d.Plan.NextServer.IsValid() {
+		x.Next = d.Plan.NextServer.String()
+	}
+	if e.cfg.DHCP == string(dhcp.ModeOff) {
+		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
+	}
+	x.Chain = string(boot.ChainIPXE)
+	switch {
+	case d.Plan.Local, d.Plan.File == BootLocal, strings.HasSuffix(d.Plan.File, bootNothing):
+		x.Chain = string(boot.ChainLocal)
+		return x, nil
+	case strings.Contains(d.Plan.File, grubFolder):
+		x.Chain = string(boot.ChainGRUB)
+		name := d.Plan.File[strings.Index(d.Plan.File, grubFolder):]
+		return x, e.show(ctx, path.Dir(name)+"/grub.cfg", c, x)
+	}
+	if strings.Contains(d.Plan.File, windowsFolder) {
+		x.Chain = string(boot.ChainWindows)
+		return x, e.windowsImage(x)
+	}
+	return x, e.script(ctx, c, x)
+}
+
+// rules says rule by rule what was decided, in the order in which a request goes
+// through them.
+func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
+	say := func(name, says string) { x.Rules = append(x.Rules, Rule{name, says}) }
+	if d.Silent != "" {
+		say("lists", d.Silent)
+		return
+	}
+	if len(e.cfg.Allow)+len(e.cfg.Deny) == 0 {
+		say("lists", "there is none: everybody may be answered")
+	} else {
+		say("lists", "it may be answered (settings allow and deny)")
+	}
+	ruling, why := e.asked.devices.Explain(c)
+	x.Waiting = ruling.Record.Waiting
+	if ruling.Device != nil {
+		x.Device = ruling.Device.ID
+	}
+	for _, text := range why {
+		say("record", text)
+	}
+	_, why = e.asked.rollout.Apply(ruling, c)
+	for _, text := range why {
+		say("deployments", text)
+	}
+	if d.Quirk.Name != "" {
+		say("firmware", fmt.Sprintf("row %s, style %s: %s", d.Quirk.Name, d.Quirk.Style, d.Quirk.Evidence))
+	}
+	say("plan", d.Plan.Reason)
+}
+
+// reserved is the address that is kept for a machine, "" for none.
+func (e *explainer) reserved(c boot.Client) string {
+	list, err := e.cfg.Reservations()
+	if err != nil {
+		return "" // Validate has said so
+	}
+	for _, r := range list {
+		if len(r.MAC) > 0 && r.MAC.String() == c.MAC.String() || r.UUID != "" && r.UUID == c.UUID {
+			return r.Address.String()
+		}
+	}
+	return ""
+}
+
+// Names by which a plan's chain is known: the folders of machines on Microsoft's
+// chain and of those with shim and GRUB, and the program that does nothing.
+const (
+	windowsFolder = "winpe/"
+	grubFolder    = "grub/"
+	BootLocal     = "local.0"
+	bootNothing   = "/nothing-to-do.efi"
+)
+
+// windowsImage adds the boot image that the plan speaks of.
+func (e *explainer) windowsImage(x *Explanation) error {
+	list, err := e.library.List()
+	for _, ct := range list {
+		if ct.Kind == content.KindBootImage && strings.Contains(x.Reason, "boot image "+ct.Name+" is a WIM") {
+			x.Image, x.ImageName = ct.ID, strings.TrimSpace(ct.Name+" "+ct.Version)
+		}
+	}
+	return err
+}
+
+// script adds what iPXE would run, and the boot image in it.
+func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) error {
+	c.IPXE = true
+	plan := e.planner.Plan(c)
+	_, name, ok := strings.Cut(strings.TrimPrefix(plan.File, "http://"), "/")
+	if !plan.Serve || !ok {
+		return nil // nothing that goes by iPXE
+	}
+	return e.show(ctx, name, c, x)
+}
+
+// show adds a script that loaders run, and the boot image in it.
+func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Explanation) error {
+	f, err := e.files.Open(ctx, name, c)
+	if err != nil {
+		return fmt.Errorf("script of %s: %w", c, err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, min(f.Size, limitScript)))
+	if err != nil {
+		return fmt.Errorf("script of %s: %w", c, err)
+	}
+	x.Script = string(text)
+	if m := imagePath.FindStringSubmatch(x.Script); m != nil {
+		x.Image = m[1]
+		if ct, err := e.library.Get(x.Image); err == nil {
+			x.ImageName = strings.TrimSpace(ct.Name + " " + ct.Version)
+		}
+	}
+	return nil
+}
+
+// Operations are what a serving point adds to the admin API, for its document: nothing
+// of it is running, and they must not be called.
+func Operations() []func(*api.API) { return (&point{}).routes() }
+
+// routes are what a serving point adds to the admin API.
+func (p *point) routes() []func(*api.API) {
+	return []func(*api.API){
+		explainOperations(func() (e *explainer, done func()) {
+			p.force.do(func(r *ruling) { e = r.explainer })
+			return e, func() {}
+		}),
+		reportOperation(func() *content.Library { return p.library }, func() (w *boot.Windows, done func()) {
+			p.force.do(func(r *ruling) { w = r.windows })
+			return w, func() {}
+		}),
+		leasesOperation(p.currentLeases),
+		settingsOperation(func() (s *Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
+		reloadOperation(p.reload),
+		logOperations(p.levels),
+	}
+}
+
+// LocalExplain answers from the file of settings when no server runs.
+func LocalExplain(path, data string) LocalRoutes {
+	return func(library *content.Library, kept *records, build Build) ([]func(*api.API), error) {
+		cfg, err := config.Load(path)
+		if err == nil {
+			cfg.Data = data
+			err = cfg.Validate()
+		}
+		if err != nil {
+			return nil, command.Usage("%w", err)
+		}
+		links, err := FindLinks(cfg.Interface)
+		if err != nil {
+			return nil, err
+		}
+		// The same records under the file's policy.
+		dc := devicesConfig(&cfg)
+		dc.Store = kept.store
+		devices, err := deploy.Open(context.Background(), dc)
+		if err != nil {
+			return nil, err
+		}
+		e, err := newExplainer(cfg, links, library, rules{devices: devices, rollout: kept.rollout}, build.Agents)
+		if err != nil {
+			return nil, errors.Join(err, devices.Close())
+		}
+		return []func(*api.API){explainOperations(func() (*explainer, func()) {
+			return e, func() {
+				e.close()
+				_ = devices.Close() // nothing was seen, so nothing is written
+			}
+		})}, nil
+	}
+}
+
+// explainOperations answer with what get gives, and done gives up.
+func explainOperations(get func() (e *explainer, done func())) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "explain", Method: http.MethodPost, Path: "/explain", Scope: access.Read, Tag: "machines", Reads: true,
+			Summary: "What a machine would get when it netboots, and why",
+		}, func(ctx context.Context, in *struct{ Body Question }) (*Explanation, error) {
+			e, done := get()
+			defer done()
+			return e.explain(ctx, in.Body)
+		})
+		api.Answer(a, api.Operation{
+			ID: "get-dhcp-settings", Method: http.MethodGet, Path: "/dhcp/settings", Scope: access.Read, Tag: "dhcp",
+			Summary: "What another DHCP server has to say",
+		}, func(_ context.Context, in *struct {
+			Product string `query:"product" required:"true" doc:"kea, dnsmasq or windows"`
+			Server  string `query:"server" doc:"address of this server in them; its first when left out"`
+		}) (*ForeignSettings, error) {
+			e, done := get()
+			defer done()
+			return e.settings(in.Product, in.Server)
+		})
+	}
+}

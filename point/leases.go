@@ -1,0 +1,95 @@
+package point
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"castpoint/content"
+	"castpoint/dhcp"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+// currentLeases are the addresses that are given away, in order.
+func (p *point) currentLeases() ([]dhcp.Lease, error) {
+	if dhcp.Mode(p.cfg.DHCP) != dhcp.ModeServer {
+		return nil, api.Problem(http.StatusConflict, "--dhcp server does", "this server runs with --dhcp %s and gives no addresses", p.cfg.DHCP)
+	}
+	return p.leases(), nil
+}
+
+// leasesOperation lists what get gives.
+func leasesOperation(get func() ([]dhcp.Lease, error)) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "list-leases", Method: http.MethodGet, Path: "/dhcp/leases", Scope: access.Read, Tag: "dhcp", Summary: "List the addresses that are given away",
+		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[dhcp.Lease], error) {
+			all, err := get()
+			if err != nil {
+				return api.Page[dhcp.Lease]{}, err
+			}
+			return api.Cut(all, leaseKey, in.PageQuery), nil
+		})
+	}
+}
+
+// leaseKey is where a lease stands in the list: addresses as numbers, IPv4 first.
+func leaseKey(l *dhcp.Lease) string {
+	b := l.Address.AsSlice()
+	return fmt.Sprintf("%02d%x", len(b), b)
+}
+
+func (p *point) leases() []dhcp.Lease {
+	now, all := time.Now(), []dhcp.Lease{}
+	if l := p.dhcp.Leases(); l != nil {
+		all = append(all, l.Current(now)...)
+	}
+	if l := p.dhcp.Leases6(); l != nil {
+		for _, six := range l.Current(now) {
+			all = append(all, dhcp.Lease{Address: six.Address, Key: six.Key, MAC: six.MAC, UUID: six.UUID, Expires: six.Expires, Declined: six.Declined})
+		}
+	}
+	sortLeases(all)
+	return all
+}
+
+func sortLeases(all []dhcp.Lease) {
+	slices.SortFunc(all, func(a, b dhcp.Lease) int { return a.Address.Compare(b.Address) })
+}
+
+// storedLeases are those in the data folder of a server that does not run.
+func storedLeases(data string) (all []dhcp.Lease, err error) {
+	j, err := dhcp.OpenJournal(filepath.Join(data, fileLeases))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if closeErr := j.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	stored, err := j.Load()
+	if err != nil {
+		return nil, err
+	}
+	all = []dhcp.Lease{}
+	for _, l := range stored {
+		if !l.Declined && l.Expires.After(time.Now()) {
+			all = append(all, l)
+		}
+	}
+	sortLeases(all)
+	return all, nil
+}
+
+// LocalLeases answers with the addresses that the data folder remembers. The library is
+// open then, and nobody writes the journal.
+func LocalLeases(data string) LocalRoutes {
+	return func(*content.Library, *records, Build) ([]func(*api.API), error) {
+		return []func(*api.API){leasesOperation(func() ([]dhcp.Lease, error) { return storedLeases(data) })}, nil
+	}
+}

@@ -1,0 +1,144 @@
+package point
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"castpoint/dhcp"
+	"castpoint/tftp"
+	"castpoint/web"
+)
+
+// TFTPPort is the port of RFC 1350.
+const TFTPPort = 69
+
+// obstacle is one reason why serving cannot begin.
+type obstacle struct {
+	what string // "TFTP on UDP port 69"
+	why  string
+	out  string // the way out
+}
+
+// listenError lists all obstacles at once.
+type listenError struct{ obstacles []obstacle }
+
+func (e *listenError) Error() string {
+	lines := []string{"cannot serve, and nothing was left listening:"}
+	for _, o := range e.obstacles {
+		line := "  " + o.what + ": " + o.why
+		if o.out != "" {
+			line += "; " + o.out
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// listen binds everything, or nothing and says all that stands in the way.
+func (p *point) listen(ctx context.Context) error {
+	var e listenError
+	given, err := inheritSockets()
+	if err != nil {
+		return err
+	}
+	defer given.close()
+	if err := p.dhcp.Listen(); err != nil {
+		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
+	}
+	if p.tftp != nil {
+		err := p.tftp.Listen(p.tftpEndpoints(given)...)
+		if err != nil {
+			e.obstacles = append(e.obstacles, obstruct("TFTP", "udp", TFTPPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
+		}
+	}
+	for _, l := range []struct {
+		what, setting, address string
+		to                     *net.Listener
+	}{
+		{"boot HTTP", "http", p.cfg.HTTP, &p.http},
+		{"boot HTTPS", "https", p.cfg.HTTPS, &p.https},
+		{"join HTTPS", "join", p.cfg.Join, &p.join},
+		{"admin HTTP", "admin", p.cfg.Admin, &p.admin},
+	} {
+		if l.address == "" {
+			continue // switched off
+		}
+		if *l.to = given.listener(l.address); *l.to != nil {
+			continue
+		}
+		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
+		if err != nil {
+			port, _ := PortOf(l.setting, l.address) // newPoint has checked it
+			e.obstacles = append(e.obstacles, obstruct(l.what, "tcp", port, err, "--"+l.setting+" chooses another port"))
+			continue
+		}
+		*l.to = listener
+	}
+	e.obstacles = append(e.obstacles, given.unused()...)
+	if len(e.obstacles) == 0 {
+		if p.socket, err = web.ListenSocket(ctx, p.cfg.Data); err != nil {
+			e.obstacles = append(e.obstacles, obstacle{what: "admin socket", why: err.Error()})
+		}
+	}
+	if len(e.obstacles) == 0 {
+		return nil
+	}
+	p.close()
+	return &e
+}
+
+// tftpEndpoints are the TFTP port on every interface, by IPv6 too when DHCPv6
+// sends machines there, castpoint's or, with dhcp off, the network's.
+func (p *point) tftpEndpoints(given *inherited) []tftp.Endpoint {
+	var all []tftp.Endpoint
+	for _, l := range p.links {
+		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), TFTPPort), Device: l.Name})
+		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.hasIPv6() {
+			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), TFTPPort), Device: l.Name})
+		}
+	}
+	for i := range all {
+		all[i].Conn = given.packets(all[i].Address, all[i].Device)
+	}
+	return all
+}
+
+// dhcpObstacles looks which of the two ports of DHCP is taken: the server names
+// the first only.
+func dhcpObstacles(err error) []obstacle {
+	const out = "stop it, share the port with --share (proxy only), or use --dhcp off and let that server name castpoint as the boot server"
+	var list []obstacle
+	if errors.Is(err, syscall.EADDRINUSE) {
+		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {
+			if who := holders("udp", port); len(who) > 0 {
+				list = append(list, obstruct("DHCP", "udp", port, err, out))
+			}
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, obstacle{what: "DHCP", why: err.Error()})
+	}
+	return list
+}
+
+// obstruct says why a port cannot be had, and by whom it is held.
+func obstruct(what, network string, port uint16, err error, out string) obstacle {
+	o := obstacle{what: fmt.Sprintf("%s on %s port %d", what, strings.ToUpper(network), port), out: out}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		o.why = "the port is held by another program"
+		if who := holders(network, port); len(who) > 0 {
+			o.why = "the port is held by " + strings.Join(who, ", ")
+		}
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		o.why, o.out = "not permitted", "run it as root, or give it CAP_NET_BIND_SERVICE and CAP_NET_RAW"
+	default:
+		o.why, o.out = err.Error(), ""
+	}
+	return o
+}

@@ -1,0 +1,131 @@
+package point
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"castpoint/agent/protocol"
+	"castpoint/internal/config"
+	"castpoint/internal/loglevel"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+// NewLog writes to standard error, where systemd and people look for it.
+func NewLog(c config.Config, w io.Writer) (*zap.Logger, *loglevel.Levels, error) {
+	levels := loglevel.New(zapcore.InfoLevel)
+	if err := setLevels(levels, &c); err != nil {
+		return nil, nil, err
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.EncodeTime = zapcore.ISO8601TimeEncoder
+	encoder := zapcore.NewJSONEncoder(enc)
+	if c.LogFormat == "console" {
+		enc.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(enc)
+	}
+	return levels.Wrap(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)), levels, nil
+}
+
+// setLevels gives loggers the levels of the settings.
+func setLevels(levels *loglevel.Levels, c *config.Config) error {
+	base, err := zapcore.ParseLevel(c.LogLevel)
+	if err != nil {
+		return fmt.Errorf("log-level: %w", err)
+	}
+	own, err := loglevel.Parse(c.LogLevels)
+	if err != nil {
+		return fmt.Errorf("log-levels %w", err)
+	}
+	for name := range own {
+		if !slices.Contains(Loggers(), name) {
+			return fmt.Errorf("log-levels: there is no logger %q: want one of %s", name, strings.Join(Loggers(), ", "))
+		}
+	}
+	levels.Replace(base, own)
+	return nil
+}
+
+// loggers are the names of all loggers of castpoint serve.
+func Loggers() []string {
+	return []string{"access", "admin", "boot", "console", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "tftp", "winpe"}
+}
+
+// WholeProgram is how the level of everything else is named.
+const WholeProgram = "all"
+
+// logger is a logger of the API.
+type Logger struct {
+	Name  string `json:"name" doc:"all is everything that has no level of its own"`
+	Level string `json:"level" enum:"debug,info,warn,error"`
+	Own   bool   `json:"own" doc:"it has a level of its own"`
+}
+
+func describeLogger(levels *loglevel.Levels, name string) Logger {
+	if name == WholeProgram {
+		level, _ := levels.Of("")
+		return Logger{name, level.String(), true}
+	}
+	level, own := levels.Of(name)
+	return Logger{name, level.String(), own}
+}
+
+// logOperations change the levels of a serving point.
+func logOperations(levels *loglevel.Levels) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "list-loggers", Method: http.MethodGet, Path: "/log", Scope: access.Read, Tag: "server", Summary: "The levels of all loggers",
+		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[Logger], error) {
+			var all []Logger
+			for _, name := range append([]string{WholeProgram}, Loggers()...) {
+				all = append(all, describeLogger(levels, name))
+			}
+			slices.SortFunc(all, func(x, y Logger) int { return cmp.Compare(x.Name, y.Name) })
+			return api.Cut(all, func(l *Logger) string { return l.Name }, in.PageQuery), nil
+		})
+		api.Answer(a, api.Operation{
+			ID: "set-log-level", Method: http.MethodPut, Path: "/log/{name}", Scope: access.Admin, Tag: "server",
+			Summary: "Change the level of a logger until the server is restarted or its settings are read again",
+		}, func(ctx context.Context, in *struct {
+			Name string `path:"name" doc:"of the logger; all for everything that has no level of its own"`
+			Body struct {
+				Level string `json:"level" enum:"debug,info,warn,error,default" doc:"default takes a logger's own level away"`
+			}
+		}) (Logger, error) {
+			api.Note(ctx, "%s", in.Body.Level)
+			return setLevel(levels, in.Name, in.Body.Level)
+		})
+	}
+}
+
+func setLevel(levels *loglevel.Levels, name, level string) (Logger, error) {
+	key := name
+	if name == WholeProgram {
+		key = ""
+	} else if !slices.Contains(Loggers(), name) {
+		p := api.Problem(http.StatusNotFound, "want one of all, "+strings.Join(Loggers(), ", "), "there is no logger %q", name)
+		p.Code = protocol.CodeNotFound
+		return Logger{}, p
+	}
+	if level == "default" {
+		if key == "" {
+			return Logger{}, api.Problem(http.StatusBadRequest, "", "the level of everything has no default: want debug, info, warn or error")
+		}
+		levels.Reset(key)
+		return describeLogger(levels, name), nil
+	}
+	parsed, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return Logger{}, api.Problem(http.StatusBadRequest, "", "level %q: want debug, info, warn or error", level)
+	}
+	levels.Set(key, parsed)
+	return describeLogger(levels, name), nil
+}

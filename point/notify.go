@@ -1,0 +1,26 @@
+package point
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+)
+
+// notify tells systemd how the service is (sd_notify(3)); without systemd it
+// does nothing.
+func notify(ctx context.Context, state string) error {
+	path := os.Getenv("NOTIFY_SOCKET")
+	if path == "" {
+		return nil
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unixgram", path)
+	if err != nil {
+		return fmt.Errorf("tell systemd: %w", err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte(state)); err != nil {
+		return fmt.Errorf("tell systemd: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package point
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"castpoint/dhcp"
+)
+
+// AsRoot are the capabilities over files that a command of root keeps: root reads
+// an image wherever it lies, and writes an export wherever it is told to.
+func AsRoot() []cap.Value { return []cap.Value{cap.DAC_OVERRIDE, cap.DAC_READ_SEARCH, cap.FOWNER} }
+
+// onPorts are what serving needs as long as it runs: a socket is opened again
+// when its interface has been away, and an address is probed by ARP before it is
+// offered.
+func onPorts() []cap.Value { return []cap.Value{cap.NET_BIND_SERVICE, cap.NET_RAW} }
+
+// BecomeOwner makes a process of root one of the user that the data folder
+// belongs to, and keeps the capabilities named. What root adds then belongs to
+// the service that will serve it. A folder that is not there, or root's own,
+// changes nothing.
+func BecomeOwner(data string, keep ...cap.Value) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	st, err := os.Stat(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	owner, ok := st.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid == 0 {
+		return nil
+	}
+	if err := errors.Join(cap.SetGroups(int(owner.Gid)), cap.SetUID(int(owner.Uid))); err != nil {
+		return fmt.Errorf("work as the owner of %s (user %d): %w", data, owner.Uid, err)
+	}
+	return keepOnly(keep...)
+}
+
+// keepOnly gives up all capabilities but those named, of which only those remain
+// that the process has. Without any it does nothing.
+func keepOnly(keep ...cap.Value) error {
+	has := cap.GetProc()
+	left := cap.NewSet()
+	for _, v := range keep {
+		if ok, err := has.GetFlag(cap.Permitted, v); err == nil && ok {
+			if err := errors.Join(left.SetFlag(cap.Permitted, true, v), left.SetFlag(cap.Effective, true, v)); err != nil {
+				return fmt.Errorf("keep %v: %w", v, err)
+			}
+		}
+	}
+	if err := left.SetProc(); err != nil {
+		return fmt.Errorf("give up privileges: %w", err)
+	}
+	return nil
+}
+
+// stillNeeded are the capabilities that serving uses once everything is bound.
+func (p *point) stillNeeded() []cap.Value {
+	var keep []cap.Value
+	if os.Geteuid() == 0 {
+		keep = AsRoot()
+	}
+	if p.cfg.DHCP != string(dhcp.ModeOff) || p.cfg.DHCP6 {
+		keep = append(keep, onPorts()...)
+	}
+	return keep
+}

@@ -1,0 +1,152 @@
+package point
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"castpoint/boot"
+	"castpoint/deploy"
+	"castpoint/deploy/monitor"
+	"castpoint/deploy/rollout"
+	"castpoint/dhcp"
+	"castpoint/internal/config"
+	"castpoint/internal/event"
+	"castpoint/internal/notice"
+	"castpoint/internal/store"
+	"castpoint/web/access"
+)
+
+// records are the devices of a data folder, what has happened to them, and who may
+// use the server. Close them last: others record until they stop.
+type records struct {
+	store    *store.Store
+	timeline *event.Recorder
+	devices  *deploy.Devices
+	access   *access.Access
+	rollout  *rollout.Register
+	monitor  *monitor.Monitor
+	notices  *notice.Sender
+}
+
+// openRecords opens the database of a data folder. The caller holds the library's
+// lock, so no other castpoint has it.
+func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.Logger) (_ *records, err error) {
+	if log == nil {
+		log = zap.NewNop()
+	}
+	r := &records{}
+	defer func() {
+		if err != nil {
+			_ = r.close()
+		}
+	}()
+	if r.store, err = store.Open(ctx, data); err != nil {
+		return nil, err
+	}
+	if r.timeline, err = event.New(event.Config{Store: r.store, Age: cfg.EventsKeep, Count: int64(cfg.EventsMax), Log: log.Named("events")}); err != nil {
+		return nil, err
+	}
+	dc := devicesConfig(cfg)
+	dc.Store, dc.Note, dc.Log = r.store, r.timeline.Record, log.Named("devices")
+	if r.devices, err = deploy.Open(ctx, dc); err != nil {
+		return nil, err
+	}
+	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")}); err != nil {
+		return nil, err
+	}
+	if r.notices, err = newNotices(cfg, log); err != nil {
+		return nil, err
+	}
+	r.rollout, err = rollout.Open(ctx, rollout.Config{
+		Store: r.store, Devices: r.devices, Data: data, Note: r.timeline.Record, Log: log.Named("rollout"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.monitor, err = monitor.New(monitor.Config{
+		Register: r.rollout, Devices: r.devices, Log: log.Named("rollout"),
+		Wake: func(mac net.HardwareAddr) error { return sendWake(cfg.Interface, mac) },
+		Notify: func(n monitor.Notice) {
+			r.notices.Send(notice.Message{Kind: n.Kind, Subject: "deployment " + n.Deployment, Text: n.Text, Details: n})
+		},
+	})
+	return r, err
+}
+
+// newNotices makes what tells people, as the settings say.
+func newNotices(cfg *config.Config, log *zap.Logger) (*notice.Sender, error) {
+	m := notice.Mail{Server: cfg.NotifyMailServer, From: cfg.NotifyMailFrom, To: cfg.NotifyMail, User: cfg.NotifyMailUser}
+	if cfg.NotifyPasswordFile != "" {
+		b, err := os.ReadFile(cfg.NotifyPasswordFile)
+		if err != nil {
+			return nil, fmt.Errorf("notify-password-file: %w", err)
+		}
+		m.Password = strings.TrimSpace(string(b))
+	}
+	return notice.New(notice.Config{Webhooks: cfg.NotifyWebhook, Mail: m, Log: log.Named("notify")}), nil
+}
+
+// devicesConfig is what the settings say about devices.
+func devicesConfig(cfg *config.Config) deploy.Config {
+	return deploy.Config{Unknown: deploy.Policy(cfg.DevicesUnknown), SharedMACs: cfg.DevicesSharedMACs, SharedUUIDs: cfg.DevicesSharedUUIDs}
+}
+
+func (r *records) close() error {
+	var errs []error
+	if r.monitor != nil {
+		r.monitor.Close()
+	}
+	if r.notices != nil {
+		r.notices.Close()
+	}
+	if r.devices != nil {
+		errs = append(errs, r.devices.Close())
+	}
+	if r.timeline != nil {
+		r.timeline.Close()
+	}
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// rules are what boot and dhcp ask about machines on record.
+type rules struct {
+	devices *deploy.Devices
+	rollout *rollout.Register
+	see     bool // note who asks
+}
+
+// plan is asked once for each packet.
+func (r rules) plan(c boot.Client) boot.Record {
+	if r.see {
+		r.devices.See(c)
+	}
+	return r.record(c)
+}
+
+func (r rules) record(c boot.Client) boot.Record {
+	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	return ruling.Record
+}
+
+func (r rules) change(c boot.Client) boot.Change {
+	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	return ruling.Change
+}
+
+func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
+	ruling := r.devices.Rule(c)
+	t := dhcp.DeviceTerms{Style: dhcp.Style(ruling.Style), Delay: ruling.Delay}
+	if ruling.Device != nil {
+		t.Name = ruling.Device.Label()
+	}
+	return t
+}

@@ -1,0 +1,120 @@
+package point
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+
+	"castpoint/boot"
+	"castpoint/internal/config"
+	"castpoint/tftp"
+)
+
+// ruling is what castpoint reload replaces as a whole: the settings that are in
+// force, and what answers by them. It has no sockets.
+type ruling struct {
+	settings *Settings
+	*bootParts
+	handler   *boot.Handler
+	explainer *explainer
+}
+
+// newRuling makes one beside the one that is in force.
+func (p *point) newRuling(s *Settings) (_ *ruling, err error) {
+	r := &ruling{settings: s}
+	defer func() {
+		if err != nil {
+			r.close()
+		}
+	}()
+	cfg := p.inPlace(&s.cfg)
+	if r.bootParts, err = makeBoot(&cfg, p.library, rules{p.kept.devices, p.kept.rollout, true}, p.server.BootToken, p.build.Agents, p.log); err != nil {
+		return nil, err
+	}
+	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.files, Client: p.witness.asker, Observe: p.witness.http, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
+	if err != nil {
+		return nil, err
+	}
+	if r.explainer, err = newExplainer(cfg, p.links, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout}, p.build.Agents); err != nil {
+		return nil, err
+	}
+	r.explainer.recent, r.explainer.leases = &p.recent, p.leases
+	return r, nil
+}
+
+// inPlace are settings with the data folder that this server has, and the id of the
+// content that is assigned in place of its name.
+func (p *point) inPlace(c *config.Config) config.Config {
+	cfg := *c
+	cfg.Data = p.cfg.Data
+	if ct, err := p.library.Get(cfg.Assign); err == nil {
+		cfg.Assign = ct.ID
+	}
+	return cfg
+}
+
+// close gives up boot images. Those that are being sent stay open until they are.
+func (r *ruling) close() {
+	if r.explainer != nil {
+		r.explainer.close()
+	}
+	if r.bootParts != nil {
+		_ = r.bootParts.close() // they were only read
+	}
+}
+
+// force holds the ruling that is in force. Who asks it something keeps it from being
+// replaced until the answer is there; transfers do not, they have their files.
+type force struct {
+	mu  sync.RWMutex
+	now *ruling
+}
+
+// do asks the ruling that is in force.
+func (f *force) do(ask func(*ruling)) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	ask(f.now)
+}
+
+// replace puts another ruling in force and gives up the one before.
+func (f *force) replace(r *ruling) {
+	f.mu.Lock()
+	before := f.now
+	f.now = r
+	f.mu.Unlock()
+	if before != nil {
+		before.close()
+	}
+}
+
+// Plan is that of the ruling that is in force.
+func (f *force) Plan(c boot.Client) (plan boot.Plan) {
+	f.do(func(r *ruling) { plan = r.planner.Plan(c) })
+	return plan
+}
+
+// ServeHTTP answers by the ruling that is in force when the request comes.
+func (f *force) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var h *boot.Handler
+	f.do(func(now *ruling) { h = now.handler })
+	h.ServeHTTP(w, r)
+}
+
+// openTFTP gives the TFTP server files of the one name space.
+func (p *point) openTFTP(ctx context.Context, r tftp.Request) (_ tftp.File, err error) {
+	var f *boot.File
+	client := boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()}
+	p.force.do(func(now *ruling) { f, err = now.files.Open(ctx, r.Path, client) })
+	switch {
+	case errors.Is(err, boot.ErrNotFound):
+		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)
+	case errors.Is(err, boot.ErrForbidden):
+		return nil, fmt.Errorf("%w: %s", tftp.ErrForbidden, r.Path)
+	case err != nil:
+		return nil, err
+	}
+	return tftpFile{f}, nil
+}

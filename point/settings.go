@@ -1,0 +1,167 @@
+package point
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"castpoint/agent/command"
+	"castpoint/content"
+	"castpoint/internal/config"
+	"castpoint/web/access"
+	"castpoint/web/api"
+)
+
+// Settings are those of castpoint serve, and where each comes from.
+type Settings struct {
+	cfg   config.Config
+	file  string         // "" for none
+	lines map[string]int // of the settings in the file
+	given map[string]bool
+}
+
+// Where a setting comes from.
+const (
+	FromDefault = "default"
+	FromFile    = "file"
+	FromFlag    = "flag"
+)
+
+// ReadSettings reads the file and puts the flags over it.
+func ReadSettings(path string, given *pflag.FlagSet) (*Settings, error) {
+	s := &Settings{file: path, given: make(map[string]bool)}
+	var err error
+	if s.cfg, err = overlay(path, given); err != nil {
+		return nil, err
+	}
+	if s.lines, err = config.Lines(path); err != nil {
+		return nil, err
+	}
+	if path == "" && s.lines != nil {
+		s.file = config.DefaultPath
+	}
+	given.Visit(func(f *pflag.Flag) { s.given[f.Name] = true })
+	return s, nil
+}
+
+// overlay is the file with the flags that were given over it.
+func overlay(path string, given *pflag.FlagSet) (config.Config, error) {
+	cfg, err := config.Load(path)
+	if err != nil {
+		return cfg, err
+	}
+	over := pflag.NewFlagSet("", pflag.ContinueOnError)
+	Flags(over, &cfg)
+	over.StringVar(&cfg.Data, "data", cfg.Data, "")
+	given.Visit(func(f *pflag.Flag) {
+		to := over.Lookup(f.Name)
+		if to == nil || err != nil {
+			return
+		}
+		if list, ok := to.Value.(pflag.SliceValue); ok {
+			err = list.Replace(f.Value.(pflag.SliceValue).GetSlice())
+			return
+		}
+		err = to.Value.Set(f.Value.String())
+	})
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Validate()
+}
+
+// Setting is one setting as the API shows it.
+type Setting struct {
+	Name  string   `json:"name"`
+	Value []string `json:"value" nullable:"false" doc:"a list has one text for each entry"`
+	From  string   `json:"from" enum:"default,file,flag"`
+	Line  int      `json:"line,omitempty" doc:"in the file"`
+	Means string   `json:"means"`
+	// Restart: castpoint reload does not change it.
+	Restart bool `json:"restart,omitempty" doc:"a change needs a restart"`
+}
+
+// list describes all settings in the order of serve's flags.
+func (s *Settings) list() []Setting {
+	var all []Setting
+	for _, f := range Documented() {
+		one := Setting{Name: f.Name, From: FromDefault, Means: Meaning(f), Restart: !Reloads(f.Name), Value: []string{}}
+		if text, ok := s.cfg.Text(f.Name); ok {
+			one.Value = append(one.Value, text...)
+		}
+		if line, ok := s.lines[f.Name]; ok {
+			one.From, one.Line = FromFile, line
+		}
+		if s.given[f.Name] {
+			one.From, one.Line = FromFlag, 0
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// documented are the flags of all settings, the data folder's first.
+func Documented() []*pflag.Flag {
+	defaults := config.Default()
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.StringVar(&defaults.Data, "data", defaults.Data, "`FOLDER` of the library, certificate and state")
+	Flags(flags, &defaults)
+	var all []*pflag.Flag
+	flags.VisitAll(func(f *pflag.Flag) { all = append(all, f) })
+	return all
+}
+
+// meaning is a flag's help without what is about flags.
+func Meaning(f *pflag.Flag) string {
+	return strings.NewReplacer("`", "", "; may be repeated", "").Replace(f.Usage)
+}
+
+// settingsOperation shows the settings of a serving point.
+func settingsOperation(get func() *Settings) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "list-settings", Method: http.MethodGet, Path: "/settings", Scope: access.Read, Tag: "server", Summary: "The settings, and where each comes from",
+		}, func(_ context.Context, _ *struct{}) (SettingsList, error) {
+			s := get()
+			return SettingsList{File: s.file, Settings: s.list()}, nil
+		})
+	}
+}
+
+// LocalSettings answers with the file of settings, the default one for "".
+func LocalSettings(path string) LocalRoutes {
+	return func(*content.Library, *records, Build) ([]func(*api.API), error) {
+		s, err := ReadSettings(path, pflag.NewFlagSet("", pflag.ContinueOnError))
+		if err != nil {
+			return nil, command.Usage("%w", err)
+		}
+		return []func(*api.API){settingsOperation(func() *Settings { return s })}, nil
+	}
+}
+
+// Config is what they say, checked.
+func (s *Settings) Config() config.Config { return s.cfg }
+
+// SettingsList is all settings, in the order in which they are documented.
+type SettingsList struct {
+	File     string    `json:"file,omitempty" doc:"left out when there is none"`
+	Settings []Setting `json:"settings" nullable:"false"`
+}
+
+// reloads says whether castpoint reload changes a setting of a running server:
+// sockets and folders stay as they are.
+func Reloads(name string) bool {
+	return slices.Contains([]string{
+		"allow", "deny", "delay", "quirk", "menu", "menu-wait", "probe",
+		"devices-unknown", "devices-shared-macs", "devices-shared-uuids", "events-keep", "events-max",
+		"loaders", "boot-image", "kernel-args", "chain", "machine", "idle", "chain-ca", "winpe-files", "winpe-prompt", "bcd",
+		"ramdisk-block-size", "ramdisk-window", "ramdisk-variable-window",
+		"assign", "target", "after",
+		"rate", "total-rate", "min-rate", "min-members", "max-members", "max-wait", "linger", "sharing",
+		"log-level", "log-levels",
+	}, name)
+}

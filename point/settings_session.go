@@ -1,0 +1,34 @@
+package point
+
+import (
+	"castpoint/internal/config"
+	"castpoint/multicast"
+	"castpoint/web"
+)
+
+// sessionConfig makes the settings of sessions out of those of the file.
+func sessionConfig(cfg *config.Config, links []Link) (*web.SessionConfig, error) {
+	group, groups, err := cfg.GroupRange()
+	if err != nil {
+		return nil, err
+	}
+	from, to, err := cfg.SessionPortRange()
+	if err != nil {
+		return nil, err
+	}
+	s := &web.SessionConfig{
+		Interface: links[0].Name, Address: links[0].Address, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate), Greedy: cfg.Sharing == "greedy",
+		MinRate: int64(cfg.MinRate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, MaxMembers: cfg.MaxMembers, FirstGroup: group, Groups: groups,
+		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
+	}
+	switch cfg.SessionCipher {
+	case "aes":
+		s.Cipher = multicast.CipherAES256GCM
+	case "chacha":
+		s.Cipher = multicast.CipherChaCha20
+	}
+	for _, l := range links[1:] {
+		s.Others = append(s.Others, web.SessionLink{Interface: l.Name, Address: l.Address})
+	}
+	return s, nil
+}

@@ -1,0 +1,105 @@
+package point
+
+import (
+	"bufio"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"castpoint/boot"
+)
+
+// Bounds of what is remembered of addresses.
+const (
+	maxAddresses  = 16384
+	addressLife   = 12 * time.Hour
+	neighbourLife = 2 * time.Second // how old the kernel's table may be
+)
+
+// whois knows which machine has an address, so that what is fetched by TFTP and
+// HTTP is told of the machine. It has that from DHCP, from paths that name the
+// machine, and, for a machine whose address another server gave, from the kernel's
+// table of neighbours. The zero value knows nobody.
+type whois struct {
+	mu         sync.Mutex
+	byAddr     map[netip.Addr]resident
+	uuids      map[string]string // by MAC
+	neighbours map[netip.Addr]string
+	read       time.Time // when the neighbours were read
+}
+
+type resident struct {
+	mac   string
+	since time.Time
+}
+
+// note remembers a machine, and its address when it is valid.
+func (w *whois) note(c boot.Client, addr netip.Addr) {
+	if len(c.MAC) != 6 {
+		return
+	}
+	mac := c.MAC.String()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byAddr == nil || len(w.byAddr) >= maxAddresses || len(w.uuids) >= maxAddresses {
+		w.byAddr, w.uuids = make(map[netip.Addr]resident), make(map[string]string)
+	}
+	if c.UUID != "" {
+		w.uuids[mac] = c.UUID
+	}
+	if addr.IsValid() && !addr.IsUnspecified() {
+		w.byAddr[addr.Unmap()] = resident{mac, time.Now()}
+	}
+}
+
+// at is the machine at an address: its MAC and UUID as far as they are known.
+func (w *whois) at(addr netip.Addr) (mac, uuid string) {
+	addr = addr.Unmap()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	// The kernel's table is about now, and what was heard about then.
+	if now := time.Now(); now.Sub(w.read) > neighbourLife {
+		w.neighbours, w.read = readNeighbours("/proc/net/arp"), now
+	}
+	if mac = w.neighbours[addr]; mac == "" {
+		if r, ok := w.byAddr[addr]; ok && time.Since(r.since) < addressLife {
+			mac = r.mac
+		}
+	}
+	return mac, w.uuids[mac]
+}
+
+// client completes what is known of a client by its address.
+func (w *whois) client(addr netip.Addr) boot.Client {
+	mac, uuid := w.at(addr)
+	c := boot.Client{UUID: uuid}
+	if hw, err := net.ParseMAC(mac); err == nil {
+		c.MAC = hw
+	}
+	return c
+}
+
+// readNeighbours reads the IPv4 neighbours of Linux; elsewhere there are none.
+func readNeighbours(path string) map[netip.Addr]string {
+	found := make(map[netip.Addr]string)
+	f, err := os.Open(path)
+	if err != nil {
+		return found
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan() && len(found) < maxAddresses; {
+		// IP address, HW type, flags, HW address, mask, device
+		cells := strings.Fields(lines.Text())
+		if len(cells) < 6 || cells[3] == "00:00:00:00:00:00" {
+			continue
+		}
+		addr, err := netip.ParseAddr(cells[0])
+		if mac, macErr := net.ParseMAC(cells[3]); err == nil && macErr == nil {
+			found[addr] = mac.String()
+		}
+	}
+	return found
+}
