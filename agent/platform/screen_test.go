@@ -138,11 +138,13 @@ func TestScreen(t *testing.T) {
 			s.Report(agent.Event{Kind: agent.EventProgress, State: "sending", Blocks: i, Total: 1000, Size: 1000, Bytes: int64(i)})
 			time.Sleep(time.Millisecond)
 		}
+		synctest.Wait()
 		if c.drawn > 6 {
 			t.Errorf("drawn %d times in a second", c.drawn)
 		}
 		c.keys <- KeyPrompt
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if prompts != 1 || !strings.Contains(c.text(), "no cmd.exe") || !strings.Contains(c.text(), "F8  command prompt") {
 			t.Errorf("%d prompts:\n%s", prompts, c.text())
 		}
