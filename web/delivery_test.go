@@ -3,6 +3,8 @@ package web
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -252,9 +254,23 @@ func TestLogsAreWholeAndBounded(t *testing.T) {
 	if status, body := p.do(t, http.MethodPut, protocol.PathLog+"big.log", run.Ticket, make([]byte, protocol.MaxLog+1)); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("%d %s", status, body)
 	}
-	entries, err := os.ReadDir(filepath.Join(p.cfg.Data, "logs", d.ID, run.ID))
+	folder := filepath.Join(p.cfg.Data, "logs", d.ID, run.ID)
+	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%v, %v", entries, err)
+	}
+	// Nor may many of them fill the disk, while one that is there may be replaced.
+	for i := range 4 {
+		name := filepath.Join(folder, fmt.Sprintf("old-%d.log", i))
+		if err := errors.Join(os.WriteFile(name, nil, 0o600), os.Truncate(name, protocol.MaxLog)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, body := p.do(t, http.MethodPut, protocol.PathLog+"more.log", run.Ticket, []byte("more")); status != http.StatusRequestEntityTooLarge || !bytes.Contains(body, []byte("at most")) {
+		t.Errorf("%d %s", status, body)
+	}
+	if status, body := p.do(t, http.MethodPut, protocol.PathLog+"old-1.log", run.Ticket, []byte("new")); status != http.StatusNoContent {
+		t.Errorf("%d %s", status, body)
 	}
 }
 

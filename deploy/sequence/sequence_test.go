@@ -326,3 +326,12 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// TestFactsAreBounded: a machine says of itself what it likes.
+func TestFactsAreBounded(t *testing.T) {
+	f := Facts{Model: "a\x1b[2Jb\n" + strings.Repeat("x", 1000), Disks: make([]DiskFacts, 1000), NICs: []NICFacts{{Addresses: make([]string, 1000)}}}
+	f.Clean()
+	if len(f.Model) != maxFact || !strings.HasPrefix(f.Model, "a[2Jbx") || len(f.Disks) != maxParts || len(f.NICs[0].Addresses) != maxParts {
+		t.Errorf("%q, %d disks, %d addresses", f.Model, len(f.Disks), len(f.NICs[0].Addresses))
+	}
+}

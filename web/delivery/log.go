@@ -21,6 +21,9 @@ import (
 // runs go first.
 const maxDeviceLogs = 256 << 20
 
+// maxRunLogs is how many logs a run may have, together no more than maxDeviceLogs.
+const maxRunLogs = 200
+
 // logTime is how long a machine may be silent while it sends a log.
 const logTime = 30 * time.Second
 
@@ -40,7 +43,14 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("folder of logs: %w", err)
 	}
-	body := &patient{r: http.MaxBytesReader(w, r.Body, protocol.MaxLog), control: http.NewResponseController(w)}
+	room, err := roomFor(folder, name)
+	if err != nil {
+		return err
+	}
+	if room <= 0 {
+		return problem(http.StatusRequestEntityTooLarge, "", "", "log %s of run %s: a run has %d logs and %d bytes of them at most", name, run.ID, maxRunLogs, maxDeviceLogs)
+	}
+	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w)}
 	if err := writeWhole(folder, name, body); err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return problem(http.StatusRequestEntityTooLarge, "", "", "log %s is larger than %d bytes", name, tooLarge.Limit)
@@ -52,6 +62,33 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// roomFor is how many bytes a log of a run may have, beside its other ones; 0 for
+// none. One of the same name is replaced.
+func roomFor(folder, name string) (int64, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return 0, fmt.Errorf("folder of logs: %w", err)
+	}
+	room, others := int64(maxDeviceLogs), 0
+	for _, e := range entries {
+		if e.Name() == name {
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, fmt.Errorf("folder of logs: %w", err)
+		}
+		room, others = room-info.Size(), others+1
+	}
+	if others >= maxRunLogs {
+		return 0, nil
+	}
+	return room, nil
 }
 
 // patient gives every read of a long body its own time.
