@@ -26,10 +26,10 @@ PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | s
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/(internal/lab|test/e2e)$$')
 
-.PHONY: build test unit e2e race lint fuzz soak bench demo package packages tools clean help go
+.PHONY: build test unit e2e race lint fuzz soak bench demo package packages reproducible tools clean help go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: go ## bin/castpoint with the agents inside, and bin/castagent-*
 	@mkdir -p bin
@@ -88,12 +88,14 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	  done; \
 	done
 
-soak: tools build ## what takes long: library and sessions killed at KILLS (default 100) random points, slow machines, 20 GB by TFTP; root
+soak: tools packages ## what takes long: library and sessions killed at KILLS (default 100) random points, slow machines, 20 GB by TFTP; root
+	test/install-tools soak
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 	go test -c -o bin/test/ ./test/e2e
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 60m \
-	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment'
+	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer'
+	CASTPOINT_SOAK=1 go test -count=1 -timeout 60m -run TestReproducible -v ./packaging
 	cd test/e2e && $(SUDO) env CASTPOINT_LARGE=20000000000 ../../bin/test/e2e.test -test.v -test.timeout 30m -test.run TestTFTPLargeFile
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
@@ -116,8 +118,10 @@ package: build ## .deb and .rpm for amd64 and arm64, with SBOM and checksums (si
 	$(subst CGO_ENABLED=0,CGO_ENABLED=0 GOARCH=arm64,$(GOBUILD)) -o bin/package/castpoint-arm64 ./cmd/castpoint
 	packaging/build '$(PACKAGE_VERSION)' arm64 bin/package/castpoint-arm64 deb rpm
 	rm bin/package/castpoint-arm64
-	cd bin/package && sha256sum *.deb *.rpm *.spdx.json > SHA256SUMS
-	@if [ -n '$(SIGN)' ]; then ssh-keygen -q -Y sign -n castpoint -f '$(SIGN)' bin/package/SHA256SUMS; fi
+	packaging/checksums bin/package '$(SIGN)'
+
+reproducible: go ## two builds of this commit, in other folders and at other times, are the same bytes
+	packaging/reproduce
 
 packages: build ## .deb and .rpm for this machine only
 	rm -rf bin/package

@@ -10,8 +10,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"castpoint/internal/lab"
 	"castpoint/test/image"
+	"castpoint/test/point"
 )
 
 // Capabilities by their bit, capability(7).
@@ -78,5 +81,56 @@ func TestPrivileges(t *testing.T) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// What machines reach before they have shown anything writes nothing of the library: not
+// by HTTP's ways to write, not by TFTP's, not by those on the join listener.
+func TestOpenListenersDoNotWrite(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1})
+	_, c := addWIM(t, p, 1<<20)
+	serve(t, p, "--dhcp", "off")
+	tree := func() map[string]string {
+		t.Helper()
+		all := make(map[string]string)
+		err := filepath.WalkDir(filepath.Join(p.Data, "library"), func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			i, err := d.Info()
+			if err == nil && !d.IsDir() {
+				all[path] = fmt.Sprint(i.Size(), i.ModTime(), i.Mode())
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	before := tree()
+	h, file := p.Network.Clients[0], filepath.Join(p.Network.Dir, "mine")
+	if err := os.WriteFile(file, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	object := c.Files[0].SHA256
+	for _, method := range []string{"PUT", "POST", "DELETE", "PATCH", "MKCOL", "MOVE"} {
+		for _, url := range []string{
+			"http://10.77.0.1:8080/undionly.kpxe", "http://10.77.0.1:8080/boot/" + c.ID + "/install.wim", "http://10.77.0.1:8080/new",
+			point.JoinURL + "/v1/object/" + object, point.JoinURL + "/api/v1/contents", point.JoinURL + "/new",
+		} {
+			said := sh(t, h, "curl -ksS -o /dev/null -w '%{http_code}' -X "+method+" --data-binary @"+file+" "+url)
+			if code, err := strconv.Atoi(said); err != nil || code < 400 || code > 499 {
+				t.Errorf("%s %s: %s", method, url, said)
+			}
+		}
+	}
+	for _, name := range []string{"undionly.kpxe", "new"} {
+		if out, code, err := h.Run(t.Context(), "sh", "-c", "cd "+p.Network.Dir+" && busybox tftp -p -l mine -r "+name+" 10.77.0.1"); err != nil || code == 0 {
+			t.Errorf("%s was written by TFTP, %v: %s", name, err, out)
+		}
+	}
+	if diff := cmp.Diff(before, tree()); diff != "" {
+		t.Errorf("the library has changed:\n%s", diff)
 	}
 }
