@@ -3,7 +3,7 @@ package docs
 
 import "embed"
 
-// Pages are the pages of this folder, as they are written.
+// Pages are the pages of this folder, as they are written, and the decisions in adr.
 //
-//go:embed *.md
+//go:embed *.md adr/*.md
 var Pages embed.FS

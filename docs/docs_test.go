@@ -12,6 +12,20 @@ import (
 // named are the tests that a page gives as its proof.
 var named = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\b`)
 
+// allPages are the names of all pages.
+func allPages(t *testing.T) []string {
+	t.Helper()
+	pages, err := fs.Glob(Pages, "*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	more, err := fs.Glob(Pages, "adr/*.md")
+	if err != nil || len(more) == 0 {
+		t.Fatalf("%d decisions, %v", len(more), err)
+	}
+	return append(pages, more...)
+}
+
 // A promise whose test was renamed or removed is a promise that nothing holds.
 func TestNamedTestsExist(t *testing.T) {
 	exist := map[string]bool{}
@@ -35,18 +49,14 @@ func TestNamedTestsExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages, err := fs.ReadDir(Pages, ".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, page := range pages {
-		b, err := Pages.ReadFile(page.Name())
+	for _, page := range allPages(t) {
+		b, err := Pages.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range named.FindAllString(string(b), -1) {
 			if !exist[name] {
-				t.Errorf("%s names %s, and there is no such test", page.Name(), name)
+				t.Errorf("%s names %s, and there is no such test", page, name)
 			}
 		}
 	}
