@@ -219,8 +219,13 @@ func (s *runServer) Log(ctx context.Context, name string, r io.Reader) error {
 	return s.client.put(ctx, protocol.PathLog+url.PathEscape(name), s.run.Ticket, io.LimitReader(r, protocol.MaxLog))
 }
 
-// Receive implements step.Server.
+// Receive implements step.Server. A content that may not be sent by multicast comes
+// file by file.
 func (s *runServer) Receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
+	if !c.Method.Multicast && from != sequence.FromMulticast {
+		f := &files{client: s.client, ticket: s.run.Ticket, patience: defaultPatience, percent: percent}
+		return f.fetch(ctx, c, out)
+	}
 	var grant protocol.Grant
 	if err := s.call(ctx, http.MethodPost, protocol.PathContent+url.PathEscape(c.ID), nil, &grant); err != nil {
 		return err

@@ -175,6 +175,9 @@ func (e *engine) leaf(i int) *leaf {
 func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 	for ; next < len(e.leaves); next++ {
 		l := e.leaf(next)
+		if e.cancelled() {
+			return "", &stepError{l, errCancelled}
+		}
 		restart, err := e.run(ctx, l)
 		if err != nil {
 			return "", err
@@ -186,7 +189,7 @@ func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 			}
 		}
 		e.state.Restart = false
-		if restart != "" && next+1 < len(e.leaves) {
+		if restart != "" && next+1 < len(e.leaves) && !e.cancelled() {
 			return EndRestart, e.restart(ctx, restart, next+1)
 		}
 	}
@@ -386,6 +389,9 @@ func (e *engine) attempt(ctx context.Context, l *leaf) (done outcome, err error)
 	e.mu.Lock()
 	e.cancel, e.percent, e.doing = cancel, 0, ""
 	e.mu.Unlock()
+	if e.cancelled() {
+		cancel(errCancelled) // since the step was announced
+	}
 	var beating sync.WaitGroup
 	beats, still := context.WithCancel(ctx)
 	beating.Go(func() { e.beat(beats, l) })

@@ -35,9 +35,12 @@ type world struct {
 	vars   map[string]protocol.VariableValue
 	ends   []protocol.RunEnd
 	orders []protocol.Order
-	said   []string
-	began  bool
-	facts  sequence.Facts
+	// answers are orders that come with the answer to a step's status, once: path and
+	// state -> order.
+	answers map[string]protocol.Order
+	said    []string
+	began   bool
+	facts   sequence.Facts
 	// applied is what the volumes hold: volume -> how often it was applied.
 	applied map[string]int
 	disk    string // path of the disk, a file
@@ -150,7 +153,9 @@ func (s *fakeServer) Step(ctx context.Context, st protocol.StepStatus) (protocol
 	defer w.mu.Unlock()
 	w.steps[st.Path] = st
 	maps.Copy(w.vars, st.Variables)
-	return protocol.Order{}, nil
+	order := w.answers[st.Path+" "+st.State]
+	delete(w.answers, st.Path+" "+st.State)
+	return order, nil
 }
 
 func (s *fakeServer) End(ctx context.Context, e protocol.RunEnd) error {

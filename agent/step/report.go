@@ -111,6 +111,14 @@ func (e *engine) take(o protocol.Order) {
 	}
 }
 
+// cancelled says whether the console has ordered the run to stop, with the answer to
+// something that was said between two steps.
+func (e *engine) cancelled() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.order != nil && e.order.Kind == protocol.OrderCancel
+}
+
 // errCancelled is why a step ends that the console has cancelled.
 var errCancelled = errors.New("cancelled from the console")
 

@@ -247,6 +247,29 @@ func TestOrders(t *testing.T) {
 	}
 }
 
+// TestCancelledBetweenSteps: an order to stop counts whatever the message was that it
+// came with the answer to.
+func TestCancelledBetweenSteps(t *testing.T) {
+	const text = "name: s\nsteps:\n  - run-command: {command: one}\n  - restart: {into: boot-image}\n  - run-command: {command: three}\n"
+	for at, c := range map[string]struct{ ran, stopped string }{
+		"1 started": {"", "1"}, "1 done": {"run one", "2"}, "2 done": {"run one", "3"}, "2 started": {"run one", "2"},
+	} {
+		w := newWorld(t, text)
+		w.answers = map[string]protocol.Order{at: {Kind: protocol.OrderCancel}}
+		w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
+		if end, err := w.start(); end != EndReboot || err != nil {
+			t.Errorf("%s: end %q, %v", at, end, err)
+			continue
+		}
+		if len(w.ends) != 1 || w.ends[0].State != protocol.RunCancelled || w.ends[0].Path != c.stopped && at != "2 started" {
+			t.Errorf("%s: %+v", at, w.ends)
+		}
+		if slices.Contains(w.ops, "run three") || c.ran != "" && !slices.Contains(w.ops, c.ran) {
+			t.Errorf("%s: %q", at, w.ops)
+		}
+	}
+}
+
 // TestInterrupted is what a step says for the case that the machine restarts in the
 // middle of it.
 func TestInterrupted(t *testing.T) {
