@@ -153,8 +153,8 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	if err != nil {
 		return nil, err
 	}
-	if why := s.denied(token.MAC); why != "" {
-		return nil, problem(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
+	if err := s.mayReceive(token.MAC, token.granted); err != nil {
+		return nil, err
 	}
 	name := token.Name
 	if name == "" || req.Name != "" {
@@ -170,7 +170,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
 		return nil, err
 	}
-	ticket := Ticket{Name: name, MAC: token.MAC, Content: place.parcel.content.ID, Object: place.parcel.digest}
+	ticket := Ticket{Name: name, MAC: token.MAC, Granted: token.granted, Content: place.parcel.content.ID, Object: place.parcel.digest}
 	if adm.Ticket, err = s.tickets.Create(ticket); err != nil {
 		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
 		return nil, err
@@ -180,9 +180,25 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	return adm, nil
 }
 
+// mayReceive refuses machines that were denied since they got their token or ticket,
+// and, for those that were granted to a run, machines that may not run anything any
+// more.
+func (s *Server) mayReceive(mac string, granted bool) error {
+	if why := s.denied(mac); why != "" {
+		return problem(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
+	}
+	if granted && s.delivery != nil {
+		return s.delivery.MayReceive(mac)
+	}
+	return nil
+}
+
 // rejoin readmits the owner of a ticket.
 func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*multicast.Admission, error) {
 	ticket, err := s.tickets.Look(req.Ticket)
+	if err == nil {
+		err = s.mayReceive(ticket.MAC, ticket.Granted)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -350,6 +366,9 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 			}
 			return s.sendObject(w, r, ct, object)
 		}
+		return err
+	}
+	if err := s.mayReceive(ticket.MAC, ticket.Granted); err != nil {
 		return err
 	}
 	ct, err := s.contentByID(ticket.Content)

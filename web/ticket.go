@@ -27,7 +27,8 @@ type Ticket struct {
 	Hash    string         `json:"hash"` // SHA-256 of the secret, hexadecimal
 	Name    string         `json:"name"` // of the member
 	MAC     string         `json:"mac,omitempty"`
-	Content string         `json:"content"` // id
+	Granted bool           `json:"granted,omitempty"` // to a machine that runs a sequence
+	Content string         `json:"content"`           // id
 	Object  content.Digest `json:"object"`
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires"`

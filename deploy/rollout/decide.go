@@ -112,6 +112,12 @@ func (d *decider) look(one *Deployment) {
 		flagged = g.onceMore[one.ID][id]
 	}
 	g.mu.RUnlock()
+	if last != nil && last.cancelling() {
+		// A machine that boots is not at work any more.
+		say("its run on the machine was cancelled by %s", last.Order.By)
+		last = last.clone()
+		last.State, last.Ended, last.Order = StateCancelled, last.Order.Time, nil
+	}
 	if last != nil && !flagged && (!last.State.Ended() || last.Order != nil && last.Order.Path != "") {
 		if last.onDisk() && (last.Order == nil || last.Order.Path == "") {
 			say("the machine is in the middle of it, and goes on in the system on its disk (step %d of %d)", last.Step.Number, last.Total)

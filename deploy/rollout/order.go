@@ -94,9 +94,9 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 			return nil, fmt.Errorf("%w: the run on %s has ended: %s", ErrRefused, r.Label, r.State)
 		}
 		now := g.now().UTC()
-		if now.Sub(r.Heard) > lateTime {
+		if now.Sub(r.Heard) > lateTime || r.State == StateRestarting || r.cancelling() {
 			// Nobody is there who could say that it has stopped.
-			r.State, r.Ended, r.Message = StateCancelled, now, "cancelled by "+by+" while nothing was heard of it"
+			r.State, r.Ended, r.Order, r.Questions, r.Message = StateCancelled, now, nil, nil, "cancelled by "+by+" while nothing was heard of it"
 		} else {
 			r.Order = &protocol.Order{Kind: protocol.OrderCancel, By: by, Time: now}
 		}

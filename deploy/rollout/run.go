@@ -49,6 +49,8 @@ type Run struct {
 	Environment string     `json:"environment,omitempty"`
 	Into        string     `json:"into,omitempty"`   // where a restart leads: one of sequence.Restart...
 	Remote      string     `json:"remote,omitempty"` // address of the machine
+	// MACs are the cards of the machine that runs it, as it says.
+	MACs []string `json:"macs,omitempty"`
 	// Order is what the machine has not fetched yet.
 	Order *protocol.Order `json:"order,omitempty"`
 	// Questions are what an ask step wants to know.
@@ -138,10 +140,17 @@ func (r *Run) Percent() float64 {
 // at least once a minute; a restart takes some minutes.
 const lateTime = 15 * time.Minute
 
+// cancelling says whether somebody has cancelled the run, and its machine has not
+// heard of it.
+func (r *Run) cancelling() bool { return r.Order != nil && r.Order.Kind == protocol.OrderCancel }
+
 // shown is a run for people.
 func (r *Run) shown(now time.Time) Run {
 	c := *r.clone()
 	c.Late = !c.State.Ended() && now.Sub(c.Heard) > lateTime
+	if c.Late && c.cancelling() {
+		c.State, c.Late, c.Ended, c.Message = StateCancelled, false, c.Order.Time, "cancelled by "+c.Order.By+"; nothing was heard of the machine since"
+	}
 	if c.Order != nil {
 		order := *c.Order
 		order.Answers, order.Variables = nil, nil // may be secret

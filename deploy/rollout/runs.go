@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ type Begin struct {
 	Offer   Offer
 	Request protocol.RunRequest
 	Remote  string
+	MACs    []string // of the machine's cards
 }
 
 // Check says what keeps an offer from being taken: its password, its confirmation.
@@ -106,6 +108,9 @@ func (g *Register) Begin(ctx context.Context, b Begin, ticket string) (*protocol
 	if b.Offer.Run == nil {
 		return g.beginNew(ctx, &b, seq, vars)
 	}
+	if err := g.mayGoOn(ctx, &b); err != nil {
+		return nil, err
+	}
 	return g.resume(ctx, &b, seq, vars, ticket)
 }
 
@@ -117,7 +122,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	ticket, hash := newTicket()
 	r := &Run{
 		ID: named.NewID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, Revision: g.Sequences.NumberOf(seq), State: StateRunning,
-		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, ticket: hash,
+		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, MACs: b.MACs, ticket: hash,
 	}
 	r.key = g.Secrets.Seal("run "+r.ID, string(stateKey[:]))
 	row, err := r.row()
@@ -164,6 +169,33 @@ func (g *Register) replaced(ctx context.Context, deployment, device string) erro
 	})
 }
 
+// sameTime is how long after a machine was heard of another one with its UUID cannot
+// be the same machine with another card.
+const sameTime = 5 * time.Minute
+
+// mayGoOn says what keeps a machine from going on with a run.
+func (g *Register) mayGoOn(ctx context.Context, b *Begin) error {
+	r := b.Offer.Run
+	switch {
+	case r.cancelling():
+		by := r.Order.By
+		err := g.update(ctx, r.ID, func(r *Run) (*StepRecord, error) {
+			r.State, r.Ended, r.Order, r.Questions, r.Message = StateCancelled, g.now().UTC(), nil, nil, "cancelled by "+by
+			return nil, nil
+		})
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: the run on %s was cancelled by %s", ErrRefused, r.Label, by)
+	case r.State == StateCancelled && r.Order == nil:
+		return fmt.Errorf("%w: the run on %s was cancelled: castpoint run retry %s has it go on", ErrRefused, r.Label, r.ID)
+	case !r.State.Ended() && len(b.MACs) > 0 && len(r.MACs) > 0 && !slices.ContainsFunc(r.MACs, func(mac string) bool { return slices.Contains(b.MACs, mac) }) && g.now().Sub(r.Heard) < sameTime:
+		return fmt.Errorf("%w: the run on %s is that of a machine with the cards %s, which was heard of at %s; this one has the same UUID, and none of these cards: put the UUID into devices-shared-uuids",
+			ErrRefused, r.Label, strings.Join(r.MACs, " "), r.Heard.Local().Format(time.DateTime))
+	}
+	return nil
+}
+
 // resume goes on with a run: at the step that was ordered, else at the first one that
 // is not over.
 func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence, vars map[string]protocol.VariableValue, ticket string) (*protocol.Run, error) {
@@ -193,6 +225,9 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		r.Order, r.Questions = nil, nil
 		r.State, r.Ended, r.Heard, r.Message = StateRunning, time.Time{}, g.now().UTC(), ""
 		r.Environment, r.Remote, r.Into = b.Request.Environment, b.Remote, ""
+		if len(b.MACs) > 0 {
+			r.MACs = b.MACs
+		}
 		return nil, nil
 	})
 	if err != nil {

@@ -67,7 +67,7 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	if err != nil {
 		return nil, err
 	}
-	b := rollout.Begin{Offer: *offer, Request: *req, Remote: remote(r)}
+	b := rollout.Begin{Offer: *offer, Request: *req, Remote: remote(r), MACs: macs(r)}
 	if err := b.Check(); err != nil {
 		if b.Offer.Deployment.Password {
 			return nil, problem(http.StatusForbidden, protocol.CodePassword, "", "%v", err)
@@ -112,7 +112,7 @@ func (d *Delivery) goOn(r *http.Request, req *protocol.RunRequest, run *rollout.
 	if err != nil {
 		return nil, err
 	}
-	b := rollout.Begin{Device: device, Offer: rollout.Offer{Deployment: deployment, Run: run}, Request: *req, Remote: remote(r)}
+	b := rollout.Begin{Device: device, Offer: rollout.Offer{Deployment: deployment, Run: run}, Request: *req, Remote: remote(r), MACs: macs(r)}
 	contents, err := d.contents(&b)
 	if err != nil {
 		return nil, err
@@ -258,6 +258,10 @@ func (d *Delivery) step(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return asProblem(err)
 	}
+	if d.stillMay(&run) != nil {
+		// It was denied or protected meanwhile: it stops, and hears nothing more.
+		order = protocol.Order{Kind: protocol.OrderCancel, By: "castpoint", Time: time.Now().UTC()}
+	}
 	return write(w, order)
 }
 
@@ -292,6 +296,10 @@ func (d *Delivery) order(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(max(wait, 0), maxWait))
 	defer cancel()
+	if d.stillMay(&run) != nil {
+		<-ctx.Done()
+		return write(w, protocol.Order{})
+	}
 	order, err := d.cfg.Register.Order(ctx, run.ID)
 	if err != nil {
 		return asProblem(err)
@@ -357,6 +365,34 @@ func (d *Delivery) grant(w http.ResponseWriter, r *http.Request) error {
 	return write(w, protocol.Grant{Content: ct.ID, Token: token})
 }
 
+// atWork refuses a run that is over: one that is tried again says so with a step
+// first.
+func atWork(run *rollout.Run) error {
+	if run.State.Ended() {
+		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint run retry "+run.ID+" has it go on", "the run on %s has ended: %s", run.Label, run.State)
+	}
+	return nil
+}
+
+// stillMay refuses a run whose device is off the record, or may not run anything any
+// more.
+func (d *Delivery) stillMay(run *rollout.Run) error {
+	device, err := d.cfg.Devices.Get(run.Device)
+	if err != nil {
+		return problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+	}
+	return mayRun(&device)
+}
+
+// MayReceive refuses machines that may not run anything, by a card that a token of
+// theirs is bound to.
+func (d *Delivery) MayReceive(mac string) error {
+	if one, ok := d.cfg.Devices.Identify(mac, ""); ok {
+		return mayRun(&one)
+	}
+	return nil
+}
+
 // Content is a content that the sequence of a run names, by id or name. Others are
 // refused.
 func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, deploy.Device, error) {
@@ -364,7 +400,11 @@ func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, dep
 	if err != nil {
 		return nil, device, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
-	if err := mayRun(&device); err != nil {
+	err = mayRun(&device)
+	if err == nil {
+		err = atWork(run)
+	}
+	if err != nil {
 		return nil, device, err
 	}
 	list, err := d.runContents(run, device)
@@ -393,7 +433,10 @@ func (d *Delivery) Object(ticket, digest string) (*content.Content, content.Dige
 	if err != nil {
 		return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
-	if err := mayRun(&device); err != nil {
+	if err = mayRun(&device); err == nil {
+		err = atWork(&run)
+	}
+	if err != nil {
 		return nil, content.Digest{}, err
 	}
 	list, err := d.runContents(&run, device)
