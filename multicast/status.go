@@ -33,7 +33,7 @@ type MemberStatus struct {
 	Loss     float64     `json:"loss"`     // share of datagrams lost lately, 0 to 1
 	Delay    float64     `json:"delay"`    // seconds of queueing
 	Backlog  int64       `json:"backlog"`  // bytes received and not yet written
-	Seconds  float64     `json:"seconds"`  // since it joined, or until it ended
+	Seconds  float64     `json:"seconds"`  // seconds since it joined, or until it ended
 	Repaired int         `json:"repaired"` // blocks that needed repair; known when it has left
 	Unicast  int         `json:"unicast"`  // blocks that came by unicast; known when it has left
 	Reason   string      `json:"reason,omitempty"`

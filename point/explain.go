@@ -370,6 +370,7 @@ func explainOperations(get func() (e *explainer, done func())) func(*api.API) {
 		api.Answer(a, api.Operation{
 			ID: "explain", Method: http.MethodPost, Path: "/explain", Scope: access.Read, Tag: "machines", Reads: true,
 			Summary: "What a machine would get when it netboots, and why",
+			About:   "Nothing is sent and nothing is noted: the question goes through the rules that a packet of that machine would go through.",
 		}, func(ctx context.Context, in *struct{ Body Question }) (*Explanation, error) {
 			e, done := get()
 			defer done()
@@ -378,6 +379,8 @@ func explainOperations(get func() (e *explainer, done func())) func(*api.API) {
 		api.Answer(a, api.Operation{
 			ID: "get-dhcp-settings", Method: http.MethodGet, Path: "/dhcp/settings", Scope: access.Read, Tag: "dhcp",
 			Summary: "What another DHCP server has to say",
+			About:   "A fragment of the configuration of Kea, dnsmasq or Windows DHCP with which that server sends machines here.",
+			Errors:  []int{http.StatusBadRequest},
 		}, func(_ context.Context, in *struct {
 			Product string `query:"product" required:"true" doc:"kea, dnsmasq or windows"`
 			Server  string `query:"server" doc:"address of this server in them; its first when left out"`

@@ -26,7 +26,10 @@ func (p *point) currentLeases() ([]dhcp.Lease, error) {
 func leasesOperation(get func() ([]dhcp.Lease, error)) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
-			ID: "list-leases", Method: http.MethodGet, Path: "/dhcp/leases", Scope: access.Read, Tag: "dhcp", Summary: "List the addresses that are given away",
+			ID: "list-leases", Method: http.MethodGet, Path: "/dhcp/leases", Scope: access.Read, Tag: "dhcp",
+			Summary: "List the addresses that are given away",
+			About:   "In the order of the addresses, IPv4 first. Refused when the server gives no addresses (setting dhcp).",
+			Errors:  []int{http.StatusConflict},
 		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[dhcp.Lease], error) {
 			all, err := get()
 			if err != nil {

@@ -82,7 +82,9 @@ func describeLogger(levels *loglevel.Levels, name string) Logger {
 func logOperations(levels *loglevel.Levels) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
-			ID: "list-loggers", Method: http.MethodGet, Path: "/log", Scope: access.Read, Tag: "server", Summary: "The levels of all loggers",
+			ID: "list-loggers", Method: http.MethodGet, Path: "/log", Scope: access.Read, Tag: "server",
+			Summary: "The levels of all loggers",
+			About:   "A logger without a level of its own has that of all.",
 		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[Logger], error) {
 			var all []Logger
 			for _, name := range append([]string{WholeProgram}, Loggers()...) {
@@ -94,6 +96,7 @@ func logOperations(levels *loglevel.Levels) func(*api.API) {
 		api.Answer(a, api.Operation{
 			ID: "set-log-level", Method: http.MethodPut, Path: "/log/{name}", Scope: access.Admin, Tag: "server",
 			Summary: "Change the level of a logger until the server is restarted or its settings are read again",
+			About:   "The next reload or restart sets the levels of the settings again.",
 		}, func(ctx context.Context, in *struct {
 			Name string `path:"name" doc:"of the logger; all for everything that has no level of its own"`
 			Body struct {

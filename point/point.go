@@ -30,6 +30,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/console"
 	"castpoint/web/metrics"
+	"castpoint/web/upload"
 )
 
 // StopTime bounds a clean stop.
@@ -144,6 +145,7 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].Address, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
 		Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
+		Uploads: upload.Limits{Max: cfg.UploadMax, Size: int64(cfg.UploadSize), Stall: cfg.UploadStall},
 	}, &p.cfg, p.build, nil)
 	if err != nil {
 		return nil, err

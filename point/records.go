@@ -32,6 +32,8 @@ type records struct {
 	rollout  *rollout.Register
 	monitor  *monitor.Monitor
 	notices  *notice.Sender
+	// wake sends a Wake-on-LAN packet.
+	wake func(interfaces []string, mac net.HardwareAddr) error
 }
 
 // openRecords opens the database of a data folder. The caller holds the library's
@@ -40,7 +42,7 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	if log == nil {
 		log = zap.NewNop()
 	}
-	r := &records{}
+	r := &records{wake: sendWake}
 	defer func() {
 		if err != nil {
 			_ = r.close()
@@ -71,7 +73,7 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	}
 	r.monitor, err = monitor.New(monitor.Config{
 		Register: r.rollout, Devices: r.devices, Log: log.Named("rollout"),
-		Wake: func(mac net.HardwareAddr) error { return sendWake(cfg.Interface, mac) },
+		Wake: func(mac net.HardwareAddr) error { return r.wake(cfg.Interface, mac) },
 		Notify: func(n monitor.Notice) {
 			r.notices.Send(notice.Message{Kind: n.Kind, Subject: "deployment " + n.Deployment, Text: n.Text, Details: n})
 		},

@@ -136,6 +136,7 @@ func reloadOperation(reload func() (*Reloaded, error)) func(*api.API) {
 		api.Answer(a, api.Operation{
 			ID: "reload", Method: http.MethodPost, Path: "/reload", Scope: access.Admin, Tag: "server",
 			Summary: "Read the settings again and put them in force, or change nothing",
+			About:   "The new state is made beside the old one, and takes its place when nothing is wrong with it. Sockets, transfers and sessions stay. Settings of listeners and interfaces need a restart; the answer names those that have changed.",
 		}, func(ctx context.Context, _ *struct{}) (*Reloaded, error) {
 			res, err := reload()
 			if err != nil {

@@ -124,7 +124,9 @@ func Meaning(f *pflag.Flag) string {
 func settingsOperation(get func() *Settings) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
-			ID: "list-settings", Method: http.MethodGet, Path: "/settings", Scope: access.Read, Tag: "server", Summary: "The settings, and where each comes from",
+			ID: "list-settings", Method: http.MethodGet, Path: "/settings", Scope: access.Read, Tag: "server",
+			Summary: "The settings, and where each comes from",
+			About:   "Each with its value, whether the file, a flag or nobody has set it, and whether a change needs a restart. Secrets are in files and not among them.",
 		}, func(_ context.Context, _ *struct{}) (SettingsList, error) {
 			s := get()
 			return SettingsList{File: s.file, Settings: s.list()}, nil

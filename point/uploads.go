@@ -59,21 +59,21 @@ func (u *uploads) create(_ context.Context, r tftp.Request) (tftp.Upload, error)
 		if err != nil {
 			return nil, fmt.Errorf("take upload %s: %w", name, err)
 		}
-		return &upload{u.root, f, to}, nil
+		return &machineFile{u.root, f, to}, nil
 	}
 	return nil, fmt.Errorf("%w: there are %d files called %s already: remove some", tftp.ErrForbidden, limitVersions, name)
 }
 
-// upload is a file on its way.
-type upload struct {
+// machineFile is a file on its way.
+type machineFile struct {
 	root *os.Root
 	file *os.File
 	name string
 }
 
-func (u *upload) Write(b []byte) (int, error) { return u.file.Write(b) }
+func (u *machineFile) Write(b []byte) (int, error) { return u.file.Write(b) }
 
-func (u *upload) Commit() error {
+func (u *machineFile) Commit() error {
 	if err := errors.Join(u.file.Sync(), u.file.Close()); err != nil {
 		u.discard()
 		return fmt.Errorf("keep upload %s: %w", u.name, err)
@@ -87,9 +87,9 @@ func (u *upload) Commit() error {
 	return nil
 }
 
-func (u *upload) Abort() {
+func (u *machineFile) Abort() {
 	_ = u.file.Close() // nothing of it is kept
 	u.discard()
 }
 
-func (u *upload) discard() { _ = u.root.Remove(u.name + ".part") }
+func (u *machineFile) discard() { _ = u.root.Remove(u.name + ".part") }

@@ -44,10 +44,11 @@ func (s *Server) newAPI() *api.API {
 	return a
 }
 
-// Document is the OpenAPI document of an admin API with these routes.
-func Document(routes []func(*api.API)) ([]byte, error) {
+// Operations is an admin API with these routes whose operations are only described:
+// they must not be called.
+func Operations(routes []func(*api.API)) *api.API {
 	s := &Server{cfg: Config{Routes: routes}}
-	return s.newAPI().Document()
+	return s.newAPI()
 }
 
 // adminListener is what the servers of the admin listeners have in common.
@@ -66,22 +67,27 @@ func (s *Server) adminListener(handler http.Handler) *http.Server {
 // hosts are the names by which the listener is reached beside localhost and
 // addresses.
 func (s *Server) AdminServer(root string, hosts ...string) *http.Server {
-	return s.adminListener(s.adminGuard(root, hosts).Require(s.adminPaths()))
+	return s.adminListener(api.NameRequests(s.adminGuard(root, hosts).Require(s.adminPaths())))
 }
 
 // SocketServer is the admin API on the unix socket: whoever may open the socket
 // may do everything, so no token is asked for.
 func (s *Server) SocketServer() *http.Server {
-	return s.adminListener(s.adminGuard("", nil).Socket(s.adminPaths()))
+	return s.adminListener(api.NameRequests(s.adminGuard("", nil).Socket(s.adminPaths())))
 }
 
 func (s *Server) adminGuard(root string, hosts []string) *access.Guard {
-	return &access.Guard{Access: s.cfg.Access, Root: root, Hosts: hosts, Refuse: refuseAdmin}
+	return &access.Guard{Access: s.cfg.Access, Root: root, Hosts: hosts, Refuse: s.refuseAdmin}
 }
 
 // refuseAdmin answers what the guard does not let through: programs with a
 // problem, people with the way to the login page.
-func refuseAdmin(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
+func (s *Server) refuseAdmin(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
+	s.log.Named("admin").Debug("request refused", zap.String("request", w.Header().Get(api.HeaderRequest)), zap.String("method", r.Method),
+		zap.String("path", r.URL.Path), zap.String("from", r.RemoteAddr), zap.Int("status", p.Status), zap.String("problem", p.Detail))
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	if p.Status != http.StatusUnauthorized || r.Method != http.MethodGet || isProgram(r.URL.Path) {
 		api.WriteProblem(w, p)
 		return

@@ -14,33 +14,45 @@ import (
 func (s *Server) accessOperations(a *api.API) {
 	const tag = "access"
 	api.Answer(a, api.Operation{
-		ID: "get-self", Method: http.MethodGet, Path: "/access/self", Scope: access.Read, Tag: tag, Summary: "Who asks",
+		ID: "get-self", Method: http.MethodGet, Path: "/access/self", Scope: access.Read, Tag: tag,
+		Summary: "Who asks",
+		About:   "Names who the credential of the request belongs to, and the scope.",
 	}, func(ctx context.Context, _ *struct{}) (access.Identity, error) {
 		id, _ := access.From(ctx)
 		return id, nil
 	})
 	api.Answer(a, api.Operation{
-		ID: "list-access-tokens", Method: http.MethodGet, Path: "/access/tokens", Scope: access.Admin, Tag: tag, Summary: "List the tokens of programs",
+		ID: "list-access-tokens", Method: http.MethodGet, Path: "/access/tokens", Scope: access.Admin, Tag: tag,
+		Summary: "List the tokens of programs",
+		About:   "The secrets are not kept, so they are not in the list.",
 	}, guarded(s, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[access.Token], error) {
 		return api.Cut(s.cfg.Access.Tokens(), func(t *access.Token) string { return t.Name }, in.PageQuery), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "create-access-token", Method: http.MethodPost, Path: "/access/tokens", Scope: access.Admin, Tag: tag, Status: http.StatusCreated,
 		Summary: "Make a token for a program; its secret is shown this once",
+		About:   "The secret is in this answer and nowhere else: the server keeps its SHA-256. A name belongs to one token.",
+		Errors:  []int{http.StatusConflict},
 	}, guarded(s, s.createAccessToken))
 	api.Answer(a, api.Operation{
 		ID: "revoke-access-token", Method: http.MethodDelete, Path: "/access/tokens/{id}", Scope: access.Admin, Tag: tag,
 		Summary: "Revoke a token, and end what is going on with it",
+		About:   "Requests that the token has going on, streams too, end at once.",
 	}, guarded(s, func(ctx context.Context, in *AccessPath) (access.Token, error) {
 		return s.cfg.Access.RevokeToken(ctx, in.ID)
 	}))
 	api.Answer(a, api.Operation{
-		ID: "list-users", Method: http.MethodGet, Path: "/access/users", Scope: access.Admin, Tag: tag, Summary: "List the users of the console",
+		ID: "list-users", Method: http.MethodGet, Path: "/access/users", Scope: access.Admin, Tag: tag,
+		Summary: "List the users of the console",
+		About:   "Users log in at the console with a password. People who log in by OpenID Connect are not among them.",
 	}, guarded(s, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[access.User], error) {
 		return api.Cut(s.cfg.Access.Users(), func(u *access.User) string { return u.Name }, in.PageQuery), nil
 	}))
 	api.Answer(a, api.Operation{
-		ID: "add-user", Method: http.MethodPost, Path: "/access/users", Scope: access.Admin, Tag: tag, Status: http.StatusCreated, Summary: "Make a user of the console",
+		ID: "add-user", Method: http.MethodPost, Path: "/access/users", Scope: access.Admin, Tag: tag, Status: http.StatusCreated,
+		Summary: "Make a user of the console",
+		About:   "The password is kept as argon2id. A name belongs to one user, whatever its capitals.",
+		Errors:  []int{http.StatusConflict},
 	}, guarded(s, func(ctx context.Context, in *struct{ Body AddUser }) (access.User, error) {
 		api.Note(ctx, "%s with scope %s", in.Body.Name, in.Body.Scope)
 		return s.cfg.Access.AddUser(ctx, in.Body.Name, in.Body.Password, in.Body.Scope)
@@ -48,14 +60,19 @@ func (s *Server) accessOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "set-user", Method: http.MethodPatch, Path: "/access/users/{id}", Scope: access.Admin, Tag: tag,
 		Summary: "Give a user another password or scope; the user has to log in again",
+		About:   "A field that is left out stays. All logins of the user end.",
 	}, guarded(s, s.setUser))
 	api.Answer(a, api.Operation{
-		ID: "remove-user", Method: http.MethodDelete, Path: "/access/users/{id}", Scope: access.Admin, Tag: tag, Summary: "Remove a user, and end the user's sessions",
+		ID: "remove-user", Method: http.MethodDelete, Path: "/access/users/{id}", Scope: access.Admin, Tag: tag,
+		Summary: "Remove a user, and end the user's sessions",
+		About:   "Pages that the user has open end at once.",
 	}, guarded(s, func(ctx context.Context, in *AccessPath) (Removed, error) {
 		return Removed{in.ID}, s.cfg.Access.RemoveUser(ctx, in.ID)
 	}))
 	api.Answer(a, api.Operation{
-		ID: "list-audit", Method: http.MethodGet, Path: "/audit", Scope: access.Admin, Tag: tag, Summary: "Who changed what, newest first",
+		ID: "list-audit", Method: http.MethodGet, Path: "/audit", Scope: access.Admin, Tag: tag,
+		Summary: "Who changed what, newest first",
+		About:   "Every call that changes something is an entry, refused ones too, and so is every login. before is that of the answer before, to go on with older ones.",
 	}, guarded(s, func(ctx context.Context, in *auditQuery) (AuditPage, error) {
 		list, next, err := s.cfg.Access.Audit(ctx, in.Before, in.Limit)
 		return AuditPage{list, next}, err
@@ -148,7 +165,7 @@ type Removed struct {
 
 type auditQuery struct {
 	Before int64 `query:"before" minimum:"0" doc:"only entries with lower ids; 0 for the newest"`
-	Limit  int   `query:"limit" minimum:"1" maximum:"10000" default:"100"`
+	Limit  int   `query:"limit" minimum:"1" maximum:"10000" default:"100" doc:"the most that is wanted"`
 }
 
 // AuditPage is a part of the audit log, newest first.

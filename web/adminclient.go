@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"castpoint/agent/protocol"
 	"castpoint/web/api"
@@ -18,6 +19,10 @@ import (
 
 // maxProblem is the longest refusal that is read, in bytes.
 const maxProblem = 1 << 20
+
+// expectTime is how long a client that has something long to send waits for a refusal
+// before it begins.
+const expectTime = 2 * time.Second
 
 // AdminClient speaks the admin API.
 type AdminClient struct {
@@ -29,7 +34,7 @@ type AdminClient struct {
 // NewAdminClient makes a client of the running server that wrote f.
 func NewAdminClient(f AdminFile) *AdminClient {
 	if f.Pin == "" {
-		return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{}}
+		return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: expectTime}}}
 	}
 	return NewRemoteClient("https://"+f.Address, f.Token, &tls.Config{
 		MinVersion: tls.VersionTLS12,
@@ -49,6 +54,7 @@ func NewRemoteClient(base, token string, t *tls.Config) *AdminClient {
 	return &AdminClient{base: base, token: token, http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, // a command ends, and its connection with it
 		TLSClientConfig:   t, Proxy: http.ProxyFromEnvironment,
+		ExpectContinueTimeout: expectTime,
 	}}}
 }
 

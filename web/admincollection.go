@@ -19,12 +19,17 @@ import (
 func (s *Server) collectionOperations(a *api.API) {
 	const tag = "collections"
 	api.Answer(a, api.Operation{
-		ID: "list-collections", Method: http.MethodGet, Path: "/collections", Scope: access.Read, Tag: tag, Summary: "List collections",
+		ID: "list-collections", Method: http.MethodGet, Path: "/collections", Scope: access.Read, Tag: tag,
+		Summary: "List collections",
+		About:   "In the order of their names.",
 	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[collection.Collection], error) {
 		return api.Cut(s.cfg.Rollout.Collections.All(), func(c *collection.Collection) string { return strings.ToLower(c.Name) }, *in), nil
 	}))
 	api.Answer(a, api.Operation{
-		ID: "add-collection", Method: http.MethodPost, Path: "/collections", Scope: access.Operate, Tag: tag, Status: http.StatusCreated, Summary: "Make a collection",
+		ID: "add-collection", Method: http.MethodPost, Path: "/collections", Scope: access.Operate, Tag: tag, Status: http.StatusCreated,
+		Summary: "Make a collection",
+		About:   "Devices are in it by name or by rule. Secret variables are set by operations of their own.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *struct{ Body AddCollection }) (collection.Collection, error) {
 		c := in.Body
 		return s.cfg.Rollout.Collections.Put(ctx, collection.Collection{
@@ -32,42 +37,57 @@ func (s *Server) collectionOperations(a *api.API) {
 		})
 	}))
 	api.Answer(a, api.Operation{
-		ID: "get-collection", Method: http.MethodGet, Path: "/collections/{id}", Scope: access.Read, Tag: tag, Summary: "A collection",
+		ID: "get-collection", Method: http.MethodGet, Path: "/collections/{id}", Scope: access.Read, Tag: tag,
+		Summary: "A collection",
+		About:   "Its list and its rules; list-members says which devices that makes.",
 	}, rolled(s, func(_ context.Context, in *NamedPath) (collection.Collection, error) {
 		return s.cfg.Rollout.Collections.Get(in.ID)
 	}))
 	api.Answer(a, api.Operation{
-		ID: "set-collection", Method: http.MethodPatch, Path: "/collections/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a collection",
+		ID: "set-collection", Method: http.MethodPatch, Path: "/collections/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Change a collection",
+		About:   "Fields that are left out stay. devices, except and rules replace what there was, add_devices, remove_devices and add_rules change it.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, s.setCollection))
 	api.Act(a, api.Operation{
-		ID: "remove-collection", Method: http.MethodDelete, Path: "/collections/{id}", Scope: access.Operate, Tag: tag, Summary: "Delete a collection with its variables",
+		ID: "remove-collection", Method: http.MethodDelete, Path: "/collections/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Delete a collection with its variables",
+		About:   "Refused while a deployment is for it.",
+		Errors:  []int{http.StatusConflict},
 	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveCollection(ctx, in.ID) }))
 	api.Answer(a, api.Operation{
-		ID: "list-members", Method: http.MethodGet, Path: "/collections/{id}/members", Scope: access.Read, Tag: tag, Summary: "The devices that are in a collection now",
-	}, rolled(s, func(_ context.Context, in *NamedPath) (Members, error) {
+		ID: "list-members", Method: http.MethodGet, Path: "/collections/{id}/members", Scope: access.Read, Tag: tag,
+		Summary: "The devices that are in a collection now",
+		About:   "Rules are looked at anew for each call. Inventories are left out: get-device has them.",
+	}, rolled(s, func(_ context.Context, in *struct {
+		NamedPath
+		api.LongQuery
+	}) (Members, error) {
 		list, untold, err := s.cfg.Rollout.Collections.Members(in.ID)
-		m := Members{Items: []deploy.Device{}, Untold: untold}
-		for _, d := range list {
-			d.Inventory = nil
-			m.Items = append(m.Items, d)
+		m := Members{Page: api.CutPlaces(list, in.LongQuery), Untold: untold}
+		for i := range m.Items {
+			m.Items[i].Inventory = nil
 		}
 		return m, err
 	}))
 	api.Act(a, api.Operation{
 		ID: "set-collection-secret", Method: http.MethodPut, Path: "/collections/{id}/secrets/{name}", Scope: access.Operate, Tag: tag,
 		Summary: "Set a secret variable of a collection; an empty value takes it away",
+		About:   "Secret variables are kept encrypted and given to a machine for the time of its run. No operation shows them again.",
 	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
 		return s.cfg.Rollout.Collections.SetSecret(ctx, in.ID, in.Name, in.Body.Value)
 	}))
 	api.Act(a, api.Operation{
 		ID: "set-device-secret", Method: http.MethodPut, Path: "/devices/{id}/secrets/{name}", Scope: access.Operate, Tag: "devices",
 		Summary: "Set a secret variable of a device; an empty value takes it away",
+		About:   "It goes before one of the same name of a collection. No operation shows it again.",
 	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
 		return s.setDeviceSecret(ctx, in)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "list-device-secrets", Method: http.MethodGet, Path: "/devices/{id}/secrets", Scope: access.Read, Tag: "devices",
 		Summary: "The names of a device's secret variables",
+		About:   "Their values are never shown.",
 	}, rolled(s, func(_ context.Context, in *DevicePath) (Names, error) {
 		d, err := s.cfg.Devices.Find(in.ID)
 		if err != nil {
@@ -78,6 +98,8 @@ func (s *Server) collectionOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "wake-device", Method: http.MethodPost, Path: "/devices/{id}/wake", Scope: access.Operate, Tag: "devices",
 		Summary: "Send a device Wake-on-LAN packets",
+		About:   "They go out of every interface that is served, once for each MAC. The answer has the MACs.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *DevicePath) (Names, error) {
 		macs, err := s.cfg.Monitor.Wake(in.ID, access.Name(ctx))
 		return Names{macs}, err
@@ -100,7 +122,7 @@ type NamedPath struct {
 // SecretPath names a secret variable, and has its value.
 type SecretPath struct {
 	NamedPath
-	Name string `path:"name"`
+	Name string `path:"name" doc:"of the variable"`
 	Body struct {
 		Value string `json:"value" doc:"never shown again"`
 	}
@@ -136,8 +158,8 @@ type SetCollection struct {
 
 // Members are the devices of a collection.
 type Members struct {
-	Items  []deploy.Device `json:"items" nullable:"false"`
-	Untold int             `json:"untold" doc:"devices of which it is known when their agent has reported what they are"`
+	api.Page[deploy.Device]
+	Untold int `json:"untold" doc:"devices of which it is known when their agent has reported what they are"`
 }
 
 func (s *Server) setCollection(ctx context.Context, in *struct {

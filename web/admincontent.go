@@ -79,39 +79,59 @@ type Attachments struct {
 func (s *Server) contentOperations(a *api.API) {
 	const tag = "contents"
 	api.Answer(a, api.Operation{
-		ID: "list-contents", Method: http.MethodGet, Path: "/contents", Scope: access.Read, Tag: tag, Summary: "List the contents of the library",
+		ID: "list-contents", Method: http.MethodGet, Path: "/contents", Scope: access.Read, Tag: tag,
+		Summary: "List the contents of the library",
+		About:   "In the order of their ids.",
 	}, s.listContents)
 	api.Answer(a, api.Operation{
-		ID: "get-content", Method: http.MethodGet, Path: "/contents/{id}", Scope: access.Read, Tag: tag, Summary: "A content",
+		ID: "get-content", Method: http.MethodGet, Path: "/contents/{id}", Scope: access.Read, Tag: tag,
+		Summary: "A content",
+		About:   "Files with their hashes, images of a WIM, distribution settings, and the last validation.",
 	}, func(_ context.Context, in *ContentPath) (*content.Content, error) { return s.contentByID(in.ID) })
 	api.Steps(a, api.Operation{
 		ID: "add-content", Method: http.MethodPost, Path: "/contents", Scope: access.Admin, Tag: tag,
 		Summary: "Put files of the server's host, or of a URL, into the library",
+		About:   "Paths are those of the server's host. The files are inspected, copied and hashed; a content is there whole, or not at all. A file behind a URL is fetched first, and a fetch that broke off is gone on with. Refusals that are found while it works are the problem of the last step.",
+		Errors:  []int{http.StatusNotFound, http.StatusConflict, http.StatusBadGateway, http.StatusInsufficientStorage},
 	}, s.addContent)
 	api.Answer(a, api.Operation{
-		ID: "set-content", Method: http.MethodPatch, Path: "/contents/{id}", Scope: access.Admin, Tag: tag, Summary: "Change what is said about a content",
+		ID: "set-content", Method: http.MethodPatch, Path: "/contents/{id}", Scope: access.Admin, Tag: tag,
+		Summary: "Change what is said about a content",
+		About:   "Fields that are left out stay. Kind, name and version together belong to one content.",
+		Errors:  []int{http.StatusConflict},
 	}, s.setContent)
 	api.Act(a, api.Operation{
-		ID: "remove-content", Method: http.MethodDelete, Path: "/contents/{id}", Scope: access.Admin, Tag: tag, Summary: "Remove a content",
+		ID: "remove-content", Method: http.MethodDelete, Path: "/contents/{id}", Scope: access.Admin, Tag: tag,
+		Summary: "Remove a content",
+		About:   "Its objects go with the next collect-garbage. Refused while it is assigned to machines or sent in a session.",
+		Errors:  []int{http.StatusConflict},
 	}, s.removeContent)
 	api.Steps(a, api.Operation{
 		ID: "validate-content", Method: http.MethodPost, Path: "/contents/{id}/validate", Scope: access.Operate, Tag: tag,
 		Summary: "Read all of a content and compare it with its hashes",
+		About:   "What is damaged or missing is in the result, and stays with the content until the next validation.",
 	}, s.validateContent)
 	api.Steps(a, api.Operation{
 		ID: "update-content", Method: http.MethodPost, Path: "/contents/{id}/update", Scope: access.Admin, Tag: tag,
 		Summary: "Give a content new files under the same id",
+		About:   "The content keeps its id, its settings and its place in sequences, and its revision rises. What uses the old files goes on with them.",
+		Errors:  []int{http.StatusConflict, http.StatusBadGateway, http.StatusInsufficientStorage},
 	}, s.updateContent)
 	api.Steps(a, api.Operation{
 		ID: "attach-content", Method: http.MethodPost, Path: "/contents/{id}/attach", Scope: access.Admin, Tag: tag,
 		Summary: "Attach drivers and files to a Windows boot image, or take them away",
+		About:   "They are added to what each machine gets; the image in the library stays as it is. What is removed goes before anything is attached.",
 	}, s.attachContent)
 	api.Steps(a, api.Operation{
 		ID: "repair-content", Method: http.MethodPost, Path: "/contents/{id}/repair", Scope: access.Admin, Tag: tag,
 		Summary: "Mend damaged blocks out of the files that the content was made of",
+		About:   "Blocks that are damaged are read from the originals, where they came from, somewhere else, or on another castpoint server, and are taken when they have the right hash.",
+		Errors:  []int{http.StatusConflict, http.StatusBadGateway},
 	}, s.repairContent)
 	api.Answer(a, api.Operation{
-		ID: "collect-garbage", Method: http.MethodPost, Path: "/garbage", Scope: access.Admin, Tag: tag, Summary: "Delete what no content uses",
+		ID: "collect-garbage", Method: http.MethodPost, Path: "/garbage", Scope: access.Admin, Tag: tag,
+		Summary: "Delete what no content uses",
+		About:   "Deletes objects that no content has, and what broken-off work has left.",
 	}, s.collectGarbage)
 }
 

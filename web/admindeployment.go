@@ -17,30 +17,48 @@ import (
 func (s *Server) deploymentOperations(a *api.API) {
 	const tag = "deployments"
 	api.Answer(a, api.Operation{
-		ID: "list-deployments", Method: http.MethodGet, Path: "/deployments", Scope: access.Read, Tag: tag, Summary: "List deployments, and how far they are",
+		ID: "list-deployments", Method: http.MethodGet, Path: "/deployments", Scope: access.Read, Tag: tag,
+		Summary: "List deployments, and how far they are",
+		About:   "In the order of their names, with the number of devices in each state.",
 	}, rolled(s, s.listDeployments))
 	api.Answer(a, api.Operation{
 		ID: "add-deployment", Method: http.MethodPost, Path: "/deployments", Scope: access.Operate, Tag: tag, Status: http.StatusCreated,
 		Summary: "Deploy a task sequence to a collection",
+		About:   "A required deployment for more devices than max_size is refused until confirm_size says how many are meant.",
+		Errors:  []int{http.StatusNotFound, http.StatusConflict},
 	}, rolled(s, s.addDeployment))
 	api.Answer(a, api.Operation{
-		ID: "get-deployment", Method: http.MethodGet, Path: "/deployments/{id}", Scope: access.Read, Tag: tag, Summary: "A deployment, how far it is, and each of its devices",
-	}, rolled(s, func(_ context.Context, in *NamedPath) (DeploymentStatus, error) {
+		ID: "get-deployment", Method: http.MethodGet, Path: "/deployments/{id}", Scope: access.Read, Tag: tag,
+		Summary: "A deployment, how far it is, and each of its devices",
+		About:   "Each device has its state and, when there is one, its run. warnings says what may keep machines from running it.",
+	}, rolled(s, func(_ context.Context, in *struct {
+		NamedPath
+		api.LongQuery
+	}) (DeploymentStatus, error) {
 		d, counts, targets, err := s.cfg.Monitor.Status(in.ID)
 		if err != nil {
 			return DeploymentStatus{}, err
 		}
-		return DeploymentStatus{Deployment: d, Counts: counts, Targets: append([]monitor.Target{}, targets...), Warnings: s.deploymentWarnings(&d)}, nil
+		page := api.CutPlaces(targets, in.LongQuery)
+		return DeploymentStatus{Deployment: d, Counts: counts, Targets: page.Items, Next: page.Next, Warnings: s.deploymentWarnings(&d)}, nil
 	}))
 	api.Answer(a, api.Operation{
-		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Change a deployment",
+		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Change a deployment",
+		About:   "Fields that are left out stay. Machines that run it go on as they began.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, s.setDeployment))
 	api.Act(a, api.Operation{
-		ID: "remove-deployment", Method: http.MethodDelete, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag, Summary: "Delete a deployment with the history of its runs",
+		ID: "remove-deployment", Method: http.MethodDelete, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Delete a deployment with the history of its runs",
+		About:   "Refused while a machine runs it.",
+		Errors:  []int{http.StatusConflict},
 	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveDeployment(ctx, in.ID) }))
 	api.Answer(a, api.Operation{
 		ID: "deploy-again", Method: http.MethodPost, Path: "/deployments/{id}/again", Scope: access.Operate, Tag: tag,
 		Summary: "Have a deployment run once more on devices, at their next network boot",
+		About:   "Whatever rerun says. Devices are named by id, name, UUID or MAC.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *struct {
 		NamedPath
 		Body DeployAgain
@@ -51,6 +69,7 @@ func (s *Server) deploymentOperations(a *api.API) {
 	api.Serve(a, api.Operation{
 		ID: "get-deployment-report", Method: http.MethodGet, Path: "/deployments/{id}/report", Scope: access.Read, Tag: tag, Sends: "text/csv",
 		Summary: "The devices of a deployment as a table (CSV)",
+		About:   "A line for each device: state, step, times, error.",
 	}, func(_ context.Context, in *NamedPath, w http.ResponseWriter, _ *http.Request) error {
 		if s.cfg.Monitor == nil {
 			return errNoRecords()
@@ -86,7 +105,8 @@ type DeploymentItem struct {
 type DeploymentStatus struct {
 	Deployment rollout.Deployment `json:"deployment"`
 	Counts     monitor.Counts     `json:"counts"`
-	Targets    []monitor.Target   `json:"targets" nullable:"false"`
+	Targets    []monitor.Target   `json:"targets" nullable:"false" doc:"its devices; counts has their number"`
+	Next       string             `json:"next,omitempty" doc:"after of the next page of targets; left out on the last"`
 	Warnings   []string           `json:"warnings,omitempty" doc:"what may keep machines from running it"`
 }
 

@@ -18,32 +18,52 @@ const maxTable = 32 << 20
 func (s *Server) deviceOperations(a *api.API) {
 	const tag = "devices"
 	api.Answer(a, api.Operation{
-		ID: "list-devices", Method: http.MethodGet, Path: "/devices", Scope: access.Read, Tag: tag, Summary: "List devices, those that wait for approval first",
+		ID: "list-devices", Method: http.MethodGet, Path: "/devices", Scope: access.Read, Tag: tag,
+		Summary: "List devices, those that wait for approval first",
+		About:   "Devices that wait for approval come first, then all others in the order of their names. A total for each state is in the answer.",
 	}, known(s, s.listDevices))
 	api.Answer(a, api.Operation{
-		ID: "add-device", Method: http.MethodPost, Path: "/devices", Scope: access.Operate, Tag: tag, Status: http.StatusCreated, Summary: "Put a device on record",
+		ID: "add-device", Method: http.MethodPost, Path: "/devices", Scope: access.Operate, Tag: tag, Status: http.StatusCreated,
+		Summary: "Put a device on record",
+		About:   "A device has a name, a UUID or a MAC at least. A UUID and a MAC belong to one device.",
+		Errors:  []int{http.StatusConflict},
 	}, known(s, s.addDevice))
 	api.Answer(a, api.Operation{
 		ID: "import-devices", Method: http.MethodPost, Path: "/devices/import", Scope: access.Operate, Tag: tag, MaxBody: maxTable,
 		Summary: "Put a table of devices (CSV) on record",
+		About:   "The first line of the table names the columns: name, uuid, mac and others (see castpoint device import --help). All lines are taken or none; what is wrong is named with its line.",
+		Errors:  []int{http.StatusConflict},
 	}, known(s, s.importDevices))
 	api.Answer(a, api.Operation{
-		ID: "get-device", Method: http.MethodGet, Path: "/devices/{id}", Scope: access.Read, Tag: tag, Summary: "The record of a device",
+		ID: "get-device", Method: http.MethodGet, Path: "/devices/{id}", Scope: access.Read, Tag: tag,
+		Summary: "The record of a device",
+		About:   "What is on record, what its agent has reported about it, and where it was seen last.",
 	}, known(s, s.getDevice))
 	api.Answer(a, api.Operation{
-		ID: "set-device", Method: http.MethodPatch, Path: "/devices/{id}", Scope: access.Operate, Tag: tag, Summary: "Change the record of a device",
+		ID: "set-device", Method: http.MethodPatch, Path: "/devices/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Change the record of a device",
+		About:   "Fields that are left out stay. The new settings are in force at its next request.",
+		Errors:  []int{http.StatusConflict},
 	}, known(s, s.setDevice))
 	api.Act(a, api.Operation{
-		ID: "remove-device", Method: http.MethodDelete, Path: "/devices/{id}", Scope: access.Operate, Tag: tag, Summary: "Remove the record of a device",
+		ID: "remove-device", Method: http.MethodDelete, Path: "/devices/{id}", Scope: access.Operate, Tag: tag,
+		Summary: "Remove the record of a device",
+		About:   "Its timeline stays until it is too old. Refused for a protected device.",
+		Errors:  []int{http.StatusConflict},
 	}, func(ctx context.Context, in *DevicePath) error {
 		_, err := known(s, s.removeDevice)(ctx, in)
 		return err
 	})
 	api.Answer(a, api.Operation{
-		ID: "approve-device", Method: http.MethodPost, Path: "/devices/{id}/approve", Scope: access.Operate, Tag: tag, Summary: "Let a device boot",
+		ID: "approve-device", Method: http.MethodPost, Path: "/devices/{id}/approve", Scope: access.Operate, Tag: tag,
+		Summary: "Let a device boot",
+		About:   "It boots at its next request, and may get a name. The body may be left out.",
+		Errors:  []int{http.StatusConflict},
 	}, known(s, s.approveDevice))
 	api.Answer(a, api.Operation{
-		ID: "deny-device", Method: http.MethodPost, Path: "/devices/{id}/deny", Scope: access.Operate, Tag: tag, Summary: "Keep a device from booting",
+		ID: "deny-device", Method: http.MethodPost, Path: "/devices/{id}/deny", Scope: access.Operate, Tag: tag,
+		Summary: "Keep a device from booting",
+		About:   "It gets no answer any more. Refused for a protected device.",
 	}, known(s, s.denyDevice))
 }
 
@@ -125,7 +145,7 @@ type ApproveDevice struct {
 
 type deviceQuery struct {
 	State  deploy.State `query:"state" doc:"known, imported, waiting or denied"`
-	Group  string       `query:"group"`
+	Group  string       `query:"group" doc:"only devices of this group"`
 	Search string       `query:"search" doc:"part of a name, an address or the notes"`
 	api.PageQuery
 }

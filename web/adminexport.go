@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"castpoint/content"
 	"castpoint/web/access"
@@ -26,15 +27,20 @@ func (s *Server) transferOperations(a *api.API) {
 	api.Serve(a, api.Operation{
 		ID: "export-content", Method: http.MethodGet, Path: "/contents/{id}/export", Scope: access.Operate, Tag: tag, Sends: bytesType,
 		Summary: "A content for another server, in frames: a length of 4 bytes, big-endian, and as many bytes; a length of 0, and a Step",
+		About:   "The answer comes in frames: a length of 4 bytes, big-endian, and as many bytes; a length of 0 ends it, and a Step follows that says how it went.",
 	}, s.exportContent)
 	api.Steps(a, api.Operation{
 		ID: "import-content", Method: http.MethodPost, Path: "/contents/import", Scope: access.Admin, Tag: tag,
 		Summary: "Put an export that is on the server's host into the library",
+		About:   "The export is one of export-content. The content gets the id that it had, if that is free.",
+		Errors:  []int{http.StatusNotFound, http.StatusConflict, http.StatusInsufficientStorage},
 	}, s.importContent)
 	api.Serve(a, api.Operation{
 		ID: "receive-content", Method: http.MethodPost, Path: "/contents/receive", Scope: access.Admin, Tag: tag,
-		Takes: bytesType, Sends: "application/json", Status: http.StatusCreated,
+		Takes: bytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
 		Summary: "Put an export, the body, into the library",
+		About:   "The body is an export of export-content. The content gets the id that it had, if that is free.",
+		Errors:  []int{http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusInsufficientStorage},
 	}, s.receiveContent)
 }
 
@@ -133,12 +139,18 @@ func (s *Server) importContent(_ context.Context, in *struct{ Body ImportContent
 	}, nil
 }
 
-// receiveContent imports what comes as the request's body, which is read to its
-// end whatever happens: the answer would not be heard before.
-func (s *Server) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) error {
-	ct, err := s.library.Import(ctx, r.Body, nil)
-	if _, copyErr := io.Copy(io.Discard, r.Body); err == nil && copyErr != nil {
-		err = copyErr
+// receiveContent imports what comes as the request's body.
+func (s *Server) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) (err error) {
+	up, err := s.uploads.Begin(w, r, access.Name(ctx), "")
+	if err != nil {
+		return contentProblem(err)
+	}
+	defer func() { err = errors.Join(err, up.End()) }()
+	body := up.Reader()
+	ct, err := s.library.Import(ctx, body, nil)
+	// It is read to its end: the answer would not be heard before.
+	if _, copyErr := io.Copy(io.Discard, body); copyErr != nil {
+		err = copyErr // an export that ends early has done so because of this
 	}
 	if err != nil {
 		return importProblem(err)
@@ -163,6 +175,7 @@ func (c *AdminClient) Import(ctx context.Context, r io.Reader) (*content.Content
 		return nil, err
 	}
 	req.Header.Set("Content-Type", bytesType)
+	req.Header.Set("Expect", "100-continue") // a refusal comes before anything is sent
 	res, err := c.send(req, "/contents/receive")
 	if err != nil {
 		return nil, err

@@ -15,16 +15,26 @@ import (
 func (s *Server) runOperations(a *api.API) {
 	const tag = "runs"
 	api.Answer(a, api.Operation{
-		ID: "get-run", Method: http.MethodGet, Path: "/runs/{id}", Scope: access.Read, Tag: tag, Summary: "A run of a task sequence: its steps and logs",
+		ID: "get-run", Method: http.MethodGet, Path: "/runs/{id}", Scope: access.Read, Tag: tag,
+		Summary: "A run of a task sequence: its steps and logs",
+		About:   "Each step with its state, its times, its exit code and the end of its output.",
 	}, rolled(s, s.getRun))
 	api.Answer(a, api.Operation{
-		ID: "list-device-runs", Method: http.MethodGet, Path: "/devices/{id}/runs", Scope: access.Read, Tag: tag, Summary: "All runs of a device, oldest first",
-	}, rolled(s, func(ctx context.Context, in *DevicePath) (Runs, error) {
+		ID: "list-device-runs", Method: http.MethodGet, Path: "/devices/{id}/runs", Scope: access.Read, Tag: tag,
+		Summary: "All runs of a device, oldest first",
+		About:   "A run is one sequence on the device, over all its restarts.",
+	}, rolled(s, func(ctx context.Context, in *struct {
+		DevicePath
+		api.LongQuery
+	}) (api.Page[rollout.Run], error) {
 		list, err := s.cfg.Rollout.RunsOf(ctx, in.ID)
-		return Runs{append([]rollout.Run{}, list...)}, err
+		return api.CutPlaces(list, in.LongQuery), err
 	}))
 	api.Answer(a, api.Operation{
-		ID: "retry-run", Method: http.MethodPost, Path: "/runs/{id}/retry", Scope: access.Operate, Tag: tag, Summary: "Try a run again that has failed",
+		ID: "retry-run", Method: http.MethodPost, Path: "/runs/{id}/retry", Scope: access.Operate, Tag: tag,
+		Summary: "Try a run again that has failed",
+		About:   "Only one that has failed or was cancelled. It goes on at the step that failed, or at another. The body may be left out.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *struct {
 		RunPath
 		Body *RetryRun
@@ -44,7 +54,10 @@ func (s *Server) runOperations(a *api.API) {
 		return s.cfg.Rollout.Retry(ctx, id, req.Step, access.Name(ctx), vars)
 	}))
 	api.Answer(a, api.Operation{
-		ID: "cancel-run", Method: http.MethodPost, Path: "/runs/{id}/cancel", Scope: access.Operate, Tag: tag, Summary: "Have a machine stop its run",
+		ID: "cancel-run", Method: http.MethodPost, Path: "/runs/{id}/cancel", Scope: access.Operate, Tag: tag,
+		Summary: "Have a machine stop its run",
+		About:   "The machine learns it with its next report, and stays on.",
+		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *RunPath) (rollout.Run, error) {
 		id, err := s.cfg.Rollout.FindRun(in.ID)
 		if err != nil {
@@ -53,7 +66,10 @@ func (s *Server) runOperations(a *api.API) {
 		return s.cfg.Rollout.Cancel(ctx, id, access.Name(ctx))
 	}))
 	api.Act(a, api.Operation{
-		ID: "answer-run", Method: http.MethodPost, Path: "/runs/{id}/answers", Scope: access.Operate, Tag: tag, Summary: "Answer what a run asks",
+		ID: "answer-run", Method: http.MethodPost, Path: "/runs/{id}/answers", Scope: access.Operate, Tag: tag,
+		Summary: "Answer what a run asks",
+		About:   "Answers go to the machine, which asks for them while it shows the questions on its screen, too. Answers to secret questions are not shown again.",
+		Errors:  []int{http.StatusConflict},
 	}, rolledAct(s, func(ctx context.Context, in *struct {
 		RunPath
 		Body AnswerRun
@@ -65,18 +81,16 @@ func (s *Server) runOperations(a *api.API) {
 		return s.cfg.Rollout.Answer(ctx, id, in.Body.Answers, access.Name(ctx))
 	}))
 	api.Serve(a, api.Operation{
-		ID: "get-run-log", Method: http.MethodGet, Path: "/runs/{id}/logs/{name}", Scope: access.Read, Tag: tag, Sends: "text/plain", Summary: "A log of a run",
+		ID: "get-run-log", Method: http.MethodGet, Path: "/runs/{id}/logs/{name}", Scope: access.Read, Tag: tag, Sends: "text/plain",
+		Summary: "A log of a run",
+		About:   "As the machine has sent it.",
+		Errors:  []int{http.StatusBadRequest},
 	}, s.sendLog)
 }
 
 // RunPath names a run.
 type RunPath struct {
 	ID string `path:"id" doc:"id of the run, or the device whose last run is meant"`
-}
-
-// Runs is a list of runs.
-type Runs struct {
-	Items []rollout.Run `json:"items" nullable:"false"`
 }
 
 // RetryRun says where a run is to go on.
@@ -119,7 +133,7 @@ func (s *Server) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
 
 func (s *Server) sendLog(ctx context.Context, in *struct {
 	RunPath
-	Name string `path:"name"`
+	Name string `path:"name" doc:"of the log, as get-run lists them"`
 }, w http.ResponseWriter, _ *http.Request) error {
 	if s.delivery == nil {
 		return errNoRecords()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -19,26 +18,33 @@ func (s *Server) sessionOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "list-sessions", Method: http.MethodGet, Path: "/sessions", Scope: access.Read, Tag: "sessions",
 		Summary: "List sessions, those that have ended last",
+		About:   "Those that run, newest first, and the last ones that have ended.",
 	}, s.listSessions)
 	api.Answer(a, api.Operation{
 		ID: "start-session", Method: http.MethodPost, Path: "/sessions", Scope: access.Operate, Tag: "sessions",
 		Summary: "Open a session before its first member joins, or start one that waits",
+		About:   "A session opens by itself with its first member; this opens one that waits for members, with rules of its own, or has one that waits start now.",
+		Errors:  []int{http.StatusNotFound, http.StatusConflict},
 	}, s.startSession)
 	api.Answer(a, api.Operation{
 		ID: "get-session", Method: http.MethodGet, Path: "/sessions/{id}", Scope: access.Read, Tag: "sessions",
 		Summary: "A session and its members",
+		About:   "Its rate, its repair, and each member with what it still lacks.",
 	}, s.getSession)
 	api.Follow(a, api.Operation{
 		ID: "follow-session", Method: http.MethodGet, Path: "/sessions/{id}/events", Scope: access.Read, Tag: "sessions",
 		Summary: "A session and its members, again whenever something has changed, until it ends",
+		About:   "Server-sent events: the session whenever something has changed, at most twice a second, until it has ended.",
 	}, s.followSession)
 	api.Act(a, api.Operation{
 		ID: "cancel-session", Method: http.MethodDelete, Path: "/sessions/{id}", Scope: access.Operate, Tag: "sessions",
 		Summary: "End a session",
+		About:   "Members hear it at once, and their tickets are worth nothing any more.",
 	}, s.cancelSession)
 	api.Act(a, api.Operation{
 		ID: "kick-member", Method: http.MethodDelete, Path: "/sessions/{id}/members/{member}", Scope: access.Operate, Tag: "sessions",
 		Summary: "Remove a member from a session",
+		About:   "The member's ticket is worth nothing any more, and the others go on with another key.",
 	}, s.kickMember)
 }
 
@@ -52,12 +58,7 @@ func (s *Server) listSessions(_ context.Context, in *struct{ api.PageQuery }) (a
 	if s.keeper != nil {
 		list = s.keeper.list()
 	}
-	// Their order is by time, so the key is the place.
-	place := make(map[string]string, len(list))
-	for i := range list {
-		place[list[i].ID] = fmt.Sprintf("%08d", i)
-	}
-	return api.Cut(list, func(i *SessionInfo) string { return place[i.ID] }, in.PageQuery), nil
+	return api.CutPlaces(list, api.LongQuery(in.PageQuery)), nil // their order is by time
 }
 
 func (s *Server) sessionInfo(idOrContent string) (SessionInfo, error) {

@@ -77,8 +77,9 @@ func DialSocket(ctx context.Context, data string) (conn net.Conn, err error) {
 // unix socket.
 func NewSocketClient(data string) *AdminClient {
 	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true, // a command ends, and its connection with it
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return DialSocket(ctx, data) },
+		DisableKeepAlives:     true, // a command ends, and its connection with it
+		ExpectContinueTimeout: expectTime,
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return DialSocket(ctx, data) },
 	}}}
 }
 

@@ -8,12 +8,14 @@ import (
 	"castpoint/deploy"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/upload"
 )
 
 func (s *Server) statusOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "get-status", Method: http.MethodGet, Path: "/status", Scope: access.Read, Tag: "server",
 		Summary: "What the server says about itself",
+		About:   "What it serves, what it has seen on the network, and what is wrong with the library.",
 	}, s.getStatus)
 }
 
@@ -31,7 +33,9 @@ type Status struct {
 	// Problems are what the library could not use when it was opened.
 	Problems []string `json:"problems,omitempty"`
 	Sessions int      `json:"sessions"` // running
-	Network  *Network `json:"network,omitempty"`
+	// Uploads are files that are on their way into the library.
+	Uploads []upload.Info `json:"uploads,omitempty"`
+	Network *Network      `json:"network,omitempty"`
 	// Devices on record, by state; those waiting for approval among them.
 	Devices map[deploy.State]int `json:"devices,omitempty"`
 	// EventsLost counts events that came too fast to be kept.
@@ -83,7 +87,7 @@ func (s *Server) getStatus(context.Context, *struct{}) (*Status, error) {
 	}
 	st := &Status{
 		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
-		Pin: s.identity.Pin.String(), Assigned: s.Assigned(), Contents: len(contents),
+		Pin: s.identity.Pin.String(), Assigned: s.Assigned(), Contents: len(contents), Uploads: s.uploads.Now(),
 	}
 	for _, ct := range contents {
 		if ct.Checked != nil && ct.Checked.Problem != "" {

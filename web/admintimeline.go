@@ -14,13 +14,16 @@ import (
 func (s *Server) timelineOperations(a *api.API) {
 	const tag = "timeline"
 	api.Answer(a, api.Operation{
-		ID: "get-timeline", Method: http.MethodGet, Path: "/timeline", Scope: access.Read, Tag: tag, Summary: "What happened to all machines, oldest first",
+		ID: "get-timeline", Method: http.MethodGet, Path: "/timeline", Scope: access.Read, Tag: tag,
+		Summary: "What happened to all machines, oldest first",
+		About:   "The newest events that fit limit; before is that of the answer before, to go on with older ones.",
 	}, known(s, func(ctx context.Context, in *TimelineQuery) (event.Page, error) {
 		return s.timeline(ctx, event.Filter{}, in)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "get-device-timeline", Method: http.MethodGet, Path: "/devices/{id}/timeline", Scope: access.Read, Tag: tag,
 		Summary: "What happened to a machine, oldest first",
+		About:   "The newest events that fit limit; before is that of the answer before, to go on with older ones. A machine that is not on record has a timeline too.",
 	}, known(s, func(ctx context.Context, in *struct {
 		MachinePath
 		TimelineQuery
@@ -34,6 +37,7 @@ func (s *Server) timelineOperations(a *api.API) {
 	api.Follow(a, api.Operation{
 		ID: "follow-events", Method: http.MethodGet, Path: "/events", Scope: access.Read, Tag: tag,
 		Summary: "What happens to all machines, as it happens; what comes faster than 100 a second for long is left out",
+		About:   "Server-sent events, at most 100 a second after the first 500. A client that comes back shows Last-Event-ID.",
 	}, func(ctx context.Context, in *FollowQuery, out *api.Stream[event.Event]) error {
 		if s.cfg.Timeline == nil {
 			return errNoRecords()
@@ -43,6 +47,7 @@ func (s *Server) timelineOperations(a *api.API) {
 	api.Follow(a, api.Operation{
 		ID: "follow-device", Method: http.MethodGet, Path: "/devices/{id}/events", Scope: access.Read, Tag: tag,
 		Summary: "What happens to a machine, as it happens",
+		About:   "Server-sent events, at most 100 a second after the first 500; none is left out. A client that comes back shows Last-Event-ID.",
 	}, func(ctx context.Context, in *struct {
 		MachinePath
 		FollowQuery
@@ -108,7 +113,7 @@ type FollowQuery struct {
 	After int64        `query:"after" minimum:"0" doc:"first those with higher ids"`
 	Last  int          `query:"last" minimum:"0" maximum:"10000" default:"100" doc:"the most of earlier events that come first"`
 	// Back is what a browser shows that comes back.
-	Back int64 `header:"Last-Event-ID" minimum:"0"`
+	Back int64 `header:"Last-Event-ID" minimum:"0" doc:"id of the last event that the client has; only those behind it come"`
 }
 
 // follow streams events: earlier ones, and then those that happen. What the client

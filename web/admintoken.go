@@ -16,6 +16,8 @@ func (s *Server) tokenOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "create-token", Method: http.MethodPost, Path: "/tokens", Scope: access.Operate, Tag: "tokens", Status: http.StatusCreated,
 		Summary: "Make a one-time token that admits a receiver",
+		About:   "A person hands it to a receiver (castpoint receive, castagent). It is good once, for one content; the member that it admits gets a ticket to come back with.",
+		Errors:  []int{http.StatusNotFound},
 	}, s.createToken)
 }
 

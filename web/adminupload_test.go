@@ -19,7 +19,7 @@ import (
 // was killed has left goes with the next start.
 func TestUploadRefused(t *testing.T) {
 	data := t.TempDir()
-	left := filepath.Join(data, dirDownloads, uploadPrefix+"123")
+	left := filepath.Join(data, dirDownloads, "upload-123")
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}

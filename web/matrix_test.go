@@ -13,6 +13,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/store"
 	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // withAccess adds users and tokens to a point that keeps records.
@@ -42,7 +43,7 @@ type operation struct {
 
 func operations(t *testing.T, s *Server) (all []operation) {
 	t.Helper()
-	text, err := s.api.Document()
+	text, err := s.api.Document(api.BuiltIn())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,7 @@ import (
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
+	"castpoint/web/upload"
 )
 
 // Files of the data folder that belong to this package.
@@ -84,6 +85,8 @@ type Config struct {
 	// them; nil for none.
 	Rollout *rollout.Register
 	Monitor *monitor.Monitor
+	// Uploads bound the files that come as bodies of requests.
+	Uploads upload.Limits
 	// Network says what is seen of the network; nil when nothing is.
 	Network func() *Network
 	Version string
@@ -100,6 +103,7 @@ type Server struct {
 	tickets  *Tickets
 	keeper   *Keeper // nil without a network
 	failures failures
+	uploads  *upload.Uploads
 	started  time.Time
 	console  http.Handler // nil for none; set before there are listeners
 	assigned atomic.Pointer[Assignment]
@@ -135,10 +139,11 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
 		members: make(map[string]membership), fetching: make(map[string]bool),
 	}
-	err := sweepUploads(cfg.Data)
+	uploads, err := upload.Open(filepath.Join(cfg.Data, dirDownloads), cfg.Uploads, cfg.Library.HasRoom)
 	if err != nil {
-		return nil, fmt.Errorf("remove what is left of uploads: %w", err)
+		return nil, err
 	}
+	s.uploads = uploads
 	s.assigned.Store(&cfg.Assign)
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
 		return nil, err

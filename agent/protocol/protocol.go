@@ -101,6 +101,8 @@ type Problem struct {
 	Detail string `json:"detail"`         // what is wrong, with names
 	Hint   string `json:"hint,omitempty"` // the way out
 	Code   string `json:"code,omitempty"` // for programs
+	// Request is the id of the request, which is in the server's log too.
+	Request string `json:"request,omitempty"`
 }
 
 // Error is the detail and the way out in one line.

@@ -71,8 +71,16 @@ func newCollectionShow(o *options) *cobra.Command {
 			if err := client.Call(cmd.Context(), http.MethodGet, path, nil, &got.Collection); err != nil {
 				return err
 			}
-			if err := client.Call(cmd.Context(), http.MethodGet, path+"/members", nil, &got.Members); err != nil {
-				return err
+			for next := path + "/members"; next != ""; {
+				var part web.Members
+				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
+					return err
+				}
+				if next = ""; part.Next != "" {
+					next = path + "/members?after=" + url.QueryEscape(part.Next)
+				}
+				part.Items, part.Next = append(got.Members.Items, part.Items...), ""
+				got.Members = part
 			}
 			out := cmd.OutOrStdout()
 			if o.json {

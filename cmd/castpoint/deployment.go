@@ -62,9 +62,23 @@ func newDeploymentShow(o *options) *cobra.Command {
 		Use: "show ID", Short: "Show a deployment, how far it is, and each of its devices", Args: cobra.ExactArgs(1),
 		Example: "  castpoint deployment show lab\n  castpoint deployment show lab --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var s web.DeploymentStatus
-			if err := o.call(cmd.Context(), http.MethodGet, "/deployments/"+url.PathEscape(args[0]), nil, &s); err != nil {
+			client, done, err := o.admin(cmd.Context())
+			if err != nil {
 				return err
+			}
+			defer done()
+			var s web.DeploymentStatus
+			path := "/deployments/" + url.PathEscape(args[0])
+			for next := path; next != ""; {
+				var part web.DeploymentStatus
+				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
+					return err
+				}
+				if next = ""; part.Next != "" {
+					next = path + "?after=" + url.QueryEscape(part.Next)
+				}
+				part.Targets, part.Next = append(s.Targets, part.Targets...), ""
+				s = part
 			}
 			out := cmd.OutOrStdout()
 			if o.json {

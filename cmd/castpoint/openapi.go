@@ -5,13 +5,12 @@ import (
 
 	"castpoint/point"
 	"castpoint/web"
+	"castpoint/web/api"
 )
 
-// openAPI is the document of the admin API of a serving point. Nothing of it is
-// running: the operations are not called.
-func openAPI() ([]byte, error) {
-	return web.Document(point.Operations())
-}
+// operations are those of a serving point. Nothing of it is running: they must not be
+// called.
+func operations() *api.API { return web.Operations(point.Operations()) }
 
 func newOpenAPI() *cobra.Command {
 	return &cobra.Command{
@@ -20,7 +19,7 @@ func newOpenAPI() *cobra.Command {
 server gives it at /api/v1/openapi.json.`,
 		Example: "  castpoint openapi > castpoint.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			b, err := openAPI()
+			b, err := operations().Document(api.BuiltIn())
 			if err != nil {
 				return err
 			}

@@ -32,15 +32,20 @@ func newRunList(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "list DEVICE", Short: "List all runs of a device, oldest first", Args: cobra.ExactArgs(1), Example: "  castpoint run list pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var list web.Runs
-			if err := o.call(cmd.Context(), http.MethodGet, devicePath(args[0], "/runs"), nil, &list); err != nil {
+			client, done, err := o.admin(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer done()
+			list, err := web.List[rollout.Run](cmd.Context(), client, devicePath(args[0], "/runs"))
+			if err != nil {
 				return err
 			}
 			if o.json {
-				return printJSON(cmd.OutOrStdout(), list.Items)
+				return printJSON(cmd.OutOrStdout(), list)
 			}
 			rows := [][]string{{"RUN", "SEQUENCE", "REVISION", "STATE", "STEP", "STARTED", "ENDED", "MESSAGE"}}
-			for _, r := range list.Items {
+			for _, r := range list {
 				rows = append(rows, []string{
 					r.ID, r.Sequence, strconv.Itoa(r.Revision), runState(&r), fmt.Sprintf("%d of %d, %s", r.Step.Number, r.Total, r.Step.Name),
 					when(r.Started), when(r.Ended), r.Message,

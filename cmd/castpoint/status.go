@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"castpoint/agent"
 	"castpoint/deploy"
 	"castpoint/web"
 )
@@ -51,6 +53,13 @@ DHCP and PXE servers it has seen on its networks.`,
 				rows = append(rows, []string{"events lost", fmt.Sprintf("%d: they came faster than they could be kept", s.EventsLost)})
 			}
 			rows = append(rows, []string{"sessions", strconv.Itoa(s.Sessions)}, []string{"assigned", orDash(s.Assigned)})
+			for _, u := range s.Uploads {
+				text := fmt.Sprintf("%s of %s, %s", cmp.Or(u.File, "an export"), u.Who, agent.Size(u.Done))
+				if u.Total > 0 {
+					text += " of " + agent.Size(u.Total)
+				}
+				rows = append(rows, []string{"upload", text})
+			}
 			for _, i := range n.Interfaces {
 				rows = append(rows, []string{"interface", i})
 			}

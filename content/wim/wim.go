@@ -132,8 +132,8 @@ type Image struct {
 	DefaultLanguage    string    `json:"default_language,omitempty"`
 	Dirs               int64     `json:"dirs"`
 	Files              int64     `json:"files"`
-	TotalBytes         int64     `json:"total_bytes"`      // of all files, hard links counted each time
-	HardLinkBytes      int64     `json:"hardlink_bytes"`   // of TotalBytes, what hard links count again
+	TotalBytes         int64     `json:"total_bytes"`      // bytes of all files, hard links counted each time
+	HardLinkBytes      int64     `json:"hardlink_bytes"`   // bytes of TotalBytes that hard links count again
 	Created            time.Time `json:"created,omitzero"` // UTC
 	Modified           time.Time `json:"modified,omitzero"`
 }

@@ -117,6 +117,9 @@ type Config struct {
 
 	ValidateEvery time.Duration `yaml:"validate-every"` // age at which contents are validated again; 0 is never
 	DiskReserve   Size          `yaml:"disk-reserve"`   // of the library's file system, that additions leave free; 0 is none
+	UploadMax     int           `yaml:"upload-max"`     // uploads to the library at once; 0 means 4
+	UploadSize    Size          `yaml:"upload-size"`    // of the largest; 0 means 256 GiB
+	UploadStall   time.Duration `yaml:"upload-stall"`   // an upload that stands still so long is given up; 0 means a minute
 
 	Assign string `yaml:"assign"` // content that machines receive
 	Target string `yaml:"target"` // path on the machine
@@ -260,6 +263,12 @@ func (c *Config) Validate() error {
 	}
 	if err := within(duration("validate-every", c.ValidateEvery, time.Minute, 10*365*24*time.Hour)); err != nil {
 		return err
+	}
+	if c.UploadMax < 0 || c.UploadMax > 1000 {
+		return fmt.Errorf("upload-max %d: want 1 to 1000, or 0 for the default", c.UploadMax)
+	}
+	if c.UploadStall < 0 || c.UploadStall > time.Hour {
+		return fmt.Errorf("upload-stall %s: want up to 1h, or 0 for the default", c.UploadStall)
 	}
 	if c.DiskReserve > 1<<50 {
 		return fmt.Errorf("disk-reserve %s: want at most 1024TiB", c.DiskReserve)

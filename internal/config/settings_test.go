@@ -67,6 +67,8 @@ func TestSettingsAreChecked(t *testing.T) {
 		"session-ports":         {func(c *Config) { c.SessionPorts = "a-b" }},
 		"ttl":                   {func(c *Config) { c.TTL = 256 }},
 		"linger":                {func(c *Config) { c.Linger = 1 }},
+		"upload-max":            {func(c *Config) { c.UploadMax = 2000 }},
+		"upload-stall":          {func(c *Config) { c.UploadStall = 2 * time.Hour }},
 		"disk-reserve":          {func(c *Config) { c.DiskReserve = 1 << 60 }},
 		"total-rate":            {func(c *Config) { c.TotalRate = 1000 }},
 	} {

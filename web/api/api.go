@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"reflect"
 	"strings"
@@ -39,6 +37,8 @@ type API struct {
 	cfg  Config
 	mux  *http.ServeMux
 	huma huma.API
+	// types are those of the schemas, by name.
+	types map[string]reflect.Type
 }
 
 // New makes an API without operations but the one that gives its document.
@@ -71,13 +71,16 @@ func New(cfg Config) *API {
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{transform},
 	}
+	config.Components.Responses = problemResponses(config.Components.Schemas)
+	a.types = names
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, config)
 	a.mux.HandleFunc(Prefix+"/", a.serveUnknown)
 	Serve(a, Operation{
 		ID: "get-openapi", Method: http.MethodGet, Path: "/openapi.json", Scope: access.Read, Tag: "server",
 		Summary: "This document", Sends: "application/openapi+json",
+		About: "The OpenAPI document of this server: all operations that it has, with the fields of requests and answers.",
 	}, func(_ context.Context, _ *struct{}, w http.ResponseWriter, _ *http.Request) error {
-		document, err := a.Document()
+		document, err := a.Document(BuiltIn())
 		if err != nil {
 			return err
 		}
@@ -106,14 +109,28 @@ func schemaName(names map[string]reflect.Type, t reflect.Type, hint string) stri
 	return name
 }
 
-// headerRequest names a request in the answer and in the log.
-const headerRequest = "X-Request-Id"
+// HeaderRequest names a request in the answer and in the log.
+const HeaderRequest = "X-Request-Id"
+
+// NameRequests gives every answer the id of its request.
+func NameRequests(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		nameRequest(w)
+		next.ServeHTTP(w, r)
+	})
+}
+
+func nameRequest(w http.ResponseWriter) {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
+	w.Header().Set(HeaderRequest, hex.EncodeToString(id[:]))
+}
 
 // ServeHTTP answers a request.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var id [6]byte
-	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	w.Header().Set(headerRequest, hex.EncodeToString(id[:]))
+	if w.Header().Get(HeaderRequest) == "" { // the console calls without a listener
+		nameRequest(w)
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	a.mux.ServeHTTP(w, r)
@@ -144,26 +161,4 @@ func (a *API) serveUnknown(w http.ResponseWriter, r *http.Request) {
 
 func errStranger() *protocol.Problem {
 	return Problem(http.StatusUnauthorized, "log in, or show a token of castpoint access token create", "this server does not know who asks")
-}
-
-// Document is the OpenAPI document, with keys in order and indented.
-func (a *API) Document() ([]byte, error) {
-	compact, err := json.Marshal(a.huma.OpenAPI())
-	if err != nil {
-		return nil, fmt.Errorf("OpenAPI document: %w", err)
-	}
-	var tree map[string]any
-	if err := json.Unmarshal(compact, &tree); err != nil {
-		return nil, fmt.Errorf("OpenAPI document: %w", err)
-	}
-	// The library's own form of errors, which never leaves this server.
-	if schemas, ok := tree["components"].(map[string]any)["schemas"].(map[string]any); ok {
-		delete(schemas, "ErrorModel")
-		delete(schemas, "ErrorDetail")
-	}
-	b, err := json.MarshalIndent(tree, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("OpenAPI document: %w", err)
-	}
-	return append(b, '\n'), nil
 }

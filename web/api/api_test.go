@@ -124,7 +124,7 @@ func TestOperations(t *testing.T) {
 		}
 		w := httptest.NewRecorder()
 		a.ServeHTTP(w, r)
-		if w.Code != c.status || w.Header().Get("Content-Type") != c.kind || !strings.Contains(w.Body.String(), c.says) || len(w.Header().Get(headerRequest)) != 12 {
+		if w.Code != c.status || w.Header().Get("Content-Type") != c.kind || !strings.Contains(w.Body.String(), c.says) || len(w.Header().Get(HeaderRequest)) != 12 {
 			t.Errorf("%s %s %s as %q: %d %s %s", c.method, c.path, c.body, c.scope, w.Code, w.Header().Get("Content-Type"), w.Body)
 		}
 	}

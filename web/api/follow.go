@@ -43,7 +43,7 @@ type Stream[E any] struct {
 func Follow[I, E any](a *API, op Operation, f func(ctx context.Context, in *I, s *Stream[E]) error) {
 	checkInput[I]()
 	op.stream = true
-	o := a.operation(op)
+	o := operation[I](a, op)
 	o.Responses[strconv.Itoa(o.DefaultStatus)].Content = map[string]*huma.MediaType{eventsType: {
 		Schema: &huma.Schema{Type: huma.TypeString, Description: "server-sent events; the data of each is x-castpoint-event"},
 	}}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -25,6 +26,10 @@ type Operation struct {
 	Scope   access.Scope
 	Tag     string // what it is about, in the plural
 	Summary string // one line
+	About   string // what the summary does not say
+	// Errors are the statuses of refusals that are the operation's own, beside those
+	// that follow from its request (see operation).
+	Errors []int
 	// Status is that of success; 0 is 200, and 204 where there is no answer.
 	Status int
 	// MaxBody is the longest body in bytes; 0 is 1 MiB.
@@ -34,6 +39,8 @@ type Operation struct {
 	// Sends and Takes are media types of the bytes that a Serve operation answers
 	// with and reads.
 	Sends, Takes string
+	// SendsJSON is what a Serve operation answers with that sends JSON of a type.
+	SendsJSON reflect.Type
 
 	stream bool
 }
@@ -41,26 +48,92 @@ type Operation struct {
 // bodyTime is how long a body may take to arrive; what takes long has its own.
 const bodyTime = 30 * time.Second
 
-func (a *API) operation(op Operation) huma.Operation {
-	problem := &huma.Response{
-		Description: "A problem: what is wrong (detail) and the way out (hint)",
-		Content:     map[string]*huma.MediaType{problemType: {Schema: a.schema(reflect.TypeFor[protocol.Problem]())}},
+// refusals are what statuses of refusals mean, where that is always the same.
+var refusals = map[int]string{
+	http.StatusBadRequest:            "The request cannot be understood, or contradicts itself",
+	http.StatusUnauthorized:          "The request shows no token and no login, or one that is not good (any more)",
+	http.StatusForbidden:             "Not allowed: the scope is too small, a page of another origin asks, a login shows no CSRF token, or the content's settings are against it",
+	http.StatusNotFound:              "There is no such thing",
+	http.StatusRequestTimeout:        "The body stood still for too long",
+	http.StatusConflict:              "What is there is against it",
+	http.StatusRequestEntityTooLarge: "The body is too long",
+	http.StatusUnsupportedMediaType:  "The body is not of a type that the operation takes",
+	http.StatusMisdirectedRequest:    "The server is not reached by the name in Host",
+	http.StatusUnprocessableEntity:   "A parameter, a field, or a file that the request names is not what it has to be",
+	http.StatusTooManyRequests:       "Too much of this is going on",
+	http.StatusBadGateway:            "Another server did not give what was asked of it",
+	http.StatusInsufficientStorage:   "There is no room for it on the disk",
+}
+
+const otherRefusal = "Another refusal: 408 a body that came too slowly, 500 a failure of the server's own, " +
+	"501 and 503 what needs a running server, or one that is not just stopping"
+
+// inputOf finds out what a request is made of.
+func inputOf[I any]() (body, inPath bool) {
+	t := reflect.TypeFor[I]()
+	_, body = t.FieldByName("Body")
+	if _, raw := t.FieldByName("RawBody"); raw {
+		body = true
 	}
+	for _, f := range reflect.VisibleFields(t) {
+		inPath = inPath || f.Tag.Get("path") != ""
+	}
+	return body, inPath
+}
+
+// operation describes an operation. Every operation has the refusals of the
+// listener and of its parameters: 401, 403, 421 and 422. One with a name in its path
+// has 404 as well, and one with a body 400 and 413, and 415 when that is JSON.
+func operation[I any](a *API, op Operation) huma.Operation {
 	status := op.Status
 	if status == 0 {
 		status = http.StatusOK
 	}
+	responses := map[string]*huma.Response{
+		"default":            {Ref: responseRef("Problem")},
+		strconv.Itoa(status): {Description: http.StatusText(status)},
+	}
+	errs := append([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusMisdirectedRequest, http.StatusUnprocessableEntity}, op.Errors...)
+	body, inPath := inputOf[I]()
+	if inPath {
+		errs = append(errs, http.StatusNotFound)
+	}
+	if body {
+		errs = append(errs, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+		if _, raw := reflect.TypeFor[I]().FieldByName("RawBody"); !raw {
+			errs = append(errs, http.StatusUnsupportedMediaType)
+		}
+	}
+	for _, e := range errs {
+		if _, ok := refusals[e]; !ok {
+			panic("api: " + op.ID + " refuses with " + strconv.Itoa(e) + ", which has no description")
+		}
+		responses[strconv.Itoa(e)] = &huma.Response{Ref: responseRef("Problem" + strconv.Itoa(e))}
+	}
 	return huma.Operation{
 		OperationID: op.ID, Method: op.Method, Path: op.Path, Summary: op.Summary, Tags: []string{op.Tag},
+		Description:   strings.TrimSpace(op.About + "\n\nNeeds the scope " + string(op.Scope) + "."),
 		DefaultStatus: status, MaxBodyBytes: op.MaxBody, BodyReadTimeout: bodyTime,
-		Responses: map[string]*huma.Response{
-			"default":            problem,
-			strconv.Itoa(status): {Description: http.StatusText(status)},
-		},
+		Responses:   responses,
 		Security:    []map[string][]string{{"token": {}}, {"session": {}}},
 		Extensions:  map[string]any{"x-castpoint-scope": string(op.Scope)},
 		Middlewares: huma.Middlewares{a.guard(op)},
 	}
+}
+
+func responseRef(name string) string { return "#/components/responses/" + name }
+
+// problemResponses are the refusals, for all operations to name.
+func problemResponses(registry huma.Registry) map[string]*huma.Response {
+	schema := registry.Schema(reflect.TypeFor[protocol.Problem](), true, "")
+	response := func(text string) *huma.Response {
+		return &huma.Response{Description: text, Content: map[string]*huma.MediaType{problemType: {Schema: schema}}}
+	}
+	all := map[string]*huma.Response{"Problem": response(otherRefusal)}
+	for status, text := range refusals {
+		all["Problem"+strconv.Itoa(status)] = response(text)
+	}
+	return all
 }
 
 func (a *API) schema(t reflect.Type) *huma.Schema {
@@ -135,22 +208,23 @@ func (a *API) log(ctx huma.Context, operation string, id access.Identity, status
 	}
 	_, w := humago.Unwrap(ctx)
 	url := ctx.URL()
-	entry.Write(zap.String("request", w.Header().Get(headerRequest)), zap.String("operation", operation), zap.String("path", url.Path),
+	entry.Write(zap.String("request", w.Header().Get(HeaderRequest)), zap.String("operation", operation), zap.String("path", url.Path),
 		zap.String("who", id.Name), zap.String("from", from), zap.Int("status", status), zap.Duration("took", took), zap.String("problem", rec.problem()))
 }
 
 // refuse answers in place of an operation.
 func refuse(ctx huma.Context, p *protocol.Problem) {
+	_, w := humago.Unwrap(ctx)
 	ctx.SetHeader("Content-Type", problemType)
 	ctx.SetStatus(p.Status)
-	_ = huma.DefaultJSONFormat.Marshal(ctx.BodyWriter(), p) // a peer that has gone away is its own problem
+	_ = huma.DefaultJSONFormat.Marshal(ctx.BodyWriter(), named(p, w)) // a peer that has gone away is its own problem
 }
 
 // Answer registers an operation that answers with JSON.
 func Answer[I, O any](a *API, op Operation, f func(ctx context.Context, in *I) (O, error)) {
 	type output struct{ Body O }
 	checkInput[I]()
-	huma.Register(a.huma, a.operation(op), func(ctx context.Context, in *I) (*output, error) {
+	huma.Register(a.huma, operation[I](a, op), func(ctx context.Context, in *I) (*output, error) {
 		out, err := f(ctx, in)
 		if err != nil {
 			return nil, &failure{AsProblem(err)}
@@ -166,7 +240,7 @@ func Act[I any](a *API, op Operation, f func(ctx context.Context, in *I) error) 
 		op.Status = http.StatusNoContent
 	}
 	checkInput[I]()
-	huma.Register(a.huma, a.operation(op), func(ctx context.Context, in *I) (*struct{}, error) {
+	huma.Register(a.huma, operation[I](a, op), func(ctx context.Context, in *I) (*struct{}, error) {
 		if err := f(ctx, in); err != nil {
 			return nil, &failure{AsProblem(err)}
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"castpoint/agent/protocol"
 )
@@ -32,7 +33,7 @@ func AsProblem(err error) *protocol.Problem {
 
 // WriteProblem answers with an error.
 func WriteProblem(w http.ResponseWriter, err error) {
-	p := AsProblem(err)
+	p := named(AsProblem(err), w)
 	body, err := json.Marshal(p)
 	if err != nil { // it has only text and a number
 		http.Error(w, p.Detail, p.Status)
@@ -43,6 +44,13 @@ func WriteProblem(w http.ResponseWriter, err error) {
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n')) // a peer that has gone away is its own problem
+}
+
+// named gives a problem the id of the request that it answers.
+func named(p *protocol.Problem, w http.ResponseWriter) *protocol.Problem {
+	answer := *p // some are shared
+	answer.Request = w.Header().Get(HeaderRequest)
+	return &answer
 }
 
 // failure is a Problem as huma wants its errors.
@@ -65,10 +73,12 @@ func transform(ctx huma.Context, _ string, v any) (any, error) {
 			p.Hint = "send Content-Type: application/json"
 		}
 		recordOf(ctx.Context()).fail(p)
-		return p, nil
+		_, w := humago.Unwrap(ctx)
+		return named(p, w), nil
 	case *failure:
 		recordOf(ctx.Context()).fail(e.Problem)
-		return e.Problem, nil
+		_, w := humago.Unwrap(ctx)
+		return named(e.Problem, w), nil
 	}
 	return v, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -14,10 +15,19 @@ import (
 // which has no time limit.
 func Serve[I any](a *API, op Operation, f func(ctx context.Context, in *I, w http.ResponseWriter, r *http.Request) error) {
 	checkInput[I]()
-	o := a.operation(op)
+	o := operation[I](a, op)
 	bytes := &huma.Schema{Type: huma.TypeString, Format: "binary"}
 	if op.Sends != "" {
-		o.Responses[strconv.Itoa(o.DefaultStatus)].Content = map[string]*huma.MediaType{op.Sends: {Schema: bytes}}
+		schema := bytes
+		switch {
+		case op.SendsJSON != nil:
+			schema = a.schema(op.SendsJSON)
+		case strings.HasSuffix(op.Sends, "json"):
+			schema = &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true}
+		case strings.HasPrefix(op.Sends, "text/"):
+			schema = &huma.Schema{Type: huma.TypeString}
+		}
+		o.Responses[strconv.Itoa(o.DefaultStatus)].Content = map[string]*huma.MediaType{op.Sends: {Schema: schema}}
 	}
 	if op.Takes != "" {
 		o.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{op.Takes: {Schema: bytes}}}

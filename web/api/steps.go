@@ -39,7 +39,7 @@ type Progress func(done, total int64)
 // request's context.
 func Steps[I, O any](a *API, op Operation, f func(ctx context.Context, in *I) (work func(ctx context.Context, progress Progress) (O, error), err error)) {
 	checkInput[I]()
-	o := a.operation(op)
+	o := operation[I](a, op)
 	step := a.schema(reflect.TypeFor[Step]())
 	o.Responses[strconv.Itoa(o.DefaultStatus)].Content = map[string]*huma.MediaType{stepsType: {Schema: step}}
 	// The result's own schema, for those who read the document.
@@ -80,7 +80,7 @@ func stream(ctx context.Context, w http.ResponseWriter, work func(ctx context.Co
 		final.Result, err = json.Marshal(result)
 	}
 	if err != nil {
-		final = Step{Problem: AsProblem(err)}
+		final = Step{Problem: named(AsProblem(err), w)}
 		recordOf(ctx).fail(final.Problem)
 	} else {
 		recordOf(ctx).done(http.StatusOK)

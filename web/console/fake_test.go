@@ -26,6 +26,7 @@ import (
 	"castpoint/internal/event"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/api"
 )
 
 // fakeAPI answers with what it was given, and remembers what it was asked to do.
@@ -227,7 +228,7 @@ func (f *fakeAPI) addDeployments() {
 	f.answers["/runs/run2"] = web.RunDetails{Run: asks, DeploymentName: d.Name}
 	collection := collection.Collection{ID: "col1", Name: "Room 101", Devices: []string{"d00001"}, Rules: []collection.MemberRule{{Group: "room-101", When: []string{`device.memory > 4`}}}, Variables: map[string]string{"Locale": hostile}, Secrets: []string{"AdminPassword"}}
 	f.answers["/collections"], f.answers["/collections/col1"] = page(collection), collection
-	f.answers["/collections/col1/members"] = web.Members{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Untold: 2}
+	f.answers["/collections/col1/members"] = web.Members{Page: api.Page[deploy.Device]{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Total: 1}, Untold: 2}
 	info := revision.SequenceInfo{Name: "bare-metal", Revision: 3, Description: hostile, Steps: 12, Changed: noon, By: "anna", Deployments: []string{d.Name}}
 	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), revision.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []revision.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}}
 }
