@@ -23,7 +23,7 @@ const namePrefix = "castpoint-lab-"
 
 // removeScript removes the lab whose names start with $1 and whose scratch
 // directory is in $2: programs first, because a namespace lives as long as a
-// program is in it.
+// program is in it; then what is mounted in the directory.
 const removeScript = `
 for path in /run/netns/"$1"*; do
   [ -e "$path" ] || continue
@@ -32,6 +32,9 @@ for path in /run/netns/"$1"*; do
   [ -z "$pids" ] || kill -KILL $pids
   ip netns del "$name"
 done
+while read -r device where rest; do
+  case $where in "$2/$1"*) umount -l "$where" ;; esac
+done </proc/mounts
 rm -rf "$2/$1"*
 `
 
