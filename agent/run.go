@@ -79,21 +79,7 @@ type RunOptions struct {
 // as the server says so. When it returns nil, the file AfterFile says what the
 // boot environment is to do next.
 func Run(ctx context.Context, o RunOptions) error {
-	if o.Folder == "" {
-		o.Folder = filepath.FromSlash(DefaultFolder)
-	}
-	if o.AfterFile == "" {
-		o.AfterFile = filepath.FromSlash(AfterFile)
-	}
-	if o.Say == nil {
-		o.Say = func(string) {}
-	}
-	if o.Report == nil {
-		o.Report = func(Event) {}
-	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
+	o.setDefaults()
 	c, err := newClient(o.Boot.Server, o.Boot.Pin, hardwareAddresses(o.Boot.MAC))
 	if err != nil {
 		return err
@@ -116,6 +102,25 @@ func Run(ctx context.Context, o RunOptions) error {
 		return leaveWish(o.AfterFile, protocol.AfterReboot)
 	}
 	return receiveAssigned(ctx, c, p, o)
+}
+
+// setDefaults fills in what was left out.
+func (o *RunOptions) setDefaults() {
+	if o.Folder == "" {
+		o.Folder = filepath.FromSlash(DefaultFolder)
+	}
+	if o.AfterFile == "" {
+		o.AfterFile = filepath.FromSlash(AfterFile)
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if o.Report == nil {
+		o.Report = func(Event) {}
+	}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
 }
 
 // receiveAssigned receives the content that a policy assigns.

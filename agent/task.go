@@ -24,9 +24,6 @@ type TaskOptions struct {
 	Machine step.Machine
 	Person  step.Person
 	Facts   sequence.Facts
-	// Continue makes the system on the disk go on with a run when it starts; nil
-	// where that is not possible. boot is what it needs to reach the server.
-	Continue func(ctx context.Context, folder string, boot Boot) error
 }
 
 // Tuning of runs.
@@ -36,6 +33,9 @@ const (
 
 	beginPatience = 10 * time.Minute // for a server that does not answer
 	beginPause    = 3 * time.Second
+	// lastBeginPause is the longest pause in the system on the disk, which waits for
+	// its server as long as it takes.
+	lastBeginPause = 30 * time.Second
 )
 
 // inventory tells the server what this machine is. A server that does not hear it
@@ -64,18 +64,11 @@ func runTask(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) (
 	if run.Sequence == nil || run.ID == "" {
 		return "", fmt.Errorf("begin the task sequence: the answer of %s names none", c.base)
 	}
-	opts := step.Options{
-		Run: run, Machine: t.Machine, Server: &runServer{client: c, run: run, o: o}, Person: t.Person,
-		Facts: t.Facts, MAC: o.Boot.MAC, Memory: filepath.Join(o.Folder, "castpoint"),
-	}
-	if t.Continue != nil {
-		opts.Continue = func(ctx context.Context, folder string) error {
-			boot := o.Boot
-			boot.Token = run.Ticket
-			return t.Continue(ctx, folder, boot)
-		}
-	}
-	end, err := step.Execute(ctx, opts)
+	s := &runServer{client: c, run: run, o: o}
+	end, err := step.Execute(ctx, step.Options{
+		Run: run, Machine: t.Machine, Server: s, Person: t.Person,
+		Facts: t.Facts, MAC: o.Boot.MAC, Memory: filepath.Join(o.Folder, "castpoint"), Continue: s.settle,
+	})
 	if err != nil {
 		return "", err
 	}

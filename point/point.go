@@ -26,7 +26,6 @@ import (
 	"castpoint/dhcp"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
-	"castpoint/internal/netio"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/console"
@@ -61,9 +60,8 @@ type point struct {
 	kept    *records
 	witness *witness
 
-	queriers *netio.Queriers // nil when IGMP cannot be heard
-	console  *console.Console
-	metrics  *metrics.Metrics
+	console *console.Console
+	metrics *metrics.Metrics
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -146,6 +144,7 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 		Sessions: sessions, Version: p.build.Version, Log: log,
 		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].Address, joinPort).String(),
 		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
+		Agents:  p.build.Agents,
 		Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
 		Uploads: upload.Limits{Max: cfg.UploadMax, Size: int64(cfg.UploadSize), Stall: cfg.UploadStall},
 	}, &p.cfg, p.build, nil)
@@ -309,9 +308,6 @@ func (p *point) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { p.routineReload(ctx); return nil })
-	if p.queriers != nil {
-		group.Go(func() error { return p.queriers.Serve(ctx) })
-	}
 	if p.cfg.ValidateEvery > 0 {
 		group.Go(func() error { return p.library.Schedule(ctx, p.cfg.ValidateEvery) })
 	}
@@ -382,9 +378,6 @@ func (p *point) close() {
 	}
 	if p.tftp != nil {
 		_ = p.tftp.Close()
-	}
-	if p.queriers != nil {
-		_ = p.queriers.Close()
 	}
 	if p.uploads != nil {
 		p.uploads.close()

@@ -54,7 +54,7 @@ func (s *Server) JoinHandler() http.Handler {
 	if s.delivery != nil {
 		for _, route := range s.delivery.Routes() {
 			mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
-				if err := route.Answer(w, r); err != nil {
+				if err := route.Answer(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r); err != nil {
 					s.refuse(w, r, err)
 				}
 			})
@@ -437,6 +437,9 @@ type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 }
+
+// Unwrap is for http.ResponseController.
+func (p *patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 func (p *patient) Write(b []byte) (int, error) {
 	if err := p.control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {

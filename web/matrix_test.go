@@ -17,7 +17,7 @@ import (
 )
 
 // withAccess adds users and tokens to a point that keeps records.
-func withAccess(t testing.TB) (change func(*Config), a *access.Access) {
+func withAccess(t *testing.T) (change func(*Config), a *access.Access) {
 	t.Helper()
 	s, err := store.Open(t.Context(), t.TempDir())
 	if err != nil {
@@ -41,7 +41,7 @@ type operation struct {
 	scope            access.Scope
 }
 
-func operations(t testing.TB, s *Server) (all []operation) {
+func operations(t *testing.T, s *Server) (all []operation) {
 	t.Helper()
 	text, err := s.api.Document(api.BuiltIn())
 	if err != nil {

@@ -87,6 +87,9 @@ type Config struct {
 	Monitor *monitor.Monitor
 	// Uploads bound the files that come as bodies of requests.
 	Uploads upload.Limits
+	// Agents has the agent's programs, for machines that go on with a sequence in the
+	// system on their disk; nil for none.
+	Agents fs.FS
 	// Network says what is seen of the network; nil when nothing is.
 	Network func() *Network
 	Version string
@@ -162,7 +165,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Rollout != nil && cfg.Devices != nil {
 		if s.delivery, err = delivery.New(delivery.Config{
 			Register: cfg.Rollout, Devices: cfg.Devices, Library: cfg.Library, Tokens: bootTokens{s.tokens}, Data: cfg.Data,
-			Server: s.joinURL, Log: cfg.Log.Named("delivery"),
+			Server: s.joinURL, Agents: cfg.Agents, Log: cfg.Log.Named("delivery"),
 		}); err != nil {
 			return nil, err
 		}

@@ -212,3 +212,12 @@ func (p *Plan) Volume(name string) (Volume, bool) {
 	}
 	return Volume{}, false
 }
+
+// PartUUID is what the Linux kernel calls a partition: the GUID of a GPT's, of an MBR
+// the signature and the number.
+func (p *Plan) PartUUID(v Volume) string {
+	if p.Table == MBR {
+		return fmt.Sprintf("%s-%02x", strings.TrimPrefix(p.ID, "0x"), v.Number)
+	}
+	return strings.ToLower(v.ID)
+}

@@ -77,11 +77,11 @@ func missing(err error, what string) error {
 // fonts and resources; and the boot manager once more under the name that firmware
 // tries by itself.
 func copyWindowsEFI(ctx context.Context, from, to string) error {
-	boot, err := find(from, "Windows/Boot/EFI")
+	boot, err := Find(from, "Windows/Boot/EFI")
 	if err != nil {
 		return missing(err, "Windows/Boot/EFI")
 	}
-	manager, err := find(boot, "bootmgfw.efi")
+	manager, err := Find(boot, "bootmgfw.efi")
 	if err != nil {
 		return missing(err, "Windows/Boot/EFI/bootmgfw.efi")
 	}
@@ -93,7 +93,7 @@ func copyWindowsEFI(ctx context.Context, from, to string) error {
 		return fmt.Errorf("copy the boot manager: %w", err)
 	}
 	for _, folder := range []string{"Fonts", "Resources"} {
-		source, err := find(from, "Windows/Boot/"+folder)
+		source, err := Find(from, "Windows/Boot/"+folder)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -117,7 +117,7 @@ func copyWindowsEFI(ctx context.Context, from, to string) error {
 // copyWindowsBIOS copies bootmgr to the top of the active partition, and the rest
 // to Boot.
 func copyWindowsBIOS(ctx context.Context, from, to string) error {
-	manager, err := find(from, "Windows/Boot/PCAT/bootmgr")
+	manager, err := Find(from, "Windows/Boot/PCAT/bootmgr")
 	if err != nil {
 		return missing(err, "Windows/Boot/PCAT/bootmgr")
 	}
@@ -130,7 +130,7 @@ func copyWindowsBIOS(ctx context.Context, from, to string) error {
 	}
 	for source, dest := range map[string]string{"Windows/Boot/PCAT": into, "Windows/Boot/Fonts": filepath.Join(into, "Fonts"),
 		"Windows/Boot/Resources": filepath.Join(into, "Resources")} {
-		folder, err := find(from, source)
+		folder, err := Find(from, source)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -262,10 +262,11 @@ type bootMenu struct {
 	current string
 	order   []string
 	labels  map[string]string // number -> label
+	paths   map[string]string // number -> device path
 }
 
 func parseBootMenu(text string) bootMenu {
-	m := bootMenu{labels: make(map[string]string)}
+	m := bootMenu{labels: make(map[string]string), paths: make(map[string]string)}
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
 		if v, ok := strings.CutPrefix(line, "BootCurrent: "); ok {
@@ -273,8 +274,7 @@ func parseBootMenu(text string) bootMenu {
 		} else if v, ok := strings.CutPrefix(line, "BootOrder: "); ok {
 			m.order = strings.Split(v, ",")
 		} else if len(line) > 10 && strings.HasPrefix(line, "Boot") && (line[8] == '*' || line[8] == ' ') {
-			label, _, _ := strings.Cut(line[10:], "\t")
-			m.labels[line[4:8]] = label
+			m.labels[line[4:8]], m.paths[line[4:8]], _ = strings.Cut(line[10:], "\t")
 		}
 	}
 	return m

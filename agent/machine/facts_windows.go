@@ -138,3 +138,9 @@ func New() (*Windows, error) {
 	}
 	return NewWindows(System{}, Firmware(), InWindowsPE(), work), nil
 }
+
+// NewOnDisk makes the machine of the Windows on the disk, which runs; work is a
+// folder for scripts.
+func NewOnDisk(work string) (*Windows, error) {
+	return NewWindows(System{}, Firmware(), false, work), nil
+}

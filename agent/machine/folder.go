@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// find looks a path up below a folder as Windows does, whatever the letter case:
+// Find looks a path up below a folder as Windows does, whatever the letter case:
 // images differ in it, and the file systems of the boot environment do not ignore
 // it. It returns the path as it is on the disk; fs.ErrNotExist when there is none.
-func find(root, path string) (string, error) {
+func Find(root, path string) (string, error) {
 	at := root
 	for part := range strings.SplitSeq(strings.ReplaceAll(path, `\`, "/"), "/") {
 		if part == "" {
@@ -52,7 +52,7 @@ func makeFolder(root, path string) (string, error) {
 		if part == "" {
 			continue
 		}
-		next, err := find(at, part)
+		next, err := Find(at, part)
 		if errors.Is(err, fs.ErrNotExist) {
 			next = filepath.Join(at, part)
 			err = os.Mkdir(next, 0o755)

@@ -110,7 +110,7 @@ func writeFstab(at string, p *disk.Plan, system, root disk.Volume) error {
 		if format == disk.FAT32 {
 			format = "vfat"
 		}
-		fmt.Fprintf(&b, "PARTUUID=%s %s %s %s 0 %d\n", partUUID(p, v), where, format, options, check)
+		fmt.Fprintf(&b, "PARTUUID=%s %s %s %s 0 %d\n", p.PartUUID(v), where, format, options, check)
 	}
 	line(root, "/", "defaults,errors=remount-ro", 1)
 	for _, v := range p.Volumes {
@@ -130,13 +130,4 @@ func writeFstab(at string, p *disk.Plan, system, root disk.Volume) error {
 		return fmt.Errorf("write /etc/fstab: %w", err)
 	}
 	return nil
-}
-
-// partUUID is what the kernel calls a partition: of an MBR the signature and the
-// number.
-func partUUID(p *disk.Plan, v disk.Volume) string {
-	if p.Table == disk.MBR {
-		return fmt.Sprintf("%s-%02x", strings.TrimPrefix(p.ID, "0x"), v.Number)
-	}
-	return strings.ToLower(v.ID)
 }

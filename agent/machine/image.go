@@ -107,6 +107,13 @@ func (l *Linux) ApplyImage(ctx context.Context, p *disk.Plan, v disk.Volume, im 
 	case v.Format != disk.NTFS:
 		return l.ApplyFiles(ctx, v, "", im)
 	}
+	at, err := l.mountedAt(v)
+	if err == nil && at != "" {
+		err = fmt.Errorf("volume %s is in use by the system that runs (%s): restart into the boot image before the step", v.Name, at)
+	}
+	if err != nil {
+		return err
+	}
 	if err := l.leave(v); err != nil {
 		return err
 	}
@@ -162,10 +169,15 @@ func (l *Linux) applyNTFS(ctx context.Context, v disk.Volume, room int64, file s
 	return l.wimlib(ctx, v, im, file, v.Path)
 }
 
-// ApplyFiles applies an image to a folder of a mounted volume; what is there
-// stays. The file waits on the same volume.
-func (l *Linux) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im Image) (err error) {
-	root, err := l.Folder(ctx, v)
+// place is what an image is applied to that waits on its volume as a file.
+type place interface {
+	Folder(ctx context.Context, v disk.Volume) (string, error)
+}
+
+// applyTo brings the file of an image to the volume that it is applied to, looks
+// whether the image fits, and has apply write it to a folder of the volume.
+func applyTo(ctx context.Context, m place, v disk.Volume, folder string, im Image, apply func(file string, one wim.Image, into string) error) (err error) {
+	root, err := m.Folder(ctx, v)
 	if err != nil {
 		return err
 	}
@@ -186,7 +198,7 @@ func (l *Linux) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im
 		return err
 	}
 	free, err := FreeSpace(root)
-	if err == nil && imageBytes(one) > free {
+	if err == nil && imageBytes(one) > free && !im.Compact {
 		err = fmt.Errorf("%w: image %q takes %d MiB, volume %s has %d left: make it larger", ErrSpace, one.Name, imageBytes(one)>>20, v.Name, free>>20)
 	}
 	if err != nil {
@@ -196,7 +208,15 @@ func (l *Linux) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im
 	if err != nil {
 		return err
 	}
-	return l.wimlib(ctx, v, im, file, into)
+	return apply(file, one, into)
+}
+
+// ApplyFiles applies an image to a folder of a mounted volume; what is there
+// stays. The file waits on the same volume.
+func (l *Linux) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im Image) error {
+	return applyTo(ctx, l, v, folder, im, func(file string, _ wim.Image, into string) error {
+		return l.wimlib(ctx, v, im, file, into)
+	})
 }
 
 func (l *Linux) wimlib(ctx context.Context, v disk.Volume, im Image, file, into string) error {

@@ -27,7 +27,7 @@ type kernel interface {
 	loop(path string, offset, size int64) (device string, free func() error, err error)
 }
 
-// Linux is castpoint's boot environment.
+// Linux is castpoint's boot environment, or the Linux of the disk.
 type Linux struct {
 	programs Programs
 	kernel   kernel
@@ -39,6 +39,7 @@ type Linux struct {
 	// efi is the folder of the firmware's variables.
 	efi     string
 	mounted map[string]string // path of a volume -> folder
+	onDisk  bool              // it is the Linux of the disk, not the boot environment
 }
 
 // NewLinux makes the machine of this boot environment.
@@ -49,8 +50,20 @@ func NewLinux(p Programs) *Linux {
 	}
 }
 
+// NewLinuxOnDisk makes the machine of a Linux that was installed and runs.
+func NewLinuxOnDisk(p Programs) *Linux {
+	l := NewLinux(p)
+	l.onDisk, l.mounts = true, "/run/castpoint/mnt"
+	return l
+}
+
 // Environment is what conditions and the server call it.
-func (l *Linux) Environment() string { return sequence.EnvironmentLinux }
+func (l *Linux) Environment() string {
+	if l.onDisk {
+		return sequence.EnvironmentLinuxDisk
+	}
+	return sequence.EnvironmentLinux
+}
 
 // Firmware is uefi or bios.
 func (l *Linux) Firmware() string {
@@ -65,7 +78,7 @@ func (l *Linux) Disks() ([]disk.Disk, error) { return l.list() }
 
 // Partition makes a plan true: table, file systems, and every volume in reach.
 func (l *Linux) Partition(ctx context.Context, p *disk.Plan) error {
-	if err := l.Release(); err != nil {
+	if err := errors.Join(l.notInUse(p.Disk), l.Release()); err != nil {
 		return err
 	}
 	if err := must(ctx, l.programs, Program{Args: p.SfdiskCommand(), Input: strings.NewReader(p.Sfdisk())}); err != nil {
@@ -90,10 +103,17 @@ func (l *Linux) format(ctx context.Context, p *disk.Plan, v disk.Volume, less in
 	return nil
 }
 
-// Folder is where the files of a volume are; it is mounted when it is not yet.
+// Folder is where the files of a volume are; it is mounted when it is not yet. A
+// volume without a partition is a folder by itself.
 func (l *Linux) Folder(ctx context.Context, v disk.Volume) (string, error) {
+	if v.Path == "" {
+		return v.Name, nil
+	}
 	if at, ok := l.mounted[v.Path]; ok {
 		return at, nil
+	}
+	if at, err := l.mountedAt(v); err != nil || at != "" {
+		return at, err
 	}
 	at := filepath.Join(l.mounts, v.Name)
 	if err := os.MkdirAll(at, 0o755); err != nil {
@@ -153,7 +173,7 @@ func (l *Linux) Shell(command string) Program { return Program{Args: []string{"s
 
 // PowerShell is for Windows.
 func (l *Linux) PowerShell(*sequence.RunPowerShell, string) (Program, error) {
-	return Program{}, errors.New("the Linux boot environment has no PowerShell: run the step in Windows PE or in Windows (condition: environment != \"linux\")")
+	return Program{}, errors.New("there is no PowerShell in Linux: run the step in Windows PE or in Windows (condition: environment startsWith \"windows\")")
 }
 
 // Programs runs what steps are told to run.
@@ -167,7 +187,7 @@ const wipePiece = 4 << 20
 
 // Wipe destroys what is on a disk. percent is told how far it is.
 func (l *Linux) Wipe(ctx context.Context, d disk.Disk, w *sequence.WipeDisk, percent func(float64)) (err error) {
-	if err := l.Release(); err != nil {
+	if err := errors.Join(l.notInUse(d), l.Release()); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(d.Path, os.O_RDWR, 0)

@@ -173,11 +173,11 @@ func TestFind(t *testing.T) {
 	root := tempDir(t)
 	windowsFiles(t, root)
 	for _, path := range []string{"windows/BOOT/efi/BOOTMGFW.EFI", `Windows\Boot\EFI\bootmgfw.efi`, "/Windows//Boot/PCAT/bootmgr"} {
-		if _, err := find(root, path); err != nil {
+		if _, err := Find(root, path); err != nil {
 			t.Error(err)
 		}
 	}
-	if _, err := find(root, "Windows/none"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Find(root, "Windows/none"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }

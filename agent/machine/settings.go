@@ -15,7 +15,7 @@ import (
 // Answers changes the answer file of the Windows below a folder, or makes it. A
 // template that is not empty takes the place of what is there.
 func Answers(folder, arch, template string, change func(*unattend.Document) error) error {
-	if _, err := find(folder, "Windows"); err != nil {
+	if _, err := Find(folder, "Windows"); err != nil {
 		return fmt.Errorf("there is no Windows in %s: apply its image first", folder)
 	}
 	dir, err := makeFolder(folder, filepath.Dir(unattend.File))
@@ -23,7 +23,7 @@ func Answers(folder, arch, template string, change func(*unattend.Document) erro
 		return fmt.Errorf("write unattend.xml: %w", err)
 	}
 	path := filepath.Join(dir, filepath.Base(unattend.File))
-	if found, err := find(dir, filepath.Base(unattend.File)); err == nil {
+	if found, err := Find(dir, filepath.Base(unattend.File)); err == nil {
 		path = found
 	}
 	doc := unattend.New(arch)

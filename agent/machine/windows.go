@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"castpoint/agent/disk"
+	"castpoint/content/wim"
 	"castpoint/deploy/sequence"
 )
 
@@ -112,46 +113,17 @@ func (w *Windows) ApplyImage(ctx context.Context, _ *disk.Plan, v disk.Volume, i
 
 // ApplyFiles applies an image to a folder of a volume. The file waits on the same
 // volume.
-func (w *Windows) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im Image) (err error) {
-	root, err := w.Folder(ctx, v)
-	if err != nil {
-		return err
-	}
-	file := im.Local
-	if im.Receive != nil {
-		file = filepath.Join(root, "castpoint-image.wim")
-		defer func() {
-			if gone := os.Remove(file); gone != nil && !errors.Is(gone, os.ErrNotExist) {
-				err = errors.Join(err, gone)
-			}
-		}()
-		if err := im.Receive(ctx, file); err != nil {
-			return err
+func (w *Windows) ApplyFiles(ctx context.Context, v disk.Volume, folder string, im Image) error {
+	return applyTo(ctx, w, v, folder, im, func(file string, one wim.Image, into string) error {
+		args := []string{"dism", "/English", "/Apply-Image", "/ImageFile:" + file, "/Index:" + strconv.Itoa(one.Index), "/ApplyDir:" + into}
+		if im.Compact {
+			args = append(args, "/Compact")
 		}
-	}
-	one, err := im.describe(file)
-	if err != nil {
-		return err
-	}
-	free, err := FreeSpace(root)
-	if err == nil && imageBytes(one) > free && !im.Compact {
-		err = fmt.Errorf("%w: image %q takes %d MiB, volume %s has %d left: make it larger", ErrSpace, one.Name, imageBytes(one)>>20, v.Name, free>>20)
-	}
-	if err != nil {
-		return err
-	}
-	into, err := makeFolder(root, folder)
-	if err != nil {
-		return err
-	}
-	args := []string{"dism", "/English", "/Apply-Image", "/ImageFile:" + file, "/Index:" + strconv.Itoa(one.Index), "/ApplyDir:" + into}
-	if im.Compact {
-		args = append(args, "/Compact")
-	}
-	if err := must(ctx, w.programs, Program{Args: args, Output: follow(im.Percent)}); err != nil {
-		return fmt.Errorf("apply the image to volume %s: %w", v.Name, err)
-	}
-	return nil
+		if err := must(ctx, w.programs, Program{Args: args, Output: follow(im.Percent)}); err != nil {
+			return fmt.Errorf("apply the image to volume %s: %w", v.Name, err)
+		}
+		return nil
+	})
 }
 
 // Extract takes a WIM file apart into a folder, which is made.
@@ -227,7 +199,7 @@ func (w *Windows) ApplyAnswers(ctx context.Context, windows disk.Volume) error {
 	if err != nil {
 		return err
 	}
-	file, err := find(root, "Windows/Panther/unattend.xml")
+	file, err := Find(root, "Windows/Panther/unattend.xml")
 	if err != nil {
 		return err
 	}

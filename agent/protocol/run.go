@@ -18,6 +18,7 @@ const (
 	PathAnswers   = "/v1/run/answers"   // POST Answers: given at the machine
 	PathContent   = "/v1/run/content/"  // + id or name: POST, answers Grant
 	PathLog       = "/v1/run/log/"      // + name: PUT the file, at most MaxLog bytes
+	PathAgent     = "/v1/run/agent/"    // + a name of Run.Agents: GET, answers the program
 	PathInventory = "/v1/inventory"     // POST sequence.Facts; with a token (used or not) or a ticket
 )
 
@@ -87,8 +88,14 @@ type Run struct {
 	Next        string `json:"next,omitempty"`
 	Resumed     bool   `json:"resumed,omitempty"`
 	Interrupted bool   `json:"interrupted,omitempty"`
-	After       string `json:"after,omitempty"` // what the machine does at the end: one of After...
-	Server      string `json:"server"`          // URL of the join listener, for _Server
+	// Waits says that the run has failed or was cancelled at Next: the machine waits
+	// for an order.
+	Waits bool `json:"waits,omitempty"`
+	// Agents are the agent's programs, for the operating system that the run goes on
+	// in: Name is SYSTEM-ARCHITECTURE, as in windows-amd64.
+	Agents []File `json:"agents,omitempty"`
+	After  string `json:"after,omitempty"` // what the machine does at the end: one of After...
+	Server string `json:"server"`          // URL of the join listener, for _Server
 }
 
 // VariableValue is a variable's value.
@@ -181,6 +188,9 @@ type RunEnd struct {
 	Message string `json:"message,omitempty"`
 	Path    string `json:"path,omitempty"` // of the step that failed, or of the next one with RunRestart
 	Into    string `json:"into,omitempty"` // of RunRestart: one of sequence.Restart...
+	// Within is how long the machine may take to come back from RunRestart, in
+	// seconds; 0 is sequence.ReturnTime.
+	Within int `json:"within,omitempty"`
 }
 
 // Kinds of orders.

@@ -58,11 +58,23 @@ func (e *engine) workVolume() (disk.Volume, bool) {
 	for _, p := range e.state.Plans {
 		for _, v := range p.Volumes {
 			if v.Type == sequence.PartitionData || v.Type == sequence.PartitionLinux {
-				return v, true
+				return e.here(p, v), true
 			}
 		}
 	}
 	return disk.Volume{}, false
+}
+
+// tidy takes away what steps have fetched for themselves, at the end of the run. What
+// a step has put into a folder of its choice stays.
+func (e *engine) tidy(ctx context.Context) {
+	if e.state.Applied == "" && len(e.state.Fetched) == 0 {
+		return
+	}
+	if err := os.RemoveAll(e.work(ctx)); err != nil {
+		e.say("remove what was fetched: %v", err)
+	}
+	e.state.Fetched = nil
 }
 
 func (e *engine) fetchByName(ctx context.Context, name string) (string, error) {

@@ -49,18 +49,17 @@ func Execute(ctx context.Context, o Options) (string, error) {
 		keep: keeper{machine: o.Machine, run: o.Run.ID, key: o.Run.StateKey},
 	}
 	var err error
-	if e.log, err = openLog(o.Memory); err != nil {
+	if e.log, err = openLog(o.Memory, e.logName()); err != nil {
 		return "", err
 	}
 	defer e.log.close()
 	next, failed := e.begin(ctx)
-	for {
-		end := ""
-		if failed == nil {
-			end, failed = e.from(ctx, next)
-		}
-		if failed == nil {
-			return end, nil
+	for waits := o.Run.Waits; ; waits = false {
+		if failed == nil && !waits {
+			var end string
+			if end, failed = e.from(ctx, next); failed == nil {
+				return end, nil
+			}
 		}
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
@@ -69,16 +68,25 @@ func Execute(ctx context.Context, o Options) (string, error) {
 		if errors.As(failed, &over) {
 			return "", over.err
 		}
-		order, err := e.afterFailure(ctx, failed)
+		var order protocol.Order
+		if waits && failed == nil {
+			e.say("the run has failed before, at step %d; this machine waits to be told to try again", next+1)
+			order, err = e.await(ctx)
+		} else {
+			order, err = e.afterFailure(ctx, failed)
+		}
 		if err != nil {
 			return "", err
 		}
 		if order.Kind == protocol.OrderReboot {
-			return EndReboot, e.o.Machine.Release()
+			return EndOrdered, e.o.Machine.Release()
 		}
 		next, failed = e.position(order.Path)
 	}
 }
+
+// onDisk says whether the operating system on the disk runs.
+func (e *engine) onDisk() bool { return sequence.OnDisk(e.o.Machine.Environment()) }
 
 // overError is an answer of the server that ends the run for this machine.
 type overError struct{ err error }
@@ -106,6 +114,7 @@ func (e *engine) begin(ctx context.Context) (next int, err error) {
 	if run.Resumed && old != nil {
 		e.state = old
 	}
+	e.state.Restart = false // the machine has just started
 	if e.state.Variables == nil {
 		e.state.Variables = map[string]protocol.VariableValue{}
 	}
@@ -121,15 +130,44 @@ func (e *engine) begin(ctx context.Context) (next int, err error) {
 		return len(e.leaves), nil
 	}
 	e.say("going on with step %d", next+1)
-	if !run.Interrupted {
+	if run.Waits {
 		return next, nil
 	}
+	if !run.Interrupted {
+		return e.restartOnceMore(next), nil
+	}
 	return e.interrupted(ctx, next)
+}
+
+// restartOnceMore is the step to begin with. A machine that lost its power between
+// the end of a step that restarts it and the restart is not yet where the next step
+// runs, and has to go there first.
+func (e *engine) restartOnceMore(next int) int {
+	if next > 0 && e.state.Ended == e.leaves[next-1].Path && e.state.EndState == protocol.StepDone && e.leaf(next-1).leadsElsewhere(e.onDisk()) {
+		return next - 1
+	}
+	return next
+}
+
+// leadsElsewhere says whether a leaf restarts the machine into another system than the
+// one that runs: that of the disk, or the boot environment.
+func (l *leaf) leadsElsewhere(onDisk bool) bool {
+	r := l.restart()
+	return r != nil && (r.Into == sequence.RestartDisk) != onDisk
+}
+
+// restart is the action of a leaf that restarts the machine, nil for others.
+func (l *leaf) restart() *sequence.Restart {
+	r, _ := l.action.(*sequence.Restart)
+	return r
 }
 
 // interrupted decides about the leaf that had begun when the machine restarted.
 func (e *engine) interrupted(ctx context.Context, next int) (int, error) {
 	l := e.leaf(next)
+	if e.state.Ended == l.Path && e.state.Running == "" && e.state.EndState == protocol.StepDone && l.leadsElsewhere(e.onDisk()) {
+		return next, nil
+	}
 	if e.state.Ended == l.Path && e.state.Running == "" && (e.state.EndState == protocol.StepDone || l.continues()) {
 		s := e.status(l, e.state.EndState)
 		s.ExitCode, s.Variables = &e.state.ExitCode, e.state.EndVariables
@@ -184,7 +222,7 @@ func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 		}
 		if restart == "" && e.state.Restart {
 			restart = sequence.RestartBootImage
-			if e.o.Machine.Environment() == sequence.EnvironmentWindows {
+			if e.onDisk() {
 				restart = sequence.RestartDisk
 			}
 		}
@@ -194,18 +232,20 @@ func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 		}
 	}
 	// A restart that is the last step needs no run to go on with.
-	if last := e.leaf(len(e.leaves) - 1); last.kind == kindRestart && e.state.Ended == last.Path {
+	last := e.leaf(len(e.leaves) - 1)
+	if r := last.restart(); r != nil && e.state.Ended == last.Path {
+		if r.Into == sequence.RestartBootImage {
+			e.bootNetwork(ctx)
+		}
 		return EndReboot, e.succeed(ctx)
 	}
 	return EndSucceeded, e.succeed(ctx)
 }
 
-// kindRestart is the action of a step that restarts the machine.
-const kindRestart = "restart"
-
 // succeed ends the run.
 func (e *engine) succeed(ctx context.Context) error {
 	e.say("done: %d steps", len(e.leaves))
+	e.tidy(ctx)
 	e.sendLog(ctx)
 	if err := e.o.Machine.Release(); err != nil {
 		e.say("%v", err)
@@ -225,39 +265,61 @@ func (e *engine) succeed(ctx context.Context) error {
 
 // restart gets everything ready for the machine's restart.
 func (e *engine) restart(ctx context.Context, into string, next int) error {
-	if into == sequence.RestartDisk && e.o.Machine.Environment() != sequence.EnvironmentWindows {
-		if err := e.prepareDisk(ctx); err != nil {
-			return &stepError{e.leaf(next - 1), err}
-		}
+	end := protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunRestart, Path: e.leaves[next].Path, Into: into}
+	if r := e.leaf(next - 1).restart(); r != nil {
+		end.Within = int(time.Duration(r.Within).Seconds())
+	}
+	if into == sequence.RestartBootImage {
+		e.bootNetwork(ctx)
+	} else if err := e.prepareDisk(ctx); err != nil {
+		return &stepError{e.leaf(next - 1), err}
 	}
 	e.sendLog(ctx)
-	path := e.leaves[next].Path
-	err := e.tell(ctx, "tell the server of the restart", func(ctx context.Context) error {
-		return e.o.Server.End(ctx, protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunRestart, Path: path, Into: into})
-	})
+	err := e.tell(ctx, "tell the server of the restart", func(ctx context.Context) error { return e.o.Server.End(ctx, end) })
 	if err != nil {
 		return &overError{err}
 	}
 	return e.o.Machine.Release()
 }
 
-// prepareDisk has the operating system that was applied go on with the run.
-func (e *engine) prepareDisk(ctx context.Context) error {
-	if e.state.Applied == "" {
-		return errors.New("restart into the disk: no operating system has been applied")
-	}
-	_, v, err := e.volume(e.state.Applied)
+// bootNetwork has the firmware boot from the network next, where it can be told. A
+// machine whose firmware cannot does it by its own order, or stays in the system on
+// its disk: then the run fails when its time is over.
+func (e *engine) bootNetwork(ctx context.Context) {
+	entry, err := e.o.Machine.BootNetwork(ctx, e.o.MAC)
 	if err != nil {
-		return err
+		e.say("the firmware is not told to boot from the network: %v", err)
+		return
+	}
+	e.say("the firmware boots %s next", entry)
+}
+
+// prepareDisk has the operating system on the disk go on with the run.
+func (e *engine) prepareDisk(ctx context.Context) error {
+	if e.o.Resident {
+		return nil
+	}
+	folder := pathOfSystem()
+	if !e.onDisk() {
+		if e.state.Applied == "" {
+			return errors.New("restart into the disk: no operating system has been applied")
+		}
+		_, v, err := e.volume(e.state.Applied)
+		if err != nil {
+			return err
+		}
+		if folder, err = e.o.Machine.Folder(ctx, v); err != nil {
+			return err
+		}
 	}
 	if e.o.Continue == nil {
-		return errors.New("restart into the disk: this boot environment cannot have the system on the disk go on with the sequence; let the restart be its last step")
+		return errors.New("restart into the disk: this agent cannot have the system on the disk go on with the sequence; let the restart be its last step")
 	}
-	folder, err := e.o.Machine.Folder(ctx, v)
-	if err != nil {
-		return err
+	e.say("the system on the disk is to go on with the sequence")
+	if err := e.o.Continue(ctx, folder); err != nil {
+		return fmt.Errorf("have the system on the disk go on with the sequence: %w", err)
 	}
-	return e.o.Continue(ctx, folder)
+	return nil
 }
 
 // run runs one leaf. restart is where the machine restarts to before the next.

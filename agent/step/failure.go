@@ -44,7 +44,7 @@ func advice(err error) string {
 	case errors.Is(err, machine.ErrSpace):
 		return "make the partition larger, or take a machine with a larger disk; then run the sequence from the partition-disk step"
 	case errors.Is(err, machine.ErrNotWindows):
-		return "add a restart into the disk before the step"
+		return "add a restart into the disk before the step, and a condition that lets it run in Windows only: environment == \"windows\""
 	case errors.Is(err, errCancelled):
 		return "run again from this step when it is wanted"
 	case errors.Is(err, fs.ErrNotExist):

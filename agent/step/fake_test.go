@@ -47,6 +47,7 @@ type world struct {
 	env     string
 	image   []byte  // what receiving an image brings
 	machine Machine // instead of the fake one
+	waits   bool    // the server says that the run has failed before
 }
 
 var errPower = errors.New("power gone")
@@ -99,6 +100,7 @@ func (w *world) start() (string, error) {
 		}}
 	if w.began {
 		run.Next, run.Interrupted = w.next()
+		run.Waits = w.waits
 	}
 	w.began = true
 	w.mu.Unlock()
@@ -112,7 +114,10 @@ func (w *world) start() (string, error) {
 		m = (*fakeMachine)(w)
 	}
 	return Execute(ctx, Options{Run: run, Machine: m, Server: (*fakeServer)(w), Person: (*fakePerson)(w),
-		Facts: w.facts, MAC: "52:54:00:00:00:01", Memory: filepath.Join(w.dir, "memory")})
+		Facts: w.facts, MAC: "52:54:00:00:00:01", Memory: filepath.Join(w.dir, "memory"), Resident: sequence.OnDisk(w.env),
+		Continue: func(ctx context.Context, folder string) error {
+			return w.op(ctx, "settle "+strings.TrimPrefix(filepath.ToSlash(folder), filepath.ToSlash(w.dir)))
+		}})
 }
 
 // next is what the server says of a run that goes on, as package rollout does.
@@ -137,6 +142,15 @@ func (w *world) states() string {
 		list = append(list, fmt.Sprintf("%s %s", l.Step.Title(), w.steps[l.Path].State))
 	}
 	return strings.Join(list, ", ")
+}
+
+// afterRestart starts the machine in the environment that its run wants.
+func (w *world) afterRestart() (string, error) {
+	w.env = sequence.EnvironmentLinux
+	if n := len(w.ends); n > 0 && w.ends[n-1].State == protocol.RunRestart && w.ends[n-1].Into == sequence.RestartDisk {
+		w.env = sequence.EnvironmentLinuxDisk
+	}
+	return w.start()
 }
 
 type fakeServer world
@@ -255,6 +269,9 @@ func (m *fakeMachine) Folder(_ context.Context, v disk.Volume) (string, error) {
 	return at, os.MkdirAll(at, 0o755)
 }
 func (m *fakeMachine) Release() error { return nil }
+func (m *fakeMachine) BootNetwork(ctx context.Context, mac string) (string, error) {
+	return "0003 PXE", m.op(ctx, "boot network "+mac)
+}
 
 func (m *fakeMachine) ApplyImage(ctx context.Context, _ *disk.Plan, v disk.Volume, im machine.Image) error {
 	if err := im.Receive(ctx, filepath.Join(m.dir, "image.wim")); err != nil {

@@ -9,8 +9,15 @@ import (
 	"time"
 )
 
-// logName is the log of a sequence, on the machine and on the server.
-const logName = "sequence.log"
+// logName is what the log is called, on the machine and on the server: that of the
+// system on the disk is one of its own, which the log of the boot environment does not
+// replace.
+func (e *engine) logName() string {
+	if e.onDisk() {
+		return "sequence-disk.log"
+	}
+	return "sequence.log"
+}
 
 // maxLog bounds the log on a machine that keeps it in memory.
 const maxLog = 8 << 20
@@ -22,11 +29,11 @@ type log struct {
 	size int
 }
 
-func openLog(folder string) (*log, error) {
+func openLog(folder, name string) (*log, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the log: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(folder, logName), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
+	f, err := os.OpenFile(filepath.Join(folder, name), os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the log: %w", err)
 	}
@@ -63,7 +70,7 @@ func (e *engine) sendLog(ctx context.Context) {
 	f, err := os.Open(e.log.file.Name())
 	if err == nil {
 		defer f.Close()
-		err = e.o.Server.Log(ctx, logName, f)
+		err = e.o.Server.Log(ctx, e.logName(), f)
 	}
 	if err != nil {
 		e.say("the log could not be sent: %v", err)

@@ -54,8 +54,8 @@ func (e *engine) scope(ctx context.Context) sequence.Scope {
 
 // wmi asks Windows whether a query has a result.
 func (e *engine) wmi(ctx context.Context, query string) (bool, error) {
-	if e.o.Machine.Environment() == sequence.EnvironmentLinux {
-		return false, errors.New("there is no WMI in the Linux boot environment: ask for facts of the device instead")
+	if !e.isWindows() {
+		return false, errors.New("there is no WMI in Linux: ask for facts of the device instead")
 	}
 	p := machine.Program{Args: []string{"powershell", "-NoLogo", "-NoProfile", "-NonInteractive", "-Command",
 		"if (Get-CimInstance -Query $env:CP_QUERY) { exit 0 } else { exit 10 }"}, Env: []string{"CP_QUERY=" + query}}
@@ -84,11 +84,42 @@ func (e *engine) work(ctx context.Context) string {
 // letterPattern is a volume that Windows has already, as in C:.
 var letterPattern = regexp.MustCompile(`^[A-Za-z]:$`)
 
-// volume finds a volume by its name: of a partition-disk step, or in Windows the
-// letter of one that was there before.
+// isWindows says whether it is Windows that runs, or Windows PE.
+func (e *engine) isWindows() bool {
+	return strings.HasPrefix(e.o.Machine.Environment(), sequence.EnvironmentWindows)
+}
+
+// volume finds a volume by its name: of a partition-disk step, in Windows the letter
+// of one that was there before, and in Linux a folder.
 func (e *engine) volume(name string) (*disk.Plan, disk.Volume, error) {
-	if letterPattern.MatchString(name) && e.o.Machine.Environment() != sequence.EnvironmentLinux {
+	if letterPattern.MatchString(name) && e.isWindows() {
 		return &disk.Plan{}, disk.Volume{Name: name, Format: disk.NTFS, Letter: strings.ToUpper(name[:1])}, nil
 	}
-	return e.state.volume(name)
+	if strings.HasPrefix(name, "/") && !e.isWindows() {
+		return &disk.Plan{}, disk.Volume{Name: name}, nil
+	}
+	plan, v, err := e.state.volume(name)
+	if err != nil {
+		return nil, v, err
+	}
+	return plan, e.here(plan, v), nil
+}
+
+// here is a volume as the system calls it that runs now: drive letters and names of
+// devices are those of the system that has divided the disk.
+func (e *engine) here(p *disk.Plan, v disk.Volume) disk.Volume {
+	if !e.onDisk() {
+		return v
+	}
+	if e.isWindows() {
+		v.Letter = ""
+		if v.Name == e.state.Applied {
+			v.Letter = strings.TrimSuffix(os.Getenv("SystemDrive"), ":")
+		}
+		return v
+	}
+	if path, err := filepath.EvalSymlinks("/dev/disk/by-partuuid/" + p.PartUUID(v)); err == nil {
+		v.Path = path
+	}
+	return v
 }

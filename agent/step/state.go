@@ -134,6 +134,24 @@ func FindRun(m Machine) string {
 	return ""
 }
 
+// Forget removes the state of a run from the disks of a machine.
+func Forget(m Machine, run string) {
+	disks, err := m.Disks()
+	if err != nil {
+		return
+	}
+	for _, d := range disks {
+		f, err := m.OpenRecord(d)
+		if err != nil {
+			continue
+		}
+		if found, err := disk.ReadRun(f); err == nil && found == run {
+			_ = disk.EraseRecord(f) // it is sealed, and its key gone
+		}
+		f.Close()
+	}
+}
+
 // volume finds a volume by its name in the plan that was made last.
 func (s *state) volume(name string) (*disk.Plan, disk.Volume, error) {
 	var names []string

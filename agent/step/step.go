@@ -23,6 +23,9 @@ type Machine interface {
 	Wipe(ctx context.Context, d disk.Disk, step *sequence.WipeDisk, percent func(float64)) error
 	Folder(ctx context.Context, v disk.Volume) (string, error)
 	Release() error
+	// BootNetwork has the firmware boot from the network next, by the card with that
+	// MAC if it can be had, and says by which entry of its menu.
+	BootNetwork(ctx context.Context, mac string) (entry string, err error)
 
 	ApplyImage(ctx context.Context, p *disk.Plan, v disk.Volume, im machine.Image) error
 	ApplyFiles(ctx context.Context, v disk.Volume, folder string, im machine.Image) error
@@ -77,14 +80,18 @@ type Options struct {
 	// Memory is a folder that is gone after a restart: for what there is no disk
 	// for yet.
 	Memory string
-	// Continue makes the operating system that was applied go on with the run when
-	// it starts; nil where that is not possible.
+	// Continue makes the operating system below a folder go on with the run when it
+	// starts; nil where that is not possible.
 	Continue func(ctx context.Context, folder string) error
+	// Resident says that the agent was started by the operating system on the disk,
+	// and is started by it again.
+	Resident bool
 }
 
 // Ends of a run, as far as the machine is concerned.
 const (
 	EndSucceeded = "succeeded"
 	EndRestart   = "restart" // the run goes on after a restart
-	EndReboot    = "reboot"  // it does not: its last step, or the console, wants a restart
+	EndReboot    = "reboot"  // it has succeeded, and its last step is a restart
+	EndOrdered   = "ordered" // it has failed, and the console wants a restart
 )

@@ -238,7 +238,7 @@ func TestFaults(t *testing.T) {
 func TestOrders(t *testing.T) {
 	w := newWorld(t, "name: s\nsteps:\n  - run-command: {command: exit 3}\n")
 	w.orders = []protocol.Order{{Kind: protocol.OrderRetry, Path: "9"}, {Kind: protocol.OrderReboot}}
-	if end, err := w.start(); end != EndReboot || err != nil {
+	if end, err := w.start(); end != EndOrdered || err != nil {
 		t.Errorf("end %q, %v", end, err)
 	}
 	s := w.steps["1"]
@@ -257,7 +257,7 @@ func TestCancelledBetweenSteps(t *testing.T) {
 		w := newWorld(t, text)
 		w.answers = map[string]protocol.Order{at: {Kind: protocol.OrderCancel}}
 		w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
-		if end, err := w.start(); end != EndReboot || err != nil {
+		if end, err := w.start(); end != EndOrdered || err != nil {
 			t.Errorf("%s: end %q, %v", at, end, err)
 			continue
 		}

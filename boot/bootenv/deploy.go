@@ -28,6 +28,7 @@ var deployTools = []deployTool{
 	{"ntfsfix", "ntfs-3g"},
 	{"wimlib-imagex", "wimtools"},
 	{"efibootmgr", "efibootmgr"},
+	{"hivexsh", "libhivex-bin"}, // the registry of a Windows that was applied
 }
 
 // What starts bootmgr on BIOS machines is made of GRUB, for amd64 only.

@@ -23,7 +23,7 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := command.Group("castagent", "Receives contents of a castpoint distribution point",
-		newRun(), command.NewReceive("castagent"), newVersion())
+		newRun(), newContinue(), command.NewReceive("castagent"), newVersion())
 	return command.Execute(ctx, root, args, stdout, stderr, agent.ExitCode)
 }
 

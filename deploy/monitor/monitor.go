@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -38,7 +39,7 @@ type Monitor struct {
 	mu      sync.Mutex
 	alerted map[string]time.Time // deployments that people were told of, as changed then
 
-	woken map[string]time.Time // by deployment and device; routineWake's own
+	woken map[string]time.Time // by deployment and device; routine's own
 }
 
 // New makes a Monitor, which is told by the Register from then on.
@@ -59,8 +60,27 @@ func New(cfg Config) (*Monitor, error) {
 		cfg: cfg, log: cfg.Log, now: cfg.Now, stop: make(chan struct{}), alerted: make(map[string]time.Time), woken: make(map[string]time.Time),
 	}
 	cfg.Register.WhenEnded(m.checkAlert)
-	m.done.Go(m.routineWake)
+	m.done.Go(m.routine)
 	return m, nil
+}
+
+// tick is how often is done what is due.
+const tick = 15 * time.Second
+
+// routine wakes devices before a required start, and has runs fail whose machines have
+// not come back.
+func (m *Monitor) routine() {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	for {
+		select {
+		case <-m.stop:
+			return
+		case <-t.C:
+			m.wakeDue()
+			m.cfg.Register.LoseDue(context.Background())
+		}
+	}
 }
 
 // Close ends the work in the background.

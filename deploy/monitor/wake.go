@@ -17,21 +17,7 @@ const (
 	wakeBefore = 2 * time.Minute
 	wakeAfter  = 30 * time.Minute
 	wakeEvery  = 5 * time.Minute
-	wakeTick   = 15 * time.Second
 )
-
-func (m *Monitor) routineWake() {
-	tick := time.NewTicker(wakeTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-m.stop:
-			return
-		case <-tick.C:
-			m.wakeDue()
-		}
-	}
-}
 
 // wakeDue wakes the devices of required deployments that are about to start.
 func (m *Monitor) wakeDue() {

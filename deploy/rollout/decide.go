@@ -118,8 +118,8 @@ func (d *decider) look(one *Deployment) {
 		last = last.clone()
 		last.State, last.Ended, last.Order = StateCancelled, last.Order.Time, nil
 	}
-	if last != nil && !flagged && (!last.State.Ended() || last.Order != nil && last.Order.Path != "") {
-		if last.onDisk() && (last.Order == nil || last.Order.Path == "") {
+	if last != nil && !flagged && (!last.State.Ended() || last.Lost || last.Order != nil && last.Order.Path != "") {
+		if g.onDisk(last) {
 			say("the machine is in the middle of it, and goes on in the system on its disk (step %d of %d)", last.Step.Number, last.Total)
 			d.onDisk = true
 			return

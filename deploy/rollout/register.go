@@ -42,6 +42,8 @@ type Register struct {
 	cfg Config
 	log *zap.Logger
 	now func() time.Time
+	// since is when it was opened.
+	since time.Time
 
 	edit sync.Mutex // held while what people give is written
 
@@ -76,7 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Register, error) {
 		cfg.Log = zap.NewNop()
 	}
 	g := &Register{
-		cfg: cfg, log: cfg.Log, now: cfg.Now, deployments: make(map[string]*Deployment), runs: make(map[string]*runEntry),
+		cfg: cfg, log: cfg.Log, now: cfg.Now, since: cfg.Now(), deployments: make(map[string]*Deployment), runs: make(map[string]*runEntry),
 		last: make(map[string]map[string]*runEntry), tickets: make(map[string]*runEntry), onceMore: make(map[string]map[string]bool),
 	}
 	var err error

@@ -35,7 +35,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		if s.Environment != "" {
 			r.Environment = s.Environment
 		}
-		r.Into = ""
+		r.Into, r.Next, r.Until, r.Lost = "", "", time.Time{}, false
 		if !r.State.Ended() || s.State != protocol.StepProgress {
 			r.State, r.Ended = StateRunning, time.Time{}
 		}
@@ -150,8 +150,9 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 		}
 		now := g.now().UTC()
 		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, line(e.Message), nil, ""
+		r.Lost, r.Until, r.Next = false, time.Time{}, ""
 		if state == StateRestarting {
-			r.Into = line(e.Into)
+			g.restarts(r, &e)
 		}
 		if state.Ended() {
 			r.Ended = now

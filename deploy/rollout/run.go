@@ -50,7 +50,11 @@ type Run struct {
 	Into        string     `json:"into,omitempty"`   // where a restart leads: one of sequence.Restart...
 	Remote      string     `json:"remote,omitempty"` // address of the machine
 	// MACs are the cards of the machine that runs it, as it says.
-	MACs []string `json:"macs,omitempty"`
+	MACs     []string  `json:"macs,omitempty"`
+	Next     string    `json:"next,omitempty"`      // while the machine restarts: path of the step to go on with
+	Until    time.Time `json:"until,omitzero"`      // while the machine restarts: when it has to be back
+	Lost     bool      `json:"lost,omitempty"`      // it has failed because the machine did not come back
+	DiskFrom int       `json:"disk_from,omitempty"` // number of the first step in the system on the disk; 0 when the machine was not sent there
 	// Order is what the machine has not fetched yet.
 	Order *protocol.Order `json:"order,omitempty"`
 	// Questions are what an ask step wants to know.
@@ -118,10 +122,13 @@ func runOf(row *store.Run) (*Run, error) {
 	return &r, nil
 }
 
-// onDisk says whether the run goes on in the system on the machine's disk, which
-// then must not boot from the network.
+// onDisk says whether the run is in the system on the machine's disk, or on its way
+// there.
 func (r *Run) onDisk() bool {
-	return r.State == StateRestarting && r.Into == sequence.RestartDisk || r.State != StateRestarting && r.Environment == sequence.EnvironmentWindows
+	if r.State == StateRestarting || r.Lost {
+		return r.Into == sequence.RestartDisk
+	}
+	return sequence.OnDisk(r.Environment)
 }
 
 // Percent is how much of the steps is done, as far as their number says so.

@@ -58,7 +58,7 @@ func (b *Begin) Check() error {
 		return nil
 	}
 	d := &b.Offer.Deployment
-	if d.NetworkOnly && b.Request.Environment == sequence.EnvironmentWindows {
+	if d.NetworkOnly && sequence.OnDisk(b.Request.Environment) {
 		return fmt.Errorf("%w: deployment %s is for machines that have booted from the network", ErrRefused, d.Name)
 	}
 	if d.Confirm && !b.Request.Confirmed {
@@ -216,22 +216,37 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 			out.Ticket, r.ticket = newTicket()
 		}
 		out.Next, out.Interrupted = nextStep(seq, steps)
+		// A machine that comes back by itself, and not because somebody has ordered
+		// it, waits after a failure. One that was only late goes on.
+		if ticket != "" && r.State.Ended() && !r.Lost && (r.Order == nil || r.Order.Kind != protocol.OrderRetry) {
+			r.Heard, r.Environment, r.Remote = g.now().UTC(), b.Request.Environment, b.Remote
+			out.Waits = true
+			return nil, nil
+		}
 		if r.Order != nil && r.Order.Kind == protocol.OrderRetry {
 			out.Next, out.Interrupted = r.Order.Path, false
 			for name, v := range r.Order.Variables {
 				out.Variables[name] = v
 			}
 		}
-		r.Order, r.Questions = nil, nil
-		r.State, r.Ended, r.Heard, r.Message = StateRunning, time.Time{}, g.now().UTC(), ""
+		if r.Order != nil && r.Order.Kind != protocol.OrderCancel { // which is still to be heard
+			r.Order = nil
+		}
+		r.Questions = nil
+		r.State, r.Ended, r.Heard, r.Message, r.Advice = StateRunning, time.Time{}, g.now().UTC(), "", ""
 		r.Environment, r.Remote, r.Into = b.Request.Environment, b.Remote, ""
 		if len(b.MACs) > 0 {
 			r.MACs = b.MACs
 		}
+		r.Next, r.Until, r.Lost = "", time.Time{}, false
 		return nil, nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if out.Waits {
+		g.tell(&b.Device, false, "", "deployment "+out.Deployment+": the machine is back, and waits to be told to try again")
+		return out, nil
 	}
 	where := "at its beginning"
 	if l, err := seq.Leaf(out.Next); err == nil {
@@ -272,9 +287,13 @@ func hashTicket(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// ticketAfter is how long a ticket is good after the end of its run: for logs and
-// for being tried again.
-const ticketAfter = 7 * 24 * time.Hour
+// How long a ticket is good after the end of its run: when that has failed, for being
+// tried again; when it has succeeded, for an end that is told twice because the answer
+// was lost.
+const (
+	ticketAfter        = 7 * 24 * time.Hour
+	ticketAfterSuccess = 15 * time.Minute
+)
 
 // Authorized is the run that a ticket is of.
 func (g *Register) Authorized(ticket string) (Run, bool) {
@@ -285,7 +304,11 @@ func (g *Register) Authorized(ticket string) (Run, bool) {
 		return Run{}, false
 	}
 	r := e.run
-	if !r.Ended.IsZero() && g.now().Sub(r.Ended) > ticketAfter {
+	after := ticketAfter
+	if r.State == StateSucceeded {
+		after = ticketAfterSuccess
+	}
+	if !r.Ended.IsZero() && g.now().Sub(r.Ended) > after {
 		return Run{}, false
 	}
 	return *r, true

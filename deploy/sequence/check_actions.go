@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+	"time"
 )
 
 func valueOf(a Action) reflect.Value { return reflect.ValueOf(a) }
@@ -324,6 +325,9 @@ func (a *CopyLog) check(*checker) {}
 
 func (a *Restart) check(c *checker) {
 	c.required("into", a.Into)
+	if w := time.Duration(a.Within); w != 0 && w < time.Minute {
+		c.wrong("within", "%s: want at least a minute: the machine has to start in it", a.Within)
+	}
 }
 
 func (a *CheckReadiness) check(c *checker) {

@@ -1,5 +1,7 @@
 package sequence
 
+import "time"
+
 // Exit says what exit codes mean.
 type Exit struct {
 	Success []int `yaml:"success,omitempty" json:"success,omitempty" doc:"Exit codes of success; 0 and 3010 without it, 3010 also asks for a restart."`
@@ -50,11 +52,16 @@ const (
 	RestartDisk      = "disk"
 )
 
+// ReturnTime is how long a machine may take to come back from a restart, when the
+// step does not say it: the first start of a Windows takes up to an hour.
+const ReturnTime = 2 * time.Hour
+
 // Restart restarts the machine.
 type Restart struct {
 	Into    string   `yaml:"into" json:"into" enum:"boot-image,disk" doc:"boot-image is the boot environment once more, disk is the operating system that was applied."`
 	Message string   `yaml:"message,omitempty" json:"message,omitempty" doc:"Shown before."`
 	Delay   Duration `yaml:"delay,omitempty" json:"delay,omitempty" doc:"How long it is shown."`
+	Within  Duration `yaml:"within,omitempty" json:"within,omitempty" doc:"The run has failed when the machine has not come back after this time; 2h without it."`
 }
 
 // Wait waits.

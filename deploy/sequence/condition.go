@@ -21,7 +21,13 @@ const (
 	EnvironmentLinux     = "linux"      // castpoint's boot environment
 	EnvironmentWindowsPE = "windows-pe" // a boot image of Windows
 	EnvironmentWindows   = "windows"    // the Windows of the disk
+	EnvironmentLinuxDisk = "linux-disk" // the Linux of the disk
 )
+
+// OnDisk says whether an environment is the operating system of the machine's disk.
+func OnDisk(environment string) bool {
+	return environment == EnvironmentWindows || environment == EnvironmentLinuxDisk
+}
 
 // Scope is what expressions can ask. Vars and Device are read when the condition is
 // tried, the functions are called then.

@@ -18,11 +18,7 @@ type Transcript struct {
 	more  chan struct{} // closed and replaced when text grows or ends
 	echo  func(line string)
 	line  []byte // not yet echoed
-	limit int    // what is kept at least, in bytes; 0 for everything
 }
-
-// transcriptLimit is enough for what anybody looks back at.
-const transcriptLimit = 1 << 20
 
 // controls are the terminal control sequences of firmware consoles.
 var controls = regexp.MustCompile(`\x1b(\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>])`)
@@ -32,9 +28,6 @@ func (t *Transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
-	if t.limit > 0 && len(t.text) > 2*t.limit {
-		t.text = append([]byte(nil), t.text[len(t.text)-t.limit:]...)
-	}
 	if t.echo != nil {
 		t.line = append(t.line, p...)
 		for {
@@ -43,7 +36,7 @@ func (t *Transcript) Write(p []byte) (int, error) {
 				break
 			}
 			t.line = []byte(rest)
-			t.echo(Clean(line))
+			t.echo(clean(line))
 		}
 	}
 	t.signal()
@@ -69,7 +62,7 @@ func (t *Transcript) signal() {
 func (t *Transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return Clean(string(t.text))
+	return clean(string(t.text))
 }
 
 // Tail is the last lines that are not empty.
@@ -83,8 +76,7 @@ func (t *Transcript) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// Clean takes the control sequences of terminals out of a text.
-func Clean(s string) string {
+func clean(s string) string {
 	s = controls.ReplaceAllString(s, "")
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
@@ -101,7 +93,7 @@ func (t *Transcript) WaitFor(ctx context.Context, pattern string, limit time.Dur
 	defer cancel()
 	for {
 		t.mu.Lock()
-		text, ended := Clean(string(t.text)), t.ended
+		text, ended := clean(string(t.text)), t.ended
 		if t.more == nil {
 			t.more = make(chan struct{})
 		}

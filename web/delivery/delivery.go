@@ -4,10 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -44,7 +46,7 @@ type Tokens interface {
 	Grant(content, mac, name string) (string, error)
 }
 
-// Config is what Delivery needs. All but Log is required.
+// Config is what Delivery needs. All but Agents and Log is required.
 type Config struct {
 	Register *rollout.Register
 	Devices  *deploy.Devices
@@ -53,14 +55,17 @@ type Config struct {
 	Data     string // folder
 	// Server is the URL of the join listener for a request.
 	Server func(*http.Request) string
+	// Agents has the agent's programs, castagent-SYSTEM-ARCHITECTURE; nil for none.
+	Agents fs.FS
 	Log    *zap.Logger
 }
 
 // Delivery answers machines that run task sequences.
 type Delivery struct {
-	cfg  Config
-	log  *zap.Logger
-	logs string
+	cfg    Config
+	log    *zap.Logger
+	logs   string
+	agents func() (map[string]program, error)
 }
 
 // New makes a Delivery.
@@ -71,7 +76,11 @@ func New(cfg Config) (*Delivery, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Delivery{cfg: cfg, log: cfg.Log, logs: filepath.Join(cfg.Data, DirLogs)}, nil
+	return &Delivery{
+		cfg: cfg, log: cfg.Log, logs: filepath.Join(cfg.Data, DirLogs),
+		// Not at the start: few servers have machines at work then.
+		agents: sync.OnceValues(func() (map[string]program, error) { return readAgents(cfg.Agents) }),
+	}, nil
 }
 
 // Route is a request that the join listener takes.
@@ -94,6 +103,7 @@ func (d *Delivery) Routes() []Route {
 		{"POST " + protocol.PathAnswers, d.answered},
 		{"POST " + protocol.PathContent + "{id}", d.grant},
 		{"PUT " + protocol.PathLog + "{name}", d.takeLog},
+		{"GET " + protocol.PathAgent + "{name}", d.agent},
 		{"POST " + protocol.PathInventory, d.inventory},
 	}
 }

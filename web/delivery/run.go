@@ -93,7 +93,8 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 		return nil, err
 	}
 	out.Contents, out.Server = contents, d.cfg.Server(r)
-	return out, nil
+	out.Agents, err = d.agentsFor(req.Facts.Architecture)
+	return out, err
 }
 
 // goOn goes on with the run of a ticket.
@@ -122,7 +123,8 @@ func (d *Delivery) goOn(r *http.Request, req *protocol.RunRequest, run *rollout.
 		return nil, err
 	}
 	out.Contents, out.Server = contents, d.cfg.Server(r)
-	return out, nil
+	out.Agents, err = d.agentsFor(req.Facts.Architecture)
+	return out, err
 }
 
 // mayRun refuses devices that may not run anything, whatever they show.
