@@ -331,8 +331,12 @@ func (u *unit) read(s *scratch) error {
 	if u.of.codec == nil {
 		return readFull(u.of.r, u.data, u.of.res.offset+u.start, u.of.what)
 	}
+	chunkSize := int64(u.of.codec.chunkSize)
+	if first, last := u.start/chunkSize, (u.end-1)/chunkSize; first < last {
+		u.of.readAhead(first, last, s)
+	}
 	for at := u.start; at < u.end; {
-		i := at / int64(u.of.codec.chunkSize)
+		i := at / chunkSize
 		start, n := u.of.chunk(i)
 		if err := u.of.decompress(u.data[start-u.start:][:n], i, s); err != nil {
 			return err

@@ -165,6 +165,46 @@ type scratch struct {
 	table []byte // entries of its chunk table that were read last
 	at    int64  // number of the first of them
 	src   []byte // a compressed chunk
+
+	ahead   []byte // what lies in the file of the resource
+	aheadAt int64  // from here on
+	aheadOf *packed
+}
+
+// readAhead reads the chunks from first to last at once, for decompress. It is only to
+// save calls of the system: what it does not like it leaves to decompress, which says
+// what is wrong.
+func (p *packed) readAhead(first, last int64, s *scratch) {
+	s.aheadOf = nil
+	from, _, err := p.bounds(first, s)
+	if err != nil {
+		return
+	}
+	_, to, err := p.bounds(last, s)
+	if err != nil || from >= to || to > p.dataSize || to-from > (last-first+1)*int64(p.codec.chunkSize) {
+		return
+	}
+	size := to - from
+	s.aheadAt = p.data + from
+	if p.codec.pipable {
+		s.aheadAt += 4 * (first + 1)
+		size += 4 * (last - first)
+	}
+	if int64(cap(s.ahead)) < size {
+		s.ahead = make([]byte, size)
+	}
+	s.ahead = s.ahead[:size]
+	if readFull(p.r, s.ahead, s.aheadAt, p.what) == nil {
+		s.aheadOf = p
+	}
+}
+
+// fromAhead gives a part of the file that was read ahead, nil when it was not.
+func (s *scratch) fromAhead(p *packed, at, size int64) []byte {
+	if s.aheadOf != p || at < s.aheadAt || at+size > s.aheadAt+int64(len(s.ahead)) {
+		return nil
+	}
+	return s.ahead[at-s.aheadAt:][:size]
 }
 
 // decompress reads chunk i into dst, which has its size.
@@ -184,14 +224,21 @@ func (p *packed) decompress(dst []byte, i int64, s *scratch) error {
 		if to-from != int64(len(dst)) {
 			return corrupt("%s: chunk %d of %d has %d bytes and stands for %d, without compression", p.what, i+1, p.chunks, to-from, len(dst))
 		}
+		if ahead := s.fromAhead(p, at, to-from); ahead != nil {
+			copy(dst, ahead)
+			return nil
+		}
 		return readFull(p.r, dst, at, p.what)
 	}
-	if int64(cap(s.src)) < to-from {
-		s.src = make([]byte, to-from, len(dst))
-	}
-	src := s.src[:to-from]
-	if err := readFull(p.r, src, at, p.what); err != nil {
-		return err
+	src := s.fromAhead(p, at, to-from)
+	if src == nil {
+		if int64(cap(s.src)) < to-from {
+			s.src = make([]byte, to-from, len(dst))
+		}
+		src = s.src[:to-from]
+		if err := readFull(p.r, src, at, p.what); err != nil {
+			return err
+		}
 	}
 	d := p.codec.decoders.Get().(decompress.Decoder)
 	defer p.codec.decoders.Put(d)

@@ -43,20 +43,6 @@ func words(src []byte, pos int) uint64 {
 	return x&even<<16 | x>>16&even
 }
 
-// fill makes sure of at least 49 bits. It takes as many words as fit. Of the
-// word behind them it leaves the first bits in the buffer, which do not count
-// and do no harm: the same bits come again.
-func (b *bitReader) fill() {
-	if b.pos+8 > len(b.src) {
-		b.need(49)
-		return
-	}
-	b.buf |= words(b.src, b.pos) >> (b.n & 63)
-	k := (64 - b.n) / 16
-	b.pos += 2 * int(k)
-	b.n += 16 * k
-}
-
 // take removes n bits that are in the buffer.
 func (b *bitReader) take(n uint) uint32 {
 	v := uint32(b.buf >> 32 >> ((32 - n) & 63)) // n may be 0
@@ -80,6 +66,8 @@ const (
 	huffmanBits = 10
 	// huffmanMax is the length of the longest code (LZX; XPRESS has 15).
 	huffmanMax = 16
+	// huffmanSymbols is room for the symbols of the largest alphabet (LZX).
+	huffmanSymbols = 1024
 	// huffmanLink marks an entry of the first table that points to another.
 	huffmanLink = 1 << 31
 )
@@ -89,6 +77,7 @@ const (
 // width of that table.
 type huffman struct {
 	table []uint32
+	order [huffmanSymbols]uint16
 }
 
 // build makes the tables for the code lengths of all symbols. It reports false
@@ -103,49 +92,64 @@ func (h *huffman) build(lengths []uint8) bool {
 	if count[0] == len(lengths) {
 		return true
 	}
-	var next [huffmanMax + 2]uint32 // next code of each length
+	// The symbols in the order of their codes: by length, then by number. Rows of
+	// the same size one behind the other cost fewer branches that nobody foretells.
+	var next [huffmanMax + 1]int
 	code := uint32(0)
 	for l := 1; l <= huffmanMax; l++ {
-		next[l] = code
-		code = (code + uint32(count[l])) << 1
+		next[l] = next[l-1] + count[l-1]
+		code += uint32(count[l]) << (huffmanMax - l)
 	}
-	if code != 1<<(huffmanMax+1) {
+	if code != 1<<huffmanMax {
 		return false
 	}
 	for sym, l := range lengths {
-		if l == 0 {
-			continue
-		}
-		c := next[l]
-		next[l]++
-		entry := uint32(sym)<<8 | uint32(l)
-		if l <= huffmanBits {
-			first := c << (huffmanBits - l)
-			fill := h.table[first : first+1<<(huffmanBits-l)]
-			for i := range fill {
-				fill[i] = entry
+		p := &next[l%32%(huffmanMax+1)]
+		h.order[*p%huffmanSymbols] = uint16(sym)
+		*p++
+	}
+	order, rest := h.order[count[0]:len(lengths)], h.table
+	for l := 1; l <= huffmanBits; l++ {
+		size := 1 << (huffmanBits - l)
+		for _, sym := range order[:count[l]] {
+			entry := uint32(sym)<<8 | uint32(l)
+			row := rest[:size]
+			for i := range row {
+				row[i] = entry
 			}
-			continue
+			rest = rest[size:]
 		}
-		prefix := c >> (l - huffmanBits)
-		link := h.table[prefix]
-		if link == 0 {
-			// Codes come in order of length only per symbol, so the width of the
-			// second table is that of the longest code.
-			const width = huffmanMax - huffmanBits
-			link = huffmanLink | uint32(len(h.table))<<8 | width
-			h.table[prefix] = link
-			h.table = append(h.table, make([]uint32, 1<<width)...)
-		}
-		start := (link &^ huffmanLink) >> 8
-		rest := c & (1<<(l-huffmanBits) - 1)
-		first := start + rest<<(huffmanMax-l)
-		fill := h.table[first : first+1<<(huffmanMax-l)]
-		for i := range fill {
-			fill[i] = entry
-		}
+		order = order[count[l]:]
+	}
+	if len(order) > 0 {
+		h.long(order, count[huffmanBits+1:])
 	}
 	return true
+}
+
+// long makes the second tables, for the symbols whose codes are longer than the
+// first is wide: so many with one bit more, so many with two, and so on. They are
+// the last codes.
+func (h *huffman) long(order []uint16, count []int) {
+	const width = huffmanMax - huffmanBits
+	size := uint32(0) // of all second tables
+	for i, n := range count {
+		size += uint32(n) << (width - 1 - i)
+	}
+	links := size >> width
+	begin := uint32(len(h.table))
+	for i := range links {
+		h.table[begin-links+i] = huffmanLink | (begin+i<<width)<<8 | width
+	}
+	for i, n := range count {
+		for _, sym := range order[:n] {
+			entry := uint32(sym)<<8 | uint32(huffmanBits+1+i)
+			for range 1 << (width - 1 - i) {
+				h.table = append(h.table, entry)
+			}
+		}
+		order = order[n:]
+	}
 }
 
 // entry is that of the symbol whose code buf begins with.

@@ -186,20 +186,20 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 	src, at, buf, n := d.in.src, d.in.pos, d.in.buf, d.in.n
 	recent := d.recent
 	for pos < len(dst) {
-		if n < 49 {
+		if n < 2*huffmanMax { // two main symbols
 			if at+8 <= len(src) {
-				// As bitReader.fill does.
+				// As many words as fit. The first bits of the one behind them come into
+				// buf as well, which does no harm: the same bits come again.
 				buf |= words(src, at) >> (n & 63)
 				k := (64 - n) / 16
 				at += 2 * int(k)
 				n += 16 * k
 			} else {
 				in := bitReader{src, at, buf, n}
-				in.need(49)
+				in.need(2 * huffmanMax)
 				at, buf, n = in.pos, in.buf, in.n
 			}
 		}
-		// The bits are enough for two literals and a main symbol.
 		e := first[buf>>(64-huffmanBits)]
 		if e&huffmanLink != 0 {
 			e = d.main.second(e, buf)
@@ -232,9 +232,16 @@ func (d *LZX) symbols(dst []byte, pos int, aligned bool) error {
 			}
 			buf <<= used & 63
 			n -= used
-			if n < 33 { // length 16, offset 17
+		}
+		if n < 33 { // length 16, offset 17
+			if at+8 <= len(src) {
+				buf |= words(src, at) >> (n & 63)
+				k := (64 - n) / 16
+				at += 2 * int(k)
+				n += 16 * k
+			} else {
 				in := bitReader{src, at, buf, n}
-				in.fill()
+				in.need(33)
 				at, buf, n = in.pos, in.buf, in.n
 			}
 		}

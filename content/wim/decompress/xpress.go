@@ -40,7 +40,8 @@ func (d *XPRESS) symbols(dst, src []byte) error {
 	for pos := 0; pos < len(dst); {
 		if n < 31 { // symbol 15, offset 15
 			if at+8 <= len(src) {
-				// As bitReader.fill does.
+				// As many words as fit. The first bits of the one behind them come into
+				// buf as well, which does no harm: the same bits come again.
 				buf |= words(src, at) >> (n & 63)
 				k := (64 - n) / 16
 				at += 2 * int(k)
