@@ -25,9 +25,9 @@ const (
 
 // Finding is the answer of one check about one thing.
 type Finding struct {
-	Check string `json:"check"`
-	Level Level  `json:"level"`
-	Text  string `json:"text"`
+	Check string `json:"check"`        // name of the check
+	Level Level  `json:"level"`        // ok, note or attention
+	Text  string `json:"text"`         // what was found
 	Do    string `json:"do,omitempty"` // what to do about it
 }
 

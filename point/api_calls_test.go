@@ -146,6 +146,21 @@ func (c *contract) accessCalls(t *testing.T) {
 	c.call(t, "set-user", "/access/users/ann", web.SetUser{Scope: access.Admin}, 200)
 	c.call(t, "set-user", "/access/users/ann", web.SetUser{Password: "short"}, 400)
 	c.call(t, "remove-user", "/access/users/ann", nil, 200)
+	change := web.ChangeOwnPassword{Old: ann.Password, New: "another horse battery"}
+	c.call(t, "change-own-password", "/access/self/password", change, 400)
+	c.call(t, "add-user", "/access/users", ann, 201)
+	s, err := c.kept.access.Login(t.Context(), ann.Name, ann.Password, netip.MustParseAddr("127.0.0.1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.callBy(t, s, "change-own-password", "/access/self/password", change, 204)
+	for range 5 { // what it was before
+		c.callBy(t, s, "change-own-password", "/access/self/password", change, 403)
+	}
+	c.callBy(t, s, "change-own-password", "/access/self/password", change, 429)
+	c.call(t, "list-lockouts", "/access/lockouts", nil, 200)
+	c.call(t, "lift-lockout", "/access/lockouts/user%20ann", nil, 204)
+	c.call(t, "lift-lockout", "/access/lockouts/nobody", nil, 404)
 	c.call(t, "list-audit", "/audit?limit=2", nil, 200)
 }
 
@@ -539,6 +554,7 @@ func (c *contract) sessionCalls(t *testing.T) {
 func (c *contract) serverCalls(t *testing.T) {
 	c.call(t, "get-openapi", "/openapi.json", nil, 200)
 	c.call(t, "get-status", "/status", nil, 200)
+	c.call(t, "run-doctor", "/doctor", nil, 200)
 	c.call(t, "list-settings", "/settings", nil, 200)
 	c.call(t, "list-loggers", "/log", nil, 200)
 	c.call(t, "set-log-level", "/log/dhcp", map[string]string{"level": "debug"}, 200)

@@ -26,9 +26,12 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/dhcp"
+	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
 	"castpoint/test/openapi"
+	"castpoint/web"
+	"castpoint/web/access"
 	"castpoint/web/api"
 )
 
@@ -78,7 +81,10 @@ func newAPIPoint(t *testing.T, data, more string) *apiPoint {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newPoint(t.Context(), Options{Settings: s, Read: read, Log: zap.NewNop(), Levels: loglevel.New(zap.InfoLevel)})
+	p, err := newPoint(t.Context(), Options{Settings: s, Read: read, Log: zap.NewNop(), Levels: loglevel.New(zap.InfoLevel),
+		Doctor: func(context.Context, *web.AdminClient, *config.Config, string) ([]doctor.Finding, error) {
+			return []doctor.Finding{{Check: "firewall", Level: doctor.Attention, Text: "nftables drops UDP port 69 (TFTP requests)", Do: "allow it: nft insert rule inet filter input udp dport 69 accept"}}, nil
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,6 +197,12 @@ func body(t *testing.T, v any) []byte {
 // streamed answer. It returns the answer, the result or the first event.
 func (c *contract) call(t *testing.T, id, path string, v any, want int) []byte {
 	t.Helper()
+	return c.callBy(t, nil, id, path, v, want)
+}
+
+// callBy is call by somebody who is logged in; nil is the administrator's token.
+func (c *contract) callBy(t *testing.T, by *access.Session, id, path string, v any, want int) []byte {
+	t.Helper()
 	o := c.all[id]
 	if o == nil {
 		t.Fatalf("there is no operation %s", id)
@@ -203,11 +215,16 @@ func (c *contract) call(t *testing.T, id, path string, v any, want int) []byte {
 	if !o.Has(plain) {
 		t.Fatalf("%s is not a path of %s", path, id)
 	}
-	status, answer := c.answer(t, o, r)
+	secret := c.adminToken
+	if by != nil {
+		r.header, secret = []string{"Cookie", "castpoint=" + by.Secret, access.HeaderCSRF, by.CSRF}, ""
+	}
+	status, answer := c.answerTo(t, o, r, secret)
 	if status != want {
 		t.Errorf("%s %s %.200s: %d, want %d: %.600s", id, path, r.body, status, want, answer)
 	}
 	if _, ok := c.good[id]; !ok && status < 300 {
+		r.header = nil // others try it with what they have
 		c.good[id] = r
 		e := api.Example{Path: path, Type: r.kind, Response: exampleOf(answer)}
 		switch id {

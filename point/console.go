@@ -25,5 +25,5 @@ func (p *point) makeConsole() (err error) {
 // person is who sent a request that has passed the guard of the admin listener.
 func person(r *http.Request) (console.Person, bool) {
 	id, ok := access.From(r.Context())
-	return console.Person{Name: id.Name, Operate: id.Scope.Allows(access.Operate), Admin: id.Scope.Allows(access.Admin), CSRF: id.CSRF}, ok
+	return console.Person{Name: id.Name, Operate: id.Scope.Allows(access.Operate), Admin: id.Scope.Allows(access.Admin), Password: id.How == access.HowPassword, CSRF: id.CSRF}, ok
 }

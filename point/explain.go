@@ -326,6 +326,7 @@ func (p *point) routes() []func(*api.API) {
 		settingsOperation(func() (s *Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
 		reloadOperation(p.reload),
 		logOperations(p.levels),
+		p.doctorOperation,
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/dhcp"
+	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
 	"castpoint/tftp"
@@ -43,6 +44,7 @@ type point struct {
 	cfg    config.Config
 	log    *zap.Logger
 	levels *loglevel.Levels
+	doctor func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error)
 
 	settings  *Settings // that the server was started with
 	read      func() (*Settings, error)
@@ -78,6 +80,9 @@ type Options struct {
 	Log      *zap.Logger
 	Levels   *loglevel.Levels
 	Announce func(*Summary) error // called once everything is bound
+	// Doctor looks for what keeps machines from booting, with an API of this server
+	// and its settings, which come from a file.
+	Doctor func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error)
 }
 
 // Serve runs a distribution point until ctx ends, which is no error.
@@ -109,7 +114,7 @@ func Serve(ctx context.Context, o Options) error {
 // newPoint opens the data folder and makes all parts. It binds nothing.
 func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	cfg, log := o.Settings.cfg, o.Log
-	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, adminToken: web.NewAdminToken()}
+	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: web.NewAdminToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}

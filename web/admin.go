@@ -34,6 +34,7 @@ func (s *Server) newAPI() *api.API {
 	s.deviceOperations(a)
 	s.timelineOperations(a)
 	s.accessOperations(a)
+	s.accountOperations(a)
 	for _, add := range s.cfg.Routes {
 		add(a)
 	}

@@ -29,6 +29,9 @@ func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), e
 // adminRoutes is admin with routes that are there when no server runs. The unix
 // socket goes before TCP: it is reached from every network namespace.
 func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *web.AdminClient, done func(), err error) {
+	if o.here != nil {
+		return o.here, func() {}, nil
+	}
 	if o.remote.url != "" {
 		client, err := o.remote.client()
 		return client, func() {}, err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
+	"castpoint/web"
 )
 
 // version is stamped by the linker.
@@ -29,6 +30,7 @@ type options struct {
 	data   string
 	json   bool
 	remote remote
+	here   *web.AdminClient // of a server in this process; nil for commands
 }
 
 func newRoot() *cobra.Command {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"runtime"
@@ -8,8 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
+	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/web"
 )
 
 func newServe(o *options) *cobra.Command {
@@ -49,6 +52,13 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			return point.Serve(ctx, point.Options{
 				Build: build(), Settings: s, Read: read, Log: log, Levels: levels,
 				Announce: func(s *point.Summary) error { return printSummary(cmd.OutOrStdout(), s) },
+				Doctor: func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error) {
+					t, err := (&options{data: cfg.Data, here: api}).nearTarget(ctx, cfg, file)
+					if err != nil {
+						return nil, err
+					}
+					return doctor.Run(ctx, t), nil
+				},
 			})
 		},
 	}

@@ -127,7 +127,9 @@ func TestConsoleInBrowser(t *testing.T) {
 	}
 	text(`client1\s+done[\s\S]*client2\s+done`)
 	text("Everybody who is here has everything")
-	do("end it", click(".menu summary"), click(".menu button"))
+	do("end it", click(".tools .danger"))
+	text("End the session of Evening\\?[\\s\\S]*Nobody lacks anything")
+	do("be sure", click(".ask .danger"))
 	text("Ended session")
 	text(`Ended[\s\S]*2 done`)
 	shoot("ended")
@@ -151,7 +153,7 @@ func TestConsoleInBrowser(t *testing.T) {
 	shoot("timeline")
 
 	do("overview", chromedp.Navigate(address+"/"))
-	text("Nothing. No machine waits|Needs attention")
+	text("Nothing needs attention|needs? attention|wrong")
 	shoot("overview")
 	do("log out", click(".aside form button"))
 	text("Log in")

@@ -11,6 +11,7 @@ import (
 	"castpoint/multicast"
 	"castpoint/test/browser"
 	"castpoint/web"
+	"castpoint/web/console/frame"
 )
 
 // screens is where pictures of pages are kept, for people to look at.
@@ -40,15 +41,19 @@ func TestPagesInBrowser(t *testing.T) {
 	for i := range 240 {
 		s := web.SessionInfo{SessionStatus: multicast.SessionStatus{ID: "4f1a09c2", State: "sending", Began: &began, Target: 430e6}}
 		s.Rate, s.Sent, s.Repair = 380e6+30e6*math.Sin(float64(i)/9), uint64(i)*48e6, uint64(i*i)*12000
-		c.curves.take(noon.Add(time.Duration(i)*time.Second), []web.SessionInfo{s})
+		c.sessions.Take(noon.Add(time.Duration(i)*time.Second), []web.SessionInfo{s})
 	}
 	server := httptest.NewServer(c)
 	defer server.Close()
-	defer c.stop() // the pages that are watched
+	defer c.Stop() // the pages that are watched
+	post(c, "/doctor", nil)
+	c.Jobs().Wait()
 	b := openBrowser(t, server.URL)
 	for _, p := range []struct{ path, name string }{
 		{"/", "overview"}, {"/devices", "devices"}, {"/devices/d00001", "device"}, {"/contents", "contents"}, {"/contents/add", "add"}, {"/contents/winpe", "boot-image"},
 		{"/contents/win11", "content"}, {"/boot-images", "boot-images"}, {"/sessions", "sessions"}, {"/sessions/4f1a09c2", "session"}, {"/sessions/77aa0001", "session-waiting"},
+		{"/collections", "collections"}, {"/collections/col1", "collection"}, {"/sequences", "sequences"}, {"/sequences/bare-metal", "sequence"}, {"/sequences/add?template=windows", "edit"}, {"/deployments/add", "deploy"}, {"/runs/run2", "run-asks"},
+		{"/doctor", "doctor"}, {"/server", "server"}, {"/leases", "leases"}, {"/access", "access"}, {"/account", "account"}, {"/audit", "audit"},
 		{"/explain?mac=52:54:00:00:00:01", "explain"}, {"/settings", "settings"}, {"/deployments", "deployments"}, {"/deployments/dep1", "deployment"}, {"/runs/run1", "run"}, {"/docs/dhcp", "docs"}, {"/login?failed=denied", "login"},
 	} {
 		if err := b.Go(server.URL + p.path); err != nil {
@@ -86,7 +91,7 @@ func TestCrowdInBrowser(t *testing.T) {
 	c := newConsole(t, f)
 	server := httptest.NewServer(c)
 	defer server.Close()
-	defer c.stop()
+	defer c.Stop()
 	b := openBrowser(t, server.URL)
 	// The gaps between frames, and the changes of one cell.
 	const watch = `window.gaps = []; window.changes = 0; window.last = 0;
@@ -125,7 +130,7 @@ document.querySelector('[data-key=m401] button').focus();`
 	if told.Rows != 500 || told.Focus != "m401" {
 		t.Errorf("%d rows, focus in %q", told.Rows, told.Focus)
 	}
-	if sum < (events-1)*float64(liveSoon.Milliseconds()) {
+	if sum < (events-1)*float64(frame.Soon.Milliseconds()) {
 		t.Errorf("%d events within %.0f ms", events, sum)
 	}
 	// Bounds for a machine that has other things to do.

@@ -3,35 +3,30 @@ package console
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"sync"
 
 	"go.uber.org/zap"
 
 	"castpoint/web"
+	"castpoint/web/console/frame"
+	"castpoint/web/console/library"
+	"castpoint/web/console/machines"
+	"castpoint/web/console/manual"
+	"castpoint/web/console/rollouts"
+	"castpoint/web/console/server"
+	"castpoint/web/console/sessions"
 )
 
 // API is the admin API.
-type API interface {
-	Call(ctx context.Context, method, path string, body, answer any) error
-	Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error
-	Upload(ctx context.Context, query url.Values, body io.Reader, answer any) error
-}
+type API = frame.API
 
 // Person is who is logged in.
-type Person struct {
-	Name string
-	// Operate allows changes, Admin all of them. The API decides; these say which
-	// buttons are worth showing.
-	Operate, Admin bool
-	// CSRF is the token that every form carries.
-	CSRF string
-}
+type Person = frame.Person
 
-// Config is what a Console is made of. All fields but Log are required.
+// Config is what a Console is made of. All fields but OIDC, Version and Log are
+// required.
 type Config struct {
 	API API
 	// Person is who sent a request; ok is false when nobody is logged in any more.
@@ -48,86 +43,71 @@ type Config struct {
 
 // Console is the handler of all its pages. Close ends its jobs.
 type Console struct {
-	cfg       Config
-	log       *zap.Logger
-	templates *templates
-	assets    assets
-	jobs      *jobs
-	curves    *curves
-	reports   reports
-	watchers  chan struct{} // one place for each page that is watched
-	mux       *http.ServeMux
+	*frame.Frame
+	sessions *sessions.Sessions
+	server   *server.Server
 
-	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
 	running sync.WaitGroup
 }
 
-// maxWatchers bounds the pages that are drawn again and again at the same time.
-const maxWatchers = 64
+// navigation leads to the pages: what happens, the machines, what they get, and the
+// server.
+var navigation = []frame.Group{
+	{Entries: []frame.Entry{{Path: "/", Label: "Overview"}}},
+	{Name: "Machines", Entries: []frame.Entry{{Path: "/devices", Label: "Devices"}, {Path: "/collections", Label: "Collections"}, {Path: "/explain", Label: "Explain"}}},
+	{Name: "Work", Entries: []frame.Entry{{Path: "/deployments", Label: "Deployments"}, {Path: "/sequences", Label: "Task sequences"}, {Path: "/sessions", Label: "Sessions"}}},
+	{Name: "Library", Entries: []frame.Entry{{Path: "/contents", Label: "Contents"}, {Path: "/boot-images", Label: "Boot images"}}},
+	{Name: "Server", Entries: []frame.Entry{
+		{Path: "/doctor", Label: "Doctor"}, {Path: "/server", Label: "State and logs"}, {Path: "/settings", Label: "Settings"}, {Path: "/leases", Label: "Leases"},
+		{Path: "/access", Label: "Users and tokens", Admin: true}, {Path: "/audit", Label: "Audit log", Admin: true},
+	}},
+	{Entries: []frame.Entry{{Path: "/docs", Label: "Documentation"}}},
+}
 
 // New makes the console and begins to sample the sessions.
 func New(cfg Config) (*Console, error) {
-	if cfg.API == nil || cfg.Person == nil || cfg.Sessions == nil || cfg.Docs == nil {
-		return nil, errors.New("console: the API, who is logged in, the sessions and the documentation are needed")
+	if cfg.Sessions == nil || cfg.Docs == nil {
+		return nil, errors.New("console: the sessions and the documentation are needed")
 	}
-	if cfg.Log == nil {
-		cfg.Log = zap.NewNop()
+	f, err := frame.New(frame.Config{API: cfg.API, Person: cfg.Person, OIDC: cfg.OIDC, Version: cfg.Version, Log: cfg.Log, Navigation: navigation})
+	if err != nil {
+		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	c := &Console{
-		cfg: cfg, log: cfg.Log, jobs: newJobs(ctx), curves: newCurves(), ctx: ctx, stop: stop,
-		watchers: make(chan struct{}, maxWatchers), mux: http.NewServeMux(),
+	c := &Console{Frame: f, stop: stop}
+	c.Page("GET /{$}", c.overview)
+	err = f.Templates(files, nil)
+	if err == nil {
+		err = machines.Add(f)
 	}
-	var err error
-	if c.assets, err = loadAssets(); err == nil {
-		c.templates, err = loadTemplates(c.assets)
+	if err == nil {
+		err = library.Add(f)
+	}
+	if err == nil {
+		c.sessions, err = sessions.Add(f, cfg.Sessions)
+	}
+	if err == nil {
+		err = rollouts.Add(f)
+	}
+	if err == nil {
+		c.server, err = server.Add(f)
+	}
+	if err == nil {
+		err = manual.Add(f, cfg.Docs)
 	}
 	if err != nil {
 		stop()
+		f.Close()
 		return nil, err
 	}
-	c.routes()
-	c.running.Go(func() { c.curves.routineSample(ctx, cfg.Sessions) })
+	c.running.Go(func() { c.sessions.Sample(ctx) })
 	return c, nil
 }
 
 // Close ends the jobs and the watching of pages, and waits for the jobs.
 func (c *Console) Close() {
 	c.stop()
-	c.jobs.wait()
+	c.Frame.Close()
 	c.running.Wait()
-}
-
-// ServeHTTP answers a request for a page, an action or an asset.
-func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
-	c.mux.ServeHTTP(w, r)
-}
-
-// secure sets what keeps a browser from doing anything else than showing our own
-// pages: no other host, no script or style within a page, no frame around it.
-func secure(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-}
-
-func (c *Console) routes() {
-	c.mux.Handle("GET "+pathAssets, c.assets)
-	c.mux.HandleFunc("GET /login", c.login)
-	c.page("GET /{$}", c.overview)
-	c.deviceRoutes()
-	c.contentRoutes()
-	c.sessionRoutes()
-	c.deploymentRoutes()
-	c.page("GET /boot-images", c.bootImages)
-	c.page("GET /explain", c.explainPage)
-	c.page("GET /settings", c.settings)
-	c.page("GET /docs", c.docsIndex)
-	c.page("GET /docs/{name}", c.docsPage)
-	c.page("GET /", func(r *http.Request) (*page, error) {
-		return nil, notFound("there is no page %s", r.URL.Path)
-	})
 }

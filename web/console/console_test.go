@@ -20,8 +20,14 @@ import (
 	"golang.org/x/net/html"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy"
+	"castpoint/deploy/sequence"
 	"castpoint/docs"
+	"castpoint/internal/event"
 	"castpoint/web"
+	"castpoint/web/access"
+	"castpoint/web/console/frame"
+	"castpoint/web/console/job"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -58,6 +64,22 @@ var pages = map[string]string{
 	"/settings?all=1":                    "tftp",
 	"/deployments":                       "Windows 11 for room 101",
 	"/deployments/dep1":                  "Deploy again",
+	"/deployments/add?collection=col1":   "Who begins",
+	"/collections":                       "Room 101",
+	"/sequences":                         "bare-metal",
+	"/sequences/add?template=windows":    "name: windows",
+	"/sequences/add?sequence=bare-metal": "new revision",
+	"/server":                            "castpoint backup",
+	"/leases":                            "192.0.2.101",
+	"/leases?search=nobody":              "No lease has that",
+	"/doctor":                            "It has not looked",
+	"/access":                            "Make a token",
+	"/account":                           "Another password",
+	"/audit":                             "approve-device",
+	"/audit?failed=1&search=CI":          "needs the scope admin",
+	"/docs/adr/0005-overlay":             "castpoint",
+	"/docs?search=proxydhcp":             "ProxyDHCP",
+	"/contents?kind=boot-image":          "Windows PE",
 	"/deployments/dep1?state=failed":     "make the partition larger",
 	"/runs/run1":                         "Try again",
 	"/runs/run2":                         "Which room?",
@@ -143,6 +165,8 @@ func checkHTML(t *testing.T, path string, body io.Reader) {
 			if at["type"] != "hidden" && !labelled && at["aria-label"] == "" && at["id"] == "" {
 				t.Errorf("field %q has no label", at["name"])
 			}
+		case "fieldset":
+			labelled = false
 		case "progress":
 			if at["aria-label"] == "" {
 				t.Error("a bar without a name")
@@ -175,12 +199,12 @@ func hasField(n *html.Node, name string) bool {
 // A new server has empty pages that say what to do.
 func TestEmptyPages(t *testing.T) {
 	f := &fakeAPI{answers: map[string]any{
-		"/status": web.Status{Version: "1.0"}, "/sessions": map[string]any{}, "/contents": map[string]any{}, "/devices": map[string]any{}, "/timeline": map[string]any{},
+		"/status": web.Status{Version: "1.0"}, "/sessions": map[string]any{}, "/contents": map[string]any{}, "/devices": map[string]any{}, "/timeline": map[string]any{}, "/deployments": map[string]any{}, "/collections": map[string]any{}, "/sequences": map[string]any{}, "/dhcp/leases": map[string]any{},
 	}}
 	c := newConsole(t, f)
 	for path, want := range map[string]string{
 		"/": "First steps", "/devices": "castpoint device import", "/devices?state=waiting": "devices-unknown: approve", "/devices?search=x": "No device fits",
-		"/contents": "The library is empty", "/boot-images": "castpoint bootenv build", "/sessions": "No content may be sent by multicast",
+		"/deployments": "Make a collection", "/collections": "Make a collection", "/sequences": "Write one", "/leases": "No address is given away", "/contents": "The library is empty", "/boot-images": "castpoint bootenv build", "/sessions": "No content may be sent by multicast",
 	} {
 		w := get(c, path)
 		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
@@ -207,23 +231,57 @@ func TestActions(t *testing.T) {
 		{"/devices/d00001/approve", "name=pc-17&back=/devices", `POST /devices/d00001/approve {"name":"pc-17"}`, "/devices"},
 		{"/devices/d00001/approve", "back=//evil.example", `POST /devices/d00001/approve {}`, "/devices/"},
 		{"/devices/d00001/deny", "", `POST /devices/d00001/deny null`, "/devices/"},
-		{"/devices/d00001/remove", "", `DELETE /devices/d00001 null`, "/devices"},
+		{"/devices/d00001/remove", "sure=1", `DELETE /devices/d00001 null`, "/devices"},
 		{"/devices", "name=pc-9&macs=52:54:00:00:00:09+52:54:00:00:00:0a", `POST /devices {"name":"pc-9","macs":["52:54:00:00:00:09","52:54:00:00:00:0a"]}`, "/devices/"},
 		{"/devices/chosen", "id=d00001&do=approve", `POST /devices/d00001/approve null`, "/devices"},
 		{"/devices/chosen", "id=d00001&do=assign&image=server&group=lab", `PATCH /devices/d00001 {"groups":["room-101","lab"],"image":""}`, "/devices"},
 		{"/devices/d00001", "delay=&protected-shown=1&groups=a+b&notes=x", `PATCH /devices/d00001 {"protected":false,"notes":"x","groups":["a","b"],"delay":-1}`, "/devices/d00001"},
 		{"/contents/win11", "multicast-shown=1&encrypt-shown=1&encrypt=on&comment=", `PATCH /contents/win11 {"comment":"","multicast":false,"encrypt":true}`, "/contents/win11"},
-		{"/contents/win11/remove", "", `DELETE /contents/win11 null`, "/contents"},
+		{"/contents/win11/remove", "sure=1", `DELETE /contents/win11 null`, "/contents"},
 		{"/contents/win11/token", "name=bench", `POST /tokens {"content":"win11","name":"bench"}`, "/contents/"},
 		{"/sessions", "content=win11&min_members=20&delay=120&rate=400", `POST /sessions {"content":"win11","min_members":20,"delay":120,"at":"0001-01-01T00:00:00Z","rate":400000000}`, "/sessions/"},
 		{"/deployments", "name=x&sequence=bare-metal&collection=col1&purpose=required&confirm_size=40", `POST /deployments {"name":"x","sequence":"bare-metal","collection":"col1","purpose":"required","confirm_size":40}`, "/deployments/"},
 		{"/deployments/dep1/switch", "disabled=1", `PATCH /deployments/dep1 {"disabled":true}`, "/deployments/dep1"},
-		{"/deployments/dep1/again", "id=d00001", `POST /deployments/dep1/again {"devices":["d00001"]}`, "/deployments/dep1"},
+		{"/deployments/dep1/again", "id=d00001&sure=1", `POST /deployments/dep1/again {"devices":["d00001"]}`, "/deployments/dep1"},
+		{"/devices/chosen", "id=d00001&do=wake", `POST /devices/d00001/wake null`, "/devices"},
+		{"/devices/chosen", "id=d00001&do=assign&collection=col1", `PATCH /collections/col1 {"add_devices":["d00001"]}`, "/devices"},
+		{"/devices/chosen", "id=d00001&do=remove&sure=1", `DELETE /devices/d00001 null`, "/devices"},
+		{"/devices/import", "table=name,mac%0apc,52:54:00:00:00:01", "SEND /devices/import text/csv name,mac\npc,52:54:00:00:00:01", "/devices"},
+		{"/devices/d00001/wake", "", `POST /devices/d00001/wake null`, "/devices/d00001"},
+		{"/devices/d00001/variables", "var.Owner=x&drop.Room=1&var-name=New&var-value=y", `PATCH /devices/d00001 {"variables":{"New":"y","Owner":"x","Room":null}}`, "/devices/d00001"},
+		{"/devices/d00001/secrets", "name=Pin&value=1234", `PUT /devices/d00001/secrets/Pin {"value":"1234"}`, "/devices/d00001"},
+		{"/devices/d00002/collections", "shown=col1&collection=col1", `PATCH /collections/col1 {"add_devices":["d00002"]}`, "/devices/d00002"},
+		{"/devices/d00001/collections", "shown=col1", `PATCH /collections/col1 {"remove_devices":["d00001"]}`, "/devices/d00001"},
+		{"/collections", "name=Lab&devices=pc-1+pc-2&group=lab", `POST /collections {"name":"Lab","devices":["pc-1","pc-2"],"rules":[{"group":"lab"}]}`, "/collections/"},
+		{"/collections/col1", "name=Lab&notes=&except=", `PATCH /collections/col1 {"name":"Lab","notes":"","except":[]}`, "/collections/col1"},
+		{"/collections/col1/devices", "devices=pc-1,pc-2", `PATCH /collections/col1 {"add_devices":["pc-1","pc-2"]}`, "/collections/col1"},
+		{"/collections/col1/devices/remove", "id=d00001", `PATCH /collections/col1 {"remove_devices":["d00001"]}`, "/collections/col1"},
+		{"/collections/col1/rules", "group=lab&firmware=uefi&when=device.tpm", `PATCH /collections/col1 {"add_rules":[{"firmware":"uefi","group":"lab","when":["device.tpm"]}]}`, "/collections/col1"},
+		{"/collections/col1/rules/remove", "rule=0&changed=00010101000000.000000000", `PATCH /collections/col1 {"rules":[]}`, "/collections/col1"},
+		{"/collections/col1/variables", "var.Locale=de-DE", `PATCH /collections/col1 {"variables":{"Locale":"de-DE"}}`, "/collections/col1"},
+		{"/collections/col1/secrets", "name=AdminPassword&value=", `PUT /collections/col1/secrets/AdminPassword {"value":""}`, "/collections/col1"},
+		{"/collections/col1/wake", "sure=1", `POST /devices/d00001/wake null`, "/collections/col1"},
+		{"/collections/col1/remove", "sure=1", `DELETE /collections/col1 null`, "/collections"},
+		{"/sequences", "text=name:+x%0d%0a&do=keep", "SEND /sequences application/yaml name: x\n", "/sequences/bare-metal"},
+		{"/sequences/bare-metal/remove", "sure=1", `DELETE /sequences/bare-metal null`, "/sequences"},
+		{"/deployments", "name=x&sequence=s&collection=col1&purpose=available&start=2026-11-30T22:00&hours=22:00-05:00&rerun=if-failed&wake-shown=1&wake=on&confirm-shown=1", `POST /deployments {"name":"x","sequence":"s","collection":"col1","purpose":"available","start":"` + time.Date(2026, 11, 30, 22, 0, 0, 0, time.Local).Format(time.RFC3339) + `","hours":"22:00-05:00","rerun":"if-failed","confirm":false,"wake":true}`, "/deployments/"},
+		{"/deployments/dep1", "name=y&notes=n&drop_password-shown=1&password=", `PATCH /deployments/dep1 {"rename":"y","notes":"n"}`, "/deployments/"},
+		{"/deployments/dep1", "name=y&drop_password-shown=1&drop_password=on&password=", `PATCH /deployments/dep1 {"rename":"y","password":""}`, "/deployments/"},
+		{"/deployments/dep1/remove", "sure=1", `DELETE /deployments/dep1 null`, "/deployments"},
+		{"/runs/run1/cancel", "sure=1", `POST /runs/run1/cancel null`, "/runs/run1"},
+		{"/settings/reload", "", `POST /reload null`, "/settings"},
+		{"/server/log", "logger=dhcp&level=debug", `PUT /log/dhcp {"level":"debug"}`, "/server#log"},
+		{"/access/users", "name=bert&password=long+enough&again=long+enough&scope=read", `POST /access/users {"name":"bert","password":"long enough","scope":"read"}`, "/access"},
+		{"/access/users/rita", "scope=operate", `PATCH /access/users/rita {"scope":"operate"}`, "/access"},
+		{"/access/users/rita/remove", "sure=1", `DELETE /access/users/rita null`, "/access"},
+		{"/access/tokens/0a1b2c3d/revoke", "sure=1", `DELETE /access/tokens/0a1b2c3d null`, "/access"},
+		{"/access/lockouts/lift", "who=user+rita", `DELETE /access/lockouts/user%20rita null`, "/access"},
+		{"/account/password", "old=ten+letters&password=long+enough&again=long+enough", `PUT /access/self/password {"old":"ten letters","new":"long enough"}`, "/account"},
 		{"/runs/run1/retry", "step=3", `POST /runs/run1/retry {"step":"3"}`, "/runs/run1"},
 		{"/runs/run2/answers", "answer.Room=101&csrf=x", `POST /runs/run2/answers {"answers":{"Room":"101"}}`, "/runs/run2"},
 		{"/sessions", "content=win11&now=1", `POST /sessions {"content":"win11","now":true}`, "/sessions/"},
-		{"/sessions/4f1a09c2/cancel", "", `DELETE /sessions/4f1a09c2 null`, "/sessions"},
-		{"/sessions/4f1a09c2/members/3/kick", "", `DELETE /sessions/4f1a09c2/members/3 null`, "/sessions/4f1a09c2"},
+		{"/sessions/4f1a09c2/cancel", "sure=1", `DELETE /sessions/4f1a09c2 null`, "/sessions"},
+		{"/sessions/4f1a09c2/members/3/kick", "sure=1", `DELETE /sessions/4f1a09c2/members/3 null`, "/sessions/4f1a09c2"},
 	} {
 		f := fullAPI(3, 3)
 		c := newConsole(t, f)
@@ -248,7 +306,7 @@ func TestActions(t *testing.T) {
 // What was done is said once, on the page behind it.
 func TestSaid(t *testing.T) {
 	c := newConsole(t, fullAPI(3, 3))
-	w := post(c, "/devices/d00001/remove", nil)
+	w := post(c, "/devices/d00001/remove", url.Values{"sure": {"1"}})
 	r := httptest.NewRequest(http.MethodGet, "/devices", nil)
 	for _, k := range w.Result().Cookies() {
 		r.AddCookie(k)
@@ -269,7 +327,7 @@ func TestRefused(t *testing.T) {
 	c := newConsole(t, f)
 	for path, form := range map[string]url.Values{
 		"/devices/d00001/approve": nil,
-		"/devices/chosen":         {"id": {"d00001", "d00002"}, "do": {"deny"}},
+		"/devices/chosen":         {"id": {"d00001", "d00002"}, "do": {"deny"}, "sure": {"1"}},
 		"/sessions":               {"content": {"win11"}},
 	} {
 		w := post(c, path, form)
@@ -283,16 +341,20 @@ func TestRefused(t *testing.T) {
 		t.Errorf("%d requests: what one device refuses for want of rights, the others do too", n)
 	}
 	for path, form := range map[string]url.Values{
-		"/devices/chosen": {"do": {"approve"}},
-		"/devices/d00001": {"delay": {"soon"}},
-		"/sessions":       {"content": {"win11"}, "rate": {"fast"}},
-		"/contents":       {"kind": {"os-image"}},
+		"/devices/chosen":                {"do": {"approve"}},
+		"/access/users":                  {"name": {"x"}, "password": {"one password"}, "again": {"another one"}},
+		"/devices/d00001/variables":      {"var-value": {"x"}},
+		"/deployments":                   {"name": {"x"}, "start": {"soon"}},
+		"/collections/col1/rules/remove": {"rule": {"0"}, "changed": {"yesterday"}},
+		"/devices/d00001":                {"delay": {"soon"}},
+		"/sessions":                      {"content": {"win11"}, "rate": {"fast"}},
+		"/contents":                      {"kind": {"os-image"}},
 	} {
 		if w := post(c, path, form); w.Code != http.StatusBadRequest {
 			t.Errorf("%s %v: %d", path, form, w.Code)
 		}
 	}
-	for path, want := range map[string]int{"/nothing": 404, "/devices/nobody": 404, "/docs/../secret": 307, "/docs/nothing": 404, "/explain?mac=x": 400, "/login/assets/none": 404} {
+	for path, want := range map[string]int{"/nothing": 404, "/devices/nobody": 404, "/docs/../secret": 307, "/docs/adr/nothing": 404, "/docs/adr/..%2fapi": 404, "/docs/nothing": 404, "/explain?mac=x": 400, "/login/assets/none": 404} {
 		if w := get(c, path); w.Code != want {
 			t.Errorf("%s: %d, want %d", path, w.Code, want)
 		}
@@ -324,7 +386,7 @@ func TestReader(t *testing.T) {
 	}
 	defer c.Close()
 	for path := range pages {
-		if strings.HasPrefix(path, "/login") || strings.HasPrefix(path, "/contents/add") {
+		if strings.HasPrefix(path, "/login") || strings.HasPrefix(path, "/contents/add") || strings.HasPrefix(path, "/deployments/add") || strings.HasPrefix(path, "/sequences/add") || strings.HasPrefix(path, "/access") || path == "/account" {
 			continue
 		}
 		body := get(c, path).Body.String()
@@ -388,7 +450,7 @@ func TestUpload(t *testing.T) {
 		t.Errorf("no progress in\n%.3000s", body)
 	}
 	close(release)
-	c.jobs.wait()
+	c.Jobs().Wait()
 	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "added as new1") {
 		t.Errorf("no result in\n%.3000s", body)
 	}
@@ -412,7 +474,7 @@ func TestJobs(t *testing.T) {
 		t.Error("the job is not shown")
 	}
 	post(c, "/jobs/1/cancel", nil)
-	c.jobs.wait()
+	c.Jobs().Wait()
 	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "it was cancelled") {
 		t.Errorf("no end in\n%.3000s", body)
 	}
@@ -421,11 +483,11 @@ func TestJobs(t *testing.T) {
 		t.Error("it is still shown")
 	}
 	f.steps = func(context.Context, func(done, total int64)) (any, error) { return nil, errors.New("disk on fire") }
-	for range keepJobs + 5 {
+	for range job.Keep + 5 {
 		post(c, "/contents/win11/repair", url.Values{"path": {"/srv/install.wim"}})
-		c.jobs.wait()
+		c.Jobs().Wait()
 	}
-	if n := len(c.jobs.list(true)); n > keepJobs+1 {
+	if n := len(c.Jobs().List(true)); n > job.Keep+1 {
 		t.Errorf("%d jobs are kept", n)
 	}
 }
@@ -462,11 +524,11 @@ func TestLive(t *testing.T) {
 	}
 	lines, seen := bufio.NewScanner(res.Body), 0
 	for lines.Scan() && seen < 2 {
-		if strings.Contains(lines.Text(), fmt.Sprintf(">%d</a>", 1001+seen)) {
+		if strings.Contains(lines.Text(), fmt.Sprintf(">%d</b>", 1001+seen)) {
 			seen++
 		}
 	}
-	if took := time.Since(began); seen != 2 || took < liveRather {
+	if took := time.Since(began); seen != 2 || took < frame.Rather {
 		t.Errorf("%d events in %s", seen, took)
 	}
 	cancel()
@@ -482,4 +544,146 @@ func watch(c *Console, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	c.ServeHTTP(w, r)
 	return w
+}
+
+// What is hard to undo is asked first, with what follows from it, and is done only
+// when somebody says yes. What was sent is still there then.
+func TestAsks(t *testing.T) {
+	members := web.Members{}
+	for i := range 150 {
+		members.Items = append(members.Items, deploy.Device{ID: fmt.Sprintf("d%05d", i), Protected: i < 10})
+	}
+	for _, a := range []struct{ path, form, says, sure string }{
+		{"/devices/d00001/remove", "", "Its timeline stays", ""},
+		{"/devices/chosen", "id=d00001&id=d00002&do=deny", "Deny 2 devices", ""},
+		{"/devices/chosen", "id=d00001&do=remove&back=/devices?state=known", "Remove 1 device", ""},
+		{"/contents/win11/remove", "", "it is the server&#39;s assignment", ""},
+		{"/sessions/4f1a09c2/cancel", "", "have not everything yet", ""},
+		{"/sessions/4f1a09c2/members/3/kick", "", "pc-003", ""},
+		{"/deployments/dep1/again", "id=d00001&id=d00002", "from its first step", ""},
+		{"/deployments/dep1/remove", "", "20 machines are running it now", ""},
+		{"/runs/run1/cancel", "", "without an operating system", ""},
+		{"/collections/col1/wake", "", "Wake 150 devices", ""},
+		{"/collections/col1/remove", "", "stay on record", ""},
+		{"/sequences/bare-metal/remove", "", "All its revisions", ""},
+		{"/access/users/anna/remove", "", "That is you", ""},
+		{"/access/tokens/0a1b2c3d/revoke", "", "Revoke the token ci", ""},
+		{"/deployments", "name=x&sequence=s&collection=col1&purpose=required", "Let 140 machines install themselves", "140"},
+	} {
+		f := fullAPI(3, 3)
+		f.answers["/collections/col1/members"] = members
+		c := newConsole(t, f)
+		form, err := url.ParseQuery(a.form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := post(c, a.path, form)
+		body := w.Body.String()
+		if w.Code != http.StatusOK || !strings.Contains(body, a.says) || len(f.done()) != 0 {
+			t.Errorf("%s: %d, did %q, no %q in %s", a.path, w.Code, f.done(), a.says, body)
+		}
+		checkHTML(t, a.path, strings.NewReader(body))
+		for name, values := range form {
+			for _, value := range values {
+				if field := fmt.Sprintf(`name="%s" value="%s"`, name, html.EscapeString(value)); !strings.Contains(body, field) {
+					t.Errorf("%s: no field %s", a.path, field)
+				}
+			}
+		}
+		form.Set("sure", "1")
+		if a.sure != "" {
+			form.Set("sure-typed", "14")
+			if w := post(c, a.path, form); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "not what was asked for") || len(f.done()) != 0 {
+				t.Errorf("%s with something else typed: %d, did %q", a.path, w.Code, f.done())
+			}
+			form.Set("sure-typed", a.sure)
+		}
+		if w := post(c, a.path, form); w.Code != http.StatusSeeOther || len(f.done()) == 0 || a.sure != "" && !strings.Contains(f.done()[0], `"confirm_size":`+a.sure) {
+			t.Errorf("%s, sure: %d, did %q: %s", a.path, w.Code, f.done(), w.Body)
+		}
+	}
+}
+
+// A token is shown on the page that answers, and nowhere else.
+func TestSecretOfToken(t *testing.T) {
+	f := fullAPI(0, 0)
+	c := newConsole(t, f)
+	tokens := f.answers["/access/tokens"]
+	n := 0
+	f.answers["/access/tokens"] = func() any {
+		if n++; n == 1 {
+			return web.CreatedAccessToken{Secret: "castpoint_s3cret", Token: access.Token{Name: "ci2", Scope: access.Read}}
+		}
+		return tokens
+	}
+	w := post(c, "/access/tokens", url.Values{"name": {"ci2"}, "scope": {"read"}, "days": {"90"}})
+	if w.Code != http.StatusCreated || !strings.Contains(w.Body.String(), "castpoint_s3cret") || w.Header().Get("Cache-Control") != "no-store" || len(w.Result().Cookies()) != 0 {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if did := f.done(); len(did) != 1 || did[0] != `POST /access/tokens {"name":"ci2","scope":"read","ttl":7776000}` {
+		t.Errorf("%q", did)
+	}
+	if strings.Contains(get(c, "/access").Body.String(), "s3cret") {
+		t.Error("it is shown again")
+	}
+}
+
+// The doctor looks in the background; what he finds is on his page, and on the
+// overview.
+func TestDoctor(t *testing.T) {
+	f := fullAPI(0, 0)
+	c := newConsole(t, f)
+	if w := post(c, "/doctor", nil); w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/doctor" {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	c.Jobs().Wait()
+	w := get(c, "/doctor")
+	for _, text := range []string{"1 finding needs attention", "nft insert rule", "timedatectl", "1 thing is as they should be"} {
+		if !strings.Contains(w.Body.String(), text) {
+			t.Errorf("no %q in\n%s", text, w.Body)
+		}
+	}
+	checkHTML(t, "/doctor", w.Body)
+	if body := get(c, "/").Body.String(); !strings.Contains(body, "1 finding needs attention") {
+		t.Error("the overview does not say it")
+	}
+}
+
+// What is wrong with a text is shown beside it, and the text stays.
+func TestSequenceText(t *testing.T) {
+	f := fullAPI(0, 0)
+	f.answers["SEND /sequences/check"] = web.SequenceCheck{Problems: []sequence.Problem{{Line: 3, Text: "unknown field staps"}}}
+	c := newConsole(t, f)
+	w := post(c, "/sequences", url.Values{"text": {"name: x\nstaps: []"}, "do": {"keep"}})
+	for _, text := range []string{"It cannot be used yet", "line 3", "unknown field staps", "staps: []"} {
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), text) {
+			t.Errorf("%d, no %q in %s", w.Code, text, w.Body)
+		}
+	}
+	if did := f.done(); len(did) != 0 {
+		t.Errorf("it did %q", did)
+	}
+}
+
+// The same trouble of many machines is one line.
+func TestTroubleOfMany(t *testing.T) {
+	f := fullAPI(0, 3)
+	var events event.Page
+	for i := range 40 {
+		mac := fmt.Sprintf("52:54:00:00:00:%02x", i)
+		for range 2 {
+			events.Events = append(events.Events, event.Event{ID: int64(len(events.Events) + 1), Time: time.Now(), MAC: mac, Kind: event.KindDHCP, Trouble: true,
+				Message: "DISCOVER of " + mac + " not answered: no boot image for UEFI x64"})
+		}
+	}
+	f.answers["/timeline"] = events
+	body := get(newConsole(t, f), "/").Body.String()
+	if n := strings.Count(body, "no boot image for UEFI x64"); n != 2 { // the key, and the text
+		t.Errorf("%d lines", n)
+	}
+	for _, text := range []string{"80 times", "and 35 more machines", `href="/devices/52:54:00:00:00:27#timeline"`} {
+		if !strings.Contains(body, text) {
+			t.Errorf("no %q in\n%s", text, body)
+		}
+	}
 }

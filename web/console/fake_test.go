@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
 	"castpoint/agent/protocol"
 	"castpoint/boot/winpe"
 	"castpoint/content"
@@ -23,9 +26,11 @@ import (
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 	"castpoint/docs"
+	"castpoint/doctor"
 	"castpoint/internal/event"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/access"
 	"castpoint/web/api"
 )
 
@@ -44,7 +49,7 @@ func (f *fakeAPI) Call(_ context.Context, method, path string, body, answer any)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	path, query, _ := strings.Cut(path, "?")
-	if method != http.MethodGet && path != "/explain" {
+	if method != http.MethodGet && path != "/explain" && path != "/doctor" {
 		text, err := json.Marshal(body)
 		if err != nil {
 			return err
@@ -115,6 +120,30 @@ func (f *fakeAPI) Upload(ctx context.Context, query url.Values, body io.Reader, 
 	return f.work(ctx, func(int64, int64) {}, answer)
 }
 
+func (f *fakeAPI) Send(_ context.Context, path, contentType string, body io.Reader, answer any) error {
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if path != "/sequences/check" {
+		f.did = append(f.did, "SEND "+path+" "+contentType+" "+string(b))
+		if f.refuse != nil {
+			return f.refuse
+		}
+	}
+	v, ok := f.answers["SEND "+path]
+	if !ok {
+		return nil
+	}
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, answer)
+}
+
 func (f *fakeAPI) done() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -182,6 +211,8 @@ func fullAPI(members, devices int) *fakeAPI {
 		list.Devices = append(list.Devices, d)
 		f.answers["/devices/"+d.ID] = d
 		f.answers["/devices/"+d.ID+"/timeline"] = timelineOf(d.MACs[0])
+		f.answers["/devices/"+d.ID+"/secrets"] = web.Names{Items: []string{"AdminPassword"}}
+		f.answers["/devices/"+d.ID+"/runs"] = page()
 	}
 	if devices > 100 {
 		list.Next = "1pc-00099 d00099"
@@ -195,6 +226,7 @@ func fullAPI(members, devices int) *fakeAPI {
 		"rules": []map[string]string{{"name": "lists", "says": "on none of the lists"}, {"name": "record", "says": hostile}},
 	}
 	f.addDeployments()
+	f.addServer()
 	f.answers["/settings"] = map[string]any{"file": "/etc/castpoint/castpoint.yaml", "settings": []map[string]any{
 		{"name": "interface", "value": []string{"eth1", "eth2"}, "from": "file", "line": 3, "means": "networks to serve", "restart": true},
 		{"name": "rate", "value": []string{"400mbit"}, "from": "flag", "means": "of a session"}, {"name": "tftp", "value": []string{"true"}, "from": "default", "means": hostile},
@@ -210,7 +242,7 @@ func fullAPI(members, devices int) *fakeAPI {
 
 // addDeployments adds a deployment with a device in each state.
 func (f *fakeAPI) addDeployments() {
-	d := rollout.Deployment{ID: "dep1", Name: "Windows 11 for room 101", Notes: hostile, Sequence: "bare-metal", Collection: "col1", Purpose: rollout.Required, Rerun: rollout.RerunFailed, Created: noon, Changed: noon}
+	d := rollout.Deployment{ID: "dep1", Name: "Windows 11 for room 101", Notes: hostile, Sequence: "bare-metal", Collection: "col1", Purpose: rollout.Required, Rerun: rollout.RerunFailed, MaxSize: rollout.DefaultMaxSize, Created: noon, Changed: noon}
 	counts := monitor.Counts{Targets: 40, Protected: 1, Untold: 2, Waiting: 3, Running: 20, Asking: 1, Succeeded: 15, Failed: 1, Unknown: 1, Percent: 63, SuccessRate: 94, FailedBy: []monitor.StepCount{{Number: 4, Name: "Apply the image", Count: 1}}, At: []monitor.StepCount{{Number: 5, Name: "Drivers", Count: 20}}}
 	code := 5
 	step := rollout.StepRecord{Path: "3", Number: 4, Name: "Apply the image", Kind: "apply", State: "failed", ExitCode: &code, Message: "disk: no space left " + hostile, Advice: "make the partition larger", Output: hostile, Started: noon, Ended: noon.Add(time.Minute)}
@@ -224,13 +256,37 @@ func (f *fakeAPI) addDeployments() {
 	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
 	f.answers["/deployments"] = page(web.DeploymentItem{Deployment: d, CollectionName: "Room 101", Counts: counts})
 	f.answers["/deployments/dep1"] = status
+	f.answers["/devices/d00001/runs"] = page(asks, run)
 	f.answers["/runs/run1"] = web.RunDetails{Run: run, DeploymentName: d.Name, Steps: []rollout.StepRecord{step}}
 	f.answers["/runs/run2"] = web.RunDetails{Run: asks, DeploymentName: d.Name}
 	collection := collection.Collection{ID: "col1", Name: "Room 101", Devices: []string{"d00001"}, Rules: []collection.MemberRule{{Group: "room-101", When: []string{`device.memory > 4`}}}, Variables: map[string]string{"Locale": hostile}, Secrets: []string{"AdminPassword"}}
 	f.answers["/collections"], f.answers["/collections/col1"] = page(collection), collection
 	f.answers["/collections/col1/members"] = web.Members{Page: api.Page[deploy.Device]{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Total: 1}, Untold: 2}
 	info := revision.SequenceInfo{Name: "bare-metal", Revision: 3, Description: hostile, Steps: 12, Changed: noon, By: "anna", Deployments: []string{d.Name}}
-	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), revision.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []revision.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}}
+	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), revision.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []revision.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}, Revisions: []int{2, 3}}
+	f.answers["/sequence-templates"] = []web.Template{{Name: "windows", Description: "Windows on an empty disk", Text: "name: windows\n"}}
+	f.answers["SEND /sequences/check"] = web.SequenceCheck{Usable: true, Name: "windows", Steps: 3, Problems: []sequence.Problem{{Line: 7, Text: "content is not here " + hostile, Warning: true}}}
+	f.answers["SEND /sequences"] = revision.SequenceText{SequenceInfo: info}
+	f.answers["SEND /devices/import"] = deploy.Imported{Added: 2, Changed: 1}
+}
+
+// addServer adds what is said of the server itself.
+func (f *fakeAPI) addServer() {
+	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
+	f.answers["/log"] = page(map[string]any{"name": "all", "level": "info", "own": true}, map[string]any{"name": "dhcp", "level": "debug", "own": true})
+	f.answers["/dhcp/leases"] = page(map[string]any{"address": "192.0.2.101", "mac": "52:54:00:00:00:01", "hostname": hostile, "expires": noon}, map[string]any{"address": "192.0.2.102", "expires": noon, "declined": true})
+	f.answers["/access/users"] = page(access.User{Name: "anna", Scope: access.Admin, Created: noon, LastLogin: noon}, access.User{Name: "rita", Scope: access.Read, Created: noon})
+	f.answers["/access/tokens"] = page(access.Token{ID: "0a1b2c3d", Name: "ci", Scope: access.Operate, By: "anna", Created: noon, Expires: noon})
+	f.answers["/access/lockouts"] = page(access.Lockout{Who: "user " + hostile, Failures: 7, Until: time.Now().Add(time.Minute)}, access.Lockout{Who: "address 192.0.2.7", Failures: 2})
+	f.answers["/access/self"] = access.Identity{Name: "anna", Scope: access.Admin, How: access.HowPassword}
+	f.answers["/audit"] = web.AuditPage{Entries: []access.Entry{
+		{ID: 9, Time: noon, Who: "anna", How: "password", Remote: "192.0.2.7", Action: "approve-device", Target: "/devices/d00001", Detail: hostile, Status: 200},
+		{ID: 8, Time: noon, Who: "ci", How: "token", Action: "remove-content", Target: "/contents/win11", Status: 403, Error: "remove-content needs the scope admin, and ci has operate"},
+	}, Before: 8}
+	f.answers["/doctor"] = map[string]any{"items": []doctor.Finding{
+		{Check: "firewall", Level: doctor.Attention, Text: "nftables drops UDP port 67 " + hostile, Do: "nft insert rule inet filter input udp dport 67 accept"},
+		{Check: "clock", Level: doctor.Note, Text: "the clock is not synchronised", Do: "timedatectl set-ntp true"}, {Check: "disk", Level: doctor.OK, Text: "120 GB are free"},
+	}}
 }
 
 func timelineOf(mac string) event.Page {
@@ -254,9 +310,9 @@ func timelineOf(mac string) event.Page {
 func newConsole(t testing.TB, f *fakeAPI) *Console {
 	t.Helper()
 	c, err := New(Config{
-		API: f, Docs: docs.Pages, Version: "1.0", Sessions: func() []web.SessionInfo { return f.listed },
+		API: f, Docs: docs.Pages, Log: zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)), Version: "1.0", Sessions: func() []web.SessionInfo { return f.listed },
 		Person: func(*http.Request) (Person, bool) {
-			return Person{Name: "anna", Operate: true, Admin: true, CSRF: "c5rf"}, true
+			return Person{Name: "anna", Operate: true, Admin: true, Password: true, CSRF: "c5rf"}, true
 		},
 	})
 	if err != nil {
