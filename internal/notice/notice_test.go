@@ -38,6 +38,29 @@ func TestWebhookIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestWebhookLeadsNowhereElse: a webhook's answer does not send the server on to an address
+// of its choice.
+func TestWebhookLeadsNowhereElse(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the server has followed a webhook's answer")
+	}))
+	defer elsewhere.Close()
+	var asked atomic.Int32
+	all := make(chan bool)
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL, []int{http.StatusFound, http.StatusTemporaryRedirect}[asked.Load()%2])
+		if asked.Add(1) == tries {
+			close(all)
+		}
+	}))
+	defer hook.Close()
+	s := New(Config{Webhooks: []string{hook.URL}})
+	s.pause = time.Millisecond
+	s.Send(Message{Subject: "lab"})
+	<-all
+	s.Close()
+}
+
 // TestMail speaks to a mail server of its own.
 func TestMail(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
