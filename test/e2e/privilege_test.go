@@ -54,18 +54,31 @@ func TestPrivileges(t *testing.T) {
 	if !regexp.MustCompile(`(?m)^Uid:\s64321\s64321\s64321\s64321$`).Match(status) {
 		t.Errorf("the server does not run as the owner of its data:\n%s", status)
 	}
-	for _, set := range []string{"CapPrm", "CapEff"} {
-		m := regexp.MustCompile(set + `:\s([0-9a-f]+)`).FindSubmatch(status)
-		if m == nil {
-			t.Fatalf("no %s in\n%s", set, status)
-		}
-		if caps, err := strconv.ParseUint(string(m[1]), 16, 64); err != nil || caps != netBindService|netRaw {
-			t.Errorf("%s is %s, want CAP_NET_BIND_SERVICE and CAP_NET_RAW only", set, m[1])
+	hasOnly := func(status []byte, want uint64) {
+		t.Helper()
+		for _, set := range []string{"CapPrm", "CapEff"} {
+			m := regexp.MustCompile(set + `:\s([0-9a-f]+)`).FindSubmatch(status)
+			if m == nil {
+				t.Fatalf("no %s in\n%s", set, status)
+			}
+			if caps, err := strconv.ParseUint(string(m[1]), 16, 64); err != nil || caps != want {
+				t.Errorf("%s is %s, want %x", set, m[1], want)
+			}
 		}
 	}
+	hasOnly(status, netBindService|netRaw)
 	if _, err := p.Run(t.Context(), "content", "validate", "image", "--data", p.Data); err != nil {
 		t.Error(err)
 	}
+	if _, err := p.Server.Stop(); err != nil {
+		t.Error(err)
+	}
+	// Without DHCP nothing is bound again, and nothing probed.
+	serve(t, p, "--dhcp", "off")
+	if status, err = os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Server.Pid())); err != nil {
+		t.Fatal(err)
+	}
+	hasOnly(status, 0)
 	if _, err := p.Server.Stop(); err != nil {
 		t.Error(err)
 	}
