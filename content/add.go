@@ -69,7 +69,7 @@ func (l *Library) Add(ctx context.Context, req AddRequest) (*Content, error) {
 		return nil, err
 	}
 	defer done()
-	c, sources, err := inspect(ctx, req)
+	c, sources, err := l.inspect(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("add %s: %w", req.Path, err)
 	}

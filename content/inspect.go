@@ -31,6 +31,26 @@ func (r *AddRequest) Check() error {
 	return c.checkSettings()
 }
 
+// Inspect does what Add does with files before it copies them, and gives what it finds.
+// It needs no library.
+func Inspect(ctx context.Context, req AddRequest) (*Content, error) {
+	c, _, err := inspect(ctx, req)
+	return c, err
+}
+
+// inspect asks for the trial of the library, if there is one, and inspects.
+func (l *Library) inspect(ctx context.Context, req AddRequest) (*Content, []source, error) {
+	if err := req.Check(); err != nil {
+		return nil, nil, err
+	}
+	if l.trial != nil {
+		if err := l.trial(ctx, req); err != nil {
+			return nil, nil, err
+		}
+	}
+	return inspect(ctx, req)
+}
+
 // inspect checks a request and the files it names without copying anything, and
 // returns the content to be made, without ID and files, and its sources.
 func inspect(ctx context.Context, req AddRequest) (*Content, []source, error) {

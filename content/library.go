@@ -43,6 +43,9 @@ type Options struct {
 	// DefaultReserve; a negative value reserves nothing.
 	Reserve int64
 	Log     *zap.Logger // nil: no log
+	// Trial is asked before files are inspected in this process; its error refuses
+	// them. nil asks nobody.
+	Trial func(ctx context.Context, req AddRequest) error
 }
 
 // Library is a content library on disk. All methods may be called from many
@@ -56,6 +59,7 @@ type Library struct {
 	dir     string
 	reserve int64
 	log     *zap.Logger
+	trial   func(ctx context.Context, req AddRequest) error
 	lock    *os.File
 
 	disk sync.Mutex
@@ -121,6 +125,7 @@ func OpenOptions(dir string, o Options) (*Library, error) {
 		dir:      dir,
 		reserve:  o.Reserve,
 		log:      o.Log,
+		trial:    o.Trial,
 		pins:     map[Digest]int{},
 		contents: map[string]*Content{},
 		taken:    map[string]bool{},

@@ -38,7 +38,7 @@ func (l *Library) Update(ctx context.Context, idOrName string, req AddRequest) (
 	if req.Name == "" {
 		req.Name = old.Name
 	}
-	c, sources, err := inspect(ctx, req)
+	c, sources, err := l.inspect(ctx, req)
 	if err != nil {
 		return nil, fmt.Errorf("update %s: %w", old.ID, err)
 	}

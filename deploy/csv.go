@@ -122,10 +122,37 @@ type csvLine struct {
 	cells  []string
 }
 
+// Limits of a table, far above what one is: what is refused here costs nothing.
+const (
+	maxImportLines   = 200_000
+	maxImportLine    = 64 << 10 // bytes
+	maxImportColumns = 256
+)
+
+// checkSize refuses a table that nobody has written, before it is split.
+func checkSize(data []byte) error {
+	n := 0
+	for line := range bytes.Lines(data) {
+		if n++; n > maxImportLines {
+			return fmt.Errorf("%w: the table has more than %d lines: import it in parts", ErrInvalid, maxImportLines)
+		}
+		if len(line) > maxImportLine {
+			return fmt.Errorf("%w: line %d is longer than %d bytes", ErrInvalid, n, maxImportLine)
+		}
+		if n == 1 && bytes.Count(line, []byte(","))+bytes.Count(line, []byte(";")) >= maxImportColumns {
+			return fmt.Errorf("%w: line 1: more than %d columns", ErrInvalid, maxImportColumns)
+		}
+	}
+	return nil
+}
+
 // readCSV splits a table: its first line names the columns. Tables of office
 // programs in many countries have semicolons, and a byte order mark.
 func readCSV(data []byte) (header []string, lines []csvLine, err error) {
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	if err := checkSize(data); err != nil {
+		return nil, nil, err
+	}
 	first, _, _ := bytes.Cut(data, []byte("\n"))
 	in := csv.NewReader(bytes.NewReader(data))
 	in.FieldsPerRecord = -1

@@ -64,6 +64,7 @@ func TestAPI(t *testing.T) {
 	c.serverCalls(t)
 	c.noRoomCalls(t)
 	c.refusals(t)
+	c.audited(t)
 	for id, o := range c.all {
 		var missing []string
 		for status := range o.Responses {
@@ -656,6 +657,47 @@ func (c *contract) refusals(t *testing.T) {
 		longest := map[string]int{"put-sequence": sequence.MaxFile, "check-sequence": sequence.MaxFile, "import-devices": 32 << 20}[id]
 		other.body = bytes.Repeat([]byte("x"), longest+1)
 		want(other, c.adminToken, 413)
+	}
+}
+
+// audited: every call that has changed something is an entry of the audit log, with who,
+// how, from where, what and how it ended, and no call that has only asked is.
+func (c *contract) audited(t *testing.T) {
+	var page web.AuditPage
+	text := c.call(t, "list-audit", "/audit?limit=10000", nil, 200)
+	if err := json.Unmarshal(text, &page); err != nil {
+		t.Fatal(err)
+	}
+	done, refused := map[string]bool{}, map[string]bool{}
+	for _, e := range page.Entries {
+		if e.Who != "root" || e.How != access.HowToken || e.Remote != "127.0.0.1" || e.Time.IsZero() || e.Status == 0 {
+			t.Errorf("an entry lacks something: %+v", e)
+		}
+		o := c.all[e.Action]
+		if o == nil || !o.Has(e.Target) || !o.Audited {
+			t.Errorf("an entry of %s about %s", e.Action, e.Target)
+		}
+		if e.Status < 300 {
+			done[e.Action] = true
+			if e.Error != "" {
+				t.Errorf("it was done, and failed: %+v", e)
+			}
+		} else if refused[e.Action] = true; e.Error == "" {
+			t.Errorf("it was refused, and does not say why: %+v", e)
+		}
+	}
+	for id, o := range c.all {
+		if o.Audited != (o.Method != http.MethodGet && id != "explain" && id != "check-sequence") {
+			t.Errorf("%s: audited is %v", id, o.Audited)
+		}
+		if o.Audited && (!done[id] || !refused[id]) {
+			t.Errorf("%s is not in the audit log: done %v, refused %v", id, done[id], refused[id])
+		}
+	}
+	for _, secret := range []string{"hunter2", "correct horse", c.adminToken} {
+		if bytes.Contains(text, []byte(secret)) {
+			t.Errorf("the audit log has the secret %q", secret)
+		}
 	}
 }
 

@@ -42,7 +42,16 @@ const (
 
 var update = flag.Bool("update", false, "write examples anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == CommandInspect { // the program that inspects files apart is this one
+		if err := Inspect(context.Background(), os.Stdin); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // apiPoint is a distribution point whose admin API is on a real listener. Nothing else
 // of it listens.
@@ -285,8 +294,8 @@ func (c *contract) answerTo(t *testing.T, o *openapi.Operation, r request, secre
 	}
 	at := append(place, "content", kind, "schema")
 	operation := []string{"paths", o.Path, strings.ToLower(o.Method)}
-	switch {
-	case kind == "text/event-stream":
+	switch kind {
+	case "text/event-stream":
 		lines := bufio.NewScanner(res.Body)
 		for lines.Scan() {
 			if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
@@ -296,7 +305,7 @@ func (c *contract) answerTo(t *testing.T, o *openapi.Operation, r request, secre
 		}
 		t.Errorf("%s has no event: %v", what, lines.Err())
 		return status, nil
-	case kind == "application/x-ndjson":
+	case "application/x-ndjson":
 		lines := bufio.NewScanner(res.Body)
 		lines.Buffer(nil, 1<<20)
 		var last api.Step

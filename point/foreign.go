@@ -10,7 +10,7 @@ import (
 	"castpoint/web/api"
 )
 
-// products are the DHCP servers that settings are written for.
+// Products are the DHCP servers that settings are written for.
 func Products() []string {
 	return []string{dhcp.ProductKea, dhcp.ProductDnsmasq, dhcp.ProductWindows}
 }

@@ -54,7 +54,7 @@ func setLevels(levels *loglevel.Levels, c *config.Config) error {
 	return nil
 }
 
-// loggers are the names of all loggers of castpoint serve.
+// Loggers are the names of all loggers of castpoint serve.
 func Loggers() []string {
 	return []string{"access", "admin", "boot", "console", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "tftp", "winpe"}
 }
@@ -62,7 +62,7 @@ func Loggers() []string {
 // WholeProgram is how the level of everything else is named.
 const WholeProgram = "all"
 
-// logger is a logger of the API.
+// Logger is a logger of the API.
 type Logger struct {
 	Name  string `json:"name" doc:"all is everything that has no level of its own"`
 	Level string `json:"level" enum:"debug,info,warn,error"`

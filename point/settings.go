@@ -103,7 +103,7 @@ func (s *Settings) list() []Setting {
 	return all
 }
 
-// documented are the flags of all settings, the data folder's first.
+// Documented are the flags of all settings, the data folder's first.
 func Documented() []*pflag.Flag {
 	defaults := config.Default()
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -115,7 +115,7 @@ func Documented() []*pflag.Flag {
 	return all
 }
 
-// meaning is a flag's help without what is about flags.
+// Meaning is a flag's help without what is about flags.
 func Meaning(f *pflag.Flag) string {
 	return strings.NewReplacer("`", "", "; may be repeated", "").Replace(f.Usage)
 }
@@ -154,7 +154,7 @@ type SettingsList struct {
 	Settings []Setting `json:"settings" nullable:"false"`
 }
 
-// reloads says whether castpoint reload changes a setting of a running server:
+// Reloads says whether castpoint reload changes a setting of a running server:
 // sockets and folders stay as they are.
 func Reloads(name string) bool {
 	return slices.Contains([]string{

@@ -61,6 +61,8 @@ func (s *Server) adminListener(handler http.Handler) *http.Server {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
+		// Strangers are answered by the guard, also when they ask for nothing.
+		DisableGeneralOptionsHandler: true,
 	}
 }
 

@@ -60,7 +60,7 @@ func newRoot() *cobra.Command {
 			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),
 		command.Group("token", "Admit receivers", newTokenCreate(o)),
 		command.NewReceive("castpoint"),
-		newOpenAPI(), newMan(),
+		newOpenAPI(), newMan(), newInspectFiles(),
 		newVersion(o),
 	)
 	root.Long = `castpoint is a distribution point in one program: it boots bare machines over the

@@ -41,6 +41,7 @@ type Media struct {
 type Operation struct {
 	ID          string `json:"operationId"`
 	Scope       string `json:"x-castpoint-scope"`
+	Audited     bool   `json:"x-castpoint-audited"`
 	Summary     string
 	Description string
 	Samples     []struct{ Source string } `json:"x-codeSamples"`

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 
@@ -77,8 +78,10 @@ func (g *Guard) Require(next http.Handler) http.Handler {
 	})
 }
 
-func isLogin(path string) bool {
-	return path == PathLogin || strings.HasPrefix(path, PathLogin+"/")
+// isLogin says whether a path is one that strangers may ask for. One that leads out of
+// there is not, whoever might resolve it.
+func isLogin(p string) bool {
+	return p == PathLogin || strings.HasPrefix(p, PathLogin+"/") && path.Clean(p) == p && !strings.Contains(p, "\\")
 }
 
 func safe(method string) bool {

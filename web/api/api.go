@@ -56,7 +56,8 @@ func New(cfg Config) *API {
 				Version: "1",
 				Description: "The admin API of a castpoint distribution point. Requests show a token (castpoint access token create), " +
 					"a session's cookie with its CSRF token, or come by the unix socket in the data folder. " +
-					"x-castpoint-scope is the scope that an operation needs: admin includes operate, operate includes read.",
+					"x-castpoint-scope is the scope that an operation needs: admin includes operate, operate includes read. " +
+					"x-castpoint-audited says that a call is an entry of the audit log.",
 			},
 			Components: &huma.Components{
 				Schemas: huma.NewMapRegistry("#/components/schemas/", func(t reflect.Type, hint string) string { return schemaName(names, t, hint) }),

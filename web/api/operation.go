@@ -116,7 +116,7 @@ func operation[I any](a *API, op Operation) huma.Operation {
 		DefaultStatus: status, MaxBodyBytes: op.MaxBody, BodyReadTimeout: bodyTime,
 		Responses:   responses,
 		Security:    []map[string][]string{{"token": {}}, {"session": {}}},
-		Extensions:  map[string]any{"x-castpoint-scope": string(op.Scope)},
+		Extensions:  map[string]any{"x-castpoint-scope": string(op.Scope), "x-castpoint-audited": op.changes()},
 		Middlewares: huma.Middlewares{a.guard(op)},
 	}
 }
@@ -151,10 +151,13 @@ func checkInput[I any]() {
 	}
 }
 
+// changes says whether a call is an entry of the audit log.
+func (op *Operation) changes() bool { return op.Method != http.MethodGet && !op.Reads }
+
 // guard lets those through who may call the operation, and keeps the record of
 // what they did.
 func (a *API) guard(op Operation) func(huma.Context, func(huma.Context)) {
-	changes := op.Method != http.MethodGet && !op.Reads
+	changes := op.changes()
 	return func(ctx huma.Context, next func(huma.Context)) {
 		began := time.Now()
 		id, ok := access.From(ctx.Context())

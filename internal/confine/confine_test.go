@@ -1,0 +1,121 @@
+package confine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain is the confined process, too.
+func TestMain(m *testing.M) {
+	if os.Getenv(envMemory) == "" {
+		os.Exit(m.Run())
+	}
+	if err := Enter(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(9)
+	}
+	os.Exit(work(os.Args[1:]))
+}
+
+// work is what confined processes of the tests do.
+func work(args []string) int {
+	switch args[0] {
+	case "echo":
+		b, err := io.ReadAll(os.Stdin)
+		if err != nil {
+			return 1
+		}
+		fmt.Print(strings.ToUpper(string(b)))
+	case "eat":
+		var all [][]byte
+		for i := 0; ; i++ {
+			b := make([]byte, 1<<20)
+			for j := range b {
+				b[j] = byte(i)
+			}
+			if all = append(all, b); len(all) > 8<<10 {
+				return 0
+			}
+		}
+	case "spin":
+		for i := 0; ; i++ {
+			if i < 0 {
+				return 0
+			}
+		}
+	case "wait":
+		time.Sleep(time.Hour)
+	case "write":
+		if err := os.WriteFile(args[1], []byte("x"), 0o600); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 3
+		}
+	case "talk":
+		for range 1 << 20 {
+			fmt.Println("castpoint")
+		}
+	case "fail":
+		fmt.Fprintln(os.Stderr, "it cannot be")
+		return 4
+	}
+	return 0
+}
+
+var small = Limits{Memory: 256 << 20, CPU: 60 * time.Second, Time: 2 * time.Minute}
+
+func TestRun(t *testing.T) {
+	out, err := Run(t.Context(), small, []string{"echo"}, []byte("castpoint"))
+	if err != nil || string(out) != "CASTPOINT" {
+		t.Errorf("%q, %v", out, err)
+	}
+	if out, err := Run(t.Context(), small, []string{"talk"}, nil); err != nil || len(out) != maxOutput {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+	_, err = Run(t.Context(), small, []string{"fail"}, nil)
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 4 || !strings.Contains(err.Error(), "it cannot be") {
+		t.Error(err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	for _, c := range []struct {
+		what string
+		l    Limits
+		says string
+	}{
+		{"eat", small, "256 MiB of memory"},
+		{"spin", Limits{Memory: small.Memory, CPU: time.Second, Time: 2 * time.Minute}, "1s of processor time"},
+		{"wait", Limits{Memory: small.Memory, CPU: small.CPU, Time: time.Second}, "more than 1s"},
+	} {
+		_, err := Run(t.Context(), c.l, []string{c.what}, nil)
+		if _, ok := errors.AsType[*ExceededError](err); !ok || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v", c.what, err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "x")
+	if _, err := Run(t.Context(), small, []string{"write", path}, nil); err == nil {
+		t.Error("it has written a file")
+	}
+	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+		t.Error("the file is there")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	if _, err := Run(ctx, small, []string{"wait"}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestEnterOutside(t *testing.T) {
+	if err := Enter(); err == nil {
+		t.Error("a process that Run has not started has taken limits of nobody")
+	}
+}
