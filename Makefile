@@ -13,6 +13,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 FUZZTIME  ?= 10s
 KILLS     ?= 100
+MINUTES   ?= 10
 GOLANGCI  := v2.15.0
 
 # End-to-end tests of machines that boot from firmware.
@@ -88,13 +89,15 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	  done; \
 	done
 
-soak: tools packages ## what takes long: library and sessions killed at KILLS (default 100) random points, slow machines, 20 GB by TFTP; root
+soak: tools packages ## what takes long: MINUTES (default 10) of chaos (SEED=N repeats it), library and sessions killed at KILLS (default 100) random points, slow machines, 20 GB by TFTP; root
 	test/install-tools soak
+	go build -o bin/test/ ./test/soak
+	$(SUDO) bin/test/soak -castpoint bin/castpoint -minutes $(MINUTES) $(if $(SEED),-seed $(SEED))
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 	go test -c -o bin/test/ ./test/e2e
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 60m \
-	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer'
+	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware'
 	CASTPOINT_SOAK=1 go test -count=1 -timeout 60m -run TestReproducible -v ./packaging
 	cd test/e2e && $(SUDO) env CASTPOINT_LARGE=20000000000 ../../bin/test/e2e.test -test.v -test.timeout 30m -test.run TestTFTPLargeFile
 

@@ -225,9 +225,12 @@ func TestLeasesOutliveTheServer(t *testing.T) {
 	}
 	o = newOffice(t, LeasesConfig{Store: openJournal(t, path)})
 	expect(t, o.hear(ask, from(1), holds(one.String())), ack, one.String())
-	for n := byte(3); n < 6; n++ {
-		if g := o.discover(from(n)); g.Address == one || g.Address == two {
-			t.Errorf("%s offered to %d: it is %s's, or declined", g.Address, n, one)
+	if g := o.discover(from(3)); g.Address == one || g.Address == two {
+		t.Errorf("%s offered: it is %s's, or declined", g.Address, one)
+	}
+	for n := byte(4); n < 7; n++ {
+		if g := o.discover(from(n)); g.Address == one {
+			t.Errorf("%s offered to %d: it is another's", g.Address, n)
 		}
 	}
 }

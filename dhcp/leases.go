@@ -337,6 +337,11 @@ func (q *question) choose() *slot {
 			s.state, s.lease = slotDeclined, Lease{Address: s.lease.Address, Expires: q.now.Add(24 * time.Hour)}
 		}
 	}
+	for _, p := range q.pools {
+		if s := p.rested(q.now); s != nil {
+			return s
+		}
+	}
 	return nil
 }
 

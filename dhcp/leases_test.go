@@ -201,7 +201,7 @@ func TestDeclinedAddressRests(t *testing.T) {
 		t.Fatal("a stranger's DECLINE took the address away")
 	}
 	expect(t, o.hear(dhcpv4.MessageTypeDecline, from(1), wants(a.String())), none, "")
-	for n := byte(1); n <= 4; n++ {
+	for n := byte(1); n <= 2; n++ { // there are two others
 		if g := o.discover(from(n)); g.Address == a {
 			t.Errorf("declined address offered to %d", n)
 		}
@@ -213,6 +213,31 @@ func TestDeclinedAddressRests(t *testing.T) {
 	}
 	if !found {
 		t.Error("a declined address never comes back")
+	}
+}
+
+// A stranger who declines one address after the other does not leave the others
+// without: the address that has rested longest is offered once more, after a probe.
+func TestDeclinedAddressesComeBackWhenThereAreNoOthers(t *testing.T) {
+	o := newOffice(t, LeasesConfig{})
+	var declined []string
+	for n := range byte(3) {
+		g := o.hear(dhcpv4.MessageTypeDiscover, from(10+n))
+		o.hear(dhcpv4.MessageTypeRequest, from(10+n), wants(g.Address.String()))
+		o.leases.Probed(g.Address, o.now)
+		o.hear(dhcpv4.MessageTypeDecline, from(10+n), wants(g.Address.String()))
+		declined = append(declined, g.Address.String())
+		o.now = o.now.Add(time.Second)
+	}
+	g := o.hear(dhcpv4.MessageTypeDiscover, from(1))
+	if g.Address.String() != declined[0] || !g.unsure {
+		t.Fatalf("with all of %v declined a machine is offered %s, to be probed %v: %s", declined, g.Address, g.unsure, g.Reason)
+	}
+	// Somebody does answer there: the next one, a while later.
+	o.leases.Conflict(g.Address, o.now)
+	o.now = o.now.Add(time.Second)
+	if g = o.hear(dhcpv4.MessageTypeDiscover, from(1)); g.Address.String() != declined[1] {
+		t.Errorf("then %s is offered: %s", g.Address, g.Reason)
 	}
 }
 

@@ -93,6 +93,7 @@ type pool struct {
 	// taken by name (a returning client) is passed over when its turn comes.
 	queue     []uint32
 	reclaimed time.Time // when expired slots were last looked for
+	retaken   time.Time // when a declined address was last looked for
 }
 
 func newPool(c Pool) *pool {
@@ -158,4 +159,25 @@ func (p *pool) take(now time.Time) *slot {
 		}
 	}
 	return nil
+}
+
+// rested is the address that was declined longest ago, for when there is no other:
+// anybody can decline one address after the other, and machines are not to go without
+// for it. It is probed before it is offered, whenever that was done last.
+func (p *pool) rested(now time.Time) *slot {
+	if now.Sub(p.retaken) < time.Second {
+		return nil // a full pool under a storm of requests, as in take
+	}
+	p.retaken = now
+	var first *slot
+	for i := range p.slots {
+		s := &p.slots[i]
+		if s.state == slotDeclined && s.lease.Declined && !s.reserved && (first == nil || s.lease.Expires.Before(first.lease.Expires)) {
+			first = s
+		}
+	}
+	if first != nil {
+		first.state, first.probed = slotFree, time.Time{}
+	}
+	return first
 }

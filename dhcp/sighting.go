@@ -28,10 +28,32 @@ type Sighting struct {
 // servers up.
 const maxSightings = 64
 
+// maxTimeServers bounds those that are remembered.
+const maxTimeServers = 16
+
 // sightings remembers which servers were seen.
 type sightings struct {
-	mu  sync.Mutex
-	all []Sighting
+	mu    sync.Mutex
+	all   []Sighting
+	times []netip.Addr // time servers that others tell of
+}
+
+// noteTime remembers the time servers of an answer (option 42).
+func (s *sightings) noteTime(p *dhcpv4.DHCPv4) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ip := range p.NTPServers() {
+		if a, ok := netip.AddrFromSlice(ip.To4()); ok && !slices.Contains(s.times, a) && len(s.times) < maxTimeServers {
+			s.times = append(s.times, a)
+		}
+	}
+}
+
+// TimeServers are those that other DHCP servers have told machines of.
+func (s *Server) TimeServers() []netip.Addr {
+	s.seen.mu.Lock()
+	defer s.seen.mu.Unlock()
+	return slices.Clone(s.seen.times)
 }
 
 func newSightings() *sightings { return &sightings{} }
@@ -95,8 +117,12 @@ func (s *Server) serveSightings(w watch) {
 // heard takes an answer of a DHCP server.
 func (s *Server) heard(name string, b []byte, source netip.AddrPort) {
 	if p, err := Parse(b); err == nil {
-		for _, one := range answerOf(p, source.Addr(), name) {
+		all := answerOf(p, source.Addr(), name)
+		for _, one := range all {
 			s.sight(one)
+		}
+		if len(all) > 0 {
+			s.seen.noteTime(p)
 		}
 	}
 }

@@ -112,3 +112,52 @@ func TestLinks(t *testing.T) {
 		}
 	}
 }
+
+// The table of fuzz tests has each of them, in the row of its room.
+func TestFuzzTargets(t *testing.T) {
+	page, err := Pages.ReadFile("fuzzing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\|[^|]+\\|[^|]+\\| `([^`]+)` \\| ([^|]+) \\|$").FindAllStringSubmatch(string(page), -1) {
+		for name := range strings.SplitSeq(row[2], ", ") {
+			listed[row[1]+" "+name] = true
+		}
+	}
+	declared := regexp.MustCompile(`(?m)^func (Fuzz[A-Z][A-Za-z0-9]*)\(`)
+	found := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || path == "../bin") {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		b, err := os.ReadFile(path)
+		for _, m := range declared.FindAllSubmatch(b, -1) {
+			room := strings.TrimPrefix(filepath.ToSlash(filepath.Dir(path)), "../")
+			found[room+" "+string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found) < 60 {
+		t.Errorf("only %d targets were found", len(found))
+	}
+	for name := range found {
+		if !listed[name] {
+			t.Errorf("fuzzing.md does not list %s", name)
+		}
+	}
+	for name := range listed {
+		if !found[name] {
+			t.Errorf("fuzzing.md lists %s, and there is no such target", name)
+		}
+	}
+}

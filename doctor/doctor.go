@@ -2,7 +2,8 @@
 // what it found and what to do about it. It changes nothing.
 //
 // What is to be checked is told by a Target; the package knows no settings and no
-// running server. Checks are data: a name, a question, and a function that
+// running server. To measure the disk it writes a file of 64 MiB into the data folder,
+// which it removes. Checks are data: a name, a question, and a function that
 // answers it with findings.
 package doctor
 
@@ -47,10 +48,11 @@ func Checks() []Check {
 		{"ports", "are the ports free, or held by castpoint", true, ports},
 		{"firewall", "do nftables or iptables drop what machines send", true, firewall},
 		{"buffers", "may sockets have buffers large enough for a room of machines", true, buffers},
-		{"disk", "can the data folder be written, and is there room", true, disk},
-		{"clock", "is the clock set", true, clock},
+		{"disk", "can the data folder be written and read fast, and is there room", true, disk},
+		{"clock", "is the clock set, and do time servers agree", true, clock},
 		{"certificates", "are the certificates valid, for how long, and for which names", true, certificates},
 		{"servers", "do other DHCP or PXE servers get in the way", true, servers},
+		{"querier", "does somebody ask who wants multicast", true, queriers},
 		{"boot", "does each kind of machine get something", true, boots},
 		{"signers", "when do the signatures of boot files run out", true, signers},
 		{"fetch", "do boot files arrive by TFTP and HTTP as firmware asks for them", false, fetch},
@@ -108,6 +110,9 @@ type Target struct {
 	Room       int64         // bytes that should be free there
 
 	Certificates []Certificate
+	TimeServers  []TimeServer
+	Queriers     []Querier // one for each interface; empty when the server may not listen
+	Since        time.Time // when the server began to listen for them
 	Others       []Finding // about other servers on the network, by who has heard them
 	Boots        []Boot
 	Signed       []Signed

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -82,6 +84,77 @@ func TestClock(t *testing.T) {
 	}
 	if got := clock(t.Context(), &Target{Now: time.Now}); got[0].Level == Attention {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestJudgeClock(t *testing.T) {
+	server := func(name string, ahead time.Duration, err error) answered {
+		return answered{TimeServer{name, "test"}, ahead, err}
+	}
+	for _, c := range []struct {
+		name    string
+		servers []answered
+		want    string
+	}{
+		{"right", []answered{server("a", 3*time.Millisecond, nil)}, "ok: time server a (test) agrees within 3ms\n"},
+		{"behind", []answered{server("a", time.Hour+300*time.Millisecond, nil)}, "attention: this clock is 1h0m0s behind time server a (test)\n"},
+		{"ahead", []answered{server("a", -5*time.Second, nil)}, "note: this clock is 5s ahead of time server a (test)\n"},
+		{"a liar", []answered{server("a", -time.Hour, nil), server("b", 0, nil)},
+			"attention: time server a (test) is 1h0m0s behind this clock, with which another time server agrees\nok: time server b (test) agrees within 1ms\n"},
+		{"silent", []answered{server("a", 0, errors.New("read udp 1.2.3.4:5->6.7.8.9:123: i/o timeout"))}, "note: time server a (test) does not tell the time: i/o timeout\n"},
+	} {
+		var got strings.Builder
+		for _, f := range judgeClock(c.servers) {
+			fmt.Fprintf(&got, "%s: %s\n", f.Level, f.Text)
+			if f.Level != OK && f.Do == "" {
+				t.Errorf("%s: %q does not say what to do", c.name, f.Text)
+			}
+		}
+		if got.String() != c.want {
+			t.Errorf("%s:\n%s, want\n%s", c.name, got.String(), c.want)
+		}
+	}
+}
+
+func TestQueriers(t *testing.T) {
+	now := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	router := netip.MustParseAddr("192.0.2.254")
+	for _, c := range []struct {
+		name  string
+		since time.Duration
+		q     Querier
+		level Level
+		text  string
+	}{
+		{"asks", time.Minute, Querier{"eth0", router, now.Add(-20 * time.Second)}, OK, "192.0.2.254 asks on eth0, last 20s ago"},
+		{"a switch asks", time.Minute, Querier{"eth0", netip.IPv4Unspecified(), now}, OK, "a switch without an address of its own asks on eth0, last 0s ago"},
+		{"stopped", time.Hour, Querier{"eth0", router, now.Add(-10 * time.Minute)}, Attention, "192.0.2.254 asked on eth0, and has been silent for 10m0s"},
+		{"too soon", time.Minute, Querier{Interface: "eth0"}, Note, "none was heard on eth0 in 1m0s; they ask every 2m5s"},
+		{"none", time.Hour, Querier{Interface: "eth0"}, Note, "none was heard on eth0 in 1h0m0s: switches with IGMP snooping stop"},
+	} {
+		got := queriers(t.Context(), &Target{Running: true, Since: now.Add(-c.since), Queriers: []Querier{c.q}, Now: func() time.Time { return now }})
+		if len(got) != 1 || got[0].Level != c.level || !strings.HasPrefix(got[0].Text, c.text) || (got[0].Do == "") != (c.level == OK) {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+func TestJudgeDisk(t *testing.T) {
+	for _, c := range []struct {
+		write, read float64
+		level       Level
+	}{{200e6, 500e6, OK}, {200e6, 80e6, Note}, {200e6, 2e6, Attention}, {1e6, 500e6, Attention}} {
+		if f := judgeDisk(c.write, c.read); f.Level != c.level || (f.Do == "") != (c.level == OK) {
+			t.Errorf("%+v: %+v", c, f)
+		}
+	}
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got := diskSpeed(t.Context(), f); len(got) != 1 || !strings.Contains(got[0].Text, "MB/s and read at") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -64,7 +64,8 @@ func (s ruleset) drops(p packet) string {
 		if c.hook != p.hook {
 			continue
 		}
-		verdict, text := s.follow(c, p, 0)
+		steps := maxSteps
+		verdict, text := s.follow(c, p, 0, &steps)
 		if verdict == "" && c.policy == "drop" {
 			verdict, text = "drop", "the policy of chain "+name
 		}
@@ -75,12 +76,19 @@ func (s ruleset) drops(p packet) string {
 	return ""
 }
 
+// maxSteps is how many rules are looked at for one packet: chains that jump to each
+// other may be entered again and again.
+const maxSteps = 100_000
+
 // follow returns accept, drop, or "" at the end of the chain.
-func (s ruleset) follow(c *chain, p packet, depth int) (verdict, text string) {
+func (s ruleset) follow(c *chain, p packet, depth int, steps *int) (verdict, text string) {
 	if depth > 16 { // the kernel's own limit
 		return "accept", ""
 	}
 	for _, r := range c.rules {
+		if *steps--; *steps < 0 {
+			return "accept", "" // not known: nothing is said
+		}
 		holds := yes
 		for _, cond := range r.conditions {
 			holds = min(holds, cond(p))
@@ -91,7 +99,7 @@ func (s ruleset) follow(c *chain, p packet, depth int) (verdict, text string) {
 		verdict, text := r.verdict, r.text
 		if verdict == "jump" || verdict == "goto" {
 			if to := s[r.target]; to != nil {
-				verdict, text = s.follow(to, p, depth+1)
+				verdict, text = s.follow(to, p, depth+1, steps)
 			} else {
 				verdict = "accept" // of somebody else's making
 			}

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -235,43 +234,6 @@ func buffers(_ context.Context, t *Target) []Finding {
 		all = append(all, f)
 	}
 	return all
-}
-
-func disk(_ context.Context, t *Target) []Finding {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(t.Data, &st); err != nil {
-		return []Finding{{Level: Attention, Text: fmt.Sprintf("data folder %s: %v", t.Data, err), Do: "name the folder with --data, or start castpoint serve once, which makes it"}}
-	}
-	free, size := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
-	var all []Finding
-	if f, err := os.CreateTemp(t.Data, ".doctor-*"); err != nil {
-		all = append(all, Finding{Level: Attention, Text: fmt.Sprintf("the data folder cannot be written: %v", err), Do: "run as the server's user; look at its mount and permissions"})
-	} else {
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-	}
-	f := Finding{Level: OK, Text: fmt.Sprintf("%.1f of %.1f GB are free in %s", float64(free)/1e9, float64(size)/1e9, t.Data)}
-	if free < t.Room || st.Files > 0 && st.Ffree == 0 {
-		f.Level = Attention
-		f.Do = "castpoint content gc removes what nothing names; else a larger disk"
-	}
-	return append(all, f)
-}
-
-// clockFirst is before every release of this program.
-var clockFirst = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func clock(_ context.Context, t *Target) []Finding {
-	now := t.Now()
-	if now.Before(clockFirst) {
-		return []Finding{{Level: Attention, Text: "the clock says " + now.UTC().Format(time.DateTime) + " UTC", Do: "set it: certificates and tokens are not valid at that time"}}
-	}
-	var tx syscall.Timex
-	const unsynchronized = 0x40 // STA_UNSYNC of adjtimex(2)
-	if _, err := syscall.Adjtimex(&tx); err == nil && tx.Status&unsynchronized != 0 {
-		return []Finding{{Level: Note, Text: now.UTC().Format(time.DateTime) + " UTC, by a clock that nothing keeps in time", Do: "run chrony or systemd-timesyncd"}}
-	}
-	return []Finding{{Level: OK, Text: now.UTC().Format(time.DateTime) + " UTC"}}
 }
 
 func servers(_ context.Context, t *Target) []Finding {

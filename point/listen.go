@@ -9,7 +9,10 @@ import (
 	"strings"
 	"syscall"
 
+	"go.uber.org/zap"
+
 	"castpoint/dhcp"
+	"castpoint/internal/netio"
 	"castpoint/tftp"
 	"castpoint/web"
 )
@@ -49,6 +52,11 @@ func (p *point) listen(ctx context.Context) error {
 	defer given.close()
 	if err := p.dhcp.Listen(); err != nil {
 		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
+	}
+	if p.queriers, err = netio.ListenQueriers(); err != nil {
+		// castpoint doctor says so; nothing that machines need.
+		p.log.Info("igmp queriers are not heard", zap.Error(err))
+		p.queriers = nil
 	}
 	if p.tftp != nil {
 		err := p.tftp.Listen(p.tftpEndpoints(given)...)

@@ -16,6 +16,18 @@ func (p *point) network() *web.Network {
 	for _, port := range Ports(&p.cfg) {
 		n.Ports = append(n.Ports, web.Port(port))
 	}
+	for _, a := range p.dhcp.TimeServers() {
+		n.TimeServers = append(n.TimeServers, a.String())
+	}
+	if p.queriers != nil {
+		for _, l := range p.links {
+			q := web.Querier{Interface: l.Name}
+			if heard, ok := p.queriers.Heard(l.Name); ok {
+				q.Address, q.Heard = heard.Address.String(), heard.Heard
+			}
+			n.Queriers = append(n.Queriers, q)
+		}
+	}
 	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP), len(p.cfg.Pool6) > 0)
 	return n
 }

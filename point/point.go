@@ -27,6 +27,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
+	"castpoint/internal/netio"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/console"
@@ -62,8 +63,9 @@ type point struct {
 	kept    *records
 	witness *witness
 
-	console *console.Console
-	metrics *metrics.Metrics
+	queriers *netio.Queriers // nil when IGMP cannot be heard
+	console  *console.Console
+	metrics  *metrics.Metrics
 
 	http, join, admin, socket net.Listener
 	https                     net.Listener // nil when switched off
@@ -313,6 +315,9 @@ func (p *point) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { p.routineReload(ctx); return nil })
+	if p.queriers != nil {
+		group.Go(func() error { return p.queriers.Serve(ctx) })
+	}
 	if p.cfg.ValidateEvery > 0 {
 		group.Go(func() error { return p.library.Schedule(ctx, p.cfg.ValidateEvery) })
 	}
@@ -383,6 +388,9 @@ func (p *point) close() {
 	}
 	if p.tftp != nil {
 		_ = p.tftp.Close()
+	}
+	if p.queriers != nil {
+		_ = p.queriers.Close()
 	}
 	if p.uploads != nil {
 		p.uploads.close()

@@ -17,7 +17,7 @@ import (
 )
 
 // withDevices adds records to a point.
-func withDevices(t *testing.T, policy deploy.Policy) func(*Config) {
+func withDevices(t testing.TB, policy deploy.Policy) func(*Config) {
 	t.Helper()
 	s, err := store.Open(t.Context(), t.TempDir())
 	if err != nil {

@@ -60,6 +60,17 @@ type Network struct {
 	Dropped   uint64 `json:"dropped,omitempty"`
 	// Others are DHCP and PXE servers beside this one.
 	Others []OtherServer `json:"others,omitempty"`
+	// TimeServers are those that other DHCP servers tell machines of.
+	TimeServers []string `json:"time_servers,omitempty" doc:"that other DHCP servers tell machines of"`
+	// Queriers are the IGMP queriers that were heard, one for each interface.
+	Queriers []Querier `json:"queriers,omitempty" doc:"IGMP queriers, one for each interface; none when the server may not listen"`
+}
+
+// Querier is what was heard of IGMP queriers on an interface.
+type Querier struct {
+	Interface string    `json:"interface"`
+	Address   string    `json:"address" doc:"empty when none was heard; 0.0.0.0 of a switch without an address"`
+	Heard     time.Time `json:"heard,omitzero" doc:"when, the last time"`
 }
 
 // Port is a port, or a range of them, that a server listens on.

@@ -25,7 +25,7 @@ import (
 )
 
 // withRollout adds deployments to a point that keeps records.
-func withRollout(t *testing.T, policy deploy.Policy) func(*Config) {
+func withRollout(t testing.TB, policy deploy.Policy) func(*Config) {
 	t.Helper()
 	s, err := store.Open(t.Context(), t.TempDir())
 	if err != nil {
@@ -63,7 +63,7 @@ steps:
 )
 
 // deployed is a point with a device, and a required deployment for it.
-func deployed(t *testing.T, change func(*rollout.Deployment)) (*point, deploy.Device) {
+func deployed(t testing.TB, change func(*rollout.Deployment)) (*point, deploy.Device) {
 	t.Helper()
 	p := newPoint(t, free, withRollout(t, deploy.PolicyServe))
 	addImage(t, p.lib, "other", 1000, free)
@@ -93,7 +93,7 @@ func deployed(t *testing.T, change func(*rollout.Deployment)) (*point, deploy.De
 }
 
 // bootToken is what the machine finds on its kernel command line.
-func (p *point) bootToken(t *testing.T, mac string) string {
+func (p *point) bootToken(t testing.TB, mac string) string {
 	t.Helper()
 	addr, err := net.ParseMAC(mac)
 	if err != nil {

@@ -24,7 +24,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // library is a library with the content "image" of one file.
-func library(t *testing.T, size int, d content.Distribution) (*content.Library, *content.Content, []byte) {
+func library(t testing.TB, size int, d content.Distribution) (*content.Library, *content.Content, []byte) {
 	t.Helper()
 	lib, err := content.OpenOptions(filepath.Join(t.TempDir(), "library"), content.Options{Reserve: -1})
 	if err != nil {
@@ -36,7 +36,7 @@ func library(t *testing.T, size int, d content.Distribution) (*content.Library, 
 }
 
 // addImage adds a content of one file with bytes of no pattern.
-func addImage(t *testing.T, lib *content.Library, name string, size int, d content.Distribution) (*content.Content, []byte) {
+func addImage(t testing.TB, lib *content.Library, name string, size int, d content.Distribution) (*content.Content, []byte) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "src")
 	data := make([]byte, size)
@@ -72,7 +72,7 @@ type point struct {
 	http *http.Client
 }
 
-func newPoint(t *testing.T, d content.Distribution, change func(*Config)) *point {
+func newPoint(t testing.TB, d content.Distribution, change func(*Config)) *point {
 	t.Helper()
 	lib, ct, data := library(t, 500_000, d)
 	cfg := Config{Data: t.TempDir(), Library: lib, Sessions: loopback(), JoinURL: "https://127.0.0.1:8443", Version: "test"}
@@ -100,7 +100,7 @@ func newPoint(t *testing.T, d content.Distribution, change func(*Config)) *point
 	return &point{s, lib, ct, data, "https://" + l.Addr().String(), &http.Client{Transport: transport}}
 }
 
-func (p *point) token(t *testing.T, want Token) string {
+func (p *point) token(t testing.TB, want Token) string {
 	t.Helper()
 	if want.Content == "" && !want.Boot {
 		want.Content = p.ct.ID

@@ -31,12 +31,17 @@ const roomNeeded = 1 << 30
 
 func newDoctor(o *options) *cobra.Command {
 	var path, server string
+	var times []string
 	c := o.addJSON(&cobra.Command{
 		Use: "doctor", Short: "Look for what keeps machines from booting, and say what to do", Args: cobra.NoArgs,
 		Long: `Doctor looks at this machine as a server (privileges, interfaces, ports, firewall, buffers,
 disk, clock, certificates), asks the running server what it sees, and fetches boot files by
-TFTP and HTTP as firmware would. It changes nothing. With --server it only fetches, from a
-server elsewhere on the network.
+TFTP and HTTP as firmware would. It changes nothing: to measure the disk it writes a file of
+64 MiB into the data folder, and removes it. With --server it only fetches, from a server
+elsewhere on the network.
+
+The clock is compared with the time servers of the setting ntp, those that other DHCP
+servers tell machines of, and those of --ntp.
 
 Exit codes: 0 nothing needs attention, 3 something does.`,
 		Example: `  castpoint doctor
@@ -53,6 +58,7 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 				t, err = farTarget(&cfg, server)
 			} else {
 				t, err = o.nearTarget(cmd.Context(), &cfg, path)
+				t.TimeServers = append(given("--ntp", times), t.TimeServers...)
 			}
 			if err != nil {
 				return err
@@ -69,6 +75,7 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 			return err
 		},
 	})
+	c.Flags().StringSliceVar(&times, "ntp", nil, "`SERVER` of time to compare the clock with; may be repeated")
 	c.Flags().StringVar(&server, "server", "", "`ADDRESS` of a server elsewhere; then only its boot files are fetched")
 	configFlag(c, &path)
 	c.AddCommand(newDoctorMulticast(o))
@@ -88,6 +95,14 @@ func printFindings(out io.Writer, found []doctor.Finding) error {
 		}
 	}
 	return table(out, rows)
+}
+
+// given are time servers that somebody names.
+func given(by string, addresses []string) (all []doctor.TimeServer) {
+	for _, a := range addresses {
+		all = append(all, doctor.TimeServer{Address: a, Of: by})
+	}
+	return all
 }
 
 // farTarget is a server of which nothing is known but its address.
@@ -123,7 +138,7 @@ func loaderNames() (names []string) {
 
 // nearTarget is this machine, and the server that has the data folder, if any.
 func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path string) (doctor.Target, error) {
-	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg)}
+	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg), TimeServers: given("setting ntp", cfg.NTP)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
 		first, count = netip.MustParseAddr(web.DefaultFirstGroup), web.DefaultGroups
@@ -170,6 +185,12 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 		}
 		for _, p := range n.Ports {
 			t.Ports = append(t.Ports, doctor.Port(p))
+		}
+		t.TimeServers = append(t.TimeServers, given("of another DHCP server", n.TimeServers)...)
+		t.Since = s.Started
+		for _, q := range n.Queriers {
+			a, _ := netip.ParseAddr(q.Address) // "" is none
+			t.Queriers = append(t.Queriers, doctor.Querier{Interface: q.Interface, Address: a, Heard: q.Heard})
 		}
 		for _, other := range n.Others {
 			f := doctor.Finding{Level: doctor.OK, Text: fmt.Sprintf("%s at %s on %s", other.What, other.Address, other.Interface)}

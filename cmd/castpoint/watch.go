@@ -19,7 +19,7 @@ import (
 // watched are the commands that can go on to show what they show.
 var watched = []string{
 	"content list", "content show", "device list", "device show", "session list", "session show", "status", "dhcp leases",
-	"deployment list", "deployment show", "run show", "collection list", "collection show", "sequence list",
+	"lab status", "lab screen", "deployment list", "deployment show", "run show", "collection list", "collection show", "sequence list",
 }
 
 // addWatch gives the commands that show a state the flag --watch.

@@ -96,10 +96,13 @@ func Changed(a, b *Config) (names []string) {
 }
 
 // nearest is the setting whose name is most like a misspelt one, "" when none is.
-func nearest(name string) string {
+func nearest(name string) string { return Nearest(name, Names()) }
+
+// Nearest is the one of names that is most like a misspelt one, "" when none is.
+func Nearest(name string, names []string) string {
 	name = strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	best, found := max(2, len(name)/3)+1, ""
-	for _, n := range Names() {
+	for _, n := range names {
 		if d := distance(name, n); d < best {
 			best, found = d, n
 		}

@@ -44,6 +44,9 @@ func Check(firmware ...Firmware) error {
 			need(file(ovmfCode), ovmfCode, "ovmf")
 		case UEFISecure:
 			need(file(ovmfSecureCode), ovmfSecureCode, "ovmf")
+			// What this firmware starts is signed by Microsoft and by a distribution.
+			need(file(shim), shim, "shim-signed")
+			need(file(signedGRUB), signedGRUB, "grub-efi-amd64-signed")
 		}
 	}
 	if len(missing) == 0 {
@@ -51,6 +54,12 @@ func Check(firmware ...Firmware) error {
 	}
 	return fmt.Errorf("the lab lacks %s; on Debian and Ubuntu: apt-get install %s", strings.Join(missing, ", "), strings.Join(packages, " "))
 }
+
+// The signed chain of Debian and Ubuntu.
+const (
+	shim       = "/usr/lib/shim/shimx64.efi.signed"
+	signedGRUB = "/usr/lib/grub/x86_64-efi-signed/grubnetx64.efi.signed"
+)
 
 // biosROM is what QEMU puts into its network card for BIOS machines.
 const biosROM = "/usr/lib/ipxe/qemu/efi-virtio.rom"

@@ -15,6 +15,9 @@ func (vm *VM) Press(keys ...string) error {
 			held = append(held, map[string]string{"type": "qcode", "data": name})
 		}
 		if err := vm.control(map[string]any{"execute": "send-key", "arguments": map[string]any{"keys": held}}); err != nil {
+			if strings.Contains(err.Error(), "does not accept value") {
+				return fmt.Errorf("there is no key %q: want a letter or digit, f1 to f12, ret, esc, tab, spc, up, down, left, right, or keys joined by a hyphen", key)
+			}
 			return fmt.Errorf("press %s on %s: %w", key, vm.Name, err)
 		}
 	}

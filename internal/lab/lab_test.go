@@ -30,19 +30,20 @@ func newNetwork(t *testing.T, c Config) *Network {
 func TestMakerOf(t *testing.T) {
 	for _, c := range []struct {
 		file, lab string
-		pid       int
+		maker     maker
 		ok        bool
 	}{
-		{"castpoint-lab-123-0-client1", "castpoint-lab-123-0-", 123, true},
-		{"castpoint-lab-123-17-dir", "castpoint-lab-123-17-", 123, true},
-		{"castpoint-lab-1-0-dir", "", 0, false}, // never init
-		{"castpoint-lab-x-0-dir", "", 0, false},
-		{"castpoint-lab-5", "", 0, false},
-		{"other-123-0-dir", "", 0, false},
+		{"castpoint-lab-123.77-0-client1", "castpoint-lab-123.77-0-", maker{123, 77}, true},
+		{"castpoint-lab-123.77-17-dir", "castpoint-lab-123.77-17-", maker{123, 77}, true},
+		{"castpoint-lab-1.77-0-dir", "", maker{}, false}, // never init
+		{"castpoint-lab-x.77-0-dir", "", maker{}, false},
+		{"castpoint-lab-123-0-dir", "", maker{}, false},
+		{"castpoint-lab-5.77", "", maker{}, false},
+		{"other-123.77-0-dir", "", maker{}, false},
 	} {
-		lab, pid, ok := makerOf(c.file)
-		if lab != c.lab || pid != c.pid || ok != c.ok {
-			t.Errorf("makerOf(%q) = %q, %d, %v; want %q, %d, %v", c.file, lab, pid, ok, c.lab, c.pid, c.ok)
+		lab, m, ok := makerOf(c.file)
+		if lab != c.lab || m != c.maker || ok != c.ok {
+			t.Errorf("makerOf(%q) = %q, %v, %v; want %q, %v, %v", c.file, lab, m, ok, c.lab, c.maker, c.ok)
 		}
 	}
 }
@@ -248,5 +249,79 @@ func TestFirmwareBootsFromNetwork(t *testing.T) {
 			}
 			t.Logf("%s reached its script after %.1f s", c.firmware, time.Since(start).Seconds())
 		})
+	}
+}
+
+// A cable in this process brings frames both ways, late, between the switch and what
+// QEMU's socket is.
+func TestWire(t *testing.T) {
+	n := newNetwork(t, Config{})
+	for _, args := range [][]string{{"tuntap", "add", "dev", "tap9", "mode", "tap"}, {"link", "set", "tap9", "master", "br0"}, {"link", "set", "tap9", "up"}} {
+		if err := ip(t.Context(), append([]string{"-n", n.Switch.Namespace}, args...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const late = 30 * time.Millisecond
+	near, far := wirePorts(9, 0)
+	if err := n.wire(t.Context(), "tap9", near, far, Link{Delay: late}); err != nil {
+		t.Fatal(err)
+	}
+	var machine *net.UDPConn
+	if err := n.Switch.Do(func() (err error) {
+		machine, err = net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: near}, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: far})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer machine.Close()
+	// The machine asks who has the server's address, and hears the server's answer.
+	question := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1,
+		2, 0, 0, 0, 0, 9, 10, 77, 0, 99, 0, 0, 0, 0, 0, 0, 10, 77, 0, 1}
+	if err := machine.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if _, err := machine.Write(question); err != nil {
+		t.Fatal(err)
+	}
+	for buf := make([]byte, 2048); ; {
+		size, err := machine.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size >= 42 && buf[12] == 8 && buf[13] == 6 && buf[21] == 2 { // a reply
+			if took := time.Since(began); took < 2*late {
+				t.Errorf("an answer after %v, over a cable of %v in each direction", took, late)
+			}
+			if !strings.EqualFold(net.HardwareAddr(buf[22:28]).String(), n.Server.MAC.String()) {
+				t.Errorf("an answer of %v", net.HardwareAddr(buf[22:28]))
+			}
+			return
+		}
+	}
+}
+
+// VLANs do not hear each other, and the server is in each.
+func TestVLAN(t *testing.T) {
+	n := newNetwork(t, Config{MTU: 1400})
+	for range 2 { // the second time it is there
+		s, err := n.VLAN(t.Context(), 300)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Interface != "vlan300" || s.Server.String() != "10.101.44.1" {
+			t.Errorf("%+v", s)
+		}
+	}
+	out, code, err := n.Server.Run(t.Context(), "ip", "-o", "addr", "show", "vlan300")
+	if err != nil || code != 0 || !strings.Contains(out, "10.101.44.1/24") {
+		t.Errorf("%v %d: %s", err, code, out)
+	}
+	out, code, err = n.Switch.Run(t.Context(), "ip", "-o", "link", "show", "master", "br300")
+	if err != nil || code != 0 || strings.Count(out, "\n") != 1 || !strings.Contains(out, "mtu 1400") {
+		t.Errorf("%v %d: %s", err, code, out)
+	}
+	if _, err := n.VLAN(t.Context(), 5000); err == nil {
+		t.Error("there is no VLAN 5000")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 )
 
 // Firmware is what a virtual machine starts with.
@@ -62,6 +63,24 @@ type Machine struct {
 	Display bool
 	// Echo, when set, is called for every line on the serial console.
 	Echo func(line string)
+	// Console, when set, gets every byte of the serial console; VM.Input is what is
+	// typed at it.
+	Console io.Writer
+	// Link is the machine's cables, when they differ from others.
+	Link Link
+	// IPv6 has UEFI firmware boot over IPv6 as well; else it does not try, which would
+	// cost it a time-out where nothing answers.
+	IPv6 bool
+}
+
+// Link is a cable. One with a rate, loss or delay is made by this process, which
+// carries its frames; it needs nothing of the kernel.
+type Link struct {
+	VLAN   int           // its port belongs to; 0 for none
+	Rate   int64         // bits per second in each direction; 0 for no limit
+	Loss   float64       // share of frames, 0 to 1, lost in each direction; ARP is not
+	Delay  time.Duration // in each direction
+	Jitter time.Duration // at most added to the delay; frames keep their order
 }
 
 // Linux is a kernel that QEMU puts into a machine's memory.
@@ -79,6 +98,20 @@ type VM struct {
 	UUID string
 
 	monitor string
+	dir     string
+	args    []string // of QEMU
+	machine Machine
+}
+
+// macOf is the address of a machine's first card.
+func macOf(number int) string { return fmt.Sprintf("52:54:00:77:00:%02x", number) }
+
+// NextMAC is the address that a machine will have: the next to be booted for 0, the one
+// after it for 1.
+func (n *Network) NextMAC(after int) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return macOf(n.machines + 1 + after)
 }
 
 // Boot starts a machine at a new port of the switch.
@@ -88,7 +121,7 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
 	number := n.machines
 	n.mu.Unlock()
 
-	vm := &VM{Name: m.Name, MAC: fmt.Sprintf("52:54:00:77:00:%02x", number)}
+	vm := &VM{Name: m.Name, MAC: macOf(number)}
 	// The same in every run; version and variant as RFC 9562 has them.
 	id := sha256.Sum256([]byte(m.Name + vm.MAC))
 	vm.UUID = fmt.Sprintf("%x-%x-%04x-%04x-%x", id[:4], id[4:6],
@@ -114,11 +147,29 @@ func (n *Network) Boot(ctx context.Context, m Machine) (*VM, error) {
 		"-name", m.Name, "-uuid", vm.UUID,
 		"-qmp", "unix:"+vm.monitor+",server=on,wait=off",
 	)
-	vm.Process, err = n.Switch.Start(Command{Args: args, Dir: dir, Echo: m.Echo})
+	vm.args, vm.dir, vm.machine = args, dir, m
+	return vm, n.powerOn(vm)
+}
+
+func (n *Network) powerOn(vm *VM) (err error) {
+	m := &vm.machine
+	vm.Process, err = n.Switch.Start(Command{Args: vm.args, Dir: vm.dir, Echo: m.Echo, Output: m.Console, Input: m.Console != nil})
 	if err != nil {
-		return nil, fmt.Errorf("boot machine %s: %w", m.Name, err)
+		return fmt.Errorf("boot machine %s: %w", m.Name, err)
 	}
-	return vm, nil
+	return nil
+}
+
+// PowerOn starts a machine that is off again: the same one, with its disk and its
+// firmware's variables, but with a transcript that begins anew.
+func (n *Network) PowerOn(vm *VM) (*VM, error) {
+	select {
+	case <-vm.Done():
+	default:
+		return nil, fmt.Errorf("machine %s is on", vm.Name)
+	}
+	again := *vm
+	return &again, n.powerOn(&again)
 }
 
 // card makes a port of the switch for a machine's card and returns QEMU's
@@ -128,15 +179,35 @@ func (n *Network) card(ctx context.Context, m Machine, i, number int, vm *VM) ([
 	if i > 0 {
 		tap, mac = fmt.Sprintf("%s-%d", tap, i), fmt.Sprintf("52:54:00:77:%02x:%02x", i, number)
 	}
+	bridge := "br0"
+	if m.Link.VLAN != 0 {
+		if _, err := n.VLAN(ctx, m.Link.VLAN); err != nil {
+			return nil, err
+		}
+		bridge = fmt.Sprintf("br%d", m.Link.VLAN)
+	}
 	sw := n.Switch.Namespace
-	for _, step := range [][]string{
+	steps := [][]string{
 		{"-n", sw, "tuntap", "add", "dev", tap, "mode", "tap"},
-		{"-n", sw, "link", "set", tap, "master", "br0"},
+		{"-n", sw, "link", "set", tap, "master", bridge},
 		{"-n", sw, "link", "set", tap, "txqueuelen", "4000", "up"},
-	} {
+	}
+	if n.config.MTU != 0 {
+		steps = append(steps, []string{"-n", sw, "link", "set", tap, "mtu", strconv.Itoa(n.config.MTU)})
+	}
+	for _, step := range steps {
 		if err := ip(ctx, step...); err != nil {
 			return nil, err
 		}
+	}
+	netdev := fmt.Sprintf("tap,id=n%d,script=no,downscript=no,ifname=%s", i, tap)
+	if m.Link.Rate != 0 || m.Link.Loss != 0 || m.Link.Delay != 0 || m.Link.Jitter != 0 {
+		// QEMU sends each frame as a datagram to the cable, which sends it on.
+		near, far := wirePorts(number, i)
+		if err := n.wire(ctx, tap, near, far, m.Link); err != nil {
+			return nil, err
+		}
+		netdev = fmt.Sprintf("socket,id=n%d,udp=127.0.0.1:%d,localaddr=127.0.0.1:%d", i, far, near)
 	}
 	// The BIOS boots by the option ROM that QEMU has for the card by itself (from
 	// the package ipxe-qemu; QEMU puts the card's PCI ids into it, which it does
@@ -146,7 +217,10 @@ func (n *Network) card(ctx context.Context, m Machine, i, number int, vm *VM) ([
 	if m.Firmware != BIOS && !m.IPXE || m.Linux != nil {
 		nic += ",romfile="
 	}
-	return []string{"-netdev", fmt.Sprintf("tap,id=n%d,script=no,downscript=no,ifname=%s", i, tap), "-device", nic}, nil
+	if n.config.MTU != 0 {
+		nic += fmt.Sprintf(",host_mtu=%d", n.config.MTU)
+	}
+	return []string{"-netdev", netdev, "-device", nic}, nil
 }
 
 // arguments is QEMU's command line but for what belongs to the network.
@@ -208,10 +282,15 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 		args = append(args,
 			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+code,
 			"-drive", "if=pflash,unit=1,format=raw,file="+own,
-			// Nothing answers these in the lab; each would cost a time-out.
-			"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no",
-			"-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=no",
 		)
+		if !m.IPv6 {
+			// Nothing answers these in the lab; each would cost a time-out.
+			args = append(args,
+				"-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no",
+				"-fw_cfg", "name=opt/org.tianocore/IPv6Support,string=no")
+		} else if m.HTTP {
+			args = append(args, "-fw_cfg", "name=opt/org.tianocore/IPv6PXESupport,string=no")
+		}
 	default:
 		return nil, fmt.Errorf("unknown firmware %q", m.Firmware)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -37,7 +38,16 @@ type Config struct {
 	// Snooping makes the switch forward multicast only where it was asked for
 	// (IGMP snooping with a querier); otherwise it floods.
 	Snooping bool
+	// NoQuerier leaves the querier out.
+	NoQuerier bool
+	// MTU is that of all cables; 1500 when zero.
+	MTU int
+	// IPv6 gives server and clients addresses of ServerAddr6's network as well.
+	IPv6 bool
 }
+
+// ServerAddr6 is the server's address in labs with IPv6; the prefix is 64 bits.
+var ServerAddr6 = netip.MustParseAddr("fd77::1")
 
 // A Network is a running lab.
 type Network struct {
@@ -52,8 +62,12 @@ type Network struct {
 	janitor *janitor
 	stopCtx func() bool // detaches the network from its context
 
+	wires sync.WaitGroup // goroutines of cables in this process
+
 	mu       sync.Mutex
 	machines int
+	segments map[int]string // bridges of VLANs
+	ends     []io.Closer    // of cables in this process
 	closed   bool
 	closeErr error
 }
@@ -99,8 +113,12 @@ func New(ctx context.Context, c Config) (*Network, error) {
 
 // reserveName finds a name for a lab and takes it by making its directory.
 func reserveName() (string, error) {
+	started, err := startOf(os.Getpid())
+	if err != nil {
+		return "", fmt.Errorf("make the lab's scratch directory: %w", err)
+	}
 	for i := range 1000 {
-		name := fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), i)
+		name := fmt.Sprintf("%s%s-%d-", namePrefix, maker{os.Getpid(), started}, i)
 		err := os.Mkdir(filepath.Join(os.TempDir(), name+"dir"), 0o755)
 		if err == nil {
 			return name, nil
@@ -124,6 +142,10 @@ func (n *Network) Close() error {
 	if n.stopCtx != nil {
 		n.stopCtx()
 	}
+	for _, end := range n.ends {
+		_ = end.Close()
+	}
+	n.wires.Wait()
 	n.closeErr = n.janitor.clean()
 	return n.closeErr
 }
@@ -133,15 +155,7 @@ func (n *Network) build(ctx context.Context, name string) error {
 	if err := addNamespace(ctx, n.Switch.Namespace); err != nil {
 		return err
 	}
-	snooping := "0"
-	if n.config.Snooping {
-		snooping = "1"
-	}
-	if err := ip(ctx, "-n", n.Switch.Namespace, "link", "add", "br0", "type", "bridge",
-		"stp_state", "0", "forward_delay", "0", "mcast_snooping", snooping, "mcast_querier", snooping); err != nil {
-		return err
-	}
-	if err := ip(ctx, "-n", n.Switch.Namespace, "link", "set", "br0", "up"); err != nil {
+	if err := n.bridge(ctx, "br0"); err != nil {
 		return err
 	}
 
@@ -150,18 +164,84 @@ func (n *Network) build(ctx context.Context, name string) error {
 	if err := n.attach(ctx, n.Server, "p0", 0); err != nil {
 		return err
 	}
-	base := ServerAddr.As4()
 	for i := 1; i <= n.config.Clients; i++ {
-		addr := base
-		addr[3] = byte(10 + i)
-		h := &Host{Name: fmt.Sprintf("client%d", i), Namespace: fmt.Sprintf("%sclient%d", name, i),
-			Addr: netip.AddrFrom4(addr), MAC: net.HardwareAddr{0x02, 0x77, 0, 0, 0, addr[3]}}
-		if err := n.attach(ctx, h, fmt.Sprintf("p%d", i), n.config.Loss); err != nil {
+		h, err := n.AddHost(ctx, fmt.Sprintf("client%d", i), byte(10+i), n.config.Loss)
+		if err != nil {
 			return err
 		}
 		n.Clients = append(n.Clients, h)
 	}
 	return nil
+}
+
+// bridge makes one switch.
+func (n *Network) bridge(ctx context.Context, name string) error {
+	snooping, querier := "0", "0"
+	if n.config.Snooping {
+		snooping, querier = "1", "1"
+	}
+	if n.config.NoQuerier {
+		querier = "0"
+	}
+	if err := ip(ctx, "-n", n.Switch.Namespace, "link", "add", name, "type", "bridge",
+		"stp_state", "0", "forward_delay", "0", "mcast_snooping", snooping, "mcast_querier", querier); err != nil {
+		return err
+	}
+	return ip(ctx, "-n", n.Switch.Namespace, "link", "set", name, "up")
+}
+
+// AddHost makes one more namespace at the switch, whose address ends in last and
+// which loses the given share of packets on arrival.
+func (n *Network) AddHost(ctx context.Context, name string, last byte, loss float64) (*Host, error) {
+	addr := ServerAddr.As4()
+	addr[3] = last
+	h := &Host{Name: name, Namespace: strings.TrimSuffix(n.Server.Namespace, "server") + name,
+		Addr: netip.AddrFrom4(addr), MAC: net.HardwareAddr{0x02, 0x77, 0, 0, 0, last}}
+	return h, n.attach(ctx, h, fmt.Sprintf("p%d", last), loss)
+}
+
+// VLAN makes the switch of a VLAN, unless it is there already, and a card of the
+// server in it. Machines of the VLAN are at ports that belong to it, as access ports
+// of a switch do; instead of tags the server has an interface of its own for it.
+func (n *Network) VLAN(ctx context.Context, id int) (Segment, error) {
+	if id < 1 || id > 4094 {
+		return Segment{}, fmt.Errorf("VLAN %d: want 1 to 4094", id)
+	}
+	s := Segment{Interface: fmt.Sprintf("vlan%d", id), Server: netip.AddrFrom4([4]byte{10, byte(100 + id>>8), byte(id), 1})}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.segments[id] != "" {
+		return s, nil
+	}
+	bridge, port, sw := fmt.Sprintf("br%d", id), fmt.Sprintf("pv%d", id), n.Switch.Namespace
+	if err := n.bridge(ctx, bridge); err != nil {
+		return s, err
+	}
+	for _, step := range [][]string{
+		{"-n", sw, "link", "add", port, "type", "veth", "peer", "name", s.Interface, "netns", n.Server.Namespace},
+		{"-n", sw, "link", "set", port, "master", bridge},
+		{"-n", n.Server.Namespace, "addr", "add", s.Server.String() + "/24", "brd", "+", "dev", s.Interface},
+		{"-n", n.Server.Namespace, "link", "set", s.Interface, "up"},
+		{"-n", sw, "link", "set", port, "up"},
+	} {
+		if err := ip(ctx, step...); err != nil {
+			return s, err
+		}
+	}
+	if err := n.asWire(ctx, n.Server.Namespace, s.Interface, port); err != nil {
+		return s, err
+	}
+	if n.segments == nil {
+		n.segments = make(map[int]string)
+	}
+	n.segments[id] = bridge
+	return s, nil
+}
+
+// A Segment is the network of a VLAN.
+type Segment struct {
+	Interface string     // of the server in it
+	Server    netip.Addr // of that interface; the prefix is 24 bits
 }
 
 // attach makes the host's namespace and its cable to the given switch port.
@@ -186,12 +266,12 @@ func (n *Network) attach(ctx context.Context, h *Host, port string, loss float64
 			return err
 		}
 	}
-	if !n.config.Offload {
-		for _, end := range [][2]string{{h.Namespace, "eth0"}, {sw, port}} {
-			if err := command(ctx, "ip", "netns", "exec", end[0], "ethtool", "-K", end[1],
-				"tso", "off", "gso", "off", "gro", "off", "tx-udp-segmentation", "off"); err != nil {
-				return err
-			}
+	if err := n.asWire(ctx, h.Namespace, "eth0", port); err != nil {
+		return err
+	}
+	if n.config.IPv6 {
+		if err := n.withIPv6(ctx, h); err != nil {
+			return err
 		}
 	}
 	if n.config.Rate != "" {
@@ -200,6 +280,41 @@ func (n *Network) attach(ctx context.Context, h *Host, port string, loss float64
 		}
 	}
 	return n.SetLoss(ctx, h, loss)
+}
+
+// asWire gives a cable between a host's device and a switch port what wires have:
+// an MTU, and no super-packets.
+func (n *Network) asWire(ctx context.Context, namespace, device, port string) error {
+	for _, end := range [][2]string{{namespace, device}, {n.Switch.Namespace, port}} {
+		if !n.config.Offload {
+			if err := command(ctx, "ip", "netns", "exec", end[0], "ethtool", "-K", end[1],
+				"tso", "off", "gso", "off", "gro", "off", "tx-udp-segmentation", "off"); err != nil {
+				return err
+			}
+		}
+		if n.config.MTU != 0 {
+			if err := ip(ctx, "-n", end[0], "link", "set", end[1], "mtu", strconv.Itoa(n.config.MTU)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// withIPv6 turns IPv6 on again in a host: an address whose last part is that of the
+// IPv4 address, without looking first whether somebody has it.
+func (n *Network) withIPv6(ctx context.Context, h *Host) error {
+	base := ServerAddr6.As16()
+	base[15] = h.Addr.As4()[3]
+	for _, script := range []string{
+		"cd /proc/sys/net/ipv6/conf; echo 0 >all/disable_ipv6; echo 0 >eth0/accept_dad; echo 0 >eth0/disable_ipv6",
+		"ip addr add " + netip.AddrFrom16(base).String() + "/64 dev eth0 nodad",
+	} {
+		if err := command(ctx, "ip", "netns", "exec", h.Namespace, "/bin/sh", "-ec", script); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addNamespace makes a namespace with its loopback up and without IPv6, whose

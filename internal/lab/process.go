@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
@@ -25,6 +26,11 @@ type Command struct {
 	Env  []string // added to the caller's environment
 	// Echo, when set, is called for every line the program writes.
 	Echo func(line string)
+	// Output, when set, gets every byte the program writes; the transcripts then keep
+	// only the latest megabyte.
+	Output io.Writer
+	// Input gives the program a standard input, Process.Input.
+	Input bool
 }
 
 // A Process is a program running in a namespace. Output holds both standard
@@ -32,6 +38,7 @@ type Command struct {
 type Process struct {
 	Output Transcript
 	Stdout Transcript
+	Input  io.WriteCloser // nil unless the command asked for one
 
 	cmd     *exec.Cmd
 	started time.Time
@@ -59,6 +66,16 @@ func (h *Host) Start(c Command) (*Process, error) {
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stdout = &both{&p.Output, &p.Stdout}
 	p.cmd.Stderr = &p.Output
+	if c.Output != nil {
+		p.Output.limit, p.Stdout.limit = transcriptLimit, transcriptLimit
+		p.cmd.Stdout = io.MultiWriter(p.cmd.Stdout, c.Output)
+		p.cmd.Stderr = io.MultiWriter(&p.Output, c.Output)
+	}
+	if c.Input {
+		if p.Input, err = p.cmd.StdinPipe(); err != nil {
+			return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, err)
+		}
+	}
 	// Away from the terminal: Ctrl-C goes to the lab's user, who stops it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.started = time.Now()

@@ -18,7 +18,11 @@ type Transcript struct {
 	more  chan struct{} // closed and replaced when text grows or ends
 	echo  func(line string)
 	line  []byte // not yet echoed
+	limit int    // what is kept at least, in bytes; 0 for everything
 }
+
+// transcriptLimit is enough for what anybody looks back at.
+const transcriptLimit = 1 << 20
 
 // controls are the terminal control sequences of firmware consoles.
 var controls = regexp.MustCompile(`\x1b(\[[0-9;?=]*[A-Za-z]|[()][A-Z0-9]|[=>])`)
@@ -28,6 +32,9 @@ func (t *Transcript) Write(p []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.text = append(t.text, p...)
+	if t.limit > 0 && len(t.text) > 2*t.limit {
+		t.text = append([]byte(nil), t.text[len(t.text)-t.limit:]...)
+	}
 	if t.echo != nil {
 		t.line = append(t.line, p...)
 		for {
@@ -36,7 +43,7 @@ func (t *Transcript) Write(p []byte) (int, error) {
 				break
 			}
 			t.line = []byte(rest)
-			t.echo(clean(line))
+			t.echo(Clean(line))
 		}
 	}
 	t.signal()
@@ -62,7 +69,7 @@ func (t *Transcript) signal() {
 func (t *Transcript) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return clean(string(t.text))
+	return Clean(string(t.text))
 }
 
 // Tail is the last lines that are not empty.
@@ -76,7 +83,8 @@ func (t *Transcript) Tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-func clean(s string) string {
+// Clean takes the control sequences of terminals out of a text.
+func Clean(s string) string {
 	s = controls.ReplaceAllString(s, "")
 	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
 }
@@ -93,7 +101,7 @@ func (t *Transcript) WaitFor(ctx context.Context, pattern string, limit time.Dur
 	defer cancel()
 	for {
 		t.mu.Lock()
-		text, ended := clean(string(t.text)), t.ended
+		text, ended := Clean(string(t.text)), t.ended
 		if t.more == nil {
 			t.more = make(chan struct{})
 		}

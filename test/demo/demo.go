@@ -1,28 +1,30 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
 
-	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/point"
 )
 
-// demo is the part from the first machine's power-on to the table.
+// demo is the part from the lab to the table.
 type demo struct {
-	point    *point.Point
-	content  point.Content
+	*castpoint
+	lab      *process // castpoint lab up
+	address  string   // of the server
+	content  string
 	wim      string    // path of the source
 	size     int64     // of the source, bytes
 	started  time.Time // when the machines were
@@ -34,10 +36,11 @@ type demo struct {
 type machine struct {
 	name   string
 	kind   string
-	member string // its name in the session
-	out    string // what it writes: a file, or the image of its disk
-	proc   *lab.Process
-	vm     *lab.VM // nil for a client in a namespace
+	member string   // its name in the session
+	out    string   // what it writes: a file, or the image of its disk
+	proc   *process // nil for a virtual machine
+	number int      // of a virtual machine
+	off    bool     // a virtual machine that has switched itself off
 
 	status  member
 	stage   string
@@ -48,21 +51,19 @@ type machine struct {
 	done time.Time // when it said that it has everything, verified
 }
 
-// doneLine is what castpoint receive and the agent say when all blocks and the
-// whole object's hash are right and on disk.
-var doneLine = regexp.MustCompile(`"event":"done"|^sha256 [0-9a-f]+, every block verified`)
+// doneLine is what castpoint receive says when all blocks and the whole object's hash
+// are right and on disk.
+var doneLine = regexp.MustCompile(`"event":"done"`)
 
-// listen notes when the machine is done and passes on what it says.
-func (m *machine) listen(echo func(string)) func(string) {
-	return func(line string) {
-		if doneLine.MatchString(line) {
-			m.mu.Lock()
-			m.done = time.Now()
-			m.mu.Unlock()
-		}
-		if echo != nil {
-			echo(line)
-		}
+// received is the stage of a virtual machine that has said the same.
+const received = "received"
+
+// finish notes when the machine was done.
+func (m *machine) finish(at time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.done.IsZero() {
+		m.done = at
 	}
 }
 
@@ -76,36 +77,95 @@ func (m *machine) took(began time.Time) time.Duration {
 	return m.done.Sub(began)
 }
 
-// boot starts a virtual machine with an empty disk.
-func (d *demo) boot(ctx context.Context, fw lab.Firmware, accel string, echo func(string)) error {
-	m := &machine{name: strings.ToLower(string(fw)) + "-vm", kind: "QEMU, PXE by " + string(fw), stage: "power on"}
-	m.out = filepath.Join(d.point.Network.Dir, m.name+".disk")
-	f, err := os.Create(m.out)
+// labStatus is what the demo needs of castpoint lab status --json.
+type labStatus struct {
+	Ready  bool
+	Server struct {
+		Address string
+		Log     string
+	}
+	Machines []struct {
+		Number                     int
+		Name, Firmware, MAC, Stage string
+		On                         bool
+		Since                      time.Time
+		Disk, Line                 string
+	}
+}
+
+// up starts the lab and waits until its machines are on.
+func (d *demo) up(ctx context.Context, verbose bool, rate string) error {
+	net := filepath.Join(d.dir, "net.yaml")
+	if err := os.WriteFile(net, fmt.Appendf(nil, "clients: %d\noffload: true\n", clients), 0o600); err != nil {
+		return err
+	}
+	var each func(string)
+	if verbose {
+		each = func(line string) { fmt.Println(line) }
+	}
+	// A disk has some room behind the image, as disks do.
+	disk := (d.size+16<<20)>>30 + 1
+	var err error
+	// Its end is down's, and not ctx's: whoever interrupts wants it gone as well.
+	d.lab, err = d.start(context.WithoutCancel(ctx), each, "lab", "up", "--plain", "--vms", "2", "--firmware", "bios,uefi", "--net", net,
+		"--memory", "512", "--disk", fmt.Sprint(disk), "--data", d.data, "--",
+		"--rate", rate, "--assign", d.content, "--target", "/dev/vda", "--after", "poweroff",
+		// One session for all six: it waits until they are there.
+		"--min-members", fmt.Sprint(clients+2), "--max-wait", "5m", "--kernel-args", "quiet")
 	if err != nil {
 		return err
 	}
-	// A disk has whole MiB and some room behind the image, as disks do.
-	if err := errors.Join(f.Truncate((d.size>>20+16)<<20), f.Close()); err != nil {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var s labStatus
+		if err := d.ask(ctx, &s, "lab", "status", "--json"); err == nil && s.Ready {
+			d.address, d.started = s.Server.Address, time.Now()
+			for _, vm := range s.Machines {
+				d.machines = append(d.machines, &machine{name: vm.Firmware + "-vm", kind: "QEMU, PXE by " + strings.ToUpper(vm.Firmware),
+					member: vm.MAC, out: vm.Disk, number: vm.Number, stage: "power on"})
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("the lab is not ready: %w: %s", ctx.Err(), d.lab.said(12)), d.down())
+		case <-d.lab.done:
+			return fmt.Errorf("castpoint lab up: %w: %s", d.lab.err, d.lab.said(12))
+		case <-tick.C:
+		}
+	}
+}
+
+// down removes the lab. It may be called more than once.
+func (d *demo) down() error {
+	if d.lab.ended() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if _, err := d.run(ctx, "lab", "down"); err != nil {
 		return err
 	}
-	m.vm, err = d.point.Network.Boot(ctx, lab.Machine{Name: m.name, Firmware: fw, Disk: m.out, Accel: accel, Echo: m.listen(echo)})
-	if err != nil {
-		return err
-	}
-	m.proc, m.member = m.vm.Process, m.vm.MAC
-	d.machines = append(d.machines, m)
+	<-d.lab.done
 	return nil
 }
 
 // receive starts a client in a namespace.
-func (d *demo) receive(ctx context.Context, h *lab.Host) error {
-	m := &machine{name: h.Name, kind: "namespace", member: h.Name, stage: "joining",
-		out: filepath.Join(d.point.Network.Dir, h.Name+".wim")}
-	token, err := d.point.Token(ctx, d.content.ID)
-	if err != nil {
+func (d *demo) receive(ctx context.Context, host string) error {
+	m := &machine{name: host, kind: "namespace", member: host, stage: "joining", out: filepath.Join(d.dir, host+".wim")}
+	var t struct{ Token, Server, Pin string }
+	if err := d.ask(ctx, &t, "token", "create", "--content", d.content, "--data", d.data, "--json"); err != nil {
 		return err
 	}
-	if m.proc, err = d.point.Receive(h, m.listen(nil), d.content.ID, token, m.out, "--name", h.Name); err != nil {
+	var err error
+	m.proc, err = d.start(ctx, func(line string) {
+		if doneLine.MatchString(line) {
+			m.finish(time.Now())
+		}
+	}, "lab", "exec", host, "--", d.program, "receive", d.content, "--server", "https://"+d.address+":8443",
+		"--pin", t.Pin, "--token", t.Token, "--out", m.out, "--name", host, "--json")
+	if err != nil {
 		return err
 	}
 	d.machines = append(d.machines, m)
@@ -123,6 +183,14 @@ type session struct {
 	Members []member   `json:"members"`
 }
 
+// start orders sessions by when they began; those that wait are last.
+func (s *session) start() int64 {
+	if s.Began == nil {
+		return math.MaxInt64
+	}
+	return s.Began.UnixNano()
+}
+
 type member struct {
 	Name     string `json:"name"`
 	State    string `json:"state"`
@@ -132,44 +200,33 @@ type member struct {
 	Reason   string `json:"reason"`
 }
 
-// stages are what a virtual machine's console shows on its way; the last that
-// was shown counts.
-var stages = []struct {
-	name    string
-	pattern *regexp.Regexp
-}{
-	{"firmware", regexp.MustCompile(`SeaBIOS|BdsDxe|PXE over IPv4`)},
-	{"iPXE", regexp.MustCompile(`iPXE \d|iPXE initialising`)},
-	{"loading Linux", regexp.MustCompile(`Loading the kernel`)},
-	{"Linux", regexp.MustCompile(`boot environment, kernel`)},
-	{"agent", regexp.MustCompile(`starting the agent`)},
-}
-
 // watch shows the machines until all have ended or one has failed.
 func (d *demo) watch(ctx context.Context, s *screen) error {
 	defer s.end()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		if d.lab.ended() {
+			return fmt.Errorf("castpoint lab up has ended: %w: %s", d.lab.err, d.lab.said(12))
+		}
 		now, err := d.session(ctx)
 		if err != nil {
-			return err
+			return d.late(ctx, err)
 		}
-		d.update(now)
+		if err := d.update(ctx, now); err != nil {
+			return d.late(ctx, err)
+		}
 		s.show(time.Since(d.started), now, d.machines)
 		running := 0
 		for _, m := range d.machines {
-			select {
-			case <-m.proc.Done():
-				if m.vm == nil {
-					if code, err := m.proc.Wait(ctx); err != nil || code != 0 {
-						return fmt.Errorf("%s ended with exit code %d: %w: %s", m.name, code, err, m.proc.Output.Tail(5))
-					}
-				} else if m.took(d.began) == 0 {
-					return fmt.Errorf("%s ended before it had everything; its console:\n%s", m.name, m.proc.Output.Tail(25))
-				}
-			default:
+			switch {
+			case m.proc == nil && !m.off || m.proc != nil && !m.proc.ended():
 				running++
+			case m.proc == nil && m.took(d.began) == 0:
+				text, _ := d.run(ctx, "lab", "screen", fmt.Sprint(m.number))
+				return fmt.Errorf("%s ended before it had everything; its screen:\n%s", m.name, text)
+			case m.proc != nil && m.proc.err != nil:
+				return fmt.Errorf("%s ended: %w: %s", m.name, m.proc.err, m.proc.said(5))
 			}
 		}
 		if running == 0 {
@@ -177,45 +234,60 @@ func (d *demo) watch(ctx context.Context, s *screen) error {
 		}
 		select {
 		case <-ctx.Done():
-			return d.late(ctx)
+			return d.late(ctx, ctx.Err())
 		case <-tick.C:
 		}
 	}
 }
 
-// late says who kept the demo waiting.
-func (d *demo) late(ctx context.Context) error {
-	err := fmt.Errorf("not done in time: %w", ctx.Err())
+// late says who kept the demo waiting when its time is over.
+func (d *demo) late(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	err = fmt.Errorf("not done in time: %w", ctx.Err())
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	for _, m := range d.machines {
-		select {
-		case <-m.proc.Done():
-		default:
-			err = fmt.Errorf("%w\n--- %s (%s) said last:\n%s", err, m.name, m.stage, m.proc.Output.Tail(12))
+		switch {
+		case m.proc == nil && !m.off:
+			text, _ := d.run(ask, "lab", "screen", fmt.Sprint(m.number))
+			err = fmt.Errorf("%w\n--- screen of %s (%s):\n%s", err, m.name, m.stage, text)
+		case m.proc != nil && !m.proc.ended():
+			err = fmt.Errorf("%w\n--- %s (%s) said last:\n%s", err, m.name, m.stage, m.proc.said(5))
 		}
 	}
-	return fmt.Errorf("%w\n--- castpoint serve said last:\n%s", err, d.point.Server.Output.Tail(12))
+	var s labStatus
+	if d.ask(ask, &s, "lab", "status", "--json") == nil {
+		err = fmt.Errorf("%w\n--- castpoint serve said last:\n%s", err, s.Server.Log)
+	}
+	return err
 }
 
-// session asks castpoint for the one session; it is empty while there is none.
+// session asks castpoint for the session; it is empty while there is none.
 func (d *demo) session(ctx context.Context) (session, error) {
-	out, err := d.point.Run(ctx, "session", "list", "--data", d.point.Data, "--json")
-	if err != nil {
+	var all []session
+	if err := d.ask(ctx, &all, "session", "list", "--data", d.data, "--json"); err != nil || len(all) == 0 {
 		return session{}, err
 	}
-	var all []session
-	if err := json.Unmarshal([]byte(out), &all); err != nil {
-		return session{}, fmt.Errorf("castpoint session list: %w: %s", err, out)
+	// Machines that are too slow for the session of the others get one of their own.
+	slices.SortFunc(all, func(a, b session) int { return cmp.Compare(a.start(), b.start()) })
+	first := all[0]
+	for _, more := range all[1:] {
+		first.Rate += more.Rate
+		first.Members = append(first.Members, more.Members...)
 	}
-	if len(all) == 0 {
-		return session{}, nil
-	}
-	return all[0], nil
+	return first, nil
 }
 
-// update sorts the session's members to the machines.
-func (d *demo) update(s session) {
+// update asks the lab for its machines, and sorts the session's members to all.
+func (d *demo) update(ctx context.Context, s session) error {
 	if s.Began != nil {
 		d.began = *s.Began
+	}
+	var now labStatus
+	if err := d.ask(ctx, &now, "lab", "status", "--json"); err != nil {
+		return err
 	}
 	for _, m := range d.machines {
 		for _, have := range s.Members {
@@ -223,26 +295,27 @@ func (d *demo) update(s session) {
 				m.status = have
 			}
 		}
-		switch {
-		case m.took(d.began) > 0:
-			m.stage = "done"
-			continue
-		case m.status.State != "" && s.Began == nil:
-			m.stage = "ready"
-			continue
-		case m.status.State != "":
-			m.stage = m.status.State
-			continue
-		}
-		if m.vm != nil {
-			said := m.vm.Output.String()
-			for _, st := range stages {
-				if st.pattern.MatchString(said) {
-					m.stage = st.name
+		stage := ""
+		for _, vm := range now.Machines {
+			if m.proc == nil && vm.Number == m.number {
+				m.off, stage = !vm.On, vm.Stage
+				if vm.Stage == received {
+					m.finish(vm.Since)
 				}
 			}
 		}
+		switch {
+		case m.took(d.began) > 0:
+			m.stage = "done"
+		case m.status.State != "" && s.Began == nil:
+			m.stage = "ready"
+		case m.status.State != "":
+			m.stage = m.status.State
+		case stage != "":
+			m.stage = stage
+		}
 	}
+	return nil
 }
 
 // verify checks what every machine has on disk: the source's bytes, by the
@@ -250,7 +323,7 @@ func (d *demo) update(s session) {
 func (d *demo) verify(ctx context.Context) {
 	for _, m := range d.machines {
 		m.err = func() error {
-			if m.vm != nil {
+			if m.proc == nil {
 				if err := os.Truncate(m.out, d.size); err != nil {
 					return err
 				}

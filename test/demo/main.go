@@ -6,12 +6,14 @@
 //
 // Order of events:
 //
-//  1. a WIM is made with wimlib out of files of this machine;
-//  2. a network of namespaces is made, and castpoint put into it;
-//  3. castpoint serves, with a DHCP pool of its own for the virtual machines;
-//  4. two QEMU machines start from nothing, four castpoint receive processes in
-//     namespaces join; the session waits for all six;
-//  5. every WIM that arrived is compared with the source and verified.
+//  1. a WIM is made with wimlib out of files of this machine, and added to a library
+//     with a boot environment;
+//  2. castpoint lab up makes a network of namespaces, serves in it with a DHCP pool of
+//     its own, and starts two QEMU machines from nothing;
+//  3. four castpoint receive processes in namespaces join (castpoint lab exec); the
+//     session waits for all six;
+//  4. every WIM that arrived is compared with the source and verified;
+//  5. castpoint lab down removes the network.
 package main
 
 import (
@@ -22,14 +24,13 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"castpoint/internal/lab"
 	"castpoint/test/image"
-	"castpoint/test/point"
 )
 
 const (
@@ -57,6 +58,8 @@ type options struct {
 }
 
 func main() {
+	// The lab ends with the thread that has started it.
+	runtime.LockOSThread()
 	var o options
 	flag.StringVar(&o.castpoint, "castpoint", "bin/castpoint", "the castpoint program")
 	mib := flag.Int64("size", 200, "size of the WIM, MiB")
@@ -85,17 +88,26 @@ func run(parent context.Context, o options) (err error) {
 	defer cancel()
 	start := time.Now()
 
-	n, err := lab.New(ctx, lab.Config{Clients: clients, Offload: true})
+	// Everything is in one folder, the lab of the demo as well: it meets no other.
+	dir, err := os.MkdirTemp("", "castpoint-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, n.Close()) }()
-	say("a closed network: server %s, a switch, %d clients, room for virtual machines", n.Server.Addr, clients)
-	if err := enoughSpace(n.Dir, o.size*scratch); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	if err := enoughSpace(dir, o.size*scratch); err != nil {
+		return err
+	}
+	program, err := filepath.Abs(o.castpoint)
+	if err != nil {
+		return err
+	}
+	c := &castpoint{program: program, dir: dir, data: filepath.Join(dir, "data")}
+	var fit struct{ Accelerator string }
+	if err := c.ask(ctx, &fit, "lab", "check", "--firmware", "bios,uefi", "--json"); err != nil {
 		return err
 	}
 
-	wim := filepath.Join(n.Dir, "demo.wim")
+	wim := filepath.Join(dir, "demo.wim")
 	t := time.Now()
 	if err := image.Make(ctx, wim, "castpoint demo", o.size); err != nil {
 		return err
@@ -105,54 +117,36 @@ func run(parent context.Context, o options) (err error) {
 		return err
 	}
 	say("a WIM of %d MB, made with wimlib from files under /usr in %.1f s", info.Size()/1e6, time.Since(t).Seconds())
-
-	p, err := point.New(n, o.castpoint)
-	if err != nil {
-		return err
-	}
-	osImage, err := p.Add(ctx, "os-image", wim, "--multicast", "--encrypt")
-	if err != nil {
+	var osImage struct{ ID string }
+	if err := c.ask(ctx, &osImage, "content", "add", "os-image", wim, "--multicast", "--encrypt", "--json", "--data", c.data); err != nil {
 		return err
 	}
 	t = time.Now()
-	if _, err := p.AddBootEnvironment(ctx); err != nil {
+	if err := c.addBootEnvironment(ctx); err != nil {
 		return err
 	}
 	say("a boot environment from this machine's kernel, built in %.1f s", time.Since(t).Seconds())
 
-	echo := func(prefix string) func(string) {
-		if !o.verbose {
-			return nil
-		}
-		return func(line string) { fmt.Printf("%s: %s\n", prefix, line) }
-	}
-	accel, rate, how := n.Accelerator(ctx), hardwareRate, "by KVM"
-	if accel != "kvm" {
+	rate, how := hardwareRate, "by KVM"
+	if fit.Accelerator != "kvm" {
 		rate, how = softwareRate, "in software, because KVM does not work here"
 	}
 	if o.rate != "" {
 		rate = o.rate
 	}
-	if err := p.Serve(ctx, echo("server"), serveArguments(osImage.ID, rate)...); err != nil {
+	d := &demo{castpoint: c, content: osImage.ID, size: info.Size(), wim: wim}
+	say("castpoint lab up: a closed network with a server, two machines %s, and room for %d clients", how, clients)
+	if err := d.up(ctx, o.verbose, rate); err != nil {
 		return err
 	}
-	say("castpoint serves DHCP, TFTP, HTTP and sessions; starting two machines %s, and the clients", how)
-
-	d := &demo{point: p, content: osImage, size: info.Size(), wim: wim, started: time.Now()}
-	for _, fw := range []lab.Firmware{lab.BIOS, lab.UEFI} {
-		if err := d.boot(ctx, fw, accel, echo(string(fw))); err != nil {
-			return err
-		}
-	}
-	for _, h := range n.Clients {
-		if err := d.receive(ctx, h); err != nil {
+	defer func() { err = errors.Join(err, d.down()) }()
+	say("castpoint serves DHCP, TFTP, HTTP and sessions at %s; starting the clients", d.address)
+	for i := range clients {
+		if err := d.receive(ctx, fmt.Sprintf("client%d", i+1)); err != nil {
 			return err
 		}
 	}
 	if err := d.watch(ctx, newScreen(os.Stdout, o.verbose)); err != nil {
-		return err
-	}
-	if _, err := p.Server.Stop(); err != nil {
 		return err
 	}
 	say("everything has arrived; verifying with wimlib")
@@ -161,16 +155,11 @@ func run(parent context.Context, o options) (err error) {
 	if err := d.failure(); err != nil {
 		return err
 	}
+	if err := d.down(); err != nil {
+		return err
+	}
 	fmt.Printf("\nAll six are whole. The demo took %.0f s and leaves nothing behind.\n", time.Since(start).Seconds())
 	return nil
-}
-
-func serveArguments(content, rate string) []string {
-	return []string{"--dhcp", "server", "--pool", point.Pool, "--rate", rate,
-		"--assign", content, "--target", "/dev/vda", "--after", "poweroff",
-		// One session for all six: it waits until they are there.
-		"--min-members", fmt.Sprint(clients + 2), "--max-wait", "5m",
-		"--kernel-args", "console=ttyS0", "--kernel-args", "quiet"}
 }
 
 func say(format string, args ...any) {

@@ -62,7 +62,7 @@ func (s *screen) end() { s.drawn = 0 }
 
 // progress is a machine's state in a word or two.
 func (m *machine) progress(blocks int) string {
-	if m.status.Complete == 0 || blocks == 0 || m.status.Complete == blocks {
+	if m.stage == "done" || m.status.Complete == 0 || blocks == 0 || m.status.Complete == blocks {
 		return m.stage
 	}
 	return fmt.Sprintf("%d %%", 100*m.status.Complete/blocks)

@@ -89,9 +89,15 @@ func TestDoctorMulticast(t *testing.T) {
 
 	// A port of 100 Mbit/s with room for 20 packets.
 	ok(p.Network.SetPort(t.Context(), h, "100mbit", "30kb"))
-	m, code = measure(t, p, h, secret)
+	// What is sent evenly on an idle machine comes in bursts on a busy one, and finds the
+	// queue full: the best of three tells what the port allows.
+	for range 3 {
+		if m, code = measure(t, p, h, secret); m.Measured.Rate > 80e6 {
+			break
+		}
+	}
 	attention(m, "burst", "back to back")
-	if code != 3 || m.Measured.Burst < 8 || m.Measured.Burst > 32 || m.Measured.Rate < 30e6 || m.Measured.Rate > 105e6 { // on a busy machine bursts are longer than they were meant to be
+	if code != 3 || m.Measured.Burst < 8 || m.Measured.Burst > 32 || m.Measured.Rate < 50e6 || m.Measured.Rate > 105e6 {
 		t.Errorf("small queue: exit code %d, %+v", code, m.Measured)
 	}
 	ok(p.Network.SetPort(t.Context(), h, "", ""))
@@ -130,7 +136,7 @@ func forgetful(t *testing.T, p *point.Point, seconds int) {
 	if out, code, err := p.Network.Switch.Run(t.Context(), "/bin/sh", "-ec", script); err != nil || code != 0 {
 		t.Fatalf("%s: code %d, %v: %s", script, code, err, out)
 	}
-	if err := p.Network.Server.Do(askOnce); err != nil {
+	if err := p.Network.Server.Do(func() error { return askOnce(lab.ServerAddr.String()) }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -151,8 +157,8 @@ func TestNoQuerier(t *testing.T) {
 }
 
 // askOnce sends one IGMPv2 general query (RFC 2236 section 2).
-func askOnce() error {
-	c, err := net.ListenPacket("ip4:igmp", lab.ServerAddr.String())
+func askOnce(from string) error {
+	c, err := net.ListenPacket("ip4:igmp", from)
 	if err != nil {
 		return err
 	}

@@ -7,9 +7,11 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	bigendian "encoding/binary"
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -207,4 +209,91 @@ func TestDoctorServer(t *testing.T) {
 	serve(t, p, "--loaders", loaders, "--dhcp", "server", "--pool", point.Pool)
 	sh(t, p.Network.Clients[1], "busybox udhcpc -i eth0 -f -n -q -t 3 -T 2 -B -s /bin/true || true")
 	mustFind(t, look(""), "servers", "attention", "DHCP server at 10.77.0.")
+}
+
+// timeServer answers on a host as NTP does (RFC 5905 section 7.3), that far ahead of this
+// machine's clock.
+func timeServer(t *testing.T, h *lab.Host, ahead time.Duration) {
+	t.Helper()
+	var conn net.PacketConn
+	if err := h.Do(func() (err error) {
+		conn, err = net.ListenPacket("udp4", h.Addr.String()+":123")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	t.Cleanup(func() { _ = conn.Close(); <-ended })
+	stamp := func(to []byte, at time.Time) {
+		bigendian.BigEndian.PutUint32(to, uint32(at.Unix()+2208988800)) // since 1900
+		bigendian.BigEndian.PutUint32(to[4:], uint32(uint64(at.Nanosecond())<<32/1e9))
+	}
+	go func() {
+		defer close(ended)
+		q := make([]byte, 512)
+		for {
+			n, from, err := conn.ReadFrom(q)
+			if err != nil {
+				return
+			}
+			if n < 48 {
+				continue
+			}
+			now := time.Now().Add(ahead)
+			a := make([]byte, 48)
+			a[0], a[1], a[2], a[3] = 0x24, 2, 6, 0xec // version 4, a server, of stratum 2
+			copy(a[12:16], "TEST")
+			stamp(a[16:], now.Add(-time.Minute))
+			copy(a[24:32], q[40:48])
+			stamp(a[32:], now)
+			stamp(a[40:], now)
+			_, _ = conn.WriteTo(a, from)
+		}
+	}()
+}
+
+// The clock is compared with time servers: that of the settings, of which machines are
+// told, one that another DHCP server tells them of, and one that is named. Who asks for
+// members of groups is heard.
+func TestDoctorClock(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 3})
+	n := p.Network
+	wrong, right, silent := n.Clients[0], n.Clients[1], n.Clients[2]
+	timeServer(t, wrong, time.Hour)
+	timeServer(t, right, 0)
+	settings := filepath.Join(n.Dir, "castpoint.yaml")
+	if err := os.WriteFile(settings, []byte("ntp: "+wrong.Addr.String()+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, p)
+	found := prescribe(t, p, p.Data, "", "--config", settings)
+	mustFind(t, found, "clock", "attention", "this clock is 1h0m0s behind time server 10.77.0.11 (setting ntp)")
+	mustFind(t, found, "querier", "note", "none was heard on eth0 in")
+	found = prescribe(t, p, p.Data, "", "--ntp", right.Addr.String())
+	for _, f := range found {
+		if f.Check == "clock" && f.Level == "attention" {
+			t.Errorf("with a clock that is right: %+v", f)
+		}
+	}
+	mustFind(t, prescribe(t, p, p.Data, "", "--config", settings, "--ntp", right.Addr.String()), "clock", "attention",
+		"time server 10.77.0.11 (setting ntp) is 1h0m0s ahead of this clock, with which another time server agrees")
+	mustFind(t, prescribe(t, p, p.Data, "", "--ntp", silent.Addr.String()), "clock", "note", "time server 10.77.0.13 (--ntp) does not tell the time: ")
+
+	// Another DHCP server tells machines of the wrong one.
+	dnsmasq(t, n, silent, "--interface=eth0", "--dhcp-range=10.77.0.200,10.77.0.240,1h", "--dhcp-option=option:ntp-server,"+wrong.Addr.String())
+	sh(t, right, "busybox udhcpc -i eth0 -f -n -q -t 3 -T 2 -B -O ntpsrv -s /bin/true || true")
+	mustFind(t, prescribe(t, p, p.Data, ""), "clock", "attention", "this clock is 1h0m0s behind time server 10.77.0.11 (of another DHCP server)")
+
+	if err := silent.Do(func() error { return askOnce(silent.Addr.String()) }); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.Now().Add(patience)
+	for heard := false; !heard; {
+		for _, f := range prescribe(t, p, p.Data, "") {
+			heard = heard || f.Check == "querier" && f.Level == "ok" && strings.HasPrefix(f.Text, silent.Addr.String()+" asks on eth0")
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a querier is not heard")
+		}
+	}
 }

@@ -1,0 +1,70 @@
+package content
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// FuzzKernel: a file that is said to be a kernel.
+func FuzzKernel(f *testing.F) {
+	f.Add(bzImage(1))
+	f.Add(bytes.Repeat([]byte("MZ\x00\x00"), 200))
+	arm := make([]byte, 0x300)
+	copy(arm[0x38:], "ARM\x64")
+	f.Add(arm)
+	pe := make([]byte, 0x400)
+	copy(pe, "MZ")
+	pe[0x3c] = 0x80
+	copy(pe[0x80:], "PE\x00\x00\x64\x86")
+	pe[0x80+24+68] = 10
+	f.Add(pe)
+	pe = bytes.Clone(pe)
+	copy(pe[0x3c:], "\xff\xff\xff\xff")
+	f.Add(pe)
+	f.Fuzz(func(t *testing.T, head []byte) {
+		k, ok := describeKernel(head)
+		if !ok {
+			return
+		}
+		for _, r := range k.version {
+			if r < ' ' || r > '~' {
+				t.Fatalf("version %q", k.version)
+			}
+		}
+	})
+}
+
+// FuzzContent: the file of a content, which may have come from another library, or
+// from a disk with bad sectors.
+func FuzzContent(f *testing.F) {
+	good, err := json.Marshal(Content{ID: "win11", Kind: KindOSImage, Name: "Windows 11", Files: []File{{Role: RoleImage, Name: "install.wim", Size: 5}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"id":"../x","kind":"package","files":[{"name":"../../etc/passwd","sha256":"zz"}]}`))
+	f.Add([]byte(`{`))
+	path := filepath.Join(f.TempDir(), "content.json")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readContent(path)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, again, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readContent(path); err != nil {
+			t.Fatalf("what was read cannot be read again: %v\n%s", err, again)
+		}
+	})
+}

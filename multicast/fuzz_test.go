@@ -1,0 +1,86 @@
+package multicast
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"castpoint/multicast/wire"
+)
+
+// anySize is a target without an end.
+type anySize struct{}
+
+func (anySize) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
+func (anySize) ReadAt(p []byte, _ int64) (int, error)  { clear(p); return len(p), nil }
+func (anySize) Sync() error                            { return nil }
+
+// FuzzAdmission: what a server says is used as it is, or refused; sizes cannot make
+// a member take memory that the answer itself does not have.
+func FuzzAdmission(f *testing.F) {
+	obj, _ := object(2*testBlock+5, 1)
+	obj.SHA256 = strings.Repeat("ab", 32)
+	good, err := json.Marshal(Admission{Objects: []Object{obj}, Files: []File{{Name: "a"}}, Keys: []Key{{Epoch: 3, Cipher: CipherAES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
+		Member:  Member{ID: 1, Key: make([]byte, wire.KeySize)},
+		Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(strings.Replace(string(good), `"size":`, `"size":99999999999`, 1)))
+	f.Add([]byte(strings.Replace(string(good), `"symbol_size":1408`, `"symbol_size":1`, 1)))
+	f.Add([]byte(`{"folder":true,"objects":[],"files":[{"name":"a","object":-1}]}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var adm Admission
+		if json.Unmarshal(b, &adm) != nil || adm.Complete() != nil {
+			return
+		}
+		targets := make([]Target, len(adm.Objects))
+		for i := range targets {
+			targets[i] = anySize{}
+		}
+		for _, file := range adm.Files {
+			_ = adm.Objects[file.Object]
+		}
+		asm, err := NewAssembly(adm.Objects, targets)
+		if err != nil {
+			return
+		}
+		if r, err := NewReceiver(ReceiverConfig{Admission: adm, Assembly: asm, Memory: 1}); err == nil {
+			r.datagram(b, time.Now())
+		}
+	})
+}
+
+// FuzzMember: a rogue member has the group key and seals what it likes. Others
+// never take a wrong block for a right one, and never stop.
+func FuzzMember(f *testing.F) {
+	beacon, strange := wire.Beacon{State: wire.StateSending, Epoch: 3, Members: 2, ReportInterval: 5000}, wire.Beacon{State: 200, Epoch: 9}
+	f.Add(uint8(wire.TypeSymbol), uint16(3), uint32(2), uint64(5), []byte("short"))
+	f.Add(uint8(wire.TypeSymbol), uint16(0xffff), uint32(0xffffffff), uint64(1<<63), make([]byte, DefaultSymbolSize))
+	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), beacon.Append(nil))
+	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), strange.Append(nil))
+	f.Fuzz(func(t *testing.T, kind uint8, symbol uint16, block uint32, number uint64, payload []byte) {
+		if len(payload) > 2*DefaultSymbolSize {
+			return
+		}
+		v := newVictim(t)
+		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: block, Object: v.r.g.tag}
+		now := time.Now()
+		v.r.datagram(v.key.seal(h.Append(nil), payload, number), now)
+		// A whole block of rubbish, and the honest one after it.
+		filler := make([]byte, DefaultSymbolSize)
+		for i := range v.r.g.k {
+			binary.BigEndian.PutUint32(filler, uint32(i))
+			copy(filler[4:], payload)
+			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block % 20, Object: v.r.g.tag}
+			v.r.datagram(v.key.seal(h.Append(nil), filler, number+1+uint64(i)), now)
+		}
+		if n := v.r.cfg.Assembly.Have(); n != 0 {
+			t.Fatalf("%d blocks were taken that nobody honest has sent", n)
+		}
+		v.r.describe(&wire.Report{})
+	})
+}
