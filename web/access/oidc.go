@@ -100,9 +100,17 @@ func (p *Provider) discover(ctx context.Context) (*oidc.Provider, *oauth2.Config
 		}
 		p.found = found
 	}
+	scopes := []string{oidc.ScopeOpenID, "profile", "email"}
+	var offers struct {
+		Scopes []string `json:"scopes_supported"`
+	}
+	// Some providers tell groups only to those who ask for them.
+	if p.found.Claims(&offers) == nil && slices.Contains(offers.Scopes, "groups") {
+		scopes = append(scopes, "groups")
+	}
 	return p.found, &oauth2.Config{
 		ClientID: p.cfg.ClientID, ClientSecret: p.cfg.ClientSecret, Endpoint: p.found.Endpoint(),
-		RedirectURL: strings.TrimSuffix(p.cfg.URL, "/") + pathCallback, Scopes: []string{oidc.ScopeOpenID, "profile", "email"},
+		RedirectURL: strings.TrimSuffix(p.cfg.URL, "/") + pathCallback, Scopes: scopes,
 	}, nil
 }
 
@@ -207,6 +215,11 @@ func (p *Provider) exchange(r *http.Request, one attempt) (name string, scope Sc
 	if err := id.Claims(&claims); err != nil {
 		return "", "", fmt.Errorf("read the ID token: %w", err)
 	}
+	if claims[p.cfg.Claim] == nil && found.UserInfoEndpoint() != "" {
+		if claims, err = moreClaims(ctx, found, token, id.Subject, claims); err != nil {
+			return "", "", err
+		}
+	}
 	for _, key := range []string{"preferred_username", "email", "sub"} {
 		if text, ok := claims[key].(string); ok && checkName("user", text) == nil {
 			name = text
@@ -217,6 +230,28 @@ func (p *Provider) exchange(r *http.Request, one attempt) (name string, scope Sc
 		return name, "", fmt.Errorf("no group of %q has a scope here (claim %s)", name, p.cfg.Claim)
 	}
 	return name, scope, nil
+}
+
+// moreClaims asks the provider for what the ID token does not say. The token goes before.
+func moreClaims(ctx context.Context, found *oidc.Provider, token *oauth2.Token, subject string, claims map[string]any) (map[string]any, error) {
+	info, err := found.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return nil, fmt.Errorf("ask the provider who that is: %w", err)
+	}
+	// Another subject is somebody else's answer (OpenID Connect Core 5.3.2).
+	if info.Subject != subject {
+		return nil, fmt.Errorf("the provider tells of %q, and the ID token is for %q", info.Subject, subject)
+	}
+	more := make(map[string]any)
+	if err := info.Claims(&more); err != nil {
+		return nil, fmt.Errorf("read what the provider tells: %w", err)
+	}
+	for name, value := range claims {
+		if value != nil {
+			more[name] = value
+		}
+	}
+	return more, nil
 }
 
 // scope is the highest that a claim's groups give, "" for none.

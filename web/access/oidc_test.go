@@ -21,6 +21,7 @@ type provider struct {
 	*httptest.Server
 	key    *rsa.PrivateKey
 	claims map[string]any // of who logs in, over the usual ones
+	told   map[string]any // what it says to those who ask
 	codes  map[string]url.Values
 	t      *testing.T
 }
@@ -30,7 +31,7 @@ func newProvider(t *testing.T) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{key: key, codes: map[string]url.Values{}, t: t}
+	p := &provider{key: key, told: map[string]any{"sub": "17"}, codes: map[string]url.Values{}, t: t}
 	mux := http.NewServeMux()
 	p.Server = httptest.NewServer(mux)
 	t.Cleanup(p.Close)
@@ -42,12 +43,21 @@ func newProvider(t *testing.T) *provider {
 	}
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, map[string]any{"issuer": p.URL, "authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
-			"id_token_signing_alg_values_supported": []string{"RS256"}})
+			"userinfo_endpoint": p.URL + "/userinfo", "scopes_supported": []string{"openid", "groups"}, "id_token_signing_alg_values_supported": []string{"RS256"}})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
 		answer(w, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
 	})
+	mux.HandleFunc("/userinfo", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer a" {
+			t.Errorf("asked with %q", r.Header.Get("Authorization"))
+		}
+		answer(w, p.told)
+	})
 	mux.HandleFunc("/auth", func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.FormValue("scope"), "groups") {
+			t.Errorf("scopes %q", r.FormValue("scope"))
+		}
 		p.codes["the-code"] = r.URL.Query()
 		back := r.FormValue("redirect_uri") + "?" + url.Values{"code": {"the-code"}, "state": {r.FormValue("state")}}.Encode()
 		http.Redirect(w, r, back, http.StatusFound)
@@ -139,6 +149,20 @@ func TestOIDC(t *testing.T) {
 		idp.claims = c.claims
 		if got := login(nil); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+	// Groups that the provider tells when it is asked, of this person only.
+	idp.claims = map[string]any{"groups": nil}
+	for name, c := range map[string]struct {
+		told map[string]any
+		want string
+	}{
+		"told":           {map[string]any{"sub": "17", "groups": []string{"castpoint-admins"}, "preferred_username": "mallory"}, "/devices carol admin oidc"},
+		"somebody else":  {map[string]any{"sub": "18", "groups": []string{"castpoint-admins"}}, "/login?failed=oidc&next=%2Fdevices "},
+		"nobody in part": {map[string]any{"groups": []string{"castpoint-admins"}}, "/login?failed=oidc&next=%2Fdevices "},
+	} {
+		if idp.told = c.told; login(nil) != c.want {
+			t.Errorf("%s: %q, want %q", name, login(nil), c.want)
 		}
 	}
 	idp.claims = nil
