@@ -21,6 +21,7 @@ import (
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // Programs that are Chromium, by the names that distributions give it.
@@ -128,6 +129,22 @@ func (b *Browser) Do(steps ...chromedp.Action[chromedp.Void]) error {
 	return chromedp.Do(ctx, steps...)
 }
 
+// Key presses a key: a character, or the name of one, as in Tab.
+func (b *Browser) Key(key string) error {
+	if named, ok := map[string]string{"Tab": kb.Tab, "Enter": kb.Enter, "Escape": kb.Escape}[key]; ok {
+		key = named
+	}
+	return b.Do(chromedp.KeyEvent(key))
+}
+
+// WithoutScript switches the scripts of pages off, for all that are loaded from now on.
+func (b *Browser) WithoutScript() error {
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	return err
+}
+
 // Go loads a page.
 func (b *Browser) Go(address string) error { return b.Do(chromedp.Navigate(address)) }
 
@@ -213,7 +230,7 @@ func (b *Browser) picture(screen string) ([]byte, error) {
 	theme := "light"
 	switch screen {
 	case Phone:
-		metrics = emulation.SetDeviceMetricsOverrideParams{Width: PhoneWidth, Height: 844, DeviceScaleFactor: 2, Mobile: true}
+		metrics = emulation.SetDeviceMetricsOverrideParams{Width: PhoneWidth, Height: 780, DeviceScaleFactor: 2, Mobile: true}
 	case Dark:
 		theme = "dark"
 	}
@@ -228,4 +245,4 @@ func (b *Browser) picture(screen string) ([]byte, error) {
 }
 
 // PhoneWidth is how wide the page is on a phone, in pixels of CSS.
-const PhoneWidth = 390
+const PhoneWidth = 360

@@ -52,27 +52,32 @@ type simulated struct {
 
 var tokenWord = regexp.MustCompile(`castpoint\.token=(\S+)`)
 
-// run boots the machine and runs its sequence to the end.
-func (m *simulated) run(ctx context.Context) error {
+// boot boots the machine and begins its run, or goes on with it.
+func (m *simulated) boot(ctx context.Context) (run protocol.Run, err error) {
 	script, err := m.ask(ctx, http.MethodGet, "http://"+lab.ServerAddr.String()+":8080/ipxe/efi-x64/"+strings.ReplaceAll(m.mac, ":", "-"), "", nil)
 	if err != nil {
-		return err
+		return run, err
 	}
 	token := tokenWord.FindSubmatch(script)
 	if token == nil {
-		return fmt.Errorf("no token in the script:\n%s", script)
+		return run, fmt.Errorf("no token in the script:\n%s", script)
 	}
 	secret := string(token[1])
 	var policy protocol.Policy
 	if err := m.call(ctx, http.MethodGet, protocol.PathPolicy, secret, nil, &policy); err != nil {
-		return err
+		return run, err
 	}
 	if policy.Action != protocol.ActionRun {
-		return fmt.Errorf("policy %+v", policy)
+		return run, fmt.Errorf("policy %+v", policy)
 	}
-	var run protocol.Run
 	req := protocol.RunRequest{Nonce: rand.Text(), Environment: sequence.EnvironmentLinux, Facts: sequence.Facts{Manufacturer: "castpoint", Model: "simulated", Memory: 4096, Architecture: "amd64"}}
-	if err := m.call(ctx, http.MethodPost, protocol.PathRun, secret, req, &run); err != nil {
+	return run, m.call(ctx, http.MethodPost, protocol.PathRun, secret, req, &run)
+}
+
+// run boots the machine and runs its sequence to the end.
+func (m *simulated) run(ctx context.Context) error {
+	run, err := m.boot(ctx)
+	if err != nil {
 		return err
 	}
 	leaves := run.Sequence.Leaves()

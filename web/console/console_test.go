@@ -638,7 +638,7 @@ func TestDoctor(t *testing.T) {
 	}
 	c.Jobs().Wait()
 	w := get(c, "/doctor")
-	for _, text := range []string{"1 finding needs attention", "nft insert rule", "timedatectl", "1 thing is as they should be"} {
+	for _, text := range []string{"1 finding needs attention", "nft insert rule", "timedatectl", "1 check found nothing"} {
 		if !strings.Contains(w.Body.String(), text) {
 			t.Errorf("no %q in\n%s", text, w.Body)
 		}
@@ -684,6 +684,32 @@ func TestTroubleOfMany(t *testing.T) {
 	for _, text := range []string{"80 times", "and 35 more machines", `href="/devices/52:54:00:00:00:27#timeline"`} {
 		if !strings.Contains(body, text) {
 			t.Errorf("no %q in\n%s", text, body)
+		}
+	}
+}
+
+// What a browser gets is small: everything for the first page, and one page of a list
+// of 10 000 devices.
+func TestWeight(t *testing.T) {
+	c := newConsole(t, fullAPI(40, 10_000))
+	weigh := func(path string) int {
+		w := get(c, path)
+		if w.Code != http.StatusOK {
+			t.Fatalf("%s: %d", path, w.Code)
+		}
+		return w.Body.Len()
+	}
+	assets := 0
+	for _, name := range []string{"console.css", "console.js", "icon.svg"} {
+		assets += weigh("/login/assets/" + name)
+	}
+	t.Logf("style sheet, script and icon: %d bytes; login: %d; overview: %d; 100 of 10 000 devices: %d", assets, weigh("/login"), weigh("/"), weigh("/devices"))
+	if assets > 60_000 {
+		t.Errorf("style sheet, script and icon: %d bytes", assets)
+	}
+	for path, most := range map[string]int{"/login": 4000, "/": 25_000, "/devices": 120_000, "/sessions/4f1a09c2": 60_000, "/deployments/dep1": 30_000} {
+		if n := weigh(path); n > most {
+			t.Errorf("%s: %d bytes, want at most %d", path, n, most)
 		}
 	}
 }

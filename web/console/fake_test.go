@@ -300,7 +300,7 @@ func timelineOf(mac string) event.Page {
 		{Kind: event.KindRecord, Message: "pc-1: approved", Details: event.Details{By: "anna"}},
 		{Kind: event.KindError, Trouble: true, Message: "failed: disk /dev/sda: no space left"},
 	} {
-		e.ID, e.MAC, e.Time = int64(1001+i), mac, noon.Add(time.Duration(i)*7*time.Second)
+		e.ID, e.MAC, e.Time = int64(1001+i), mac, time.Now().Add(time.Duration(i-60)*7*time.Second)
 		p.Events = append(p.Events, e)
 	}
 	return p

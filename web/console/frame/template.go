@@ -121,7 +121,7 @@ func Plural(n int, one, more string) string {
 // tones are the colour and mark of the words for states; others are neutral.
 var tones = map[string]string{
 	"good": "ok", "done": "ok", "given": "ok", "known": "ok", "served": "ok", "boots": "ok", "received": "ok", "succeeded": "ok",
-	"running": "run", "sending": "run", "receiving": "run", "joined": "run", "restarting": "run",
+	"running": "run", "sending": "run", "receiving": "run", "joined": "run", "restarting": "run", "trying again": "wait",
 	"waiting": "wait", "note": "wait", "unicast": "wait", "asking": "wait", "unknown": "wait", "stopped": "wait", "expired": "wait", "counted": "wait",
 	"problem": "bad", "failed": "bad", "damaged": "bad", "trouble": "bad", "denied": "bad", "missing": "bad", "silent": "bad",
 	"refused": "bad", "locked": "bad", "taken": "bad", "not served": "bad", "not done": "bad", "does not boot": "bad", "kicked": "bad",

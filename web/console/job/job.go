@@ -60,7 +60,8 @@ const Keep = 50
 func New(ctx context.Context) *Jobs { return &Jobs{ctx: ctx} }
 
 // Start runs work with the rights of whoever sent the request, but not for only as
-// long as the request: the browser may go.
+// long as the request: the browser may go. A job that has gone well and has nothing
+// to say is forgotten at its end.
 func (js *Jobs) Start(request context.Context, what, by string, work func(ctx context.Context, progress func(done, total int64)) (said, to string, err error)) string {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(request))
 	detach := context.AfterFunc(js.ctx, cancel)
@@ -84,6 +85,9 @@ func (js *Jobs) Start(request context.Context, what, by string, work func(ctx co
 		defer js.mu.Unlock()
 		j.Ended, j.Said, j.To = time.Now(), said, to
 		if err == nil {
+			if said == "" {
+				js.all = slices.DeleteFunc(js.all, func(other *Job) bool { return other == j })
+			}
 			return
 		}
 		if ctx.Err() != nil {

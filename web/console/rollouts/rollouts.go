@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"castpoint/agent/protocol"
 	"castpoint/deploy/rollout"
 	"castpoint/web/console/frame"
 )
@@ -57,7 +58,19 @@ func Add(f *frame.Frame) error {
 		"runEnded": func(s rollout.State) bool { return s == rollout.StateSucceeded || s == rollout.StateCancelled },
 		"reruns":   func() []choice { return reruns },
 		"afters":   func() []choice { return afters },
+		"step":     stepState,
 	})
+}
+
+// stepState is the state of a step in the words for states of runs.
+func stepState(state string) string {
+	switch state {
+	case protocol.StepStarted, protocol.StepProgress:
+		return string(rollout.StateRunning)
+	case protocol.StepRetry:
+		return "trying again"
+	}
+	return state
 }
 
 // Things of the API, and their pages.
