@@ -70,6 +70,13 @@ func NewConsoleClient(s *Server) *AdminClient {
 	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.api}}}
 }
 
+// Local says that the handler is in this process, and so reads files as this process
+// does.
+func (c *AdminClient) Local() bool {
+	_, local := c.http.Transport.(handlerTransport)
+	return local
+}
+
 // request sends one request and returns the answer of a success. Others come
 // back as *protocol.Problem.
 func (c *AdminClient) request(ctx context.Context, method, path string, body any) (*http.Response, error) {

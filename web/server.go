@@ -359,5 +359,8 @@ func fileProblem(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return problem(http.StatusUnprocessableEntity, protocol.CodeUnreadable, "let the server's user read it, or send it with castpoint content add --upload", "%v", err)
+	}
 	return problem(http.StatusUnprocessableEntity, "", "", "%v", err)
 }

@@ -89,8 +89,9 @@ const (
 	CodeNotFound      = "not-found"
 	CodeRefused       = "refused" // the settings of the content forbid it
 	CodeTooMany       = "too-many"
-	CodeInvalid       = "invalid"  // the request has a field or a value that cannot be
-	CodePassword      = "password" // of a deployment: missing, or another one
+	CodeInvalid       = "invalid"    // the request has a field or a value that cannot be
+	CodeUnreadable    = "unreadable" // a file on the server's host that its user may not read
+	CodePassword      = "password"   // of a deployment: missing, or another one
 )
 
 // Problem is the body of every answer that is not a success, from the join

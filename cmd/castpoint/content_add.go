@@ -23,6 +23,7 @@ func newContentAdd(o *options) *cobra.Command {
 	var rate config.Rate
 	var kernel string
 	var programs programFlags
+	var upload bool
 	c := o.addJSON(&cobra.Command{
 		Use:   "add KIND [PATH]",
 		Short: "Add a content to the library",
@@ -41,7 +42,11 @@ package         any folder or ISO image, with the programs to run in it
 
 PATH may be the URL of a file. ISO images are read as they are, not mounted.
 A URL is fetched first, into the data folder; interrupted, the same command goes on
-from where it was.`,
+from where it was.
+
+A running server reads PATH itself. What its user may not read or does not see (a
+service has a /tmp of its own) is read by this command and sent, and so is what is
+here when the server is elsewhere (--server).`,
 		Example: `  castpoint content add os-image install.wim --multicast
   castpoint content add os-image https://images.example.net/install.wim --sha256 HASH --fetch-rate 200mbit
   castpoint content add boot-image boot.wim --loaders windows.iso
@@ -95,7 +100,7 @@ from where it was.`,
 				fillArch(req.Path, req.Index, &req.Arch)
 			}
 
-			ct, err := o.streamContent(cmd, "/contents", "add "+filepath.Base(path), req)
+			ct, err := o.addContent(cmd, "", req, upload)
 			if err != nil {
 				return err
 			}
@@ -126,6 +131,7 @@ from where it was.`,
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
 	f.BoolVar(&req.HardLink, "hard-link", false, "take the files themselves instead of copies; they become read-only and must not be written again")
 	fetchFlags(f, &req, &rate)
+	uploadFlag(f, &upload)
 	programs.add(f)
 	distributionFlags(f, &req.Distribution)
 	return c
@@ -163,6 +169,11 @@ func printWIM(out io.Writer, ct *content.Content) error {
 func fetchFlags(f *pflag.FlagSet, req *web.AddContent, rate *config.Rate) {
 	f.StringVar(&req.SHA256, "sha256", "", "`HASH` that a file behind a URL must have")
 	f.Var(rate, "fetch-rate", "`RATE` at which it is fetched at most, as in 200mbit (default: no limit)")
+}
+
+// uploadFlag has the files read here.
+func uploadFlag(f *pflag.FlagSet, upload *bool) {
+	f.BoolVar(upload, "upload", false, "read the files here and send them to the server (default: when it cannot read them)")
 }
 
 // sourcePath makes a path of the command line one that the server understands.

@@ -122,12 +122,25 @@ left behind.`,
 }
 
 func (o *options) importContent(cmd *cobra.Command, path string) (*content.Content, error) {
+	from := cmd.InOrStdin()
 	if path != "-" {
 		abs, err := filepath.Abs(path)
 		if err != nil {
 			return nil, err
 		}
-		return o.streamContent(cmd, "/contents/import", "import "+filepath.Base(path), web.ImportContent{Path: abs})
+		here := readable([]string{abs})
+		if o.remote.url == "" || here != nil {
+			ct, err := o.streamContent(cmd, "/contents/import", "import "+filepath.Base(path), web.ImportContent{Path: abs})
+			if here != nil || !o.mustSend(cmd.Context(), err) {
+				return ct, err
+			}
+		}
+		f, err := os.Open(abs)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		from = f
 	}
 	client, done, err := o.admin(cmd.Context())
 	if err != nil {
@@ -136,5 +149,5 @@ func (o *options) importContent(cmd *cobra.Command, path string) (*content.Conte
 	defer done()
 	ctx, stop := command.Interrupted(cmd.Context())
 	defer stop()
-	return client.Import(ctx, cmd.InOrStdin())
+	return client.Import(ctx, from)
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -18,13 +16,15 @@ func newContentUpdate(o *options) *cobra.Command {
 	var req web.AddContent
 	var rate config.Rate
 	var kernel string
+	var upload bool
 	c := o.addJSON(&cobra.Command{
 		Use: "update ID [PATH]", Short: "Give a content new files under the same id",
 		Long: `Update replaces the files of a content by a new revision. Everybody gets the old one
 until the new one is complete; what is being sent is sent to its end.
 
 Name, comment, programs and distribution stay as they are. Version and index are those of the
-new files unless they are given.`,
+new files unless they are given. Files that a running server cannot read are sent to it,
+as castpoint content add does.`,
 		Example: `  castpoint content update win11 install-2026-10.wim
   castpoint content update win11 https://images.example.net/install.wim --sha256 HASH
   castpoint content update linux --kernel vmlinuz --initrd initrd`,
@@ -52,7 +52,7 @@ new files unless they are given.`,
 			if req.FetchRate = int64(rate); !fetch.IsURL(req.Path) && (req.SHA256 != "" || rate != 0) {
 				return command.Usage("--sha256 and --fetch-rate are for URLs")
 			}
-			ct, err := o.streamContent(cmd, "/contents/"+url.PathEscape(args[0])+"/update", "update "+filepath.Base(path), req)
+			ct, err := o.addContent(cmd, args[0], req, upload)
 			if err != nil {
 				return err
 			}
@@ -76,5 +76,6 @@ new files unless they are given.`,
 	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
 	f.BoolVar(&req.HardLink, "hard-link", false, "take the files themselves instead of copies; they become read-only and must not be written again")
 	fetchFlags(f, &req, &rate)
+	uploadFlag(f, &upload)
 	return c
 }

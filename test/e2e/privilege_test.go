@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -70,6 +72,7 @@ func TestPrivileges(t *testing.T) {
 	if _, err := p.Run(t.Context(), "content", "validate", "image", "--data", p.Data); err != nil {
 		t.Error(err)
 	}
+	sendUnreadable(t, p, secret)
 	if _, err := p.Server.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -95,6 +98,60 @@ func TestPrivileges(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// sendUnreadable adds to a running server what its user may not read: root's command
+// sends it.
+func sendUnreadable(t *testing.T, p *point.Point, secret string) {
+	t.Helper()
+	c, err := p.Add(t.Context(), "os-image", secret, "--name", "sent", "--version", "2", "--comment", "by root", "--multicast")
+	if err != nil || len(c.Files) != 1 || c.Files[0].Name != "image.wim" {
+		t.Fatalf("%+v: %v", c, err)
+	}
+	want, err := os.ReadFile(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(want)); c.Files[0].SHA256 != sum {
+		t.Errorf("%s was sent and %s is there", sum, c.Files[0].SHA256)
+	}
+	folder := filepath.Join(filepath.Dir(secret), "7zip")
+	if err := os.MkdirAll(filepath.Join(folder, "x64"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"7z.exe": "program", "x64/7z.dll": "library", "x64/empty": ""} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err = p.Add(t.Context(), "package", folder, "--name", "7-Zip", "--program", "install=7z.exe /S")
+	if err != nil || len(c.Files) != 3 {
+		t.Fatalf("%+v: %v", c, err)
+	}
+	if out, err := p.Run(t.Context(), "content", "show", c.ID, "--data", p.Data); err != nil || !strings.Contains(out, "7z.exe /S") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "new.txt"), []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.Run(t.Context(), "content", "update", c.ID, folder, "--data", p.Data)
+	if err != nil || !strings.Contains(out, "revision 2") {
+		t.Errorf("%v: %s", err, out)
+	}
+	exported := filepath.Join(filepath.Dir(secret), "7zip.tar")
+	for _, args := range [][]string{{"export", c.ID, exported}, {"remove", c.ID}, {"import", exported}, {"validate"}} {
+		if len(args) == 2 && args[0] == "import" {
+			if err := os.Chmod(exported, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if out, err := p.Run(t.Context(), append(append([]string{"content"}, args...), "--data", p.Data)...); err != nil {
+			t.Errorf("content %v: %v: %s", args, err, out)
+		}
+	}
+	// What is nowhere is said as it is.
+	_, err = p.Add(t.Context(), "os-image", secret+".no", "--name", "none")
+	mustFail(t, err, 4, "no such file")
 }
 
 // What machines reach before they have shown anything writes nothing of the library: not

@@ -1,18 +1,21 @@
 // Package upload takes files that come as the bodies of requests: so many at once, so
 // long each, no more than there is room for, and none that stands still.
 //
-// An upload is begun ([Uploads.Begin]), read ([Upload.Reader], [Upload.Keep]) and ended
+// An upload is begun ([Uploads.Begin]), read ([Upload.Reader], [Upload.Keep],
+// [Upload.Unpack]) and ended
 // ([Upload.End]), which takes away what is left of it. What a server that was killed has
 // left is taken away by the next one ([Open]).
 package upload
 
 import (
+	"archive/tar"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -45,6 +48,9 @@ const (
 	stallBytes = 64 << 10
 	// roomBytes is how often an upload of unknown length asks whether there is room.
 	roomBytes = 16 << 20
+	// maxMembers is the most members of an archive: contents have at most 100 000
+	// files, and folders come with them.
+	maxMembers = 250_000
 	// retryTime is when one that found no place may ask again.
 	retryTime = 30 * time.Second
 	// Most clients read no answer before they have sent all: so much of what is
@@ -185,7 +191,7 @@ func (up *Upload) End() error {
 }
 
 // Keep reads the body into a file of that name, in a folder of its own.
-func (up *Upload) Keep(name string) (path string, err error) {
+func (up *Upload) Keep(name string) (file string, err error) {
 	fail := func(err error) (string, error) { return "", fmt.Errorf("take upload %s: %w", name, err) }
 	if err := os.MkdirAll(up.of.dir, 0o700); err != nil {
 		return fail(err)
@@ -193,8 +199,8 @@ func (up *Upload) Keep(name string) (path string, err error) {
 	if up.dir, err = os.MkdirTemp(up.of.dir, prefix+"*"); err != nil {
 		return fail(err)
 	}
-	path = filepath.Join(up.dir, name)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	file = filepath.Join(up.dir, name)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fail(err)
 	}
@@ -205,7 +211,75 @@ func (up *Upload) Keep(name string) (path string, err error) {
 		}
 		return fail(err)
 	}
-	return path, nil
+	return file, nil
+}
+
+// Unpack reads the body as a tar archive of files and folders, and unpacks it into a
+// folder of its own. Nothing else is taken: no links, no names that lead elsewhere.
+func (up *Upload) Unpack() (dir string, err error) {
+	fail := func(err error) (string, error) {
+		if problem, ok := errors.AsType[*protocol.Problem](err); ok {
+			return "", problem
+		}
+		return "", fmt.Errorf("take upload: %w", err)
+	}
+	if err := os.MkdirAll(up.of.dir, 0o700); err != nil {
+		return fail(err)
+	}
+	if up.dir, err = os.MkdirTemp(up.of.dir, prefix+"*"); err != nil {
+		return fail(err)
+	}
+	root, err := os.OpenRoot(up.dir)
+	if err != nil {
+		return fail(err)
+	}
+	defer root.Close()
+	from := tar.NewReader(up.Reader())
+	for n := 1; ; n++ {
+		h, err := from.Next()
+		if errors.Is(err, io.EOF) {
+			return up.dir, nil
+		}
+		if err != nil {
+			if _, ok := errors.AsType[*protocol.Problem](err); ok {
+				return fail(err)
+			}
+			return "", api.Problem(http.StatusBadRequest, "send a tar archive", "the archive cannot be read behind its first %d members: %v", n-1, err)
+		}
+		if n > maxMembers {
+			return "", api.Problem(http.StatusRequestEntityTooLarge, "", "the archive has more than %d members", maxMembers)
+		}
+		if err := unpack(root, h, from); err != nil {
+			return fail(err)
+		}
+	}
+}
+
+// unpack writes one member of an archive.
+func unpack(root *os.Root, h *tar.Header, from io.Reader) error {
+	name := strings.TrimSuffix(h.Name, "/")
+	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, "\\\x00") {
+		return api.Problem(http.StatusBadRequest, "name members relative to the archive's top, with slashes", "the archive's member %q has no name that can be taken", h.Name)
+	}
+	switch h.Typeflag {
+	case tar.TypeDir:
+		return root.MkdirAll(name, 0o700)
+	case tar.TypeReg:
+	default:
+		return api.Problem(http.StatusBadRequest, "", "the archive's member %q is neither a file nor a folder", h.Name)
+	}
+	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return api.Problem(http.StatusBadRequest, "", "the archive has two members %q", h.Name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, from)
+	return errors.Join(err, f.Close())
 }
 
 // Reader reads the body. It ends with an error when the body is longer than it may be,

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"io"
@@ -33,7 +34,13 @@ func server(t *testing.T, limits Limits, room func(int64) error) (url string, u 
 			api.WriteProblem(w, err)
 			return
 		}
-		path, err := up.Keep("x.wim")
+		var path string
+		if r.URL.Query().Has("tar") {
+			path, err = up.Unpack()
+			path = filepath.Join(path, r.URL.Query().Get("tar"))
+		} else {
+			path, err = up.Keep("x.wim")
+		}
 		var b []byte
 		if err == nil {
 			b, err = os.ReadFile(path)
@@ -213,5 +220,69 @@ func TestLeftFromBefore(t *testing.T) {
 	}
 	if _, err := Open(dir, Limits{Max: -1}, func(int64) error { return nil }); err == nil {
 		t.Error("a limit below nothing was taken")
+	}
+}
+
+// member is one of an archive.
+type member struct {
+	name string
+	kind byte
+	text string
+}
+
+func archive(t *testing.T, members ...member) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range members {
+		h := &tar.Header{Name: m.name, Typeflag: m.kind, Size: int64(len(m.text)), Mode: 0o644}
+		if m.kind == tar.TypeSymlink || m.kind == tar.TypeLink {
+			h.Linkname = "/etc/passwd"
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, m.text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// An archive of files and folders is unpacked; what else may be in one is refused, and
+// nothing of it stays.
+func TestUnpack(t *testing.T) {
+	url, u, dir := server(t, Limits{Size: 1 << 20}, nil)
+	good := archive(t, member{"7zip/", tar.TypeDir, ""}, member{"7zip/x64/7z.dll", tar.TypeReg, "a library"}, member{"7zip/ünï.txt", tar.TypeReg, "odd"}, member{"empty", tar.TypeReg, ""})
+	for name, want := range map[string]string{"7zip/x64/7z.dll": "a library", "7zip/%C3%BCn%C3%AF.txt": "odd", "empty": ""} {
+		if status, answer := post(t, url+"?tar="+name, bytes.NewReader(good)); status != http.StatusOK || answer != want {
+			t.Errorf("%s: %d %q", name, status, answer)
+		}
+	}
+	nothingLeft(t, u, dir)
+	for want, body := range map[string][]byte{
+		`\"../x\"`:            archive(t, member{"../x", tar.TypeReg, "x"}),
+		`\"/etc/x\"`:          archive(t, member{"/etc/x", tar.TypeReg, "x"}),
+		`\"a/../../x\"`:       archive(t, member{"a/../../x", tar.TypeReg, "x"}),
+		`\"a\\\\b\"`:          archive(t, member{`a\b`, tar.TypeReg, "x"}),
+		`two members \"a\"`:   archive(t, member{"a", tar.TypeReg, "x"}, member{"a", tar.TypeReg, "y"}),
+		`\"link\" is neither`: archive(t, member{"link", tar.TypeSymlink, ""}),
+		`\"hard\" is neither`: archive(t, member{"hard", tar.TypeLink, ""}),
+		`\"pipe\" is neither`: archive(t, member{"pipe", tar.TypeFifo, ""}),
+		`behind its first 1 members: unexpected EOF`: good[:600],
+		`invalid tar header`:                         []byte(strings.Repeat("this is no archive ", 60)),
+		`longer than the 1048576 bytes`:              archive(t, member{"a", tar.TypeReg, strings.Repeat("x", 2<<20)}),
+	} {
+		status, answer := post(t, url+"?tar=a", bytes.NewReader(body))
+		if status < 400 || status >= 500 || !strings.Contains(answer, want) {
+			t.Errorf("%d %s, want %s", status, answer, want)
+		}
+	}
+	nothingLeft(t, u, dir)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "x")); err == nil {
+		t.Error("a file beside the folder")
 	}
 }
