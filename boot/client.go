@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"go.uber.org/zap/zapcore"
 )
 
 // Arch is the client system architecture of DHCP option 93 (RFC 4578 section
@@ -83,4 +85,22 @@ func (c Client) String() string {
 // MACHyphen is the MAC as file and path names spell it: lower case, hyphens.
 func (c Client) MACHyphen() string {
 	return strings.ReplaceAll(c.MAC.String(), ":", "-")
+}
+
+// MarshalLogObject names the client in the log by fields: mac, uuid, and what runs on
+// it as firmware. It is used by zap.Inline.
+func (c Client) MarshalLogObject(enc zapcore.ObjectEncoder) error {
+	if len(c.MAC) > 0 {
+		enc.AddString("mac", c.MAC.String())
+	}
+	if c.UUID != "" {
+		enc.AddString("uuid", c.UUID)
+	}
+	switch {
+	case c.IPXE:
+		enc.AddString("firmware", "iPXE")
+	case c.HasArch:
+		enc.AddString("firmware", c.Arch.String())
+	}
+	return nil
 }

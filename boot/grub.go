@@ -178,7 +178,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 		data, why = f.imageData(ctx, c, ab, ct)
 	}
 	if why != nil {
-		f.log.Info("nothing to boot", zap.Stringer("client", c), zap.String("reason", why.Why), zap.String("next", why.Next))
+		f.log.Info("nothing to boot", zap.Inline(c), zap.String("reason", why.Why), zap.String("next", why.Next))
 		for _, text := range []string{why.Why, why.Next} {
 			d.Why = append(d.Why, screenLines(text)...)
 		}
@@ -189,7 +189,7 @@ func (f *Files) grubScript(ctx context.Context, c Client, machine Machine) []byt
 	// GRUB gives the initramfs to the kernel without a name.
 	args := slices.DeleteFunc(strings.Fields(data.Args), func(a string) bool { return strings.HasPrefix(a, "initrd=") })
 	d.Args = strings.Join(args, " ")
-	f.log.Info("made GRUB settings", zap.Stringer("client", c), zap.String("image", ct.ID))
+	f.log.Info("made GRUB settings", zap.Inline(c), zap.String("content", ct.ID))
 	return render("device.grub", d)
 }
 

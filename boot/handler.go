@@ -124,8 +124,8 @@ func (h *Handler) report(req Request) {
 		level = zapcore.WarnLevel
 	}
 	h.log.Log(level, "boot file by http",
-		zap.Stringer("client", req.Client), zap.Stringer("remote", req.Remote), zap.String("method", req.Method),
-		zap.String("name", req.Name), zap.Int("status", req.Status), zap.Int64("bytes", req.Bytes),
+		zap.Inline(req.Client), zap.Stringer("peer", req.Remote), zap.String("method", req.Method),
+		zap.String("file", req.Name), zap.Int("status", req.Status), zap.Int64("bytes", req.Bytes),
 		zap.Duration("took", req.Duration), zap.Error(req.Err))
 }
 
@@ -160,12 +160,12 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 	case errors.Is(err, context.Canceled):
 		return err // the client has gone
 	case err != nil:
-		h.log.Error("boot file cannot be served", zap.String("name", r.URL.Path), zap.Error(err))
+		h.log.Error("boot file cannot be served", zap.String("file", r.URL.Path), zap.Error(err))
 		return h.fail(w, r, http.StatusInternalServerError, err)
 	}
 	defer func() {
 		if err := f.Close(); err != nil {
-			h.log.Warn("closing a boot file failed", zap.String("name", f.Name), zap.Error(err))
+			h.log.Warn("closing a boot file failed", zap.String("file", f.Name), zap.Error(err))
 		}
 	}()
 

@@ -176,8 +176,8 @@ func (t *connTable) refuse(c net.Conn, client netip.Addr, why string) {
 	_ = c.Close()
 	if now := time.Now(); now.Sub(t.warned) >= warnEvery {
 		t.warned = now
-		t.log.Warn("connection refused: "+why, zap.Stringer("client", client),
-			zap.Int("connections", len(t.conns)), zap.Int("of_this_client", t.clients[client]))
+		t.log.Warn("connection refused", zap.String("reason", why), zap.Stringer("peer", client),
+			zap.Int("connections", len(t.conns)), zap.Int("of_peer", t.clients[client]))
 	}
 }
 

@@ -112,11 +112,11 @@ func (f *Files) recordScript(c Client, ab about, record Record) []byte {
 	switch {
 	case record.Waiting:
 		ab.Wait = approvalPoll
-		f.log.Debug("machine waits for approval", zap.Stringer("client", c))
+		f.log.Debug("machine waits for approval", zap.Inline(c))
 		return render("waiting.ipxe", waitingData{about: ab, Name: screenText(record.Name), Approve: DeviceName(c)})
 	case record.Denied:
 		ab.Wait = deniedWait
-		f.log.Info("machine is denied", zap.Stringer("client", c), zap.String("reason", record.Silent))
+		f.log.Info("machine is denied", zap.Inline(c), zap.String("reason", record.Silent))
 		// With 1 all firmware goes on to the next boot device; see Idle.ExitCode.
 		held := record.held(c)
 		return render("nothing.ipxe", nothingData{about: ab, Why: screenLines(held.Why), Next: screenLines(held.Next), Exit: true, ExitCode: 1})

@@ -93,7 +93,7 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 			return f.nothingScript(c, ab, why)
 		}
 		data.Ask = ask
-		f.log.Info("made boot script for Microsoft's chain", zap.Stringer("client", c), zap.String("image", ct.ID))
+		f.log.Info("made boot script for Microsoft's chain", zap.Inline(c), zap.String("content", ct.ID))
 		return render("windows.ipxe", data)
 	}
 	data, why := f.imageData(ctx, c, ab, ct)
@@ -101,12 +101,12 @@ func (f *Files) deviceScript(ctx context.Context, c Client) []byte {
 		return f.nothingScript(c, ab, why)
 	}
 	data.Ask = ask
-	f.log.Info("made boot script", zap.Stringer("client", c), zap.String("image", ct.ID))
+	f.log.Info("made boot script", zap.Inline(c), zap.String("content", ct.ID))
 	return render("device.ipxe", data)
 }
 
 func (f *Files) nothingScript(c Client, ab about, why *nothing) []byte {
-	f.log.Info("nothing to boot", zap.Stringer("client", c), zap.String("reason", why.Why), zap.String("next", why.Next))
+	f.log.Info("nothing to boot", zap.Inline(c), zap.String("reason", why.Why), zap.String("next", why.Next))
 	return render("nothing.ipxe", nothingData{
 		about:    ab,
 		Why:      screenLines(why.Why),
@@ -164,7 +164,7 @@ func (f *Files) imageData(ctx context.Context, c Client, ab about, ct *content.C
 	}
 	args, err := f.kernelArgs(ctx, c)
 	if err != nil {
-		f.log.Warn("boot ticket refused", zap.Stringer("client", c), zap.Error(err))
+		f.log.Warn("boot ticket refused", zap.Inline(c), zap.Error(err))
 		return nil, &nothing{Why: "The server gave this machine no ticket: " + err.Error(), Next: "Look at this device on the server: castpoint device list"}
 	}
 	d.Kernel = dir + kernelName

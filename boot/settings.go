@@ -166,7 +166,7 @@ func (r *Resolver) For(c Client) Settings {
 	own := s
 	r.cfg.Device(c).apply(&own)
 	if err := own.check(); err != nil {
-		r.cfg.Log.Error("boot settings of a device are not usable", zap.Stringer("client", c), zap.Error(err))
+		r.cfg.Log.Error("boot settings of a device are not usable", zap.Inline(c), zap.Error(err))
 		return s
 	}
 	return own

@@ -156,7 +156,7 @@ func (w *Windows) image(ct *content.Content) (_ *winpe.Image, release func(), _ 
 		i = &windowsImage{}
 		i.img, i.file, i.err = w.openImage(ct, obj)
 		if i.err != nil {
-			w.log.Error("boot image cannot be used", zap.String("image", ct.ID), zap.Error(i.err))
+			w.log.Error("boot image cannot be used", zap.String("content", ct.ID), zap.Error(i.err))
 			i.last = now
 		}
 		w.images[key] = i

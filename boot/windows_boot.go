@@ -139,8 +139,8 @@ func (w *Windows) openWIM(ctx context.Context, name string, c Client, m Machine,
 	agent := w.agent(img.Arch())
 	if !own || agent == nil || w.cfg.Ticket == nil {
 		release()
-		w.log.Warn("boot image served as it is stored: it will not report here", zap.Stringer("client", c), zap.String("image", ct.ID),
-			zap.Bool("machine known", own), zap.Bool("agent", agent != nil))
+		w.log.Warn("boot image served as it is stored: it will not report here", zap.Inline(c), zap.String("content", ct.ID),
+			zap.Bool("known", own), zap.Bool("agent", agent != nil))
 		return w.openStored(name, ct, c)
 	}
 	obj, _ := ct.File(content.RoleImage)
@@ -154,8 +154,8 @@ func (w *Windows) openWIM(ctx context.Context, name string, c Client, m Machine,
 			return nil, err
 		}
 		b.image, b.digest, b.settings, b.made = img, obj.Digest, ct.WinPE, now
-		w.log.Info("made the WIM of a machine", zap.Stringer("client", c), zap.String("image", ct.ID),
-			zap.Int64("bytes", b.wim.Size()), zap.Int64("added", b.wim.Tail()), zap.Duration("took", w.now().Sub(now)))
+		w.log.Info("made the WIM of a machine", zap.Inline(c), zap.String("content", ct.ID),
+			zap.Int64("size", b.wim.Size()), zap.Int64("bytes", b.wim.Tail()), zap.Duration("took", w.now().Sub(now)))
 	}
 	b.asked = true
 	return &File{
@@ -168,7 +168,7 @@ func (w *Windows) openWIM(ctx context.Context, name string, c Client, m Machine,
 func (w *Windows) makeWIM(ctx context.Context, b *windowsBoot, img *winpe.Image, agent *winpe.Agent, ct *content.Content, c Client) error {
 	t, err := w.cfg.Ticket(ctx, c)
 	if err != nil {
-		w.log.Warn("boot ticket refused", zap.Stringer("client", c), zap.Error(err))
+		w.log.Warn("boot ticket refused", zap.Inline(c), zap.Error(err))
 		return fmt.Errorf("%w: the server gives this machine no ticket: %w", ErrForbidden, err)
 	}
 	config := winpe.Config{Server: t.Server, Pin: t.Pin, Token: t.Token}

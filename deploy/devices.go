@@ -215,7 +215,7 @@ func (d *Devices) routineFlush() {
 		case <-expire.C:
 			for _, one := range d.expired(d.now()) {
 				if err := d.Remove(context.Background(), one.ID, ""); err != nil {
-					d.log.Error("device not taken off the record", zap.String("device", one.Label()), zap.Error(err))
+					d.log.Error("device not taken off the record", zap.String("device", one.ID), zap.String("name", one.Label()), zap.Error(err))
 				}
 			}
 			continue
@@ -414,5 +414,5 @@ func (d *Devices) tell(one *Device, by, what string) {
 		e.MAC = one.MACs[0]
 	}
 	d.cfg.Note(e)
-	d.log.Info("device record changed", zap.String("device", one.Label()), zap.String("id", one.ID), zap.String("change", what), zap.String("by", by))
+	d.log.Info("device record changed", zap.String("device", one.ID), zap.String("name", one.Label()), zap.String("mac", e.MAC), zap.String("note", what), zap.String("by", by))
 }

@@ -128,7 +128,7 @@ func (d *Devices) See(c boot.Client) {
 	var events []event.Event
 	note := func(trouble bool, text string) {
 		events = append(events, event.Event{Time: now, MAC: c.MAC.String(), UUID: c.UUID, Kind: event.KindRecord, Trouble: trouble, Message: text})
-		d.log.Info("device noted", zap.Stringer("client", c), zap.String("uuid", c.UUID), zap.String("note", text))
+		d.log.Info("device noted", zap.Inline(c), zap.String("note", text))
 	}
 	d.mu.Lock()
 	m := d.index.match(c)

@@ -51,13 +51,19 @@ func (s *Server) report(e Event) {
 	if e.Answer == "" && !Netboots(e.Client) && !matters {
 		level = zapcore.DebugLevel
 	}
-	if checked := s.log.Check(level, logMessage(e.Answer)); checked != nil {
+	var checked *zapcore.CheckedEntry
+	if e.Answer == "" {
+		checked = s.log.Check(level, "dhcp request not answered")
+	} else {
+		checked = s.log.Check(level, "dhcp request answered")
+	}
+	if checked != nil {
 		fields := []zap.Field{
-			zap.Stringer("client", e.Client), zap.String("interface", e.Client.Interface),
+			zap.Inline(e.Client), zap.String("interface", e.Client.Interface),
 			zap.Uint16("port", e.Port), zap.String("asked", e.Asked), zap.String("reason", e.Reason),
 		}
 		for _, f := range []zap.Field{
-			zap.String("uuid", e.Client.UUID), zap.String("answer", e.Answer), zap.String("file", e.File),
+			zap.String("answer", e.Answer), zap.String("file", e.File),
 			zap.String("to", e.To), zap.String("quirk", e.Quirk),
 		} {
 			if f.String != "" {
@@ -72,13 +78,6 @@ func (s *Server) report(e Event) {
 	if s.config.Observer != nil {
 		s.config.Observer(e)
 	}
-}
-
-func logMessage(answer string) string {
-	if answer == "" {
-		return "dhcp request not answered"
-	}
-	return "dhcp request answered"
 }
 
 func typeName(t dhcpv4.MessageType) string {

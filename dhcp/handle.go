@@ -111,7 +111,7 @@ func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
 		return nil
 	}
 	if err := m.validate(); err != nil {
-		s.log.Warn("boot menu left out", zap.Stringer("client", c), zap.Error(err))
+		s.log.Warn("boot menu left out", zap.Inline(c), zap.Error(err))
 		return nil
 	}
 	return m

@@ -232,7 +232,7 @@ func (s *Session) Run(ctx context.Context) error {
 
 func (s *Session) event(e Event) {
 	e.Session = s.cfg.ID
-	s.log.Info("session "+string(e.Kind), zap.String("session", fmt.Sprintf("%08x", e.Session)),
+	s.log.Info("session event", zap.String("event", string(e.Kind)), zap.String("session", fmt.Sprintf("%08x", e.Session)),
 		zap.Uint32("member", e.Member), zap.String("name", e.Name), zap.String("reason", e.Reason))
 	if s.cfg.Events != nil {
 		s.cfg.Events(e)

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.uber.org/zap"
+
 	"castpoint/content"
 	"castpoint/internal/config"
 	"castpoint/web"
@@ -48,7 +50,10 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
 	}
-	library, err := content.OpenOptions(filepath.Join(data, FolderLibrary), content.Options{Reserve: libraryReserve(settings), Log: cfg.Log, Trial: inspectApart(inspectLimits())})
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	library, err := content.OpenOptions(filepath.Join(data, FolderLibrary), content.Options{Reserve: libraryReserve(settings), Log: cfg.Log.Named("content"), Trial: inspectApart(inspectLimits())})
 	if err != nil {
 		return nil, nil, nil, err
 	}

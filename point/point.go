@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -115,7 +116,8 @@ func Serve(ctx context.Context, o Options) error {
 
 // newPoint opens the data folder and makes all parts. It binds nothing.
 func newPoint(ctx context.Context, o Options) (_ *point, err error) {
-	cfg, log := o.Settings.cfg, o.Log
+	machines := new(atomic.Pointer[whois])
+	cfg, log := o.Settings.cfg, follow(o.Log, machines)
 	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: web.NewAdminToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -159,6 +161,10 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 		return nil, err
 	}
 	p.witness = &witness{metrics: p.metrics, timeline: p.kept.timeline, devices: p.kept.devices}
+	for _, d := range p.kept.devices.All() {
+		p.witness.whois.knowDevice(&d)
+	}
+	machines.Store(&p.witness.whois)
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
 	if err := p.makeConsole(); err != nil {
 		return nil, err
@@ -198,7 +204,7 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	d.Planner, d.Log, d.Device = &p.force, p.log.Named("dhcp"), rules{devices: p.kept.devices}.terms
+	d.Planner, d.Log, d.Device = &p.force, p.log.Named("dhcp"), rules{devices: p.kept.devices, whois: &p.witness.whois}.terms
 	d.Observer = func(e dhcp.Event) {
 		p.recent.note(e)
 		p.witness.dhcp(e)

@@ -123,7 +123,8 @@ func (r *records) close() error {
 type rules struct {
 	devices *deploy.Devices
 	rollout *rollout.Register
-	see     bool // note who asks
+	see     bool   // note who asks
+	whois   *whois // learns whose records machines have; nil for questions
 }
 
 // plan is asked once for each packet.
@@ -135,17 +136,30 @@ func (r rules) plan(c boot.Client) boot.Record {
 }
 
 func (r rules) record(c boot.Client) boot.Record {
-	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	ruling, _ := r.rollout.Apply(r.rule(c), c)
 	return ruling.Record
 }
 
 func (r rules) change(c boot.Client) boot.Change {
-	ruling, _ := r.rollout.Apply(r.devices.Rule(c), c)
+	ruling, _ := r.rollout.Apply(r.rule(c), c)
 	return ruling.Change
 }
 
-func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
+// rule is what the record of a client says; the log learns who it is.
+func (r rules) rule(c boot.Client) deploy.Ruling {
 	ruling := r.devices.Rule(c)
+	if r.whois != nil {
+		id := ""
+		if ruling.Device != nil {
+			id = ruling.Device.ID
+		}
+		r.whois.know(c, id)
+	}
+	return ruling
+}
+
+func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
+	ruling := r.rule(c)
 	t := dhcp.DeviceTerms{Style: dhcp.Style(ruling.Style), Delay: ruling.Delay}
 	if ruling.Device != nil {
 		t.Name = ruling.Device.Label()

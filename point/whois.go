@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/deploy"
 )
 
 // Bounds of what is remembered of addresses.
@@ -27,6 +28,7 @@ type whois struct {
 	mu         sync.Mutex
 	byAddr     map[netip.Addr]resident
 	uuids      map[string]string // by MAC
+	devices    map[string]string // ids of records, by MAC and by UUID
 	neighbours map[netip.Addr]string
 	read       time.Time // when the neighbours were read
 }
@@ -53,6 +55,44 @@ func (w *whois) note(c boot.Client, addr netip.Addr) {
 	if addr.IsValid() && !addr.IsUnspecified() {
 		w.byAddr[addr.Unmap()] = resident{mac, time.Now()}
 	}
+}
+
+// know remembers whose record a machine is; "" is nobody's.
+func (w *whois) know(c boot.Client, id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.devices == nil || len(w.devices) >= 2*maxAddresses {
+		w.devices = make(map[string]string)
+	}
+	for _, name := range []string{c.MAC.String(), c.UUID} {
+		switch {
+		case name == "":
+		case id == "":
+			delete(w.devices, name)
+		default:
+			w.devices[name] = id
+		}
+	}
+}
+
+// knowDevice remembers a record.
+func (w *whois) knowDevice(d *deploy.Device) {
+	w.know(boot.Client{UUID: d.UUID}, d.ID)
+	for _, mac := range d.MACs {
+		if hw, err := net.ParseMAC(mac); err == nil {
+			w.know(boot.Client{MAC: hw}, d.ID)
+		}
+	}
+}
+
+// device is the id of a machine's record, "" when it is not known.
+func (w *whois) device(mac, uuid string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if id := w.devices[uuid]; id != "" && uuid != "" {
+		return id
+	}
+	return w.devices[mac]
 }
 
 // at is the machine at an address: its MAC and UUID as far as they are known.

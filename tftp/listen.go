@@ -120,7 +120,7 @@ func (l *listener) route(b []byte, req Request) {
 // answer sends a datagram from the address that the request was sent to.
 func (l *listener) answer(req Request, b []byte) {
 	if err := l.sock.Sender(netio.SenderConfig{To: req.Peer, Control: sourceControl(req)}).Send(b); err != nil {
-		l.s.log.Debug("answer not sent", zap.Stringer("client", req.Peer), zap.Error(err))
+		l.s.log.Debug("answer not sent", zap.Stringer("peer", req.Peer), zap.Error(err))
 	}
 }
 

@@ -69,7 +69,7 @@ func (t *transfer) serveRead(ctx context.Context) {
 	}
 	defer func() {
 		if err := file.Close(); err != nil {
-			t.s.log.Warn("close after transfer", zap.String("path", t.req.Path), zap.Error(err))
+			t.s.log.Warn("close after transfer", zap.String("file", t.req.Path), zap.Error(err))
 		}
 	}()
 	lnk, err := t.l.link(ctx, t)
@@ -160,7 +160,7 @@ func (t *transfer) report(kind Kind, err error) {
 // publish logs an event and hands it to the observer.
 func (s *Server) publish(e Event) {
 	fields := []zap.Field{
-		zap.String("path", e.Request.Path), zap.Stringer("client", e.Request.Peer),
+		zap.String("file", e.Request.Path), zap.Stringer("peer", e.Request.Peer),
 	}
 	switch e.Kind {
 	case Started:
@@ -168,7 +168,7 @@ func (s *Server) publish(e Event) {
 			zap.Int("blksize", e.Terms.BlockSize), zap.Int("windowsize", e.Terms.Window))...)
 	case Finished:
 		s.log.Info("transfer finished", append(fields,
-			zap.Int64("bytes", e.Stats.Bytes), zap.Duration("duration", e.Stats.Duration),
+			zap.Int64("bytes", e.Stats.Bytes), zap.Duration("took", e.Stats.Duration),
 			zap.Float64("bytes_per_second", e.Stats.Rate()), zap.Int64("retransmitted", e.Stats.Retransmitted),
 			zap.Int("blksize", e.Terms.BlockSize), zap.Int("windowsize", e.Terms.Window),
 			zap.Bool("confirmed", e.Stats.Confirmed))...)
@@ -177,7 +177,7 @@ func (s *Server) publish(e Event) {
 	case Aborted:
 		s.log.Warn("transfer aborted", append(fields,
 			zap.Int64("bytes", e.Stats.Bytes), zap.Int64("size", e.Stats.Size),
-			zap.Duration("duration", e.Stats.Duration), zap.Int("timeouts", e.Stats.Timeouts), zap.Error(e.Err))...)
+			zap.Duration("took", e.Stats.Duration), zap.Int("timeouts", e.Stats.Timeouts), zap.Error(e.Err))...)
 	case Refused:
 		fields = append(fields, zap.String("name", printable(e.Request.Name, maxName)), zap.Error(e.Err))
 		switch {

@@ -87,7 +87,7 @@ func (s *Server) adminGuard(root string, hosts []string) *access.Guard {
 // problem, people with the way to the login page.
 func (s *Server) refuseAdmin(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
 	s.log.Named("admin").Debug("request refused", zap.String("request", w.Header().Get(api.HeaderRequest)), zap.String("method", r.Method),
-		zap.String("path", r.URL.Path), zap.String("from", r.RemoteAddr), zap.Int("status", p.Status), zap.String("problem", p.Detail))
+		zap.String("path", r.URL.Path), zap.String("peer", r.RemoteAddr), zap.Int("status", p.Status), zap.String("reason", p.Detail))
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	}

@@ -79,7 +79,7 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
+	s.log.Named("admin").Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
 	api.Note(ctx, "for %s", ct.ID)
 	return &CreatedToken{
 		Token: secret, Content: ct.ID, Name: ct.Name, MAC: token.MAC, Expires: token.Expires,

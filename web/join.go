@@ -36,7 +36,7 @@ func (s *Server) JoinServer() *http.Server {
 		ReadTimeout:       headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          zap.NewStdLog(s.log.Named("join").WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:          zap.NewStdLog(s.joinLog.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 	}
 }
 
@@ -86,7 +86,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status >= http.StatusInternalServerError {
 		level = zap.ErrorLevel
 	}
-	s.log.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("remote", remoteAddr(r)),
+	s.joinLog.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("peer", remoteAddr(r)),
 		zap.Int("status", p.Status), zap.String("reason", p.Detail))
 	writeProblem(w, p)
 }

@@ -48,7 +48,7 @@ func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := s.policy(v)
-	s.log.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("message", p.Message))
+	s.joinLog.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("note", p.Message))
 	writeJSON(w, http.StatusOK, p)
 }
 

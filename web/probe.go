@@ -134,7 +134,7 @@ func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	s.log.Info("machine is being measured", zap.Stringer("remote", remoteAddr(r)), zap.Stringer("group", p.offer.Group))
+	s.joinLog.Info("machine is being measured", zap.Stringer("peer", remoteAddr(r)), zap.Stringer("group", p.offer.Group))
 	writeJSON(w, http.StatusOK, p.offer)
 }
 

@@ -99,7 +99,8 @@ type Config struct {
 // Server is the state behind both listeners. Close ends its sessions.
 type Server struct {
 	cfg      Config
-	log      *zap.Logger
+	log      *zap.Logger // the program's, to be given names
+	joinLog  *zap.Logger // of what machines ask and report
 	library  *content.Library
 	identity *Identity
 	tokens   *Tokens
@@ -139,7 +140,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("assign content to machines: %w", err)
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, library: cfg.Library, started: time.Now(),
+		cfg: cfg, log: cfg.Log, joinLog: cfg.Log.Named("join"), library: cfg.Library, started: time.Now(),
 		members: make(map[string]membership), fetching: make(map[string]bool),
 	}
 	uploads, err := upload.Open(filepath.Join(cfg.Data, dirDownloads), cfg.Uploads, cfg.Library.HasRoom)
@@ -158,7 +159,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if cfg.Sessions != nil {
-		if s.keeper, err = NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log); err != nil {
+		if s.keeper, err = NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log.Named("session")); err != nil {
 			return nil, err
 		}
 	}
@@ -293,8 +294,8 @@ func (s *Server) joinURL(r *http.Request) string { return s.joinAt(localAddr(r))
 
 // note logs what a machine reports, and puts it on the machine's timeline.
 func (s *Server) note(e protocol.Event) {
-	s.log.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
-		zap.String("remote", e.Remote), zap.String("content", e.Content), zap.String("message", e.Message),
+	s.joinLog.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
+		zap.String("peer", e.Remote), zap.String("content", e.Content), zap.String("note", e.Message),
 		zap.Int("blocks", e.Blocks), zap.Int("total", e.Total))
 	s.recordReport(e)
 }

@@ -40,7 +40,7 @@ func (m *Monitor) wakeDue() {
 			}
 			m.woken[key] = now
 			if _, err := m.wake(t.Device, "", "before the start of deployment "+d.Name); err != nil {
-				m.log.Warn("device not woken", zap.String("device", t.Label), zap.Error(err))
+				m.log.Warn("device not woken", zap.String("name", t.Label), zap.Error(err))
 			}
 		}
 	}

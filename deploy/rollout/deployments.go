@@ -180,7 +180,7 @@ func (g *Register) Again(ctx context.Context, deployment string, devices []strin
 	g.mu.Unlock()
 	for _, row := range rows {
 		if one, err := g.cfg.Devices.Get(row.Device); err == nil {
-			g.tell(&one, false, by, "deployment "+d.Name+" runs again at its next network boot")
+			g.tell(&one, "", false, by, "deployment "+d.Name+" runs again at its next network boot")
 		}
 	}
 	return labels, nil

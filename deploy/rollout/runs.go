@@ -142,7 +142,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	g.enter(r)
 	delete(g.onceMore[d.ID], b.Device.ID)
 	g.mu.Unlock()
-	g.tell(&b.Device, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
+	g.tell(&b.Device, r.ID, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
 	return &protocol.Run{
 		ID: r.ID, Ticket: ticket, Deployment: d.Name, Device: r.Label, Sequence: seq, Variables: vars, StateKey: stateKey[:], After: d.After,
 	}, nil
@@ -245,14 +245,14 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		return nil, err
 	}
 	if out.Waits {
-		g.tell(&b.Device, false, "", "deployment "+out.Deployment+": the machine is back, and waits to be told to try again")
+		g.tell(&b.Device, out.ID, false, "", "deployment "+out.Deployment+": the machine is back, and waits to be told to try again")
 		return out, nil
 	}
 	where := "at its beginning"
 	if l, err := seq.Leaf(out.Next); err == nil {
 		where = fmt.Sprintf("at step %d, %s", l.Number, l.Step.Title())
 	}
-	g.tell(&b.Device, false, "", "deployment "+out.Deployment+" goes on "+where)
+	g.tell(&b.Device, out.ID, false, "", "deployment "+out.Deployment+" goes on "+where)
 	return out, nil
 }
 
@@ -378,16 +378,27 @@ func (g *Register) write(ctx context.Context, r *Run, step *StepRecord) error {
 }
 
 // Tell records what somebody has done to a device.
-func (g *Register) Tell(d *deploy.Device, by, message string) { g.tell(d, false, by, message) }
+func (g *Register) Tell(d *deploy.Device, by, message string) { g.tell(d, "", false, by, message) }
 
-// tell records what has happened to a device.
-func (g *Register) tell(d *deploy.Device, trouble bool, by, message string) {
+// tell records what has happened to a device, in a run unless it is "".
+func (g *Register) tell(d *deploy.Device, run string, trouble bool, by, message string) {
 	e := event.Event{Time: g.now().UTC(), UUID: d.UUID, Kind: event.KindStep, Trouble: trouble, Message: message, Details: event.Details{By: by}}
 	if len(d.MACs) > 0 {
 		e.MAC = d.MACs[0]
 	}
 	g.cfg.Note(e)
-	g.log.Info("deployment", zap.String("device", d.Label()), zap.String("what", message), zap.String("by", by))
+	fields := []zap.Field{zap.String("device", d.ID), zap.String("name", d.Label()), zap.String("mac", e.MAC), zap.String("note", message)}
+	if run != "" {
+		fields = append(fields, zap.String("run", run))
+	}
+	if by != "" {
+		fields = append(fields, zap.String("by", by))
+	}
+	if trouble {
+		g.log.Warn("trouble with a deployment", fields...)
+		return
+	}
+	g.log.Info("deployment goes on", fields...)
 }
 
 func (g *Register) tellRun(r *Run, trouble bool, by, message string) {
@@ -395,7 +406,7 @@ func (g *Register) tellRun(r *Run, trouble bool, by, message string) {
 	if err != nil {
 		d = deploy.Device{ID: r.Device, Name: r.Label}
 	}
-	g.tell(&d, trouble, by, message)
+	g.tell(&d, r.ID, trouble, by, message)
 }
 
 // Steps are what is known of the steps of a run.

@@ -123,14 +123,14 @@ func (s *Sender) try(what string, send func(context.Context) error) {
 			return
 		}
 		if err == nil {
-			s.cfg.Log.Info("people were told", zap.String("by", what))
+			s.cfg.Log.Info("people were told", zap.String("channel", what))
 			return
 		}
 		if n == tries {
-			s.cfg.Log.Error("people were not told", zap.String("by", what), zap.Error(err))
+			s.cfg.Log.Error("people were not told", zap.String("channel", what), zap.Error(err))
 			return
 		}
-		s.cfg.Log.Warn("people are told again later", zap.String("by", what), zap.Error(err))
+		s.cfg.Log.Warn("people are told again later", zap.String("channel", what), zap.Error(err))
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():

@@ -84,7 +84,7 @@ func TestUEFIBootsOverIPv6(t *testing.T) {
 			if off {
 				return
 			}
-			said := `dhcp request answered.*` + uefiMAC + `.*"asked": "SOLICIT".*"uuid": "` + uefiUUID + `", "answer": "(ADVERTISE|REPLY)"`
+			said := `dhcp request answered.*` + uefiMAC + `.*"uuid": "` + uefiUUID + `".*"asked": "SOLICIT".*"answer": "(ADVERTISE|REPLY)"`
 			if _, err := p.Server.Output.WaitFor(t.Context(), said, time.Second); err != nil {
 				t.Error(err)
 			}

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,9 +58,12 @@ func TestDoctorMulticast(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	attention := func(m measured, check, says string) {
+	attention := func(m measured, check, says string, besides ...string) {
 		t.Helper()
 		for _, f := range m.Findings {
+			if slices.Contains(besides, f.Check) {
+				continue
+			}
 			if f.Level == "attention" && (f.Check != check || !strings.Contains(f.Text, says) || f.Do == "") {
 				t.Errorf("%+v, want only %s to need attention", f, check)
 			}
@@ -90,14 +96,19 @@ func TestDoctorMulticast(t *testing.T) {
 	// A port of 100 Mbit/s with room for 20 packets.
 	ok(p.Network.SetPort(t.Context(), h, "100mbit", "30kb"))
 	// What is sent evenly on an idle machine comes in bursts on a busy one, and finds the
-	// queue full: the best of three tells what the port allows.
+	// queue full: the best of three tells what the port allows, unless it is too busy for
+	// that altogether.
 	for range 3 {
 		if m, code = measure(t, p, h, secret); m.Measured.Rate > 80e6 {
 			break
 		}
 	}
-	attention(m, "burst", "back to back")
-	if code != 3 || m.Measured.Burst < 8 || m.Measured.Burst > 32 || m.Measured.Rate < 50e6 || m.Measured.Rate > 105e6 {
+	least, besides := 80e6, []string(nil)
+	if busy(t) {
+		least, besides = 20e6, []string{"rate"}
+	}
+	attention(m, "burst", "back to back", besides...)
+	if code != 3 || m.Measured.Burst < 8 || m.Measured.Burst > 32 || m.Measured.Rate < least || m.Measured.Rate > 105e6 {
 		t.Errorf("small queue: exit code %d, %+v", code, m.Measured)
 	}
 	ok(p.Network.SetPort(t.Context(), h, "", ""))
@@ -126,6 +137,21 @@ func TestDoctorMulticast(t *testing.T) {
 	if code != 3 || !m.Measured.Unicast {
 		t.Errorf("blocked multicast: exit code %d, %+v", code, m.Measured)
 	}
+}
+
+// busy says whether more than this test, and one beside it, wants the machine's
+// processors: then times say nothing.
+func busy(t *testing.T) bool {
+	t.Helper()
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load float64
+	if _, err := fmt.Sscan(string(text), &load); err != nil {
+		t.Fatal(err)
+	}
+	return load > 2*float64(runtime.NumCPU())
 }
 
 // forgetful makes the switch forget after so many seconds who wants a group: it snoops,

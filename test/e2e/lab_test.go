@@ -377,7 +377,7 @@ func TestLabByCommandNet(t *testing.T) {
 				t.Errorf("%s", screen)
 			}
 			if c.name == "VLAN" {
-				b.do(t, 0, "exec", "client1", "--", "ping", "-c", "1", "10.77.0.1")
+				b.do(t, 0, "exec", "client1", "--", "busybox", "ping", "-c", "1", "10.77.0.1")
 				if out := b.do(t, 0, "exec", "server", "--", "ip", "-br", "addr", "show", "vlan20"); !strings.Contains(out, "10.100.20.1/24") {
 					t.Errorf("%s", out)
 				}

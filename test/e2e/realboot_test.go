@@ -92,7 +92,7 @@ func TestRealBootManager(t *testing.T) {
 				}
 				start := time.Now()
 				for _, path := range []string{`/BCD`, `Boot/boot\.sdi`, `/boot\.wim`} {
-					if _, err := p.Server.Output.WaitFor(t.Context(), `transfer finished.*"path": "[^"]*`+path+`"`, 5*time.Minute); err != nil {
+					if _, err := p.Server.Output.WaitFor(t.Context(), `transfer finished.*"file": "[^"]*`+path+`"`, 5*time.Minute); err != nil {
 						t.Fatalf("%v; the console:\n%s", err, vm.Output.Tail(20))
 					}
 				}

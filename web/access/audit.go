@@ -38,7 +38,7 @@ func (a *Access) Record(ctx context.Context, e Entry) {
 	}
 	ctx = context.WithoutCancel(ctx) // the client may have gone
 	if err := a.store.AddAudit(ctx, &row); err != nil {
-		a.log.Error("audit entry not written", zap.String("who", e.Who), zap.String("action", e.Action), zap.String("target", e.Target), zap.Error(err))
+		a.log.Error("audit entry not written", zap.String("by", e.Who), zap.String("action", e.Action), zap.String("target", e.Target), zap.Error(err))
 		return
 	}
 	if row.ID%auditTrim == 0 {

@@ -176,7 +176,7 @@ func (p *Provider) serveCallback(a *Access, w http.ResponseWriter, r *http.Reque
 	if err != nil {
 		entry.Status, entry.Error = http.StatusUnauthorized, err.Error()
 		a.Record(r.Context(), entry)
-		p.log.Warn("OIDC login failed", zap.String("user", name), zap.Error(err))
+		p.log.Warn("OIDC login failed", zap.String("by", name), zap.Error(err))
 		backToLogin(w, r, FailedOIDC, one.next)
 		return
 	}

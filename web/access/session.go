@@ -49,7 +49,7 @@ func (a *Access) begin(ctx context.Context, user, how string, scope Scope, remot
 		return nil, storeError(err)
 	}
 	a.sessions[hash] = s
-	a.log.Info("logged in", zap.String("user", user), zap.String("how", how), zap.Stringer("remote", remote))
+	a.log.Info("logged in", zap.String("by", user), zap.String("how", how), zap.Stringer("peer", remote))
 	return &Session{Secret: secret, Expires: now.Add(sessionLife), Identity: s.identity(remote)}, nil
 }
 

@@ -137,7 +137,7 @@ func (a *Access) Login(ctx context.Context, name, password string, remote netip.
 	}
 	if !ok || !known {
 		a.lockout.fail(name, remote)
-		a.log.Warn("login failed", zap.String("user", name[:min(len(name), maxName)]), zap.Stringer("remote", remote))
+		a.log.Warn("login failed", zap.String("by", name[:min(len(name), maxName)]), zap.Stringer("peer", remote))
 		return nil, ErrDenied
 	}
 	a.lockout.succeed(name)

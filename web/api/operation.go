@@ -212,7 +212,7 @@ func (a *API) log(ctx huma.Context, operation string, id access.Identity, status
 	_, w := humago.Unwrap(ctx)
 	url := ctx.URL()
 	entry.Write(zap.String("request", w.Header().Get(HeaderRequest)), zap.String("operation", operation), zap.String("path", url.Path),
-		zap.String("who", id.Name), zap.String("from", from), zap.Int("status", status), zap.Duration("took", took), zap.String("problem", rec.problem()))
+		zap.String("by", id.Name), zap.String("peer", from), zap.Int("status", status), zap.Duration("took", took), zap.String("reason", rec.problem()))
 }
 
 // refuse answers in place of an operation.
