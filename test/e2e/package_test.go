@@ -42,7 +42,7 @@ func TestDebianPackage(t *testing.T) {
 	n := newPoint(t, lab.Config{}).Network
 	in := func(args ...string) string {
 		t.Helper()
-		out, code, err := n.Server.Run(t.Context(), append([]string{"chroot", root}, args...)...)
+		out, code, err := n.Server.Run(t.Context(), append([]string{"env", "--unset=TMPDIR", "chroot", root}, args...)...)
 		if err != nil || code != 0 {
 			t.Fatalf("%s: exit code %d, %v: %s", strings.Join(args, " "), code, err, out)
 		}
