@@ -105,18 +105,36 @@ func (c *AdminClient) send(req *http.Request, path string) (*http.Response, erro
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("reach the running server: %w", err)
+		return nil, unreached(req, err)
 	}
 	if res.StatusCode < 300 {
 		return res, nil
 	}
 	defer res.Body.Close()
 	p := &protocol.Problem{}
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxProblem)).Decode(p); err != nil || p.Detail == "" {
+	text, _ := io.ReadAll(io.LimitReader(res.Body, maxProblem))          // what is there says enough
+	if bytes.Contains(text, []byte("HTTP request to an HTTPS server")) { // net/http's answer
+		return nil, fmt.Errorf("the server at %s speaks TLS: use https://%s", req.URL.Host, req.URL.Host)
+	}
+	if err := json.Unmarshal(text, p); err != nil || p.Detail == "" {
 		p = &protocol.Problem{Title: res.Status, Detail: fmt.Sprintf("the server answers %s to %s %s", res.Status, req.Method, path)}
 	}
 	p.Status = res.StatusCode
 	return nil, p
+}
+
+// unreached says why a server was not reached, and what to do about it.
+func unreached(req *http.Request, err error) error {
+	if of, ok := errors.AsType[*url.Error](err); ok {
+		err = of.Err // without the address, which is said already
+	}
+	hint := ""
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		hint = "; --ca names its CA, which for castpoint's own is boot-ca.crt in the data folder of the server, --pin its certificate"
+	} else if errors.Is(err, http.ErrSchemeMismatch) {
+		hint = "; it speaks no TLS: use http://" + req.URL.Host
+	}
+	return fmt.Errorf("reach the running server at %s: %w%s", req.URL.Host, err, hint)
 }
 
 // Call sends body as JSON and reads the answer into answer; either may be nil.

@@ -13,6 +13,8 @@ import (
 
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
+	"castpoint/deploy/revision"
 	"castpoint/web"
 )
 
@@ -25,8 +27,8 @@ const maxNames = 500
 // names finds what an argument may be, with a tab and what it is behind each.
 type names func(ctx context.Context, c *web.AdminClient, begin string) ([]string, error)
 
-// addCompletion makes shells complete the first argument of commands that name a
-// content, a device or a session. Files and flags they know by themselves.
+// addCompletion makes shells complete the first argument of commands that name
+// something that is on record. Files and flags they know by themselves.
 func addCompletion(root *cobra.Command, o *options) {
 	for _, group := range []struct {
 		group, commands string
@@ -36,6 +38,11 @@ func addCompletion(root *cobra.Command, o *options) {
 		{"device", "show set approve deny remove timeline", deviceNames},
 		{"session", "show cancel kick", sessionNames},
 		{"session", "start", contentNames},
+		{"device", "wake", deviceNames},
+		{"run", "list show retry cancel answer log", deviceNames},
+		{"collection", "show set remove", collectionNames},
+		{"sequence", "show remove", sequenceNames},
+		{"deployment", "show set remove again report", deploymentNames},
 	} {
 		for _, name := range strings.Fields(group.commands) {
 			c, _, err := root.Find([]string{group.group, name})
@@ -91,6 +98,30 @@ func deviceNames(ctx context.Context, c *web.AdminClient, begin string) (list []
 			name = d.ID
 		}
 		list = append(list, name+"\t"+about)
+	}
+	return list, err
+}
+
+func collectionNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[collection.Collection](ctx, c, "/collections")
+	for _, one := range all {
+		list = append(list, one.Name+"\t"+one.Notes)
+	}
+	return list, err
+}
+
+func sequenceNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[revision.SequenceInfo](ctx, c, "/sequences")
+	for _, one := range all {
+		list = append(list, one.Name+"\t"+one.Description)
+	}
+	return list, err
+}
+
+func deploymentNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[web.DeploymentItem](ctx, c, "/deployments")
+	for _, one := range all {
+		list = append(list, one.Name+"\t"+one.Sequence+" for "+one.CollectionName)
 	}
 	return list, err
 }

@@ -14,26 +14,26 @@ import (
 )
 
 func newDHCPSettings(o *options) *cobra.Command {
-	var path, server string
+	var path, address string
 	c := o.addJSON(&cobra.Command{
 		Use: "settings {kea|dnsmasq|windows}", Short: "Print what another DHCP server has to say",
 		Long: `Settings prints what the network's own DHCP server has to answer so that machines boot
 from castpoint, for servers that run with --dhcp off: client classes for ISC Kea,
 lines for dnsmasq.conf, or PowerShell for Windows Server. With an IPv6 address as
---server they are those of the network's DHCPv6 server.`,
+--address they are those of the network's DHCPv6 server.`,
 		Example: `  castpoint dhcp settings kea
-  castpoint dhcp settings dnsmasq --server 192.0.2.1 > /etc/dnsmasq.d/castpoint.conf
-  castpoint dhcp settings kea --server 2001:db8::1`,
+  castpoint dhcp settings dnsmasq --address 192.0.2.1 > /etc/dnsmasq.d/castpoint.conf
+  castpoint dhcp settings kea --address 2001:db8::1`,
 		Args: cobra.ExactArgs(1), ValidArgs: point.Products(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !slices.Contains(point.Products(), args[0]) {
 				return command.Usage("no settings for %q: want kea, dnsmasq or windows", args[0])
 			}
-			if _, err := netip.ParseAddr(server); server != "" && err != nil {
-				return command.Usage("server %q: want an address", server)
+			if _, err := netip.ParseAddr(address); address != "" && err != nil {
+				return command.Usage("--address %q: want an address", address)
 			}
 			var f point.ForeignSettings
-			query := "?" + url.Values{"product": args, "server": {server}}.Encode()
+			query := "?" + url.Values{"product": args, "server": {address}}.Encode()
 			if err := o.callWith(cmd.Context(), point.LocalExplain(path, o.data), http.MethodGet, "/dhcp/settings"+query, nil, &f); err != nil {
 				return err
 			}
@@ -45,6 +45,6 @@ lines for dnsmasq.conf, or PowerShell for Windows Server. With an IPv6 address a
 		},
 	})
 	configFlag(c, &path)
-	c.Flags().StringVar(&server, "server", "", "`ADDRESS` of castpoint as machines reach it (default: that of its first interface)")
+	c.Flags().StringVar(&address, "address", "", "`ADDRESS` of castpoint as machines reach it (default: that of its first interface)")
 	return c
 }

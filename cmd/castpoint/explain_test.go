@@ -84,9 +84,9 @@ func TestExplainWithoutAServer(t *testing.T) {
 		"explain --mac x": agent.ExitUsage,
 		"explain --mac 52:54:00:aa:00:01 --arch vax":        agent.ExitUsage,
 		"explain --mac 52:54:00:aa:00:01 --interface none0": agent.ExitUsage,
-		"dhcp settings":                   agent.ExitUsage,
-		"dhcp settings isc":               agent.ExitUsage,
-		"dhcp settings kea --server here": agent.ExitUsage,
+		"dhcp settings":                    agent.ExitUsage,
+		"dhcp settings isc":                agent.ExitUsage,
+		"dhcp settings kea --address here": agent.ExitUsage,
 	} {
 		if code, _, errs := castpoint(t, append(strings.Fields(args), common...)...); code != want {
 			t.Errorf("castpoint %s: exit code %d, %q; want %d", args, code, errs, want)
@@ -105,7 +105,7 @@ func TestExplainWithoutAServer(t *testing.T) {
 func TestDHCPSettings(t *testing.T) {
 	data, file := t.TempDir(), settingsFile(t, "dhcp: \"off\"\n")
 	for product, part := range map[string]string{"kea": `"client-classes"`, "dnsmasq": "dhcp-boot=", "windows": "Add-DhcpServerv4Policy"} {
-		text := succeeds(t, "dhcp", "settings", product, "--server", "192.0.2.9", "--config", file, "--data", data)
+		text := succeeds(t, "dhcp", "settings", product, "--address", "192.0.2.9", "--config", file, "--data", data)
 		if !strings.Contains(text, part) || !strings.Contains(text, "192.0.2.9") || !strings.Contains(text, "snponly.efi") {
 			t.Errorf("%s:\n%s", product, text)
 		}

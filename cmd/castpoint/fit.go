@@ -1,9 +1,6 @@
 package main
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "strings"
 
 // Widths of tables in characters.
 const (
@@ -22,7 +19,7 @@ func fit(rows [][]string, width int) [][]string {
 			if i == len(wide) {
 				wide = append(wide, 0)
 			}
-			wide[i] = max(wide[i], utf8.RuneCountInString(cell))
+			wide[i] = max(wide[i], cellWidth(cell))
 		}
 	}
 	total := tableGap * (len(wide) - 1)
@@ -51,10 +48,7 @@ func fit(rows [][]string, width int) [][]string {
 	out := make([][]string, len(rows))
 	for i, row := range rows {
 		for n, cell := range row {
-			if r := []rune(cell); len(r) > wide[n] {
-				cell = string(r[:max(0, wide[n]-1)]) + "…"
-			}
-			out[i] = append(out[i], cell)
+			out[i] = append(out[i], cutCell(cell, wide[n]))
 		}
 	}
 	return out
@@ -68,13 +62,13 @@ func wrapSecond(rows [][]string, width int) [][]string {
 	}
 	var out [][]string
 	for _, row := range rows {
-		if len(row) < 2 || utf8.RuneCountInString(row[1]) <= width {
+		if len(row) < 2 || cellWidth(row[1]) <= width {
 			out = append(out, row)
 			continue
 		}
 		name, line := row[0], ""
 		for _, word := range strings.Split(row[1], " ") {
-			if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			if line != "" && cellWidth(line)+1+cellWidth(word) > width {
 				out = append(out, []string{name, line})
 				name, line = "", word
 				continue

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -23,23 +23,51 @@ func printJSON(w io.Writer, v any) error {
 
 // table writes rows of cells, aligned, and fitting the terminal that they are for.
 func table(w io.Writer, rows [][]string) error {
-	rows = fit(rows, widthOf(w))
-	var b bytes.Buffer
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	clean := make([][]string, len(rows))
+	for i, row := range rows {
+		for _, cell := range row {
+			clean[i] = append(clean[i], cleanCell(cell))
+		}
+	}
+	rows = fit(clean, widthOf(w))
+	// An empty row begins a table of its own.
+	for len(rows) > 0 {
+		n := slices.IndexFunc(rows, func(row []string) bool { return len(row) == 0 })
+		if n < 0 {
+			n = len(rows)
+		}
+		if err := alignedRows(w, rows[:n]); err != nil {
+			return err
+		}
+		if rows = rows[n:]; len(rows) > 0 {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+			rows = rows[1:]
+		}
+	}
+	return nil
+}
+
+// alignedRows writes the rows of a table.
+func alignedRows(w io.Writer, rows [][]string) error {
+	var wide []int
 	for _, row := range rows {
 		for i, cell := range row {
-			if i > 0 {
-				fmt.Fprint(t, "\t")
+			if i == len(wide) {
+				wide = append(wide, 0)
 			}
-			fmt.Fprint(t, cell)
+			wide[i] = max(wide[i], cellWidth(cell))
 		}
-		fmt.Fprintln(t)
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for line := range bytes.Lines(b.Bytes()) {
-		if _, err := fmt.Fprintf(w, "%s\n", bytes.TrimRight(line, " \n")); err != nil {
+	var b strings.Builder
+	for _, row := range rows {
+		b.Reset()
+		for i, cell := range row {
+			b.WriteString(cell)
+			b.WriteString(strings.Repeat(" ", wide[i]-cellWidth(cell)+tableGap))
+		}
+		if _, err := fmt.Fprintln(w, strings.TrimRight(b.String(), " ")); err != nil {
 			return err
 		}
 	}

@@ -54,7 +54,7 @@ func TestUEFIBootsOverIPv6(t *testing.T) {
 			}
 			serve(t, p, args...)
 			if off {
-				text, err := p.Run(t.Context(), "dhcp", "settings", "dnsmasq", "--server", "fd77::1", "--data", p.Data)
+				text, err := p.Run(t.Context(), "dhcp", "settings", "dnsmasq", "--address", "fd77::1", "--data", p.Data)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -161,7 +161,7 @@ func TestOtherServersWithCastpointsSettings(t *testing.T) {
 					withIPv6(t, p.Network.Clients[1], "fd77::3/64")
 				}
 				serve(t, p, "--dhcp", "off")
-				text, err := p.Run(t.Context(), "dhcp", "settings", product, "--server", server, "--data", p.Data)
+				text, err := p.Run(t.Context(), "dhcp", "settings", product, "--address", server, "--data", p.Data)
 				if err != nil {
 					t.Fatal(err)
 				}
