@@ -54,7 +54,7 @@ steps:
 // held against the OpenAPI document; each status that the document names is provoked;
 // nothing else comes back.
 func TestAPI(t *testing.T) {
-	p := newAPIPoint(t, t.TempDir(), "dhcp: server\npool: 127.0.0.100-127.0.0.110\nupload-max: 2\nupload-size: 2MiB\nupload-stall: 1s\n")
+	p := newAPIPoint(t, t.TempDir(), "notify-webhook: [\"http://127.0.0.1:9/hook\"]\ndhcp: server\npool: 127.0.0.100-127.0.0.110\nupload-max: 2\nupload-size: 2MiB\nupload-stall: 1s\n")
 	c := newContract(t, p)
 	c.accessCalls(t)
 	c.contentCalls(t)
@@ -560,6 +560,8 @@ func (c *contract) serverCalls(t *testing.T) {
 	c.call(t, "list-loggers", "/log", nil, 200)
 	c.call(t, "set-log-level", "/log/dhcp", map[string]string{"level": "debug"}, 200)
 	c.call(t, "set-log-level", "/log/all", map[string]string{"level": "default"}, 400)
+	c.call(t, "test-channels", "/notify/test", nil, 200)
+	c.call(t, "list-channels", "/notify", nil, 200)
 	c.call(t, "explain", "/explain", Question{MAC: apiMAC, Arch: 7}, 200)
 	c.call(t, "explain", "/explain", Question{MAC: apiMAC, Arch: 7, Interface: "eth9"}, 400)
 	c.call(t, "get-dhcp-settings", "/dhcp/settings?product=dnsmasq", nil, 200)

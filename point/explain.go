@@ -20,6 +20,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
+	"castpoint/internal/notice"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -327,6 +328,7 @@ func (p *point) routes() []func(*api.API) {
 		reloadOperation(p.reload),
 		logOperations(p.levels),
 		p.doctorOperation,
+		notifyOperations(func() *notice.Sender { return p.kept.notices }),
 	}
 }
 

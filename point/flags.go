@@ -47,6 +47,9 @@ func Flags(f *pflag.FlagSet, c *config.Config) {
 	list(&c.NotifyMail, "notify-mail", "`ADDRESS` that gets mail then; may be repeated")
 	f.StringVar(&c.NotifyMailFrom, "notify-mail-from", c.NotifyMailFrom, "`ADDRESS` that sends that mail")
 	f.StringVar(&c.NotifyMailServer, "notify-mail-server", c.NotifyMailServer, "`HOST:PORT` of the mail server")
+	f.StringVar(&c.NotifyMailTLS, "notify-mail-tls", c.NotifyMailTLS, "`HOW` that connection is protected: auto, starttls, tls or none (default: auto)")
+	f.StringVar(&c.NotifyKeyFile, "notify-key-file", c.NotifyKeyFile, "`FILE` with the key that signs what webhooks get")
+	f.StringVar(&c.NotifyCAFile, "notify-ca-file", c.NotifyCAFile, "`FILE` with certificates that webhooks and mail server are trusted by, beside the system's")
 	f.StringVar(&c.NotifyMailUser, "notify-mail-user", c.NotifyMailUser, "`NAME` to log in with there (default: no login)")
 	f.StringVar(&c.NotifyPasswordFile, "notify-password-file", c.NotifyPasswordFile, "`FILE` with that user's password")
 

@@ -14,6 +14,10 @@ import (
 // nobody answers there (discard).
 const wakePort = 9
 
+// wakeTimes is how many packets a card is sent at once on each network: nobody says
+// that one has arrived.
+const wakeTimes = 3
+
 // wakePacket is six bytes 0xff and sixteen times the address (AMD's Magic Packet
 // Technology, publication 20213).
 func wakePacket(mac net.HardwareAddr) []byte {
@@ -68,6 +72,10 @@ func sendWakeFrom(n *net.IPNet, mac net.HardwareAddr) error {
 	if err != nil {
 		return err
 	}
-	_, err = conn.Write(wakePacket(mac))
+	for range wakeTimes {
+		if _, err = conn.Write(wakePacket(mac)); err != nil {
+			break
+		}
+	}
 	return errors.Join(err, conn.Close())
 }

@@ -47,6 +47,7 @@ func newRoot() *cobra.Command {
 		newAudit(o),
 		command.Group("config", "Work with the settings of castpoint serve", newConfigExample(), newConfigCheck(o), newConfigShow(o)),
 		command.Group("log", "Work with the log of the running server", newLogLevel(o)),
+		command.Group("notify", "Tell people that something needs them", newNotifyList(o), newNotifyTest(o)),
 		newStatus(o),
 		newReload(o),
 		newDoctor(o),

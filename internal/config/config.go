@@ -56,9 +56,12 @@ type Config struct {
 	EventsMax          int           `yaml:"events-max"`           // how many
 
 	NotifyWebhook      List   `yaml:"notify-webhook"`       // URLs that are told when something needs people
+	NotifyKeyFile      string `yaml:"notify-key-file"`      // file with the key that signs what they get
+	NotifyCAFile       string `yaml:"notify-ca-file"`       // certificates that webhooks and mail server are trusted by, beside the system's
 	NotifyMail         List   `yaml:"notify-mail"`          // addresses that are
 	NotifyMailFrom     string `yaml:"notify-mail-from"`     // sender of that mail
 	NotifyMailServer   string `yaml:"notify-mail-server"`   // HOST:PORT
+	NotifyMailTLS      string `yaml:"notify-mail-tls"`      // auto, starttls, tls or none
 	NotifyMailUser     string `yaml:"notify-mail-user"`     // "" does not log in
 	NotifyPasswordFile string `yaml:"notify-password-file"` // file with that user's password
 

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/mail"
 	"net/url"
+	"slices"
 )
 
 // checkNotify checks who is told when something needs people.
@@ -25,6 +26,12 @@ func (c *Config) checkNotify() error {
 	}
 	if _, _, err := net.SplitHostPort(c.NotifyMailServer); err != nil {
 		return fmt.Errorf("notify-mail-server %q: want HOST:PORT, as in mail.example.com:587", c.NotifyMailServer)
+	}
+	if !slices.Contains([]string{"", "auto", "starttls", "tls", "none"}, c.NotifyMailTLS) {
+		return fmt.Errorf("notify-mail-tls %q: want auto, starttls, tls or none", c.NotifyMailTLS)
+	}
+	if c.NotifyMailUser != "" && c.NotifyMailTLS == "none" {
+		return errors.New("notify-mail-tls: none shows nobody a password: leave out notify-mail-user, or take another")
 	}
 	if c.NotifyMailUser != "" && c.NotifyPasswordFile == "" {
 		return errors.New("notify-mail-user needs notify-password-file")

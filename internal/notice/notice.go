@@ -4,17 +4,11 @@
 package notice
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/json"
-	"fmt"
-	"io"
-	"mime"
-	"net"
+	"crypto/x509"
 	"net/http"
-	"net/smtp"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,17 +27,13 @@ type Message struct {
 // Config says who is told.
 type Config struct {
 	Webhooks []string // URLs that get a Message by POST, as JSON
-	Mail     Mail
-	Log      *zap.Logger
-}
-
-// Mail is a mail server and who gets mail by it. Without To none is sent.
-type Mail struct {
-	Server   string // HOST:PORT; STARTTLS is used when it is offered
-	From     string
-	To       []string
-	User     string // "" does not log in
-	Password string
+	// Key signs what webhooks get; nil signs nothing.
+	Key  []byte
+	Mail Mail
+	// CAs sign the certificates of webhooks and mail servers; nil: those that the
+	// system trusts.
+	CAs *x509.CertPool
+	Log *zap.Logger
 }
 
 // Tuning.
@@ -54,6 +44,14 @@ const (
 	firstPause  = 2 * time.Second  // before the second try; doubled for each further one
 )
 
+// Channel is one way to people, and how it went last.
+type Channel struct {
+	Name   string    `json:"name"`            // webhook https://..., mail by HOST:PORT
+	Sent   time.Time `json:"sent,omitzero"`   // when somebody was told last
+	Failed time.Time `json:"failed,omitzero"` // when it failed last
+	Error  string    `json:"error,omitempty"` // of the last try, when it failed
+}
+
 // Sender sends messages. Close ends it.
 type Sender struct {
 	cfg   Config
@@ -63,6 +61,9 @@ type Sender struct {
 	done  sync.WaitGroup
 	pause time.Duration
 	http  *http.Client
+
+	mu       sync.Mutex
+	channels []Channel
 }
 
 // New makes a Sender.
@@ -71,9 +72,16 @@ func New(cfg Config) *Sender {
 		cfg.Log = zap.NewNop()
 	}
 	s := &Sender{cfg: cfg, queue: make(chan Message, queueLength), pause: firstPause, http: &http.Client{
+		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: &tls.Config{RootCAs: cfg.CAs, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true},
 		// A webhook that is moved is set anew, by hand.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+	for _, url := range cfg.Webhooks {
+		s.channels = append(s.channels, Channel{Name: "webhook " + url})
+	}
+	if len(cfg.Mail.To) > 0 {
+		s.channels = append(s.channels, Channel{Name: "mail by " + cfg.Mail.Server})
+	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.done.Go(s.routineSend)
 	return s
@@ -96,24 +104,52 @@ func (s *Sender) Close() {
 	s.http.CloseIdleConnections()
 }
 
+// Channels are the ways to people, and how each went last.
+func (s *Sender) Channels() []Channel {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.channels)
+}
+
+// Test sends a message by all channels at once, and says how it went.
+func (s *Sender) Test(ctx context.Context, m Message) []Channel {
+	m.Time = time.Now().UTC()
+	s.each(m, func(channel int, send func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(ctx, tryTime)
+		defer cancel()
+		s.note(channel, send(ctx))
+	})
+	return s.Channels()
+}
+
+// each does something with all channels at the same time: one that does not answer
+// holds no other up.
+func (s *Sender) each(m Message, do func(channel int, send func(context.Context) error)) {
+	var all sync.WaitGroup
+	for i, url := range s.cfg.Webhooks {
+		all.Go(func() { do(i, func(ctx context.Context) error { return s.post(ctx, url, m) }) })
+	}
+	if len(s.cfg.Mail.To) > 0 {
+		all.Go(func() {
+			do(len(s.cfg.Webhooks), func(ctx context.Context) error { return s.cfg.Mail.send(ctx, s.cfg.CAs, m) })
+		})
+	}
+	all.Wait()
+}
+
 func (s *Sender) routineSend() {
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
 		case m := <-s.queue:
-			for _, url := range s.cfg.Webhooks {
-				s.try("webhook "+url, func(ctx context.Context) error { return s.post(ctx, url, m) })
-			}
-			if len(s.cfg.Mail.To) > 0 {
-				s.try("mail by "+s.cfg.Mail.Server, func(ctx context.Context) error { return s.cfg.Mail.send(ctx, m) })
-			}
+			s.each(m, s.try)
 		}
 	}
 }
 
-// try sends until it succeeds or has been tried often enough.
-func (s *Sender) try(what string, send func(context.Context) error) {
+// try sends by a channel until it succeeds or has been tried often enough.
+func (s *Sender) try(channel int, send func(context.Context) error) {
 	pause := s.pause
 	for n := 1; ; n++ {
 		ctx, cancel := context.WithTimeout(s.ctx, tryTime)
@@ -122,11 +158,12 @@ func (s *Sender) try(what string, send func(context.Context) error) {
 		if s.ctx.Err() != nil {
 			return
 		}
-		if err == nil {
+		what := s.note(channel, err)
+		switch {
+		case err == nil:
 			s.cfg.Log.Info("people were told", zap.String("channel", what))
 			return
-		}
-		if n == tries {
+		case n == tries:
 			s.cfg.Log.Error("people were not told", zap.String("channel", what), zap.Error(err))
 			return
 		}
@@ -140,95 +177,15 @@ func (s *Sender) try(what string, send func(context.Context) error) {
 	}
 }
 
-func (s *Sender) post(ctx context.Context, url string, m Message) error {
-	body, err := json.Marshal(m)
-	if err != nil {
-		return err
+// note keeps how a try went, and gives the channel's name.
+func (s *Sender) note(channel int, err error) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &s.channels[channel]
+	if err == nil {
+		c.Sent, c.Error = time.Now().UTC(), ""
+	} else {
+		c.Failed, c.Error = time.Now().UTC(), err.Error()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "castpoint")
-	res, err := s.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
-	if res.StatusCode >= 300 {
-		return fmt.Errorf("it answers %s", res.Status)
-	}
-	return nil
-}
-
-// send sends one mail (RFC 5321, 5322).
-func (m *Mail) send(ctx context.Context, msg Message) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", m.Server)
-	if err != nil {
-		return err
-	}
-	if end, ok := ctx.Deadline(); ok {
-		if err := conn.SetDeadline(end); err != nil {
-			return err
-		}
-	}
-	host, _, err := net.SplitHostPort(m.Server)
-	if err != nil {
-		return err
-	}
-	c, err := smtp.NewClient(conn, host)
-	if err != nil {
-		_ = conn.Close()
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	if ok, _ := c.Extension("STARTTLS"); ok {
-		if err := c.StartTLS(&tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}); err != nil {
-			return err
-		}
-	}
-	if m.User != "" {
-		// PlainAuth refuses to send a password over a connection without TLS.
-		if err := c.Auth(smtp.PlainAuth("", m.User, m.Password, host)); err != nil {
-			return err
-		}
-	}
-	if err := c.Mail(m.From); err != nil {
-		return err
-	}
-	for _, to := range m.To {
-		if err := c.Rcpt(to); err != nil {
-			return err
-		}
-	}
-	w, err := c.Data()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write(m.text(&msg)); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return c.Quit()
-}
-
-// text is a mail with its header.
-func (m *Mail) text(msg *Message) []byte {
-	var b bytes.Buffer
-	oneLine := strings.NewReplacer("\r", " ", "\n", " ").Replace
-	for _, h := range [][2]string{
-		{"From", m.From}, {"To", strings.Join(m.To, ", ")}, {"Subject", mime.QEncoding.Encode("utf-8", oneLine("castpoint: "+msg.Subject))},
-		{"Date", msg.Time.Format(time.RFC1123Z)}, {"MIME-Version", "1.0"}, {"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "8bit"},
-		{"Auto-Submitted", "auto-generated"},
-	} {
-		fmt.Fprintf(&b, "%s: %s\r\n", h[0], oneLine(h[1]))
-	}
-	b.WriteString("\r\n")
-	b.WriteString(strings.ReplaceAll(strings.ReplaceAll(msg.Text, "\r", ""), "\n", "\r\n"))
-	b.WriteString("\r\n")
-	return b.Bytes()
+	return c.Name
 }

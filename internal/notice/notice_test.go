@@ -2,8 +2,14 @@ package notice
 
 import (
 	"bufio"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -110,6 +116,52 @@ func TestMail(t *testing.T) {
 	}
 	if strings.Contains(text, "\nBcc:") {
 		t.Errorf("a header came in by the subject:\n%s", text)
+	}
+}
+
+// TestWebhookIsSigned: with the key, so that the receiver knows who speaks; and one
+// that does not answer holds no other one up.
+func TestWebhookIsSigned(t *testing.T) {
+	key := []byte("a key of the receiver")
+	got := make(chan string, 1)
+	hook := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		sum := hmac.New(sha256.New, key)
+		sum.Write(body)
+		got <- fmt.Sprintf("%v %s", r.Header.Get(HeaderSignature) == "sha256="+hex.EncodeToString(sum.Sum(nil)), r.Header.Get("Content-Type"))
+	}))
+	defer hook.Close()
+	stuck := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-stuck:
+		case <-r.Context().Done():
+		}
+	}))
+	defer silent.Close()
+	defer close(stuck)
+	cas := x509.NewCertPool()
+	cas.AddCert(hook.Certificate())
+	s := New(Config{Webhooks: []string{silent.URL, hook.URL}, Key: key, CAs: cas})
+	defer s.Close()
+	s.Send(Message{Kind: "success-rate", Text: "40%"})
+	if text := <-got; text != "true application/json" {
+		t.Error(text)
+	}
+}
+
+// TestWebhookOfNobody: a certificate that nobody signed is no webhook.
+func TestWebhookOfNobody(t *testing.T) {
+	hook := httptest.NewTLSServer(http.NotFoundHandler())
+	defer hook.Close()
+	hook.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s := New(Config{Webhooks: []string{hook.URL}})
+	defer s.Close()
+	if err := s.post(t.Context(), hook.URL, Message{}); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Error(err)
 	}
 }
 
