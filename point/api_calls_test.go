@@ -416,6 +416,7 @@ func (c *contract) deviceCalls(t *testing.T) {
 	c.call(t, "wake-device", "/devices/by-uuid/wake", nil, 409)
 	c.call(t, "set-device-secret", "/devices/pc-1/secrets/Password", map[string]string{"value": "hunter2"}, 204)
 	c.call(t, "list-device-secrets", "/devices/pc-1/secrets", nil, 200)
+	c.call(t, "show-recovery", "/devices/pc-1/recovery", nil, 200)
 	c.call(t, "get-device-timeline", "/devices/pc-1/timeline?limit=2", nil, 200)
 	c.call(t, "get-device-timeline", "/devices/"+apiMAC+"/timeline?kind=dhcp", nil, 200)
 	c.call(t, "get-timeline", "/timeline?limit=2", nil, 200)

@@ -96,6 +96,11 @@ func (s *Server) collectionOperations(a *api.API) {
 		return Names{append([]string{}, s.cfg.Rollout.Secrets.Names(secret.OfDevice(d.ID))...)}, nil
 	}))
 	api.Answer(a, api.Operation{
+		ID: "show-recovery", Method: http.MethodPost, Path: "/devices/{id}/recovery", Scope: access.Admin, Tag: "devices",
+		Summary: "Show the recovery passwords of a device's encrypted volumes",
+		About:   "Steps that encrypt a volume with recovery: server report them. It is a POST so that each look is in the audit log.",
+	}, rolled(s, s.showRecovery))
+	api.Answer(a, api.Operation{
 		ID: "wake-device", Method: http.MethodPost, Path: "/devices/{id}/wake", Scope: access.Operate, Tag: "devices",
 		Summary: "Send a device Wake-on-LAN packets",
 		About:   "They go out of every interface that is served, once for each MAC. The answer has the MACs.",
@@ -112,6 +117,21 @@ func (s *Server) setDeviceSecret(ctx context.Context, in *SecretPath) error {
 		return err
 	}
 	return s.cfg.Rollout.Secrets.Set(ctx, secret.OfDevice(d.ID), in.Name, in.Body.Value)
+}
+
+func (s *Server) showRecovery(ctx context.Context, in *DevicePath) (Recoveries, error) {
+	d, err := s.cfg.Devices.Find(in.ID)
+	if err != nil {
+		return Recoveries{}, err
+	}
+	list, err := s.cfg.Rollout.Secrets.Recoveries(d.ID)
+	api.Note(ctx, "%d of %s (%s)", len(list), d.Label(), d.ID)
+	return Recoveries{append([]secret.Recovery{}, list...)}, err
+}
+
+// Recoveries are recovery passwords of a device.
+type Recoveries struct {
+	Items []secret.Recovery `json:"items" nullable:"false" doc:"the newest first"`
 }
 
 // NamedPath names a collection, a sequence or a deployment.

@@ -132,6 +132,10 @@ type Method struct {
 	Encrypted     bool `json:"encrypted,omitempty"`
 }
 
+// VariableRecovery is the secret variable by which a step reports a recovery password
+// of a volume, which the server keeps for the device.
+const VariableRecovery = "BitLockerRecovery"
+
 // Grant admits to a content once: Token is for agent.Receive (or PathJoin).
 type Grant struct {
 	Content string `json:"content"` // id

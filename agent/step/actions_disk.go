@@ -281,10 +281,6 @@ func (e *engine) drive(ctx context.Context, name string) (string, error) {
 	return strings.TrimSuffix(at, `\`), err
 }
 
-// recoveryVariable is the variable that carries a recovery password to the
-// device's record.
-const recoveryVariable = "BitLockerRecovery"
-
 func (e *engine) enableBitLocker(ctx context.Context, a *sequence.EnableBitLocker) (outcome, error) {
 	e.hide(a.PIN, a.Password)
 	drive, err := e.drive(ctx, a.Volume)
@@ -296,5 +292,5 @@ func (e *engine) enableBitLocker(ctx context.Context, a *sequence.EnableBitLocke
 		return outcome{}, err
 	}
 	e.hide(recovery)
-	return outcome{variables: map[string]protocol.VariableValue{recoveryVariable: {Value: recovery, Secret: true}}}, nil
+	return outcome{variables: map[string]protocol.VariableValue{protocol.VariableRecovery: {Value: recovery, Secret: true}}}, nil
 }

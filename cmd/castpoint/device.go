@@ -29,7 +29,7 @@ func newDevice(o *options) *cobra.Command {
 		newDeviceList(o), newDeviceShow(o), newDeviceAdd(o), newDeviceSet(o),
 		newDeviceVerdict(o, "approve", "Let a device boot", "  castpoint device approve 52:54:00:12:34:56 --name pc-17"),
 		newDeviceVerdict(o, "deny", "Keep a device from booting", "  castpoint device deny 52:54:00:12:34:56"),
-		newDeviceRemove(o), newDeviceImport(o), newDeviceExport(o), newDeviceTimeline(o), newDeviceSecret(o), newDeviceWake(o))
+		newDeviceRemove(o), newDeviceImport(o), newDeviceExport(o), newDeviceTimeline(o), newDeviceSecret(o), newDeviceRecovery(o), newDeviceWake(o))
 }
 
 // devicePath is a device's path in the admin API.

@@ -249,7 +249,7 @@ func (g *Register) RemoveSequence(ctx context.Context, name string) error {
 func (g *Register) Forget(ctx context.Context, device string) error {
 	g.edit.Lock()
 	defer g.edit.Unlock()
-	if err := g.Secrets.Drop(ctx, secret.OfDevice(device)); err != nil {
+	if err := g.Secrets.DropDevice(ctx, device); err != nil {
 		return err
 	}
 	g.mu.Lock()

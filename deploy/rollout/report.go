@@ -8,6 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/named"
+	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 )
 
@@ -44,6 +45,13 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		}
 		if r.Questions != nil {
 			r.State = StateAsking
+		}
+		if v := s.Variables[protocol.VariableRecovery]; v.Secret && v.Value != "" {
+			// Before the machine is told that it was heard: nobody else has it.
+			if err := g.Secrets.KeepRecovery(ctx, r.Device, secret.Recovery{Time: now, Run: r.ID, Step: step.Name, Password: line(v.Value)}); err != nil {
+				return nil, err
+			}
+			g.tellRun(r, false, "", "its recovery password is kept: castpoint device recovery "+r.Device)
 		}
 		g.setVariables(r, s.Variables)
 		order = takeOrder(r)

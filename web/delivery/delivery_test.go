@@ -23,6 +23,7 @@ import (
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
+	"castpoint/internal/event"
 	"castpoint/internal/store"
 )
 
@@ -90,8 +91,9 @@ type bench struct {
 	device   deploy.Device
 	mux      http.Handler
 	*Delivery
-	made  int
-	clock time.Time
+	made   int
+	clock  time.Time
+	events []string
 }
 
 func newBench(t *testing.T) *bench {
@@ -105,7 +107,7 @@ func newBench(t *testing.T) *bench {
 	if b.devices, err = deploy.Open(context.Background(), deploy.Config{Store: s}); err != nil {
 		t.Fatal(err)
 	}
-	if b.register, err = rollout.Open(context.Background(), rollout.Config{Store: s, Devices: b.devices, Data: dir, Now: func() time.Time { return b.clock }}); err != nil {
+	if b.register, err = rollout.Open(context.Background(), rollout.Config{Store: s, Devices: b.devices, Data: dir, Now: func() time.Time { return b.clock }, Note: func(e event.Event) { b.events = append(b.events, e.Message) }}); err != nil {
 		t.Fatal(err)
 	}
 	if b.library, err = content.Open(filepath.Join(dir, "library")); err != nil {
@@ -630,6 +632,33 @@ func TestSecretsOfItsOwnSequence(t *testing.T) {
 		if strings.Contains(body, `"`+text+`"`) {
 			t.Errorf("the answer has %s: %s", text, body)
 		}
+	}
+}
+
+// TestRecoveryPassword: what a step that encrypts reports is kept, sealed, and in no
+// answer and no timeline.
+func TestRecoveryPassword(t *testing.T) {
+	const password = "111111-222222-333333-444444-555555-666666-777777-888888"
+	b := newBench(t)
+	run := b.begin(b.boot(ownMAC, ""), protocol.RunRequest{})
+	for range 2 { // the first answer was lost
+		status, body := b.do(http.MethodPost, protocol.PathStep, run.Ticket, protocol.StepStatus{
+			Run: run.ID, Path: "2", State: protocol.StepDone, Variables: map[string]protocol.VariableValue{protocol.VariableRecovery: {Value: password, Secret: true}},
+		})
+		if status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	list, err := b.register.Secrets.Recoveries(b.device.ID)
+	if err != nil || len(list) != 1 || list[0].Password != password || list[0].Run != run.ID || list[0].Step == "" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	r, steps, err := b.register.Run(t.Context(), run.ID)
+	if text, _ := json.Marshal([]any{r, steps}); err != nil || strings.Contains(string(text), password) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if text := strings.Join(b.events, "\n"); strings.Contains(text, password) || !strings.Contains(text, "castpoint device recovery") {
+		t.Errorf("%s", text)
 	}
 }
 
