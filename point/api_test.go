@@ -248,12 +248,8 @@ func (c *contract) callBy(t *testing.T, by *access.Session, id, path string, v a
 	return answer
 }
 
-// answer sends a request, checks the answer against the document, and notes its status.
-func (c *contract) answer(t *testing.T, o *openapi.Operation, r request) (status int, answer []byte) {
-	t.Helper()
-	return c.answerTo(t, o, r, c.adminToken)
-}
-
+// answerTo sends a request with a secret, checks the answer against the document, and
+// notes its status.
 func (c *contract) answerTo(t *testing.T, o *openapi.Operation, r request, secret string) (status int, answer []byte) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

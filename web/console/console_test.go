@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,7 @@ var pages = map[string]string{
 	"/sessions/0badcafe":                 "ended",
 	"/explain":                           "Nothing is sent",
 	"/explain?mac=52-54-00-00-00-01":     "Its boot script",
+	"/explain?mac=52-54-00-00-00-02":     "What it was answered lately",
 	"/docs":                              "Documentation",
 	"/settings":                          "castpoint.yaml, line 3",
 	"/settings?all=1":                    "tftp",
@@ -678,10 +680,10 @@ func TestTroubleOfMany(t *testing.T) {
 	}
 	f.answers["/timeline"] = events
 	body := get(newConsole(t, f), "/").Body.String()
-	if n := strings.Count(body, "no boot image for UEFI x64"); n != 2 { // the key, and the text
+	if n := strings.Count(body, "no boot image for UEFI x64"); n != 3 { // the key and the text, and what needs attention
 		t.Errorf("%d lines", n)
 	}
-	for _, text := range []string{"80 times", "and 35 more machines", `href="/devices/52:54:00:00:00:27#timeline"`} {
+	for _, text := range []string{"80 times", "40 machines had trouble in the last minutes", "and 35 more machines", `href="/devices/52:54:00:00:00:27#timeline"`} {
 		if !strings.Contains(body, text) {
 			t.Errorf("no %q in\n%s", text, body)
 		}
@@ -710,6 +712,22 @@ func TestWeight(t *testing.T) {
 	for path, most := range map[string]int{"/login": 4000, "/": 25_000, "/devices": 120_000, "/sessions/4f1a09c2": 60_000, "/deployments/dep1": 30_000} {
 		if n := weigh(path); n > most {
 			t.Errorf("%s: %d bytes, want at most %d", path, n, most)
+		}
+	}
+}
+
+// The script is ECMAScript 5, as the documentation promises: nothing newer is written
+// in it, and what old browsers may lack is asked for before it is used.
+func TestScriptIsOld(t *testing.T) {
+	body := get(newConsole(t, fullAPI(0, 0)), "/login/assets/console.js").Body.String()
+	code := regexp.MustCompile(`(?m)//.*$|'(?:[^'\\\n]|\\.)*'|/\^[^\n]*?/\.`).ReplaceAllString(body, "")
+	newer := regexp.MustCompile("=>|`|\\b(let|const|class|async|await|of)\\b|\\.\\.\\.|\\?\\.|\\?\\?|\\*\\*")
+	if found := newer.FindAllString(code, -1); len(found) > 0 {
+		t.Errorf("%q", found)
+	}
+	for _, name := range []string{"EventSource", "DOMParser", "FormData", "XMLHttpRequest"} {
+		if !strings.Contains(body, "!window."+name) {
+			t.Errorf("%s is used without having been asked for", name)
 		}
 	}
 }

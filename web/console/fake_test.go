@@ -222,7 +222,7 @@ func fullAPI(members, devices int) *fakeAPI {
 	f.answers["/timeline"] = timelineOf("52:54:00:00:00:01")
 	f.answers["/explain"] = map[string]any{
 		"client": "52:54:00:00:00:01, UEFI x64 (7)", "interface": "eth1", "server": "192.0.2.1", "dhcp": "proxy", "answered": true, "file": "snponly.efi", "next_server": "192.0.2.1", "quirk": "ordinary", "style": "redirect",
-		"reason": "It is on record, and UEFI x64 boots iPXE.", "chain": "ipxe", "image": "winpe", "image_name": "Windows PE", "assigned": "win11", "target": "/dev/sda", "script": "#!ipxe\necho " + hostile,
+		"reason": "It is on record, and UEFI x64 boots iPXE.", "chain": "ipxe", "image": "winpe", "image_name": "Windows PE", "assigned": "win11", "target": "/dev/sda", "device": "d00001", "bcd": "Boot/BCD-1", "menu": true, "evidence": "option 60", "lately": []map[string]any{{"time": noon, "asked": "DISCOVER", "reason": hostile}, {"time": noon, "asked": "REQUEST", "answer": "ACK", "file": "snponly.efi"}}, "script": "#!ipxe\necho " + hostile,
 		"rules": []map[string]string{{"name": "lists", "says": "on none of the lists"}, {"name": "record", "says": hostile}},
 	}
 	f.addDeployments()

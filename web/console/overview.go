@@ -116,6 +116,9 @@ func (c *Console) overview(r *http.Request) (*frame.Page, error) {
 	}
 	d.Known = d.Status.Devices[deploy.StateKnown] + d.Status.Devices[deploy.StateImported]
 	d.Attention = attentions(&d)
+	if a, ok := lately(d.Trouble); ok {
+		d.Attention = append(d.Attention, a)
+	}
 	if n, at := c.server.Attention(); n > 0 {
 		d.Attention = append(d.Attention, attention{false, fmt.Sprintf("The doctor's visit of %s: %s attention.", at.Local().Format(time.DateTime), frame.Plural(n, "finding needs", "findings need")), "See what to do", "/doctor"})
 	}
@@ -174,6 +177,21 @@ func (c *Console) troubles(r *http.Request, events []event.Event) (list []troubl
 		}
 	}
 	return list[:min(len(list), shownTrouble)]
+}
+
+// latelyTime is how old trouble may be that somebody is told of at once.
+const latelyTime = 15 * time.Minute
+
+// lately is what most machines have met in the last minutes.
+func lately(list []trouble) (a attention, ok bool) {
+	most := 0
+	for _, one := range list {
+		if n := len(one.Machines) + one.More; n > most && time.Since(one.Time) < latelyTime {
+			most = n
+			a = attention{false, fmt.Sprintf("%s trouble in the last minutes: %s", frame.Plural(n, "machine had", "machines had"), one.Message), "See which", "/#trouble"}
+		}
+	}
+	return a, most > 0
 }
 
 // machine is what a machine is called: its record's name, if it has one.

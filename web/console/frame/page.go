@@ -30,6 +30,7 @@ type Page struct {
 const (
 	Soon   = time.Second     // what people watch: sessions, timelines
 	Rather = 2 * time.Second // lists
+	Seldom = 5 * time.Second // what takes the server some work
 )
 
 // View is what the templates get.
@@ -162,6 +163,7 @@ func Wrong(format string, args ...any) error {
 // cookieSaid brings one line from an action to the page behind it.
 const cookieSaid = "castpoint_said"
 
+// Say has the page behind an action say one line.
 func Say(w http.ResponseWriter, r *http.Request, text string) {
 	if text == "" {
 		return

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"castpoint/boot"
 	"castpoint/deploy"
@@ -81,6 +82,8 @@ type explanation struct {
 	Address   string `json:"address"`
 	File      string `json:"file"`
 	Next      string `json:"next_server"`
+	Device    string `json:"device"`
+	Evidence  string `json:"evidence"`
 	BCD       string `json:"bcd"`
 	Chain     string `json:"chain"`
 	Image     string `json:"image"`
@@ -88,7 +91,14 @@ type explanation struct {
 	Assigned  string `json:"assigned"`
 	Target    string `json:"target"`
 	Script    string `json:"script"`
-	Open      bool   `json:"-"` // the rules are shown from the start
+	Lately    []struct {
+		Time   time.Time `json:"time"`
+		Asked  string    `json:"asked"`
+		Answer string    `json:"answer"`
+		Reason string    `json:"reason"`
+		File   string    `json:"file"`
+	} `json:"lately"`
+	Open bool `json:"-"` // the rules are shown from the start
 }
 
 // question is what is asked of the API's explain.

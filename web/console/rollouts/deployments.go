@@ -221,6 +221,10 @@ type stateCount struct {
 // targetsPart is how many devices of a deployment a page has.
 const targetsPart = 200
 
+// manyTargets is from how many devices on the page is drawn seldom: all of them are
+// looked at each time.
+const manyTargets = 1000
+
 // targetStates are the states of targets, those first that somebody has to look at.
 var targetStates = []string{
 	string(rollout.StateFailed), string(rollout.StateAsking), monitor.TargetUnknown, string(rollout.StateRunning), string(rollout.StateRestarting),
@@ -259,7 +263,11 @@ func (p *Rollouts) deployment(r *http.Request) (*frame.Page, error) {
 		return slices.Index(targetStates, a.State) - slices.Index(targetStates, b.State)
 	})
 	d.Shown = frame.Cut(r, d.Targets, targetsPart)
-	return &frame.Page{Title: d.Deployment.Name, Nav: "/deployments", Body: "deployment", Data: &d, Live: frame.Soon}, nil
+	shown := &frame.Page{Title: d.Deployment.Name, Nav: "/deployments", Body: "deployment", Data: &d, Live: frame.Soon}
+	if d.States[0].Count > manyTargets {
+		shown.Live = frame.Seldom
+	}
+	return shown, nil
 }
 
 // switchOff stops a deployment, or lets it go on.
