@@ -149,14 +149,17 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.server, p.library, p.kept, err = openData(ctx, p.cfg.Data, web.Config{
-		Sessions: sessions, Version: p.build.Version, Log: log,
-		JoinURL: "https://" + netip.AddrPortFrom(p.links[0].Address, joinPort).String(),
-		Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
-		Agents:  p.build.Agents,
-		Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
-		Uploads: upload.Limits{Max: cfg.UploadMax, Size: int64(cfg.UploadSize), Stall: cfg.UploadStall},
-	}, &p.cfg, p.build, nil)
+	err = whenFree(ctx, p.cfg.Data, log, func() (err error) {
+		p.server, p.library, p.kept, err = openData(ctx, p.cfg.Data, web.Config{
+			Sessions: sessions, Version: p.build.Version, Log: log,
+			JoinURL: "https://" + netip.AddrPortFrom(p.links[0].Address, joinPort).String(),
+			Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
+			Agents:  p.build.Agents,
+			Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
+			Uploads: upload.Limits{Max: cfg.UploadMax, Size: int64(cfg.UploadSize), Stall: cfg.UploadStall},
+		}, &p.cfg, p.build, nil)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
