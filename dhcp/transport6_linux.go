@@ -46,6 +46,7 @@ func control6(raw syscall.RawConn, name string) error {
 	err := raw.Control(func(fd uintptr) {
 		bind = unix.SetsockoptString(int(fd), unix.SOL_SOCKET, unix.SO_BINDTODEVICE, name)
 		makeRoom(int(fd))
+		goFirst(int(fd))
 	})
 	return errors.Join(err, bind)
 }

@@ -158,7 +158,27 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err := errors.Join(failed[:]...); err != nil {
 		return err
 	}
+	if err := l.counts(ctx); err != nil {
+		return err
+	}
 	return l.table()
+}
+
+// counts is what the server says of its DHCP: what it dropped it has not been able to
+// answer, what it limited came from machines that ask too often.
+func (l *load) counts(ctx context.Context) error {
+	out, err := l.point.Run(ctx, "status", "--data", l.point.Data, "--json")
+	if err != nil {
+		return err
+	}
+	var status struct {
+		Network struct{ Requests, Answered, Silent, Limited, Dropped, Failed uint64 }
+	}
+	if err := json.Unmarshal([]byte(out), &status); err != nil {
+		return fmt.Errorf("castpoint status wrote no JSON: %w: %s", err, out)
+	}
+	l.add(row{what: "DHCP, all", other: strings.Trim(fmt.Sprintf("%+v", status.Network), "{}")})
+	return nil
 }
 
 func (l *load) add(r row) {
@@ -189,6 +209,10 @@ func (l *load) prepare(ctx context.Context) (err error) {
 	if l.rate != "none" {
 		if err := l.network.SetRate(ctx, l.network.Server, l.rate); err != nil {
 			return err
+		}
+		// The kernel's own queue below the rate, as on a server with a real card.
+		if out, code, err := l.network.Server.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "parent", "1:1", "pfifo_fast"); err != nil || code != 0 {
+			return fmt.Errorf("queue of the server: code %d, %w: %s", code, err, out)
 		}
 	}
 	// As it is by default, but for the pool, and with a log that is quiet.
@@ -420,6 +444,10 @@ func (l *load) table() error {
 			kept, broken = "no: "+strings.Join(r.broken, ", "), true
 		case r.promise == "":
 			kept = ""
+		}
+		if len(r.took) == 0 && r.promise == "" {
+			fmt.Printf("| %s | | | | | | | %s | | |\n", r.what, r.other)
+			continue
 		}
 		fmt.Printf("| %s | %d | %d | %.3f | %.3f | %.3f | %.3f | %s | %s | %s |\n", r.what, r.clients, len(r.took),
 			quantile(r.took, 0.5).Seconds(), quantile(r.took, 0.99).Seconds(), quantile(r.took, 1).Seconds(), r.longest.Seconds(), r.other, r.promise, kept)
