@@ -38,7 +38,7 @@ func (a *Access) ChangePassword(ctx context.Context, id Identity, old, password 
 	}
 	if !fits {
 		a.lockout.fail(id.Name, id.Remote)
-		a.log.Warn("password not changed", zap.String("user", id.Name), zap.Stringer("remote", id.Remote))
+		a.log.Warn("password not changed", zap.String("by", id.Name), zap.Stringer("peer", id.Remote))
 		return ErrDenied
 	}
 	a.lockout.succeed(id.Name)
