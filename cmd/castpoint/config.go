@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"strconv"
 	"strings"
@@ -39,6 +41,7 @@ bits per second.`,
 func writeExample(out io.Writer) error {
 	headings := chapters()
 	text := "# Settings of castpoint serve. The lines that begin with # and no space are the defaults:\n# take the # away to change one.\n#\n" +
+		"# Times are as in 90s, 5m or 12h; rates are bits per second, as in 900mbit or 1gbit; sizes are as in\n# 500MB or 20GiB. 0 and \"\" take the default that is named.\n#\n" +
 		"# castpoint config check looks for mistakes, castpoint reload makes a server read the file again.\n"
 	for _, f := range point.Documented() {
 		if h, ok := headings[f.Name]; ok {
@@ -83,6 +86,16 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
+// lineOf is where the setting is that an error begins with, "" when the file does not
+// have it.
+func lineOf(lines map[string]int, err error) string {
+	name, _, _ := strings.Cut(err.Error(), " ")
+	if line, ok := lines[strings.Trim(name, ":,")]; ok {
+		return fmt.Sprintf("line %d: ", line)
+	}
+	return ""
+}
+
 func newConfigCheck(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "check [FILE]", Short: "Look for mistakes in a file of settings", Args: cobra.MaximumNArgs(1),
@@ -96,18 +109,22 @@ Exit codes: 0 the file is good, 2 it is not, 4 it is not there.`,
 			if len(args) == 1 {
 				path = args[0]
 			}
-			lines, err := config.Lines(path)
-			if err != nil {
+			cfg, err := config.Load(path)
+			if errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			cfg, err := config.Load(path)
+			var lines map[string]int
 			if err == nil {
-				if err = cfg.Validate(); err != nil {
-					err = fmt.Errorf("settings %s: %w", path, err)
-				}
+				lines, err = config.Lines(path)
 			}
 			if err == nil {
-				_, _, err = point.NewLog(cfg, io.Discard)
+				err = cfg.Validate()
+				if err == nil {
+					_, _, err = point.NewLog(cfg, io.Discard)
+				}
+				if err != nil {
+					err = fmt.Errorf("settings %s: %s%w", path, lineOf(lines, err), err)
+				}
 			}
 			if err != nil {
 				return command.Usage("%w", err)

@@ -60,6 +60,8 @@ func TestConfigCheck(t *testing.T) {
 		"delay: soon\n":              "2 line 1",
 		"log-levels: [dhpc=debug]\n": `2 there is no logger "dhpc"`,
 		"oidc-issuer: x\n":           "2 oidc-",
+		"rate: 1gbit\nttl: -5\n":     "2 castpoint.yaml: line 2: ttl",
+		"dhcp:\n\tx: 1\n":            "2 line 2: found",
 		"admin-cert: x\n":            "2 admin-cert and admin-key go together",
 	} {
 		path := filepath.Join(dir, "castpoint.yaml")

@@ -10,7 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"regexp"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -202,16 +202,14 @@ func Load(path string) (Config, error) {
 	return c, nil
 }
 
-// parse reads one YAML document over c.
+// parse reads one YAML document over c. Its error names all mistakes, each with its
+// line.
 func (c *Config) parse(b []byte) error {
 	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	err := d.Decode(c)
+	var file yaml.Node
+	err := d.Decode(&file)
 	if errors.Is(err, io.EOF) {
 		return nil // nothing but comments
-	}
-	if t, ok := errors.AsType[*yaml.TypeError](err); ok {
-		return errors.New(explain(t.Errors))
 	}
 	if err != nil {
 		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
@@ -219,23 +217,71 @@ func (c *Config) parse(b []byte) error {
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("it holds more than one YAML document: keep one")
 	}
+	m := file.Content[0]
+	if m.Kind == yaml.ScalarNode && m.Tag == "!!null" {
+		return nil
+	}
+	if m.Kind != yaml.MappingNode {
+		return fmt.Errorf("line %d: want settings, one on a line, as in dhcp: proxy", m.Line)
+	}
+	var mistakes []string
+	seen := make(map[string]int)
+	for i := 0; i+1 < len(m.Content); i += 2 {
+		key, value := m.Content[i], m.Content[i+1]
+		if before := seen[key.Value]; before != 0 {
+			mistakes = append(mistakes, fmt.Sprintf("line %d: %s is there already, in line %d", key.Line, key.Value, before))
+			continue
+		}
+		seen[key.Value] = key.Line
+		if err := c.set(key.Value, value); err != nil {
+			mistakes = append(mistakes, fmt.Sprintf("line %d: %v", value.Line, err))
+		}
+	}
+	if len(mistakes) > 0 {
+		return errors.New(strings.Join(mistakes, "; "))
+	}
 	return nil
 }
 
-var unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found in type \S+$`)
-
-// explain makes the decoder's messages one line about settings instead of Go
-// types.
-func explain(messages []string) string {
-	for i, m := range messages {
-		if f := unknownField.FindStringSubmatch(m); f != nil {
-			messages[i] = fmt.Sprintf("line %s: there is no setting %q", f[1], f[2])
-			if near := nearest(f[2]); near != "" {
-				messages[i] += fmt.Sprintf(": did you mean %s?", near)
-			}
+// set reads the value of one setting.
+func (c *Config) set(name string, value *yaml.Node) error {
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		if v.Type().Field(i).Tag.Get("yaml") != name {
+			continue
 		}
+		err := value.Decode(v.Field(i).Addr().Interface())
+		if _, ok := errors.AsType[*yaml.TypeError](err); ok {
+			return fmt.Errorf("%s %q: want %s", name, value.Value, wanted(v.Field(i).Interface()))
+		}
+		if err != nil {
+			text := strings.TrimPrefix(err.Error(), "yaml: ")
+			if !strings.HasPrefix(text, name+" ") {
+				text = name + ": " + text
+			}
+			return errors.New(text)
+		}
+		return nil
 	}
-	return strings.Join(messages, "; ")
+	if near := nearest(name); near != "" {
+		return fmt.Errorf("there is no setting %q: did you mean %s?", name, near)
+	}
+	return fmt.Errorf("there is no setting %q: castpoint config example has all", name)
+}
+
+// wanted is what a setting's value looks like, for people.
+func wanted(v any) string {
+	switch v.(type) {
+	case time.Duration:
+		return "a time, as in 90s, 5m or 12h"
+	case bool:
+		return "true or false"
+	case int:
+		return "a whole number"
+	case List:
+		return "a value or a list of values, as in [a, b]"
+	}
+	return "a text"
 }
 
 // Validate checks values that a parser cannot. Errors name the setting.

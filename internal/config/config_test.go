@@ -35,11 +35,16 @@ func TestLoad(t *testing.T) {
 	}
 	for text, part := range map[string]string{
 		"interface: a\nspeed: 3\n": `line 2: there is no setting "speed"`,
-		"min-members: many\n":      "line 1: cannot unmarshal",
-		"rate: fast\n":             `rate "fast": want a number and a unit`,
-		"max-wait: soon\n":         "line 1:",
-		"a: b: c\n":                "mapping values",
-		"tftp: true\n---\nx: 1\n":  "more than one YAML document",
+		"min-members: many\n":      `line 1: min-members "many": want a whole number`,
+		"dhpc: proxy\nrate: fast\nlease: 5 parsecs\nprobe: perhaps\n": `line 1: there is no setting "dhpc": did you mean dhcp?; line 2: rate "fast": want a number and a unit, as in 900mbit or 1gbit (mbps is megabytes per second); line 3: lease "5 parsecs": want a time, as in 90s, 5m or 12h; line 4: probe "perhaps": want true or false`,
+		"rate: 1gbit\nrate: 2gbit\n":                                  "line 2: rate is there already, in line 1",
+		"- dhcp\n":                                                    "line 1: want settings, one on a line",
+		"dhcp:\n\tx: 1\n":                                             "line 2: found",
+
+		"rate: fast\n":            `rate "fast": want a number and a unit`,
+		"max-wait: soon\n":        "line 1:",
+		"a: b: c\n":               "mapping values",
+		"tftp: true\n---\nx: 1\n": "more than one YAML document",
 	} {
 		write(text)
 		_, err := Load(path)
