@@ -1,10 +1,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,7 +15,9 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/boot"
+	"castpoint/deploy"
 	"castpoint/point"
+	"castpoint/web"
 )
 
 // archNames are the words that --arch takes beside numbers.
@@ -49,25 +53,78 @@ func parseArch(s string) (arch boot.Arch, http bool, err error) {
 	return arch, arch >= boot.ArchEFIIA32HTTP && arch <= boot.ArchBIOSHTTP, nil
 }
 
+// archWord is the word of --arch for how a record names firmware, "" for none.
+func archWord(firmware string) string {
+	firmware = strings.TrimSuffix(firmware, ", iPXE")
+	for _, n := range archNames {
+		if n.arch.String() == firmware {
+			return n.name
+		}
+	}
+	return ""
+}
+
+// serves says whether a running server has the interface.
+func (o *options) serves(ctx context.Context, name string) bool {
+	var s web.Status
+	if name == "" || o.call(ctx, http.MethodGet, "/status", nil, &s) != nil || s.Network == nil {
+		return false
+	}
+	return slices.ContainsFunc(s.Network.Interfaces, func(i string) bool { return strings.HasPrefix(i, name+" ") })
+}
+
+// asLast is the question of a device as it asked last.
+func asLast(d *deploy.Device) (q point.Question) {
+	q = point.Question{MAC: d.Seen.MAC, UUID: d.UUID, Interface: d.Seen.Interface}
+	if q.MAC == "" && len(d.MACs) > 0 {
+		q.MAC = d.MACs[0]
+	}
+	return q
+}
+
 func newExplain(o *options) *cobra.Command {
 	var q point.Question
 	var path, arch string
 	var script bool
 	c := o.addJSON(&cobra.Command{
-		Use: "explain --mac MAC", Short: "Say what a machine would get when it netboots, and why",
+		Use: "explain [DEVICE]", Short: "Say what a machine would get when it netboots, and why",
 		Long: `Explain goes the way of a request through the lists, the firmware table, the boot plan
 and the boot script, without sending a packet, and prints what came out and by
 which rule. With a server running it is that server's answer, and what it has
 answered to this machine lately; otherwise the settings of the file are asked.
 
+DEVICE is one on record: it asks as it did last, with the same card and firmware. A
+machine that is not on record is named by --mac or --uuid. Flags say what is otherwise.
+
 Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
-		Example: `  castpoint explain --mac 52:54:00:12:34:56
+		Example: `  castpoint explain pc-17
+  castpoint explain --mac 52:54:00:12:34:56
   castpoint explain --mac 52:54:00:12:34:56 --arch bios --script
   castpoint explain --mac 52:54:00:12:34:56 --arch x64-http --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: o.completeFirst(deviceNames),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				var d deploy.Device
+				if err := o.call(cmd.Context(), http.MethodGet, devicePath(args[0]), nil, &d); err != nil {
+					return err
+				}
+				asked := asLast(&d)
+				if q.MAC == "" {
+					q.MAC = asked.MAC
+				}
+				if q.UUID == "" {
+					q.UUID = asked.UUID
+				}
+				// One that is no longer served is not asked on.
+				if known := asked.Interface; q.Interface == "" && o.serves(cmd.Context(), known) {
+					q.Interface = known
+				}
+				if known := archWord(d.Seen.Firmware); known != "" && !cmd.Flags().Changed("arch") {
+					arch = known
+				}
+			}
 			if q.MAC == "" && q.UUID == "" {
-				return command.Usage("say which machine: --mac MAC, or --uuid UUID")
+				return command.Usage("say which machine: a DEVICE on record, --mac MAC, or --uuid UUID")
 			}
 			if mac, err := net.ParseMAC(q.MAC); q.MAC != "" && (err != nil || len(mac) != 6) {
 				return command.Usage("mac %q: want one as in 52:54:00:12:34:56", q.MAC)

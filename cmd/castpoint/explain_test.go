@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"castpoint/agent"
+	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/point"
 	"castpoint/web"
@@ -47,6 +48,26 @@ func explained(t *testing.T, want int, args ...string) (x point.Explanation) {
 		t.Fatalf("explain %v: exit code %d, %s, %v", args, code, errs, err)
 	}
 	return x
+}
+
+// A device on record asks with its card and the firmware that it had last.
+func TestExplainDevice(t *testing.T) {
+	data := t.TempDir()
+	common := []string{"--config", settingsFile(t, ""), "--data", data}
+	succeeds(t, "device", "add", "--name", "pc-1", "--mac", "52:54:00:aa:00:01", "--uuid", "11111111-2222-4333-8444-555555555555", "--data", data)
+	if x := explained(t, 0, append(common, "pc-1")...); x.File != "snponly.efi" || !strings.HasPrefix(x.Client, "52:54:00:aa:00:01") {
+		t.Errorf("%+v", x)
+	}
+	if x := explained(t, 0, append(common, "pc-1", "--arch", "bios")...); x.File != "undionly.kpxe" {
+		t.Errorf("%+v", x)
+	}
+	if code, _, errs := castpoint(t, append([]string{"explain", "pc-2"}, common...)...); code != 4 {
+		t.Errorf("%d %s", code, errs)
+	}
+	d := deploy.Device{MACs: []string{"52:54:00:aa:00:01"}, Seen: deploy.Sight{MAC: "52:54:00:aa:00:02", Firmware: "BIOS x86 (0), iPXE"}}
+	if q, arch := asLast(&d), archWord(d.Seen.Firmware); q.MAC != "52:54:00:aa:00:02" || arch != "bios" {
+		t.Errorf("%+v %s", q, arch)
+	}
 }
 
 func TestExplainWithoutAServer(t *testing.T) {
