@@ -174,11 +174,25 @@ func (c *client) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("reach %s: nothing listens there (connection refused); check the address, and that castpoint serve runs", c.base)
+		return &reachError{fmt.Errorf("reach %s: nothing listens there (connection refused); check the address, and that castpoint serve runs", c.base)}
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
-		return fmt.Errorf("reach %s: no answer; check the address, and that no firewall drops TCP port %s: %w", c.base, c.base.Port(), err)
+		return &reachError{fmt.Errorf("reach %s: no answer; check the address, and that no firewall drops TCP port %s: %w", c.base, c.base.Port(), err)}
 	}
-	return fmt.Errorf("reach %s: %w", c.base, err)
+	return &reachError{fmt.Errorf("reach %s: %w", c.base, err)}
+}
+
+// reachError says that the server gave no answer: it may be there again soon.
+type reachError struct{ error }
+
+func (r *reachError) Unwrap() error { return r.error }
+
+// away says whether an error is that of a server that is not there, or just going.
+func away(err error) bool {
+	if _, ok := errors.AsType[*reachError](err); ok {
+		return true
+	}
+	p, ok := errors.AsType[*protocol.Problem](err)
+	return ok && (p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests)
 }
 
 func isTimeout(err error) bool {
@@ -199,7 +213,12 @@ func (c *client) call(ctx context.Context, method, path, secret string, body, an
 		return nil
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer); err != nil {
-		return fmt.Errorf("answer of %s to %s: %w", c.base, path, err)
+		_, broken := errors.AsType[net.Error](err)
+		err = fmt.Errorf("answer of %s to %s: %w", c.base, path, err)
+		if broken || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			err = &reachError{err}
+		}
+		return err
 	}
 	return nil
 }

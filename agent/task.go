@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -169,6 +170,7 @@ type runServer struct {
 	client *client
 	run    *protocol.Run
 	o      RunOptions
+	pause  time.Duration // before a server that is not there is asked again; 0 means beginPause
 }
 
 func (s *runServer) call(ctx context.Context, method, path string, body, answer any) error {
@@ -212,9 +214,24 @@ func (s *runServer) Log(ctx context.Context, name string, r io.Reader) error {
 	return s.client.put(ctx, protocol.PathLog+url.PathEscape(name), s.run.Ticket, io.LimitReader(r, protocol.MaxLog))
 }
 
-// Receive implements step.Server. A content that may not be sent by multicast comes
-// file by file.
+// Receive implements step.Server. A server that is not there is waited for, as in all
+// that a run does.
 func (s *runServer) Receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
+	for began := time.Now(); ; {
+		err := s.receive(ctx, c, from, out, percent)
+		if err == nil || !away(err) || time.Since(began) > beginPatience {
+			return err
+		}
+		s.o.Say(fmt.Sprintf("the server is asked again: %v", err))
+		if !sleep(ctx, cmp.Or(s.pause, beginPause)) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// receive brings a content to out. One that may not be sent by multicast comes file by
+// file.
+func (s *runServer) receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
 	if !c.Method.Multicast && from != sequence.FromMulticast {
 		f := &files{client: s.client, ticket: s.run.Ticket, patience: defaultPatience, percent: percent}
 		return f.fetch(ctx, c, out)

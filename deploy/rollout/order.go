@@ -60,6 +60,7 @@ func (g *Register) Retry(ctx context.Context, run, path, by string, vars map[str
 		if err != nil {
 			return nil, err
 		}
+		g.setVariables(r, vars) // they count for all that follows, whatever happens to the machine
 		r.Order = &protocol.Order{Kind: protocol.OrderRetry, Path: leaf.Path, By: by, Variables: vars, Time: g.now().UTC()}
 		shown = *r
 		return nil, nil
