@@ -23,6 +23,10 @@ import (
 // systemdAddr is the address of the Debian machine in the lab's network.
 const systemdAddr = "10.77.0.50"
 
+// debianPatience is for an emulated machine beside others: on two processors of its own
+// Debian is up in half a minute.
+const debianPatience = 5 * time.Minute
+
 // debian is a machine with Debian's own kernel and systemd, whose root shell answers
 // at a TCP port.
 type debian struct {
@@ -79,13 +83,14 @@ func bootDebian(t *testing.T, n *lab.Network, files map[string]string) *debian {
 	kernel := kernels[len(kernels)-1]
 	vm, err := n.Boot(t.Context(), lab.Machine{Name: "debian", Firmware: lab.BIOS, Memory: 1024, Disk: disk, Restarts: true, Linux: &lab.Linux{
 		Kernel: kernel, Initrd: strings.Replace(kernel, "vmlinuz-", "initrd.img-", 1),
-		CommandLine: "root=/dev/vda rw console=ttyS0 net.ifnames=0 systemd.show_status=1 systemd.mask=getty@tty1.service",
+		CommandLine: "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet systemd.show_status=1 " +
+			"systemd.mask=getty@tty1.service systemd.mask=systemd-timesyncd.service systemd.mask=apt-daily.timer systemd.mask=apt-daily-upgrade.timer systemd.mask=e2scrub_reap.service",
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &debian{VM: vm, from: n.Clients[0]}
-	deadline := time.Now().Add(5 * time.Minute)
+	deadline := time.Now().Add(3 * debianPatience)
 	for {
 		if _, _, err := d.try(t, "systemctl is-system-running --wait"); err == nil {
 			return d
@@ -104,7 +109,7 @@ func bootDebian(t *testing.T, n *lab.Network, files map[string]string) *debian {
 // try runs a script in the machine.
 func (d *debian) try(t *testing.T, script string) (out string, code int, err error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), debianPatience)
 	defer cancel()
 	var conn net.Conn
 	err = d.from.Do(func() (err error) {
