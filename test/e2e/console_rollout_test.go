@@ -58,7 +58,7 @@ func TestDeploymentInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	serve(t, p, "--dhcp", "off", "--tftp=false")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 
 	program, err := browser.Find()
@@ -66,7 +66,7 @@ func TestDeploymentInBrowser(t *testing.T) {
 		t.Fatal(err)
 	}
 	const address = "http://127.0.0.1:8069"
-	b, err := browser.Open(ctx, onHost(t, p.Network, p.Network.Server, program), address)
+	b, err := browser.Open(t.Context(), onHost(t, p.Network, p.Network.Server, program), address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func openBrowser(t *testing.T, address string) *browser.Browser {
 
 // shot are the pages of which pictures are kept.
 var shot = []struct{ path, name string }{
-	{"/", "overview"}, {"/devices", "devices"}, {"/devices/d00001", "device"}, {"/contents", "contents"}, {"/contents/add", "add"}, {"/contents/winpe", "boot-image"},
+	{"/", "overview"}, {"/devices", "devices"}, {"/devices/d00001", "device"}, {"/devices/d00000", "device-long"}, {"/contents", "contents"}, {"/contents/add", "add"}, {"/contents/winpe", "boot-image"},
 	{"/contents/win11", "content"}, {"/boot-images", "boot-images"}, {"/sessions", "sessions"}, {"/sessions/4f1a09c2", "session"}, {"/sessions/77aa0001", "session-waiting"},
 	{"/collections", "collections"}, {"/collections/col1", "collection"}, {"/sequences", "sequences"}, {"/sequences/bare-metal", "sequence"}, {"/sequences/add?template=windows", "edit"}, {"/deployments/add", "deploy"}, {"/runs/run2", "run-asks"},
 	{"/doctor", "doctor"}, {"/server", "server"}, {"/leases", "leases"}, {"/access", "access"}, {"/account", "account"}, {"/audit", "audit"},

@@ -153,6 +153,9 @@ func (f *fakeAPI) done() []string {
 // hostile is text that a page must show as text.
 const hostile = `<script>alert("x")</script>&'"`
 
+// long is a name that no line of a telephone has room for.
+var long = strings.Repeat("workstation-", 5) + "01"
+
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 // fullAPI has something of everything.
@@ -189,7 +192,7 @@ func fullAPI(members, devices int) *fakeAPI {
 		Created: noon, Updated: noon, Revision: 1, Checked: &content.Checked{Time: noon, Problem: "boot.wim: 3 damaged blocks"},
 	}
 	linux := &content.Content{
-		ID: "bootenv", Kind: content.KindBootImage, Name: "castpoint boot environment", Version: "6.1.0", Arch: "amd64",
+		ID: "bootenv", Kind: content.KindBootImage, Name: "boot-" + long, Version: "6.1.0", Arch: "amd64",
 		Files: []content.File{{Role: content.RoleKernel, Name: "vmlinuz", Size: 8e6}, {Role: content.RoleInitrd, Name: "initrd", Size: 22e6}}, Created: noon, Updated: noon, Revision: 1,
 	}
 	report := &winpe.Report{Index: 1, Arch: "amd64", Version: "10.0.26100.1", Boots: []winpe.Boots{{Firmware: "UEFI, Secure Boot off", Yes: true}, {Firmware: "UEFI, Secure Boot with Microsoft's CA of 2023", Why: "no boot manager is signed under the CA of 2023"}},
@@ -208,6 +211,9 @@ func fullAPI(members, devices int) *fakeAPI {
 		d := deploy.Device{ID: fmt.Sprintf("d%05d", i), Name: fmt.Sprintf("pc-%05d", i), MACs: []string{fmt.Sprintf("52:54:00:00:%02x:%02x", i/256, i%256)}, UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e32",
 			State: deploy.States()[i%4], Notes: hostile, Groups: []string{"room-101"}, Variables: map[string]string{"owner": hostile}, Boot: deploy.BootSettings{Image: "winpe", Settings: []string{"chain=windows"}, Delay: &delay},
 			Seen: deploy.Sight{Firmware: "UEFI x64 (7)", MAC: "52:54:00:00:00:01", Interface: "eth1", Remote: "192.0.2.17"}, Created: noon, FirstSeen: noon, LastSeen: time.Now().Add(-3 * time.Minute)}
+		if i == 0 {
+			d.Name = long
+		}
 		list.Devices = append(list.Devices, d)
 		f.answers["/devices/"+d.ID] = d
 		f.answers["/devices/"+d.ID+"/timeline"] = timelineOf(d.MACs[0])
@@ -248,10 +254,10 @@ func (f *fakeAPI) addDeployments() {
 	step := rollout.StepRecord{Path: "3", Number: 4, Name: "Apply the image", Kind: "apply", State: "failed", ExitCode: &code, Message: "disk: no space left " + hostile, Advice: "make the partition larger", Output: hostile, Started: noon, Ended: noon.Add(time.Minute)}
 	run := rollout.Run{ID: "run1", Deployment: "dep1", Device: "d00001", Label: "pc-00001", Sequence: "bare-metal", Revision: 3, State: rollout.StateFailed, Started: noon, Heard: noon, Step: step, Total: 12, Message: step.Message, Advice: step.Advice, Environment: "winpe", Remote: "192.0.2.17", Variables: map[string]string{"ComputerName": hostile}}
 	asks := run
-	asks.ID, asks.State, asks.Late = "run2", rollout.StateAsking, true
+	asks.ID, asks.State, asks.Late, asks.Label = "run2", rollout.StateAsking, true, long
 	asks.Questions = &protocol.Questions{Run: "run2", Questions: []sequence.Question{{Variable: "Room", Prompt: "Which room?", Choices: []string{"101", "102"}}, {Variable: "Pin", Prompt: "PIN", Secret: true}}}
 	status := web.DeploymentStatus{Deployment: d, Counts: counts, Targets: []monitor.Target{
-		{Device: "d00001", Label: "pc-00001", State: "failed", Percent: 33, Run: &run}, {Device: "d00002", Label: "pc-00002", State: "asking", Percent: 40, Run: &asks}, {Device: "d00003", Label: "pc-00003", State: "waiting", Again: true},
+		{Device: "d00001", Label: "pc-00001", State: "failed", Percent: 33, Run: &run}, {Device: "d00002", Label: long, State: "asking", Percent: 40, Run: &asks}, {Device: "d00003", Label: "pc-00003", State: "waiting", Again: true},
 	}}
 	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
 	f.answers["/deployments"] = page(web.DeploymentItem{Deployment: d, CollectionName: "Room 101", Counts: counts})

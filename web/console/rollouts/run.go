@@ -26,6 +26,12 @@ func (p *Rollouts) run(r *http.Request) (*frame.Page, error) {
 		return nil, err
 	}
 	d.Percent = d.Run.Percent()
+	// How far a step is, is kept with the run only: it changes too often.
+	for i := range d.Steps {
+		if s := &d.Steps[i]; s.Path == d.Step.Path && s.Ended.IsZero() {
+			s.State, s.Percent, s.Message = d.Step.State, d.Step.Percent, d.Step.Message
+		}
+	}
 	var text revision.SequenceText
 	err := p.Get(r, sequencePath(d.Sequence), &text)
 	var refused *protocol.Problem
