@@ -182,11 +182,12 @@ func (c *Console) troubles(r *http.Request, events []event.Event) (list []troubl
 // latelyTime is how old trouble may be that somebody is told of at once.
 const latelyTime = 15 * time.Minute
 
-// lately is what most machines have met in the last minutes.
+// lately is what most machines have met in the last minutes. What is on record of
+// them, that they wait for one, is told by itself.
 func lately(list []trouble) (a attention, ok bool) {
 	most := 0
 	for _, one := range list {
-		if n := len(one.Machines) + one.More; n > most && time.Since(one.Time) < latelyTime {
+		if n := len(one.Machines) + one.More; one.Kind != event.KindRecord && n > most && time.Since(one.Time) < latelyTime {
 			most = n
 			a = attention{false, fmt.Sprintf("%s trouble in the last minutes: %s", frame.Plural(n, "machine had", "machines had"), one.Message), "See which", "/#trouble"}
 		}
