@@ -48,6 +48,7 @@ type Reservation struct {
 // Tuning of leases.
 const (
 	offerHold   = 30 * time.Second // an offer nobody asks for is given to the next
+	offerLeast  = 5 * time.Second  // that early when there is no other address
 	declineHold = 10 * time.Minute // an address in foreign use rests
 )
 

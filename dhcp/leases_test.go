@@ -241,6 +241,73 @@ func TestDeclinedAddressesComeBackWhenThereAreNoOthers(t *testing.T) {
 	}
 }
 
+// A stranger who asks and asks, and takes nothing of what he is offered, does not
+// leave the others without.
+func TestOffersOfAFullPoolAreGivenOnSooner(t *testing.T) {
+	o := newOffice(t, LeasesConfig{})
+	first := o.discover(from(10))
+	for n := byte(11); n < 13; n++ {
+		o.discover(from(n))
+	}
+	expect(t, o.discover(from(1)), none, "")
+	o.now = o.now.Add(offerLeast)
+	if a := o.join(from(1)); !a.IsValid() {
+		t.Error("nothing")
+	}
+	// Who was offered one may still take it, as long as no other has it.
+	o.now = o.now.Add(time.Second)
+	got := 0
+	for n := byte(10); n < 13; n++ {
+		if o.take(o.discover(from(n)), from(n)).Verdict == ack {
+			got++
+		}
+	}
+	if got != 2 {
+		t.Errorf("%d of the others got one, and there are two; the first offer was %s", got, first.Address)
+	}
+}
+
+// The clock of the host is set forth and back, by a year and by a second. An address
+// that somebody may have is not given to another unless it is probed first, and
+// everybody gets one again.
+func TestClockJumps(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, jump := range []time.Duration{year, -year, time.Hour, -time.Hour, time.Second, -time.Second} {
+		t.Run(jump.String(), func(t *testing.T) {
+			o := newOffice(t, LeasesConfig{})
+			has := map[netip.Addr]byte{o.join(from(1)): 1, o.join(from(2)): 2}
+			o.now = o.now.Add(jump)
+			third := o.discover(from(3))
+			if owner := has[third.Address]; owner != 0 && !third.unsure {
+				t.Errorf("%s is %d's, and is offered to another unasked", third.Address, owner)
+			}
+			for a, owner := range has {
+				if a == third.Address {
+					continue // probed, and not answered
+				}
+				expect(t, o.hear(ask, from(owner), holds(a.String())), ack, a.String())
+				if again := o.join(from(owner)); again != a {
+					t.Errorf("%d had %s and got %s", owner, a, again)
+				}
+			}
+			// And back again: whoever has asked since keeps what he has.
+			before := map[netip.Addr]byte{}
+			for n := byte(1); n <= 3; n++ {
+				before[o.join(from(n))] = n
+			}
+			o.now = o.now.Add(-jump)
+			for n := byte(1); n <= 3; n++ {
+				if a := o.join(from(n)); before[a] != n {
+					t.Errorf("%s was %d's and went to %d", a, before[a], n)
+				}
+			}
+			// In the end an address that nobody prolongs is free, whatever the clock was.
+			o.now = o.now.Add(max(jump, 0) + 2*time.Hour)
+			o.join(from(9))
+		})
+	}
+}
+
 func TestReservations(t *testing.T) {
 	const uuid = "6a1c2f10-8e4b-4f0d-9a57-0123456789ab"
 	at := netip.MustParseAddr

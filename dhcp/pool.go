@@ -157,6 +157,18 @@ func (p *pool) take(now time.Time) *slot {
 				p.enqueue(i)
 			}
 		}
+		if len(p.queue) > 0 {
+			continue
+		}
+		// Somebody who sends one DISCOVER after the other and asks for none of what he is
+		// offered would hold the whole pool. Until it is taken by another, an offer is
+		// still good.
+		for i := range p.slots {
+			if s := &p.slots[i]; s.state == slotOffered && now.Sub(s.lease.Expires.Add(-offerHold)) >= offerLeast {
+				s.state = slotFree
+				p.enqueue(i)
+			}
+		}
 	}
 	return nil
 }

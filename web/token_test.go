@@ -258,3 +258,57 @@ func TestWriteFileIsWholeOrNotAtAll(t *testing.T) {
 		t.Errorf("something was left behind: %v, %v", entries, err)
 	}
 }
+
+// The clock of the host is set forth and back. A token is good once, and not after
+// its time; who is refused is told that it has expired. A ticket lives on as long as
+// the clock says, and after a jump back, too.
+func TestClockJumps(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, jump := range []time.Duration{year, -year, time.Minute, -time.Minute} {
+		t.Run(jump.String(), func(t *testing.T) {
+			tokens, c := newTokens(t)
+			old, _, err := tokens.Create(Token{Content: "image"}, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets, err := OpenTickets(filepath.Join(t.TempDir(), "tickets"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets.now = c.Now
+			ticket, err := tickets.Create(Ticket{Name: "pc-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.now = c.now.Add(jump)
+			if _, err := tokens.Look(old); jump == year {
+				wantCode(t, err, protocol.CodeTokenExpired)
+			} else if err != nil {
+				t.Errorf("a token of before: %v", err)
+			}
+			if _, err := tickets.Look(ticket); jump == year {
+				wantCode(t, err, protocol.CodeTicketUnknown)
+			} else if err != nil {
+				t.Errorf("a ticket of before: %v", err)
+			}
+			// What is made now is good now, in a server that has started since, too.
+			fresh, _, err := tokens.Create(Token{Content: "image"}, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again, err := OpenTokens(tokens.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			again.now = c.Now
+			if _, err := again.Look(fresh); err != nil {
+				t.Errorf("a token of after: %v", err)
+			}
+			// And back: nothing that was used is good again.
+			c.now = c.now.Add(-jump)
+			if _, err := again.Look(fresh); jump != -year && err != nil {
+				t.Errorf("after the jump back: %v", err)
+			}
+		})
+	}
+}

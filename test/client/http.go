@@ -29,9 +29,11 @@ type HTTP struct {
 	Limit time.Duration
 	// Rate is how many bytes a second the client takes; 0 is all that comes.
 	Rate int64
+	// Conn is the connection to use, which is closed then; nil opens one.
+	Conn net.Conn
 }
 
-// Fetch reads a file from the boot listener, on a connection of its own.
+// Fetch reads a file from the boot listener.
 func (o HTTP) Fetch(ctx context.Context, h *lab.Host, server netip.Addr, name string) (f Fetched, err error) {
 	start := time.Now()
 	last := start
@@ -48,6 +50,9 @@ func (o HTTP) Fetch(ctx context.Context, h *lab.Host, server netip.Addr, name st
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return nil, err
+		}
+		if o.Conn != nil {
+			return o.Conn, nil
 		}
 		return Dial(ctx, h, to)
 	}}

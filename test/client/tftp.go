@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -34,6 +35,8 @@ type TFTP struct {
 	Wait time.Duration
 	// Tries is how often in a row it does; 0 is ten.
 	Tries int
+	// Conn is the socket to use, which is closed then; nil opens one.
+	Conn *net.UDPConn
 }
 
 // A Fetched is what a transfer has brought.
@@ -49,9 +52,11 @@ type Fetched struct {
 
 // Fetch reads a file.
 func (o TFTP) Fetch(ctx context.Context, h *lab.Host, server netip.Addr, name string) (f Fetched, err error) {
-	conn, err := ListenUDP(h, 0, false)
-	if err != nil {
-		return f, err
+	conn := o.Conn
+	if conn == nil {
+		if conn, err = ListenUDP(h, 0, false); err != nil {
+			return f, err
+		}
 	}
 	defer conn.Close()
 	block, window := 512, 1

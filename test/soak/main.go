@@ -18,8 +18,9 @@
 // stated; silence is excused only by a disturbance at that time (weather.go).
 //
 // What the machines and the disturbances do follows from -seed; when exactly it
-// happens does not. The clock is not touched: it is that of the whole machine. Its jumps
-// are in TestClockJumps of test/e2e, on a machine of their own.
+// happens does not. The clock is not touched: it is that of the whole machine. What its
+// jumps do to times that are kept on disk is in TestClockJumps of dhcp and web; what is
+// in memory goes by the clock that does not jump (package time).
 package main
 
 import (

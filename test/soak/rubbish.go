@@ -74,7 +74,9 @@ func (r rubbish) stranger() client.Identity {
 // dhcp is a packet that resembles one of DHCP.
 func (r rubbish) dhcp() []byte {
 	i := r.stranger()
-	i.MAC[0] = 0x0a // never one that is a stranger's: a mutation must not give its lease back
+	i.MAC[0] = 0x0a  // never one that is a stranger's: a mutation must not give its lease back
+	i.MAC[4] = 0     // and not so many that they have the whole pool
+	i.MAC[5] &= 0x1f // by what they are offered
 	kinds := []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform, dhcpv4.MessageTypeRelease,
 		dhcpv4.MessageTypeDecline, dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageType(r.IntN(256))}
 	m, err := i.Message(kinds[r.IntN(len(kinds))])

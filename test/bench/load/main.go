@@ -24,6 +24,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -36,6 +37,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
+	"golang.org/x/sync/errgroup"
 
 	"castpoint/internal/lab"
 	"castpoint/test/client"
@@ -137,6 +139,14 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	l.add(alone)
 
+	byTFTP, err := l.open(ctx, o.tftp, l.tftp1)
+	if err != nil {
+		return err
+	}
+	byHTTP, err := l.open(ctx, o.http, l.http1)
+	if err != nil {
+		return err
+	}
 	// Everything at once, until what is fetched has been fetched.
 	busy, done := context.WithCancel(ctx)
 	defer done()
@@ -150,8 +160,8 @@ func (o *options) run(ctx context.Context) (err error) {
 		}
 	})
 	fetching.Go(func() { failed[2] = l.cast(ctx) })
-	fetching.Go(func() { l.add(l.fetch(ctx, "TFTP", o.tftp, l.tftp1, tftpLimit)) })
-	fetching.Go(func() { l.add(l.fetch(ctx, "HTTP", o.http, l.http1, httpLimit)) })
+	fetching.Go(func() { l.add(l.fetch(ctx, "TFTP", byTFTP, tftpLimit)) })
+	fetching.Go(func() { l.add(l.fetch(ctx, "HTTP", byHTTP, httpLimit)) })
 	fetching.Wait()
 	done()
 	around.Wait()
@@ -303,26 +313,53 @@ func (l *load) flood(ctx context.Context, h *lab.Host) error {
 	}
 }
 
-func (l *load) tftp1(ctx context.Context, h *lab.Host) (client.Fetched, error) {
-	// As EDK2's driver asks.
-	return client.TFTP{Size: true, BlockSize: 1468, Window: 4}.Fetch(ctx, h, lab.ServerAddr, l.name)
+// opened is a client that is ready to ask.
+type opened func(context.Context) (client.Fetched, error)
+
+func (l *load) tftp1(_ context.Context, h *lab.Host) (opened, error) {
+	conn, err := client.ListenUDP(h, 0, false)
+	return func(ctx context.Context) (client.Fetched, error) {
+		// As EDK2's driver asks.
+		return client.TFTP{Conn: conn, Size: true, BlockSize: 1468, Window: 4}.Fetch(ctx, h, lab.ServerAddr, l.name)
+	}, err
 }
 
-func (l *load) http1(ctx context.Context, h *lab.Host) (client.Fetched, error) {
-	return client.HTTP{Limit: 3 * httpLimit}.Fetch(ctx, h, lab.ServerAddr, l.name)
+func (l *load) http1(ctx context.Context, h *lab.Host) (opened, error) {
+	conn, err := client.Dial(ctx, h, netip.AddrPortFrom(lab.ServerAddr, client.HTTPPort))
+	return func(ctx context.Context) (client.Fetched, error) {
+		return client.HTTP{Conn: conn, Limit: 3 * httpLimit}.Fetch(ctx, h, lab.ServerAddr, l.name)
+	}, err
 }
 
-// fetch has so many clients fetch the file at the same time.
-func (l *load) fetch(ctx context.Context, what string, clients int, one func(context.Context, *lab.Host) (client.Fetched, error), limit time.Duration) row {
-	r := row{what: what, clients: clients, errors: map[string]int{}, promise: fmt.Sprintf("none waits %s, slowest/median <= %.0f", limit, slowLimit)}
+// openersAtOnce is how many sockets are opened at a time: each takes a thread of its
+// own into the namespace.
+const openersAtOnce = 16
+
+// open opens the sockets of so many clients.
+func (l *load) open(ctx context.Context, clients int, one func(context.Context, *lab.Host) (opened, error)) ([]opened, error) {
+	all := make([]opened, clients)
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(openersAtOnce)
+	for i := range all {
+		group.Go(func() (err error) {
+			all[i], err = one(ctx, l.network.Clients[i%fetchers])
+			return err
+		})
+	}
+	return all, group.Wait()
+}
+
+// fetch has clients fetch the file at the same time.
+func (l *load) fetch(ctx context.Context, what string, clients []opened, limit time.Duration) row {
+	r := row{what: what, clients: len(clients), errors: map[string]int{}, promise: fmt.Sprintf("none waits %s, slowest/median <= %.0f", limit, slowLimit)}
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	var bytes int64
 	waits := 0
 	began := time.Now()
-	for i := range clients {
+	for _, one := range clients {
 		all.Go(func() {
-			f, err := one(ctx, l.network.Clients[i%fetchers])
+			f, err := one(ctx)
 			if err == nil && f.SHA256 != l.sha256 {
 				err = errors.New("another file came")
 			}
@@ -364,12 +401,13 @@ func (l *load) cast(ctx context.Context) error {
 	}
 	out := func(i int) string { return filepath.Join(l.network.Dir, fmt.Sprintf("member%d.wim", i)) }
 	var procs []*lab.Process
+	times := make([]span, members)
 	for i, h := range l.network.Clients[fetchers : fetchers+members] {
 		token, err := l.point.Token(ctx, l.id)
 		if err != nil {
 			return err
 		}
-		p, err := l.point.Receive(h, nil, l.id, token, out(i), "--no-unicast", "--name", h.Name)
+		p, err := l.point.Receive(h, times[i].note, l.id, token, out(i), "--no-unicast", "--name", h.Name)
 		if err != nil {
 			return err
 		}
@@ -384,11 +422,7 @@ func (l *load) cast(ctx context.Context) error {
 			r.errors[fmt.Sprintf("code %d, %v: %s", code, same, p.Output.Tail(3))]++
 			continue
 		}
-		seconds, err := receiveTime(p.Stdout.String())
-		if err != nil {
-			return err
-		}
-		r.took = append(r.took, time.Duration(seconds*float64(time.Second)))
+		r.took = append(r.took, times[i].last.Sub(times[i].first))
 	}
 	if len(r.errors) > 0 {
 		r.broken = append(r.broken, "members failed")
@@ -404,20 +438,21 @@ func (l *load) cast(ctx context.Context) error {
 	return nil
 }
 
-// receiveTime is how long a receive took, as castpoint receive --json says at its end.
-func receiveTime(said string) (float64, error) {
-	seconds := 0.0
-	for line := range strings.Lines(said) {
-		var e struct{ Seconds float64 }
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			return 0, fmt.Errorf("castpoint receive wrote no JSON: %w: %s", err, line)
-		}
-		seconds = max(seconds, e.Seconds)
+// span is from the first block that castpoint receive --json reports to the last.
+type span struct{ first, last time.Time }
+
+func (s *span) note(line string) {
+	var e struct{ Blocks, Total int }
+	if json.Unmarshal([]byte(line), &e) != nil || e.Blocks == 0 {
+		return
 	}
-	if seconds == 0 {
-		return 0, fmt.Errorf("castpoint receive did not say how long it took:\n%s", said)
+	now := time.Now()
+	if s.first.IsZero() {
+		s.first = now
 	}
-	return seconds, nil
+	if e.Blocks == e.Total && s.last.IsZero() {
+		s.last = now
+	}
 }
 
 // quantile of durations; 0 for none.
