@@ -103,13 +103,14 @@ soak: tools packages ## what takes long: MINUTES (default 10) of chaos (SEED=N r
 
 bench: build ## castpoint beside other multicast, TFTP, HTTP and DHCP servers in the lab; root
 	test/install-tools test bench
-	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/consolebench ./test/bench/contentbench ./test/bench/dhcpbench ./test/bench/wimbench
+	go build -o bin/test/ ./test/bench ./test/bench/boot ./test/bench/consolebench ./test/bench/contentbench ./test/bench/dhcpbench ./test/bench/load ./test/bench/wimbench
 	bin/test/consolebench
 	bin/test/contentbench -castpoint bin/castpoint
 	bin/test/wimbench -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/bench -castpoint bin/castpoint $(BENCH)
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/boot -castpoint bin/castpoint
 	$(SUDO) env PATH=$(CURDIR)/bin/peers/bin:$$PATH bin/test/dhcpbench -castpoint bin/castpoint
+	$(SUDO) bin/test/load -castpoint bin/castpoint
 
 demo: tools build ## two PXE VMs and four clients receive one encrypted session; root
 	go build -o bin/test/demo ./test/demo
