@@ -475,7 +475,10 @@ func TestJobs(t *testing.T) {
 	if body := get(c, "/contents/win11").Body.String(); !strings.Contains(body, "validate win11") {
 		t.Error("the job is not shown")
 	}
-	post(c, "/jobs/1/cancel", nil)
+	if body := post(c, "/jobs/1/cancel", nil).Body.String(); !strings.Contains(body, "Cancel: validate win11?") {
+		t.Errorf("it does not ask:\n%s", body)
+	}
+	post(c, "/jobs/1/cancel", url.Values{"sure": {"1"}})
 	c.Jobs().Wait()
 	if body := get(c, "/contents").Body.String(); !strings.Contains(body, "it was cancelled") {
 		t.Errorf("no end in\n%.3000s", body)

@@ -128,7 +128,11 @@ func (c *Console) overview(r *http.Request) (*frame.Page, error) {
 		}
 	}
 	d.Tiles = tiles(&d)
-	return &frame.Page{Title: "Overview", Nav: "/", Body: "overview", Data: &d, Live: frame.Rather}, nil
+	title := "Overview"
+	if n := len(d.Attention); n > 0 {
+		title = fmt.Sprintf("(%d) Overview", n) // for those who have it in the background
+	}
+	return &frame.Page{Title: title, Nav: "/", Body: "overview", Data: &d, Live: frame.Rather}, nil
 }
 
 // overviewDeployments fills in the deployments where something goes on, or has gone

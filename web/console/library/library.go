@@ -36,7 +36,7 @@ func Add(f *frame.Frame) error {
 	p.Action("POST /contents/{id}/repair", p.repair)
 	p.Ask("POST /contents/{id}/remove", p.askRemove, p.remove)
 	p.Action("POST /contents/{id}/token", p.createToken)
-	p.Action("POST /jobs/{id}/cancel", func(r *http.Request) (string, string, error) {
+	p.Ask("POST /jobs/{id}/cancel", p.askCancel, func(r *http.Request) (string, string, error) {
 		if !p.Jobs().Cancel(r.PathValue("id")) {
 			return frame.Back(r, "/contents"), "It was over already.", nil
 		}
@@ -64,4 +64,17 @@ func size(c *content.Content) string {
 		n += f.Size
 	}
 	return agent.Size(n)
+}
+
+// askCancel says what is given up; what is over already asks nothing.
+func (p *Library) askCancel(r *http.Request) (*frame.Question, error) {
+	for _, j := range p.Jobs().List(false) {
+		if j.ID == r.PathValue("id") {
+			return &frame.Question{
+				Title: "Cancel: " + j.What + "?", Do: "Cancel it", Back: frame.Back(r, "/contents"),
+				Says: []string{"What it has done so far is given up: " + agent.Size(j.Done) + ". Nothing half-done stays in the library."},
+			}, nil
+		}
+	}
+	return nil, nil
 }

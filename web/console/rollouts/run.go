@@ -50,7 +50,7 @@ func (p *Rollouts) run(r *http.Request) (*frame.Page, error) {
 			}
 		}
 	}
-	shown := &frame.Page{Title: d.Sequence + " on " + d.Label, Nav: "/deployments", Body: "run", Data: &d}
+	shown := &frame.Page{Title: string(d.State) + ": " + d.Sequence + " on " + d.Label, Nav: "/deployments", Body: "run", Data: &d}
 	if d.State != rollout.StateSucceeded && d.State != rollout.StateCancelled {
 		shown.Live = frame.Soon
 	}

@@ -113,6 +113,7 @@
         }
         scripted(fresh);
         children(document.getElementById('page'), fresh);
+        document.title = document.getElementById('main').getAttribute('data-title');
       };
       source.onerror = function () {
         line('not live: the server does not answer', true);
