@@ -33,6 +33,8 @@ type Question struct {
 	Interface string `json:"interface,omitempty"`
 	IPXE      bool   `json:"ipxe,omitempty"`
 	HTTP      bool   `json:"http,omitempty"` // UEFI HTTP boot
+	// Known asks for any machine that may boot, whatever lists and records say of this one.
+	Known bool `json:"known,omitempty" doc:"as for a machine that may boot, whatever lists and records say of this one"`
 }
 
 // Explanation is what the machine would get, and why.
@@ -83,6 +85,7 @@ type explainer struct {
 	dhcp       *dhcp.Server
 	recent     *decisions // nil without a server
 	leases     func() []dhcp.Lease
+	agents     fs.FS
 }
 
 // tokenShown stands for the token in a script that is only shown.
@@ -102,7 +105,7 @@ func newExplainer(cfg config.Config, links []Link, library *content.Library, ask
 	if err != nil {
 		return nil, err
 	}
-	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked}
+	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked, agents: agents}
 	d, err := dhcpConfig(&cfg, links)
 	if err == nil {
 		d.Planner, d.Device = e.planner, asked.terms
@@ -128,6 +131,17 @@ const limitScript = 1 << 20
 const lately = 8
 
 func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, error) {
+	if q.Known {
+		cfg := e.cfg
+		cfg.Allow, cfg.Deny = nil, nil
+		open, err := newExplainer(cfg, e.links, e.library, rules{anybody: true}, e.agents)
+		if err != nil {
+			return nil, err
+		}
+		defer open.close()
+		q.Known = false
+		return open.explain(ctx, q)
+	}
 	l := e.links[0]
 	if q.Interface != "" {
 		found := false
@@ -223,6 +237,9 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 		say("lists", "there is none: everybody may be answered")
 	} else {
 		say("lists", "it may be answered (settings allow and deny)")
+	}
+	if e.asked.anybody {
+		return
 	}
 	ruling, why := e.asked.devices.Explain(c)
 	x.Waiting = ruling.Record.Waiting

@@ -152,6 +152,7 @@ type rules struct {
 	rollout *rollout.Register
 	see     bool   // note who asks
 	whois   *whois // learns whose records machines have; nil for questions
+	anybody bool   // every machine may boot, and none is on record
 }
 
 // plan is asked once for each packet.
@@ -162,18 +163,24 @@ func (r rules) plan(c boot.Client) boot.Record {
 	return r.record(c)
 }
 
-func (r rules) record(c boot.Client) boot.Record {
-	ruling, _ := r.rollout.Apply(r.rule(c), c)
-	return ruling.Record
-}
+func (r rules) record(c boot.Client) boot.Record { return r.apply(c).Record }
 
-func (r rules) change(c boot.Client) boot.Change {
-	ruling, _ := r.rollout.Apply(r.rule(c), c)
-	return ruling.Change
+func (r rules) change(c boot.Client) boot.Change { return r.apply(c).Change }
+
+// apply is what the record of a client and its deployments say.
+func (r rules) apply(c boot.Client) deploy.Ruling {
+	ruling := r.rule(c)
+	if !r.anybody {
+		ruling, _ = r.rollout.Apply(ruling, c)
+	}
+	return ruling
 }
 
 // rule is what the record of a client says; the log learns who it is.
 func (r rules) rule(c boot.Client) deploy.Ruling {
+	if r.anybody {
+		return deploy.Ruling{}
+	}
 	ruling := r.devices.Rule(c)
 	if r.whois != nil {
 		id := ""

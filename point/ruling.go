@@ -30,7 +30,7 @@ func (p *point) newRuling(s *Settings) (_ *ruling, err error) {
 		}
 	}()
 	cfg := p.inPlace(&s.cfg)
-	if r.bootParts, err = makeBoot(&cfg, p.library, rules{p.kept.devices, p.kept.rollout, true, &p.witness.whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
+	if r.bootParts, err = makeBoot(&cfg, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout, see: true, whois: &p.witness.whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
 		return nil, err
 	}
 	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.files, Client: p.witness.asker, Observe: p.witness.http, Stall: cfg.HTTPStall, Log: p.log.Named("http")})

@@ -217,7 +217,7 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 	} {
 		arch, byHTTP, _ := parseArch(m.arch) // one of the table
 		var x point.Explanation
-		q := point.Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP}
+		q := point.Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP, Known: true}
 		b := doctor.Boot{Machine: m.name, Needed: images[m.image]}
 		if err := o.callWith(ctx, point.LocalExplain(path, o.data), http.MethodPost, "/explain", q, &x); err != nil {
 			b.Reason = err.Error()

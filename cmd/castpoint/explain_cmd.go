@@ -154,6 +154,7 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 	f.StringVar(&q.MAC, "mac", "", "`MAC` of the card that boots")
 	f.StringVar(&q.UUID, "uuid", "", "SMBIOS `UUID` of the machine")
 	f.StringVar(&arch, "arch", "x64", "`ARCH` of its firmware: bios, x64, x64-http, ia32, arm64, arm64-http, arm32, raspberry-pi, or a number of DHCP option 93")
+	f.BoolVar(&q.Known, "known", false, "as for a machine that may boot, whatever lists and records say of this one")
 	f.StringVar(&q.Interface, "interface", "", "`NAME` of the interface that it asks on (default: the first)")
 	f.BoolVar(&q.IPXE, "ipxe", false, "it is iPXE that asks, not the firmware")
 	f.BoolVar(&script, "script", false, "print the boot script too")

@@ -64,6 +64,14 @@ func TestExplainDevice(t *testing.T) {
 	if code, _, errs := castpoint(t, append([]string{"explain", "pc-2"}, common...)...); code != 4 {
 		t.Errorf("%d %s", code, errs)
 	}
+	// What lists and records say does not count for one that is taken as known.
+	file := settingsFile(t, "allow: 52:54:00:cc\ndevices-unknown: ignore\n")
+	if x := explained(t, 3, "--config", file, "--data", data, "--mac", "52:54:00:aa:00:09"); x.Answered {
+		t.Errorf("%+v", x)
+	}
+	if x := explained(t, 0, "--config", file, "--data", data, "--mac", "52:54:00:aa:00:09", "--known"); x.File != "snponly.efi" || x.Waiting {
+		t.Errorf("%+v", x)
+	}
 	d := deploy.Device{MACs: []string{"52:54:00:aa:00:01"}, Seen: deploy.Sight{MAC: "52:54:00:aa:00:02", Firmware: "BIOS x86 (0), iPXE"}}
 	if q, arch := asLast(&d), archWord(d.Seen.Firmware); q.MAC != "52:54:00:aa:00:02" || arch != "bios" {
 		t.Errorf("%+v %s", q, arch)
