@@ -413,14 +413,4 @@ func (d *Devices) runImport(ctx context.Context, plan *importPlan, by string) (I
 }
 
 // All are all devices, in the order of lists.
-func (d *Devices) All() []Device {
-	q := Query{Limit: MaxLimit}
-	var all []Device
-	for {
-		p := d.List(q)
-		all = append(all, p.Devices...)
-		if q.After = p.Next; q.After == "" {
-			return all
-		}
-	}
-}
+func (d *Devices) All() []Device { return d.Where(func(*Device) bool { return true }) }

@@ -62,6 +62,47 @@ func (d *Devices) List(q Query) Page {
 	return p
 }
 
+// eachAtOnce is how many devices are looked at before somebody else may change one.
+const eachAtOnce = 512
+
+// Each shows all devices to f, in no order. f must not change them, keep them or what is
+// in them, or ask Devices for anything.
+func (d *Devices) Each(f func(*Device)) {
+	d.mu.RLock()
+	all := make([]*Device, 0, len(d.index.byID))
+	for _, one := range d.index.byID {
+		all = append(all, one)
+	}
+	d.mu.RUnlock()
+	for part := range slices.Chunk(all, eachAtOnce) {
+		d.mu.RLock()
+		for _, one := range part {
+			f(one)
+		}
+		d.mu.RUnlock()
+	}
+}
+
+// Where are the devices that keep wants, in the order of lists. keep is as f of Each.
+func (d *Devices) Where(keep func(*Device) bool) []Device {
+	type entry struct {
+		key string
+		one *Device
+	}
+	var found []entry
+	d.Each(func(one *Device) {
+		if keep(one) {
+			found = append(found, entry{one.order(), one.clone()})
+		}
+	})
+	slices.SortFunc(found, func(a, b entry) int { return strings.Compare(a.key, b.key) })
+	list := make([]Device, len(found))
+	for i := range found {
+		list[i] = *found[i].one
+	}
+	return list
+}
+
 // order is where the device stands in lists.
 func (d *Device) order() string {
 	class := "1"

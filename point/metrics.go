@@ -58,7 +58,7 @@ func (p *point) deploymentStates() (all []metrics.Deployment) {
 		return nil
 	}
 	for _, d := range p.kept.rollout.Deployments() {
-		_, c, _, err := p.kept.monitor.Status(d.ID)
+		c, err := p.kept.monitor.Counts(&d)
 		if err != nil {
 			continue // it was removed just now
 		}

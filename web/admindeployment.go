@@ -191,20 +191,21 @@ func set[T any](to, from *T) {
 }
 
 func (s *Server) listDeployments(_ context.Context, in *api.PageQuery) (api.Page[DeploymentItem], error) {
-	list := []DeploymentItem{}
-	for _, d := range s.cfg.Rollout.Deployments() {
+	page := api.Cut(s.cfg.Rollout.Deployments(), func(d *rollout.Deployment) string { return strings.ToLower(d.Name) }, *in)
+	list := api.Page[DeploymentItem]{Items: []DeploymentItem{}, Total: page.Total, Next: page.Next}
+	for _, d := range page.Items {
 		item := DeploymentItem{Deployment: d}
 		if c, err := s.cfg.Rollout.Collections.Get(d.Collection); err == nil {
 			item.CollectionName = c.Name
 		}
-		_, counts, _, err := s.cfg.Monitor.Status(d.ID)
+		counts, err := s.cfg.Monitor.Counts(&d)
 		if err != nil {
 			continue // removed in this moment
 		}
 		item.Counts = counts
-		list = append(list, item)
+		list.Items = append(list.Items, item)
 	}
-	return api.Cut(list, func(d *DeploymentItem) string { return strings.ToLower(d.Name) }, *in), nil
+	return list, nil
 }
 
 func (s *Server) addDeployment(ctx context.Context, in *struct{ Body AddDeployment }) (rollout.Deployment, error) {

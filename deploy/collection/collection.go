@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -140,7 +141,7 @@ func (c *Collection) Holds(m *Machine) (Verdict, string) {
 			continue // an expression about what this machine does not have
 		}
 		if v == Yes {
-			return Yes, fmt.Sprintf("it fits rule %d", i+1)
+			return Yes, "it fits rule " + strconv.Itoa(i+1)
 		}
 		best = max(best, v)
 	}

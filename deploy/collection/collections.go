@@ -179,15 +179,31 @@ func (s *Collections) Members(text string) (list []deploy.Device, untold int, er
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, d := range s.cfg.Devices.All() {
-		switch v, _ := c.Holds(&Machine{Device: &d}); v {
+	list = s.cfg.Devices.Where(func(d *deploy.Device) bool {
+		v, _ := c.Holds(&Machine{Device: d})
+		if v == Maybe {
+			untold++
+		}
+		return v == Yes
+	})
+	return list, untold, nil
+}
+
+// EachMember shows the devices of a collection to f, as deploy.Devices.Each does.
+func (s *Collections) EachMember(text string, f func(*deploy.Device)) (untold int, err error) {
+	c, err := s.Get(text)
+	if err != nil {
+		return 0, err
+	}
+	s.cfg.Devices.Each(func(d *deploy.Device) {
+		switch v, _ := c.Holds(&Machine{Device: d}); v {
 		case Yes:
-			list = append(list, d)
+			f(d)
 		case Maybe:
 			untold++
 		}
-	}
-	return list, untold, nil
+	})
+	return untold, nil
 }
 
 // Of are the collections that a device is in, by name, and the one with the id last,
@@ -233,11 +249,11 @@ func (s *Collections) Size(c *Collection) int {
 		return known.n
 	}
 	n := 0
-	for _, d := range s.cfg.Devices.All() {
-		if v, _ := c.Holds(&Machine{Device: &d}); v == Yes && !d.Protected {
+	s.cfg.Devices.Each(func(d *deploy.Device) {
+		if v, _ := c.Holds(&Machine{Device: d}); v == Yes && !d.Protected {
 			n++
 		}
-	}
+	})
 	s.mu.Lock()
 	s.sizes[c.ID] = sizeAt{n, now}
 	s.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"castpoint/deploy"
 	"castpoint/deploy/rollout"
 )
 
@@ -62,20 +63,33 @@ func (m *Monitor) Status(text string) (rollout.Deployment, Counts, []Target, err
 	if err != nil {
 		return rollout.Deployment{}, Counts{}, nil, err
 	}
-	members, untold, err := m.cfg.Register.Collections.Members(d.Collection)
+	counts, list, err := m.look(&d)
 	if err != nil {
 		return rollout.Deployment{}, Counts{}, nil, err
 	}
-	counts := Counts{Untold: untold}
-	var list []Target
+	keys := make(map[string]string, len(list)) // they are compared often
+	for i := range list {
+		keys[list[i].Device] = strings.ToLower(list[i].Label) + list[i].Device
+	}
+	slices.SortFunc(list, func(a, b Target) int { return strings.Compare(keys[a.Device], keys[b.Device]) })
+	return d, counts, list, nil
+}
+
+// Counts is Status without the devices.
+func (m *Monitor) Counts(d *rollout.Deployment) (Counts, error) {
+	counts, _, err := m.look(d)
+	return counts, err
+}
+
+// look finds the devices of a deployment, in no order, and counts them.
+func (m *Monitor) look(d *rollout.Deployment) (counts Counts, list []Target, err error) {
 	runs, again := m.cfg.Register.Progress(d.ID)
-	for i := range members {
-		one := &members[i]
+	counts.Untold, err = m.cfg.Register.Collections.EachMember(d.Collection, func(one *deploy.Device) {
 		run, has := runs[one.ID]
 		delete(runs, one.ID)
 		if one.Protected {
 			counts.Protected++
-			continue
+			return
 		}
 		t := Target{Device: one.ID, Label: one.Label(), State: TargetWaiting, Again: again[one.ID]}
 		if len(one.MACs) > 0 {
@@ -85,17 +99,17 @@ func (m *Monitor) Status(text string) (rollout.Deployment, Counts, []Target, err
 			t.take(&run)
 		}
 		list = append(list, t)
+	})
+	if err != nil {
+		return Counts{}, nil, err
 	}
 	for _, run := range runs {
 		t := Target{Device: run.Device, Label: run.Label, Gone: true}
 		t.take(&run)
 		list = append(list, t)
 	}
-	slices.SortFunc(list, func(a, b Target) int {
-		return strings.Compare(strings.ToLower(a.Label)+a.Device, strings.ToLower(b.Label)+b.Device)
-	})
 	counts.add(list)
-	return d, counts, list, nil
+	return counts, list, nil
 }
 
 func (t *Target) take(r *rollout.Run) {

@@ -2,9 +2,10 @@ package sequence
 
 import (
 	"fmt"
-	"path"
 	"reflect"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -123,13 +124,31 @@ func (r *Rule) Fits(s Scope) (bool, error) {
 	return ok, err
 }
 
-// Like compares a text with a pattern that has * and ?, whatever the letter case.
+// Like compares a text with a pattern that has * and ?, whatever the letter case. It is
+// called for each device and rule, so it makes nothing, and takes no longer than their
+// lengths multiplied.
 func Like(text, pattern string) bool {
-	// path.Match treats / apart, which names of models may have.
-	flat := func(s string) string { return strings.ReplaceAll(strings.ToLower(s), "/", "\x00") }
-	quoted := strings.NewReplacer(`\`, `\\`, `[`, `\[`).Replace(flat(pattern))
-	ok, err := path.Match(quoted, flat(text))
-	return ok && err == nil
+	// Where the last * stands, and what it has swallowed so far.
+	var afterStar, rest string
+	star := false
+	for text != "" {
+		want, wide := utf8.DecodeRuneInString(pattern)
+		have, size := utf8.DecodeRuneInString(text)
+		switch {
+		case pattern != "" && want == '*':
+			star, pattern = true, pattern[wide:]
+			afterStar, rest = pattern, text
+		case pattern != "" && (want == '?' || unicode.ToLower(want) == unicode.ToLower(have)):
+			pattern, text = pattern[wide:], text[size:]
+		case star:
+			_, size = utf8.DecodeRuneInString(rest)
+			rest = rest[size:]
+			pattern, text = afterStar, rest
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern, "*") == ""
 }
 
 // UnmarshalYAML implements yaml.Unmarshaler.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -39,6 +40,8 @@ type API struct {
 	huma huma.API
 	// types are those of the schemas, by name.
 	types map[string]reflect.Type
+	// document is made when somebody asks for it, once all operations are there.
+	document func() ([]byte, error)
 }
 
 // New makes an API without operations but the one that gives its document.
@@ -74,6 +77,7 @@ func New(cfg Config) *API {
 	}
 	config.Components.Responses = problemResponses(config.Components.Schemas)
 	a.types = names
+	a.document = sync.OnceValues(func() ([]byte, error) { return a.Document(BuiltIn()) })
 	a.huma = humago.NewWithPrefix(a.mux, Prefix, config)
 	a.mux.HandleFunc(Prefix+"/", a.serveUnknown)
 	Serve(a, Operation{
@@ -81,7 +85,7 @@ func New(cfg Config) *API {
 		Summary: "This document", Sends: "application/openapi+json",
 		About: "The OpenAPI document of this server: all operations that it has, with the fields of requests and answers.",
 	}, func(_ context.Context, _ *struct{}, w http.ResponseWriter, _ *http.Request) error {
-		document, err := a.Document(BuiltIn())
+		document, err := a.document()
 		if err != nil {
 			return err
 		}

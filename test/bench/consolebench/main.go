@@ -1,7 +1,8 @@
-// Command consolebench measures how long the pages of the console take when there is
-// much to show: 10 000 devices and 1 000 000 events. Each page is asked for by the way
-// that a browser takes, but for the network: the console, the admin API behind it, and
-// the database on the disk.
+// Command consolebench measures how long the pages of the console, and the lists of the
+// admin API, take when there is much to show: 10 000 devices, 1 000 000 events, deployments
+// for all devices, and a long audit log. Each is asked for by the way that a browser or a
+// command takes, but for the network: the console, the admin API, and the database on the
+// disk.
 package main
 
 import (
@@ -22,6 +23,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/deploy"
+	"castpoint/deploy/collection"
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/docs"
@@ -60,7 +62,10 @@ func run(ctx context.Context, devices, events, times int) (err error) {
 		return err
 	}
 	fmt.Printf("%d devices and %d events, made in %.0f s\n\n", devices, events, time.Since(began).Seconds())
-	return withConsole(ctx, dir, func(h http.Handler) error { return measure(ctx, h, times) })
+	return withConsole(ctx, dir, func(pages, api http.Handler) error {
+		ctx := access.With(ctx, access.Identity{Name: "bench", Scope: access.Admin})
+		return errors.Join(measure(ctx, "page", pages, pagePaths(), times), measure(ctx, "list of the API", api, apiPaths(), times))
+	})
 }
 
 func mac(i int) string { return fmt.Sprintf("52:54:00:%02x:%02x:%02x", i>>16&255, i>>8&255, i&255) }
@@ -105,7 +110,7 @@ func seed(ctx context.Context, dir string, devices, events int) error {
 }
 
 // withConsole opens everything as castpoint serve does.
-func withConsole(ctx context.Context, dir string, f func(http.Handler) error) (err error) {
+func withConsole(ctx context.Context, dir string, f func(pages, api http.Handler) error) (err error) {
 	library, err := content.Open(filepath.Join(dir, "library"))
 	if err != nil {
 		return err
@@ -135,7 +140,14 @@ func withConsole(ctx context.Context, dir string, f func(http.Handler) error) (e
 		return err
 	}
 	defer watch.Close()
-	server, err := web.New(web.Config{Data: dir, Library: library, Devices: devices, Timeline: timeline, Rollout: register, Monitor: watch, Version: "bench"})
+	people, err := access.Open(ctx, access.Config{Store: s})
+	if err != nil {
+		return err
+	}
+	if err := deployToAll(ctx, register, people, devices.Count()); err != nil {
+		return err
+	}
+	server, err := web.New(web.Config{Data: dir, Library: library, Devices: devices, Timeline: timeline, Rollout: register, Monitor: watch, Access: people, Version: "bench"})
 	if err != nil {
 		return err
 	}
@@ -150,24 +162,81 @@ func withConsole(ctx context.Context, dir string, f func(http.Handler) error) (e
 		return err
 	}
 	defer c.Close()
-	return f(c)
+	return f(c, server.SocketServer().Handler)
 }
 
-func measure(ctx context.Context, h http.Handler, times int) error {
-	ctx = access.With(ctx, access.Identity{Name: "bench", Scope: access.Admin})
-	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(out, "page\tmedian ms\tslowest ms\tkB")
-	var slow []string
-	for _, path := range []string{
+// Numbers of what is made beside devices and events.
+const (
+	deployments = 10
+	auditLines  = 20_000
+	tokens      = 500
+)
+
+// deployToAll makes a collection of all devices by a rule, deployments for it, and the
+// records of who did what.
+func deployToAll(ctx context.Context, g *rollout.Register, people *access.Access, count map[deploy.State]int) error {
+	all := 0
+	for _, n := range count {
+		all += n
+	}
+	c, err := g.Collections.Put(ctx, collection.Collection{Name: "all", Rules: []collection.MemberRule{{Name: "pc-*"}}})
+	if err == nil {
+		_, err = g.Sequences.Put(ctx, "name: install\nsteps:\n  - run-command: {command: \"true\"}\n", "bench")
+	}
+	if err != nil {
+		return err
+	}
+	for i := range deployments {
+		if _, err := g.PutDeployment(ctx, rollout.Deployment{Name: fmt.Sprintf("wave %d", i), Sequence: "install", Collection: c.ID, Purpose: rollout.Required, MaxSize: all}, nil, all, "bench"); err != nil {
+			return err
+		}
+	}
+	for i := range tokens {
+		if _, _, err := people.CreateToken(ctx, fmt.Sprintf("program-%03d", i), access.Read, 0, "bench"); err != nil {
+			return err
+		}
+	}
+	for i := range auditLines {
+		people.Record(ctx, access.Entry{Who: "ann", How: access.HowToken, Action: "set-device", Target: fmt.Sprintf("/devices/pc-%05d", i), Status: http.StatusOK})
+	}
+	return nil
+}
+
+func pagePaths() []string {
+	return []string{
 		"/", "/devices", "/devices?after=1pc-05000+x", "/devices?search=pc-099", "/devices?search=room+7", "/devices?group=room-30", "/devices/pc-00042", "/devices/pc-00042?before=500000",
 		"/devices/pc-00042?kind=error", "/devices/52:54:00:ff:ff:ff", "/contents", "/sessions", "/deployments", "/docs/dhcp",
-	} {
+	}
+}
+
+// apiPaths are the lists of the API, as they come when nobody says how much is wanted,
+// and as long as they may be.
+func apiPaths() []string {
+	list := []string{
+		"/devices", "/devices?limit=10000", "/devices?search=room+7", "/devices?after=1pc-05000+x&limit=1000", "/devices/pc-00042", "/devices/pc-00042/timeline", "/devices/pc-00042/timeline?limit=10000", "/devices/pc-00042/runs",
+		"/timeline", "/timeline?limit=10000", "/timeline?before=500000", "/timeline?kind=error", "/collections", "/collections/all/members", "/collections/all/members?limit=100",
+		"/deployments", "/deployments/wave%200", "/deployments/wave%200?limit=100", "/deployments/wave%200/report", "/sequences", "/sequence-templates", "/contents", "/sessions",
+		"/access/tokens", "/access/users", "/audit", "/audit?limit=10000", "/status", "/openapi.json",
+	}
+	for i := range list {
+		list[i] = web.AdminPrefix + list[i]
+	}
+	return list
+}
+
+func measure(ctx context.Context, what string, h http.Handler, paths []string, times int) error {
+	out := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out, what+"\tmedian ms\tslowest ms\tkB")
+	var slow []string
+	for _, path := range paths {
 		var took []time.Duration
 		size := 0
 		for range times {
 			w := httptest.NewRecorder()
 			began := time.Now()
-			h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx))
+			r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
+			r.Host = "localhost"
+			h.ServeHTTP(w, r)
 			took = append(took, time.Since(began))
 			if w.Code != http.StatusOK {
 				return fmt.Errorf("%s: %d %s", path, w.Code, w.Body)
