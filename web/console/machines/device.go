@@ -256,9 +256,12 @@ func (p *Machines) askRemove(r *http.Request) (*frame.Question, error) {
 	if err := p.Get(r, devicePath(r.PathValue("id")), &one); err != nil {
 		return nil, err
 	}
+	if one.Protected {
+		return nil, frame.Wrong("%s is protected: take the tick away at Change the record first", one.Label())
+	}
 	return &frame.Question{
 		Title: "Remove the record of " + one.Label() + "?", Do: "Remove the record", Back: devicePath(one.ID),
-		Says: []string{"Its name, variables and settings go, and it leaves the lists of its collections. Its timeline stays. When it asks next, it is a machine that nobody knows."},
+		Says: []string{"Its name, variables, secrets and settings go. Its timeline stays. When it asks next, it is a machine that nobody knows."},
 	}, nil
 }
 

@@ -119,7 +119,7 @@ func (p *Machines) askChosen(r *http.Request) (*frame.Question, error) {
 		return nil, frame.Wrong("no device is ticked")
 	case r.PostFormValue("do") == doRemove:
 		return &frame.Question{Title: "Remove the records of " + devices + "?", Do: "Remove " + devices, Back: back,
-			Says: []string{"Names, variables and settings go. The timelines stay. When the machines ask next, nobody knows them."}}, nil
+			Says: []string{"Names, variables, secrets and settings go. The timelines stay. When the machines ask next, nobody knows them. Protected ones are left as they are."}}, nil
 	case r.PostFormValue("do") == doDeny && n > 1:
 		return &frame.Question{Title: "Deny " + devices + "?", Do: "Deny " + devices, Back: back,
 			Says: []string{"They are not answered any more, until somebody approves them."}}, nil

@@ -309,7 +309,7 @@ func (p *Rollouts) askRemove(r *http.Request) (*frame.Question, error) {
 	}
 	says := []string{"The history of its runs goes with it: steps, outputs and logs."}
 	if n := now.Counts.Running; n > 0 {
-		says = append(says, frame.Plural(n, "machine is", "machines are")+" running it now, and will be refused the next step.")
+		says = append(says, frame.Plural(n, "machine is", "machines are")+" running it now: it can be deleted when they have ended, or were stopped.")
 	}
 	return &frame.Question{Title: "Delete the deployment " + now.Deployment.Name + "?", Says: says, Do: "Delete " + now.Deployment.Name, Back: deploymentPath(now.Deployment.ID)}, nil
 }
