@@ -22,6 +22,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
+	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 	"castpoint/docs"
 	"castpoint/internal/event"
@@ -732,5 +733,24 @@ func TestScriptIsOld(t *testing.T) {
 		if !strings.Contains(body, "!window."+name) {
 			t.Errorf("%s is used without having been asked for", name)
 		}
+	}
+}
+
+// What comes to its end while a page is watched is shown, and then the page is left
+// as it is.
+func TestLiveToTheEnd(t *testing.T) {
+	f := fullAPI(3, 3)
+	d := f.answers["/runs/run2"].(web.RunDetails)
+	n := 0
+	f.answers["/runs/run2"] = func() any {
+		if n++; n > 1 {
+			d.State, d.Questions = rollout.StateSucceeded, nil
+		}
+		return d
+	}
+	body := watch(newConsole(t, f), "/runs/run2").Body.String()
+	first, rest, _ := strings.Cut(body, "\n\n")
+	if !strings.Contains(first, "Which room?") || !strings.Contains(rest, "succeeded") || !strings.HasSuffix(rest, "event: over\ndata:\n\n") {
+		t.Errorf("%.2000s", body)
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"go.uber.org/zap"
 )
 
+// eventOver tells the script that a page stays as it is now.
+const eventOver = "over"
+
 // aliveTime is how often a stream on which nothing happens shows that it lives.
 const aliveTime = 15 * time.Second
 
@@ -36,7 +39,7 @@ func (f *Frame) watch(w http.ResponseWriter, r *http.Request, show func(*http.Re
 		if err == nil {
 			v, ok = f.view(r, p)
 		}
-		if err != nil || !ok || p.Live == 0 {
+		if err != nil || !ok || first && p.Live == 0 {
 			if first {
 				http.Error(w, "this page is not live", http.StatusNoContent)
 			}
@@ -59,7 +62,10 @@ func (f *Frame) watch(w http.ResponseWriter, r *http.Request, show func(*http.Re
 			quiet = time.Now()
 			_, err = w.Write([]byte(":\n\n"))
 		}
-		if err != nil || flush.Flush() != nil {
+		if err == nil && p.Live == 0 { // what it showed has come to its end
+			_, err = w.Write([]byte("event: " + eventOver + "\ndata:\n\n"))
+		}
+		if err != nil || flush.Flush() != nil || p.Live == 0 {
 			return
 		}
 		select {

@@ -97,9 +97,9 @@
     if (!document.body.hasAttribute('data-live') || !window.EventSource || !window.DOMParser) {
       return;
     }
-    var source, parser = new DOMParser();
+    var source, over = false, parser = new DOMParser();
     function open() {
-      if (source) {
+      if (source || over) {
         return;
       }
       source = new EventSource(location.pathname + location.search);
@@ -115,6 +115,11 @@
         children(document.getElementById('page'), fresh);
         document.title = document.getElementById('main').getAttribute('data-title');
       };
+      source.addEventListener('over', function () { // what it showed has come to its end
+        over = true;
+        close();
+        line('', false);
+      });
       source.onerror = function () {
         line('not live: the server does not answer', true);
         if (source && source.readyState === 2) { // it said no; the page itself says why
