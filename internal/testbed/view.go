@@ -82,7 +82,7 @@ func (m *Machine) pane() pane {
 	return pane{fmt.Sprintf("%s  %s  %s", m.Name, s.MAC, state), m.screen.Lines(), s.On}
 }
 
-// paneLeast is the least width and height of a pane that shows something.
+// What a pane needs to show something.
 const (
 	paneWidth  = 40
 	paneHeight = 5

@@ -206,6 +206,11 @@ func TestLabByCommand(t *testing.T) {
 			t.Errorf("%v: %s", wrong.args, out)
 		}
 	}
+	bare := b.command("check")
+	bare.Env = append(os.Environ(), "PATH=/nonexistent")
+	if out, err := bare.CombinedOutput(); exitOf(err) != 1 || !strings.Contains(string(out), "apt-get install iproute2 ethtool qemu-system-x86") {
+		t.Errorf("without programs: %v: %s", err, out)
+	}
 	b.do(t, 0, "off", "1")
 	if s := b.until(t, "off", func(s labState) bool { return !s.Machines[0].On }); s.Machines[0].Stage != "waiting for approval" {
 		t.Errorf("%+v", s)
