@@ -44,6 +44,12 @@ func ReadSettings(path string, given *pflag.FlagSet) (*Settings, error) {
 		s.file = config.DefaultPath
 	}
 	given.Visit(func(f *pflag.Flag) { s.given[f.Name] = true })
+	if err := s.cfg.Validate(); err != nil {
+		if s.given[config.Subject(err)] {
+			return nil, err
+		}
+		return nil, config.InFile(s.file, s.lines, err)
+	}
 	return s, nil
 }
 
@@ -70,7 +76,7 @@ func overlay(path string, given *pflag.FlagSet) (config.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
-	return cfg, cfg.Validate()
+	return cfg, nil
 }
 
 // Setting is one setting as the API shows it.

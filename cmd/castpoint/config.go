@@ -86,16 +86,6 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// lineOf is where the setting is that an error begins with, "" when the file does not
-// have it.
-func lineOf(lines map[string]int, err error) string {
-	name, _, _ := strings.Cut(err.Error(), " ")
-	if line, ok := lines[strings.Trim(name, ":,")]; ok {
-		return fmt.Sprintf("line %d: ", line)
-	}
-	return ""
-}
-
 func newConfigCheck(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "check [FILE]", Short: "Look for mistakes in a file of settings", Args: cobra.MaximumNArgs(1),
@@ -123,7 +113,11 @@ Exit codes: 0 the file is good, 2 it is not, 4 it is not there.`,
 					_, _, err = point.NewLog(cfg, io.Discard)
 				}
 				if err != nil {
-					err = fmt.Errorf("settings %s: %s%w", path, lineOf(lines, err), err)
+					if _, there := lines[config.Subject(err)]; there {
+						err = config.InFile(path, lines, err)
+					} else {
+						err = fmt.Errorf("settings %s: %w", path, err)
+					}
 				}
 			}
 			if err != nil {

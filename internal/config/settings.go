@@ -80,6 +80,21 @@ func Lines(path string) (map[string]int, error) {
 	return lines, nil
 }
 
+// Subject is the setting that an error of Validate is about: its first word.
+func Subject(err error) string {
+	name, _, _ := strings.Cut(err.Error(), " ")
+	return strings.Trim(name, ":,")
+}
+
+// InFile says in which line of a file the setting is that an error is about, if the file
+// has it. lines are as of Lines.
+func InFile(path string, lines map[string]int, err error) error {
+	if line, ok := lines[Subject(err)]; ok {
+		return fmt.Errorf("settings %s: line %d: %w", path, line, err)
+	}
+	return err
+}
+
 // Changed are the names of the settings in which two differ.
 func Changed(a, b *Config) (names []string) {
 	x, y := reflect.ValueOf(a).Elem(), reflect.ValueOf(b).Elem()
