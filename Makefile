@@ -82,7 +82,7 @@ fuzz: go ## every fuzz test for FUZZTIME (default 10s) each
 	@for package in $(UNIT); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 	    echo "== $$package $$target"; \
-	    said=$$(go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package 2>&1) && { tail -n 3 <<<"$$said"; continue; }; \
+	    said=$$(go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$package 2>&1) && { tail -n 3 <<<"$$said"; continue; }; \
 	    echo "$$said"; \
 	    : "Before Go 1.27 the end of the time may be taken for a failure (golang/go#75804)."; \
 	    [[ $$said == *"context deadline exceeded"* && $$said != *"Failing input"* ]]; \

@@ -49,6 +49,8 @@ func OpenDHCP(h *lab.Host) (*DHCP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open port 68 of %s: %w", h.Name, err)
 	}
+	// It hears the answers to everybody who asks by broadcast. Less room is no failure.
+	_ = conn.SetReadBuffer(4 << 20)
 	return &DHCP{conn}, nil
 }
 

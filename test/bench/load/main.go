@@ -308,6 +308,7 @@ func (l *load) flood(ctx context.Context, h *lab.Host) error {
 			if err != nil {
 				return err
 			}
+			m.SetUnicast()                                                // the answers are for nobody else
 			_, _ = conn.WriteToUDPAddrPort(m.ToBytes(), client.Everybody) // a full queue of the link is a lost packet
 		}
 	}
@@ -427,7 +428,9 @@ func (l *load) cast(ctx context.Context) error {
 	if len(r.errors) > 0 {
 		r.broken = append(r.broken, "members failed")
 	}
-	if slowest := quantile(r.took, 1); slowest > 0 {
+	if slowest := quantile(r.took, 1); slowest <= 0 {
+		r.broken = append(r.broken, "nobody said when it was complete")
+	} else {
 		rate := 8 * float64(l.session) / 1e6 / slowest.Seconds()
 		r.other = fmt.Sprintf("%.0f Mbit/s to the slowest", rate)
 		if rate < minRate {
@@ -442,7 +445,10 @@ func (l *load) cast(ctx context.Context) error {
 type span struct{ first, last time.Time }
 
 func (s *span) note(line string) {
-	var e struct{ Blocks, Total int }
+	var e struct {
+		Blocks int
+		Total  int `json:"total_blocks"`
+	}
 	if json.Unmarshal([]byte(line), &e) != nil || e.Blocks == 0 {
 		return
 	}
