@@ -112,10 +112,10 @@ func (d *decider) look(one *Deployment) {
 		flagged = g.onceMore[one.ID][id]
 	}
 	g.mu.RUnlock()
-	if last != nil && last.cancelling() {
+	if last != nil && last.Cancelling() {
 		// A machine that boots is not at work any more.
 		say("its run on the machine was cancelled by %s", last.Order.By)
-		last = last.clone()
+		last = last.Clone()
 		last.State, last.Ended, last.Order = StateCancelled, last.Order.Time, nil
 	}
 	if last != nil && !flagged && (!last.State.Ended() || last.Lost || last.Order != nil && last.Order.Path != "") {

@@ -143,22 +143,27 @@ func (d *Deployment) open(now time.Time) (ok bool, soon time.Time, why string) {
 	if d.Hours == "" {
 		return true, time.Time{}, ""
 	}
-	m := hoursPattern.FindStringSubmatch(d.Hours)
+	if !within(d.Hours, now.Local()) {
+		return false, time.Time{}, "it is outside its hours, " + d.Hours
+	}
+	return true, time.Time{}, ""
+}
+
+// within says whether a clock on the wall shows a time in hours, FROM-TO. When clocks
+// are put forward, hours that there are not are left out; when they are put back,
+// those that come twice count twice.
+func within(hours string, wall time.Time) bool {
+	m := hoursPattern.FindStringSubmatch(hours)
 	var at [4]int
 	for i := range at {
 		_, _ = fmt.Sscan(m[i+1], &at[i]) // the pattern has digits there
 	}
 	from, to := at[0]*60+at[1], at[2]*60+at[3]
-	local := now.Local()
-	minute := local.Hour()*60 + local.Minute()
-	in := minute >= from && minute < to
+	minute := wall.Hour()*60 + wall.Minute()
 	if from >= to { // over midnight
-		in = minute >= from || minute < to
+		return minute >= from || minute < to
 	}
-	if !in {
-		return false, time.Time{}, "it is outside its hours, " + d.Hours
-	}
-	return true, time.Time{}, ""
+	return minute >= from && minute < to
 }
 
 // again says whether a device that has run the deployment runs it once more.

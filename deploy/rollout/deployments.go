@@ -10,6 +10,7 @@ import (
 
 	"castpoint/deploy/collection"
 	"castpoint/deploy/named"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/secret"
 	"castpoint/internal/store"
 )
@@ -114,7 +115,7 @@ func (g *Register) RemoveDeployment(ctx context.Context, text string) error {
 	now := g.now()
 	g.mu.RLock()
 	for _, e := range g.runs {
-		if r := e.run; r.Deployment == d.ID && !r.State.Ended() && now.Sub(r.Heard) < lateTime {
+		if r := e.run; r.Deployment == d.ID && !r.State.Ended() && now.Sub(r.Heard) < runs.LateTime {
 			g.mu.RUnlock()
 			return fmt.Errorf("deployment %s %w: %s is running it; castpoint run cancel %s", d.Name, named.ErrInUse, r.Label, r.ID)
 		}

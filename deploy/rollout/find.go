@@ -8,6 +8,7 @@ import (
 
 	"castpoint/deploy"
 	"castpoint/deploy/named"
+	"castpoint/deploy/runs"
 	"castpoint/internal/store"
 )
 
@@ -45,12 +46,12 @@ func (g *Register) Run(ctx context.Context, id string) (Run, []StepRecord, error
 			}
 			return Run{}, nil, err
 		}
-		if r, err = runOf(&row); err != nil {
+		if r, err = runs.Of(&row); err != nil {
 			return Run{}, nil, err
 		}
 	}
 	steps, err := g.Steps(ctx, r.ID)
-	return r.shown(g.now()), steps, err
+	return r.Shown(g.now()), steps, err
 }
 
 // LastRun is the last run of a device, in whichever deployment.
@@ -70,7 +71,7 @@ func (g *Register) LastRun(device string) (Run, error) {
 	if best == nil {
 		return Run{}, fmt.Errorf("%w: device %s has run no deployment", named.ErrNotFound, d.Label())
 	}
-	return best.shown(g.now()), nil
+	return best.Shown(g.now()), nil
 }
 
 // RunsOf are all runs of a device, oldest first.
@@ -85,7 +86,7 @@ func (g *Register) RunsOf(ctx context.Context, device string) ([]Run, error) {
 	}
 	list := make([]Run, 0, len(rows))
 	for i := range rows {
-		r, err := runOf(&rows[i])
+		r, err := runs.Of(&rows[i])
 		if err != nil {
 			return nil, fmt.Errorf("run %s: %w", rows[i].ID, err)
 		}
@@ -94,7 +95,7 @@ func (g *Register) RunsOf(ctx context.Context, device string) ([]Run, error) {
 			r = e.run // newer: how far a step is stays in memory
 		}
 		g.mu.RUnlock()
-		list = append(list, r.shown(g.now()))
+		list = append(list, r.Shown(g.now()))
 	}
 	return list, nil
 }
@@ -108,7 +109,7 @@ func (g *Register) Progress(deployment string) (runs map[string]Run, again map[s
 	defer g.mu.RUnlock()
 	for _, e := range g.runs {
 		if e.run.Deployment == deployment {
-			runs[e.run.Device] = e.run.shown(now)
+			runs[e.run.Device] = e.run.Shown(now)
 		}
 	}
 	return runs, maps.Clone(g.onceMore[deployment])

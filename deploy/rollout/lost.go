@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/sequence"
 )
 
@@ -95,7 +96,7 @@ func (g *Register) leafOf(r *Run, path string) (sequence.Leaf, error) {
 // comes after the restart into the disk runs there.
 func (g *Register) onDisk(r *Run) bool {
 	if r.Order == nil || r.Order.Path == "" {
-		return r.onDisk()
+		return r.OnDisk()
 	}
 	l, err := g.leafOf(r, r.Order.Path)
 	return err == nil && r.DiskFrom > 0 && l.Number >= r.DiskFrom
@@ -107,7 +108,7 @@ func (g *Register) restarts(r *Run, e *protocol.RunEnd) {
 	if e.Within > 0 {
 		within = time.Duration(e.Within) * time.Second
 	}
-	r.Into, r.Next, r.Until, r.DiskFrom = line(e.Into), line(e.Path), r.Heard.Add(within), 0
+	r.Into, r.Next, r.Until, r.DiskFrom = runs.Line(e.Into), runs.Line(e.Path), r.Heard.Add(within), 0
 	if l, err := g.leafOf(r, r.Next); err == nil && r.Into == sequence.RestartDisk {
 		r.DiskFrom = l.Number
 	}

@@ -8,6 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/named"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/sequence"
 )
 
@@ -69,7 +70,7 @@ func (g *Register) Retry(ctx context.Context, run, path, by string, vars map[str
 		return Run{}, err
 	}
 	g.tellRun(&shown, false, by, "deployment "+g.deploymentName(shown.Deployment)+" is to be tried again from step "+shown.Order.Path)
-	return shown.shown(g.now()), nil
+	return shown.Shown(g.now()), nil
 }
 
 // stepByText finds a step by its path, its number or its name.
@@ -95,7 +96,7 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 			return nil, fmt.Errorf("%w: the run on %s has ended: %s", ErrRefused, r.Label, r.State)
 		}
 		now := g.now().UTC()
-		if now.Sub(r.Heard) > lateTime || r.State == StateRestarting || r.cancelling() {
+		if now.Sub(r.Heard) > runs.LateTime || r.State == StateRestarting || r.Cancelling() {
 			// Nobody is there who could say that it has stopped.
 			r.State, r.Ended, r.Order, r.Questions, r.Message = StateCancelled, now, nil, nil, "cancelled by "+by+" while nothing was heard of it"
 		} else {
@@ -108,7 +109,7 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 		return Run{}, err
 	}
 	g.tellRun(&shown, false, by, "deployment "+g.deploymentName(shown.Deployment)+" is cancelled")
-	return shown.shown(g.now()), nil
+	return shown.Shown(g.now()), nil
 }
 
 // takeOrder takes the order of a run away from it.

@@ -16,6 +16,7 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/named"
 	"castpoint/deploy/revision"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/secret"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
@@ -159,7 +160,7 @@ func (g *Register) readRuns(ctx context.Context) error {
 		return fmt.Errorf("read runs: %w", err)
 	}
 	for i := range rows {
-		r, err := runOf(&rows[i])
+		r, err := runs.Of(&rows[i])
 		if err != nil {
 			return fmt.Errorf("read run %s: %w", rows[i].ID, err)
 		}
@@ -182,8 +183,8 @@ func (g *Register) enter(r *Run) *runEntry {
 	e := &runEntry{run: r, changed: make(chan struct{})}
 	byDeployment[r.Deployment] = e
 	g.runs[r.ID] = e
-	if r.ticket != "" {
-		g.tickets[r.ticket] = e
+	if r.Ticket != "" {
+		g.tickets[r.Ticket] = e
 	}
 	return e
 }
@@ -191,7 +192,7 @@ func (g *Register) enter(r *Run) *runEntry {
 // drop takes a run out of memory. mu is held.
 func (g *Register) drop(e *runEntry) {
 	delete(g.runs, e.run.ID)
-	delete(g.tickets, e.run.ticket)
+	delete(g.tickets, e.run.Ticket)
 	if by := g.last[e.run.Device]; by[e.run.Deployment] == e {
 		delete(by, e.run.Deployment)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/named"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 )
@@ -30,7 +31,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		}
 		now := g.now().UTC()
 		before := r.Step
-		step := stepOf(&s, &leaf, &before, now)
+		step := runs.StepOf(&s, &leaf, &before, now)
 		r.Heard, r.Step = now, step
 		r.Step.Output = ""
 		if s.Environment != "" {
@@ -48,7 +49,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		}
 		if v := s.Variables[protocol.VariableRecovery]; v.Secret && v.Value != "" {
 			// Before the machine is told that it was heard: nobody else has it.
-			if err := g.Secrets.KeepRecovery(ctx, r.Device, secret.Recovery{Time: now, Run: r.ID, Step: step.Name, Password: line(v.Value)}); err != nil {
+			if err := g.Secrets.KeepRecovery(ctx, r.Device, secret.Recovery{Time: now, Run: r.ID, Step: step.Name, Password: runs.Line(v.Value)}); err != nil {
 				return nil, err
 			}
 			g.tellRun(r, false, "", "its recovery password is kept: castpoint device recovery "+r.Device)
@@ -67,39 +68,6 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 	return order, err
 }
 
-// stepOf is what is kept of a status.
-func stepOf(s *protocol.StepStatus, leaf *sequence.Leaf, before *StepRecord, now time.Time) StepRecord {
-	kind, _ := leaf.Step.Action()
-	step := StepRecord{
-		Path: s.Path, Number: leaf.Number, Name: leaf.Step.Title(), Kind: kind, State: s.State, Attempt: max(1, s.Attempt),
-		Percent: min(100, max(0, s.Percent)), ExitCode: s.ExitCode, Message: line(s.Message), Advice: line(s.Advice),
-		Output: cut(strings.ToValidUTF8(s.Output, "?"), protocol.MaxTail), Continue: s.Continue, Started: now,
-	}
-	if before.Path == s.Path && !before.Started.IsZero() && !before.over() && before.State != protocol.StepFailed {
-		step.Started = before.Started
-	} else if s.Seconds > 0 {
-		step.Started = now.Add(-time.Duration(s.Seconds * float64(time.Second)))
-	}
-	if s.State == protocol.StepDone || s.State == protocol.StepFailed || s.State == protocol.StepSkipped {
-		step.Ended = now
-	}
-	return step
-}
-
-// line makes a machine's text fit for one line.
-func line(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-	if s = strings.TrimSpace(s); len(s) > protocol.MaxMessage {
-		s = strings.ToValidUTF8(s[:protocol.MaxMessage], "")
-	}
-	return s
-}
-
 // setVariables keeps what steps have set.
 func (g *Register) setVariables(r *Run, vars map[string]protocol.VariableValue) {
 	for name, v := range vars {
@@ -107,12 +75,12 @@ func (g *Register) setVariables(r *Run, vars map[string]protocol.VariableValue) 
 			continue // an agent checks them too
 		}
 		delete(r.Variables, name)
-		delete(r.secrets, name)
+		delete(r.Secrets, name)
 		if v.Secret {
-			if r.secrets == nil {
-				r.secrets = make(map[string][]byte)
+			if r.Secrets == nil {
+				r.Secrets = make(map[string][]byte)
 			}
-			r.secrets[name] = g.Secrets.Seal("run "+r.ID+" "+name, v.Value)
+			r.Secrets[name] = g.Secrets.Seal("run "+r.ID+" "+name, v.Value)
 			continue
 		}
 		if r.Variables == nil {
@@ -157,7 +125,7 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 			return nil, fmt.Errorf("%w: run %s has succeeded already", ErrRefused, r.ID)
 		}
 		now := g.now().UTC()
-		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, line(e.Message), nil, ""
+		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, runs.Line(e.Message), nil, ""
 		r.Lost, r.Until, r.Next = false, time.Time{}, ""
 		if state == StateRestarting {
 			g.restarts(r, &e)

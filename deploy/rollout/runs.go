@@ -3,8 +3,6 @@ package rollout
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +15,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
 	"castpoint/deploy/named"
+	"castpoint/deploy/runs"
 	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
@@ -119,13 +118,13 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	now := g.now().UTC()
 	var stateKey [secret.KeySize]byte
 	_, _ = rand.Read(stateKey[:]) // never fails: see its documentation
-	ticket, hash := newTicket()
+	ticket, hash := runs.NewTicket()
 	r := &Run{
 		ID: named.NewID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, Revision: g.Sequences.NumberOf(seq), State: StateRunning,
-		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, MACs: b.MACs, ticket: hash,
+		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, MACs: b.MACs, Ticket: hash,
 	}
-	r.key = g.Secrets.Seal("run "+r.ID, string(stateKey[:]))
-	row, err := r.row()
+	r.Key = g.Secrets.Seal("run "+r.ID, string(stateKey[:]))
+	row, err := r.Row()
 	if err == nil {
 		err = g.cfg.Store.PutRun(ctx, row, nil)
 	}
@@ -177,7 +176,7 @@ const sameTime = 5 * time.Minute
 func (g *Register) mayGoOn(ctx context.Context, b *Begin) error {
 	r := b.Offer.Run
 	switch {
-	case r.cancelling():
+	case r.Cancelling():
 		by := r.Order.By
 		err := g.update(ctx, r.ID, func(r *Run) (*StepRecord, error) {
 			r.State, r.Ended, r.Order, r.Questions, r.Message = StateCancelled, g.now().UTC(), nil, nil, "cancelled by "+by
@@ -207,15 +206,15 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		Deployment: b.Offer.Deployment.Name, Device: b.Device.Label(), Sequence: seq, Variables: vars, Resumed: true, After: b.Offer.Deployment.After,
 	}
 	err = g.update(ctx, b.Offer.Run.ID, func(r *Run) (*StepRecord, error) {
-		key, err := g.Secrets.Unseal("run "+r.ID, r.key)
+		key, err := g.Secrets.Unseal("run "+r.ID, r.Key)
 		if err != nil {
 			return nil, err
 		}
 		out.ID, out.StateKey, out.Ticket = r.ID, []byte(key), ticket
 		if ticket == "" {
-			out.Ticket, r.ticket = newTicket()
+			out.Ticket, r.Ticket = runs.NewTicket()
 		}
-		out.Next, out.Interrupted = nextStep(seq, steps)
+		out.Next, out.Interrupted = runs.Next(seq, steps)
 		// A machine that comes back by itself, and not because somebody has ordered
 		// it, waits after a failure. One that was only late goes on.
 		if ticket != "" && r.State.Ended() && !r.Lost && (r.Order == nil || r.Order.Kind != protocol.OrderRetry) {
@@ -256,37 +255,6 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 	return out, nil
 }
 
-// nextStep is the step to go on with, and whether it had started.
-func nextStep(seq *sequence.Sequence, steps []StepRecord) (path string, interrupted bool) {
-	known := make(map[string]*StepRecord, len(steps))
-	for i := range steps {
-		known[steps[i].Path] = &steps[i]
-	}
-	for _, l := range seq.Leaves() {
-		s := known[l.Path]
-		switch {
-		case s == nil || s.State == "":
-			return l.Path, false
-		case !s.over():
-			return l.Path, s.State != protocol.StepFailed
-		}
-	}
-	return "", false
-}
-
-func newTicket() (secret, hash string) {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails: see its documentation
-	secret = hex.EncodeToString(b[:])
-	return secret, hashTicket(secret)
-}
-
-// hashTicket needs no salt and no slow hash: what it hashes is random.
-func hashTicket(secret string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(secret))))
-	return hex.EncodeToString(sum[:])
-}
-
 // How long a ticket is good after the end of its run: when that has failed, for being
 // tried again; when it has succeeded, for an end that is told twice because the answer
 // was lost.
@@ -299,7 +267,7 @@ const (
 func (g *Register) Authorized(ticket string) (Run, bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	e := g.tickets[hashTicket(ticket)]
+	e := g.tickets[runs.HashTicket(ticket)]
 	if e == nil || ticket == "" {
 		return Run{}, false
 	}
@@ -326,9 +294,9 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 	e.write.Lock()
 	defer e.write.Unlock()
 	g.mu.RLock()
-	r := e.run.clone()
+	r := e.run.Clone()
 	g.mu.RUnlock()
-	oldTicket := r.ticket
+	oldTicket := r.Ticket
 	step, err := f(r)
 	if errors.Is(err, errInMemory) {
 		err = nil
@@ -344,9 +312,9 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 		return fmt.Errorf("run %s: %w", id, named.ErrNotFound) // a newer one has begun
 	}
 	e.run = r
-	if r.ticket != oldTicket {
+	if r.Ticket != oldTicket {
 		delete(g.tickets, oldTicket)
-		g.tickets[r.ticket] = e
+		g.tickets[r.Ticket] = e
 	}
 	if r.Order != nil {
 		close(e.changed)
@@ -359,7 +327,7 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 var errInMemory = errors.New("in memory")
 
 func (g *Register) write(ctx context.Context, r *Run, step *StepRecord) error {
-	row, err := r.row()
+	row, err := r.Row()
 	if err != nil {
 		return err
 	}
@@ -421,6 +389,6 @@ func (g *Register) Steps(ctx context.Context, run string) ([]StepRecord, error) 
 			return nil, fmt.Errorf("step %s of run %s: %w", row.Path, run, err)
 		}
 	}
-	sortSteps(list)
+	runs.SortSteps(list)
 	return list, nil
 }

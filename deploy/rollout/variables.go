@@ -19,7 +19,7 @@ func (g *Register) variablesOf(seq *sequence.Sequence, d *Deployment, device *de
 		return all, err
 	}
 	collection.AddVariables(seq, all, run.Variables, false)
-	for name, sealed := range run.secrets {
+	for name, sealed := range run.Secrets {
 		value, err := g.Secrets.Unseal("run "+run.ID+" "+name, sealed)
 		if err != nil {
 			return nil, err
