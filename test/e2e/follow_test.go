@@ -38,7 +38,7 @@ func TestLogFollowsDevice(t *testing.T) {
 	}
 	sh(t, h, "curl -sSf -o /dev/null tftp://10.77.0.1/snponly.efi")
 	sh(t, h, "curl -sSf -o /dev/null http://10.77.0.1:8080/snponly.efi")
-	sh(t, h, "curl -skS -o /dev/null -X POST https://10.77.0.1:8443/api/v1/policy")
+	sh(t, h, "curl -skS -o /dev/null https://10.77.0.1:8443/v1/policy")
 	deadline := time.Now().Add(10 * time.Second)
 	for {
 		loggers := map[string]bool{}
