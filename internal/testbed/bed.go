@@ -209,7 +209,8 @@ func (b *Bed) boot(ctx context.Context, number int, k Kind) error {
 
 // run runs a command of the program on the server.
 func (b *Bed) run(ctx context.Context, input string, args ...string) (string, error) {
-	p, err := b.network.Server.Start(lab.Command{Args: append([]string{b.options.Program}, args...), Input: input != ""})
+	p, err := b.network.Server.Start(lab.Command{Args: append([]string{b.options.Program}, args...), Input: input != "",
+		Env: []string{"TMPDIR=" + b.network.Dir}}) // what it leaves when it is killed goes with the lab
 	if err != nil {
 		return "", err
 	}

@@ -40,7 +40,7 @@ func labUp(t *testing.T, out *os.File, args ...string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{program: program, dir: dir, ended: make(chan error, 1), limit: patience}
+	b := &bed{program: program, dir: dir, ended: make(chan error, 1), limit: 3 * patience}
 	b.up = b.command("up", args...)
 	b.up.Stdout, b.up.Stderr = &b.said, &b.said
 	if out != nil {
