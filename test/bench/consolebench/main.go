@@ -205,7 +205,7 @@ func deployToAll(ctx context.Context, g *rollout.Register, people *access.Access
 func pagePaths() []string {
 	return []string{
 		"/", "/devices", "/devices?after=1pc-05000+x", "/devices?search=pc-099", "/devices?search=room+7", "/devices?group=room-30", "/devices/pc-00042", "/devices/pc-00042?before=500000",
-		"/devices/pc-00042?kind=error", "/devices/52:54:00:ff:ff:ff", "/contents", "/sessions", "/deployments", "/docs/dhcp",
+		"/devices/pc-00042?kind=error", "/devices/52:54:00:ff:ff:ff", "/contents", "/sessions", "/deployments", "/collections", "/sequences", "/docs/dhcp",
 	}
 }
 
