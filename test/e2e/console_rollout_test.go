@@ -50,7 +50,7 @@ func (m *told) order(ctx context.Context, kind string) (o protocol.Order, err er
 // collection made, a machine waits, asks, runs step by step, fails, is told to try
 // again, and succeeds. The machine says what an agent says. No page is loaded again
 // while something happens on it.
-func TestDeploymentInBrowser(t *testing.T) {
+func TestRolloutInBrowser(t *testing.T) {
 	p, machines := rollout(t, 2)
 	const password = "two in the morning"
 	sh(t, p.Network.Server, fmt.Sprintf("echo %q | %s access user add anna --scope admin --data %s", password, p.Binary, p.Data))
