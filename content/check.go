@@ -42,7 +42,7 @@ func (c *Content) check() error {
 		}
 	}
 	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
-		return fmt.Errorf("%w index %d: the file has images 1 to %d", ErrInvalid, c.Index, len(c.Images))
+		return fmt.Errorf("%w index %d: the file has %s", ErrInvalid, c.Index, imagesText(len(c.Images)))
 	}
 	return c.checkFiles()
 }
@@ -263,4 +263,15 @@ func freeID(base string, used func(string) bool) string {
 		id = base + "-" + strconv.Itoa(n)
 	}
 	return id
+}
+
+// imagesText says which images a WIM has.
+func imagesText(n int) string {
+	switch n {
+	case 0:
+		return "no images"
+	case 1:
+		return "one image, 1"
+	}
+	return fmt.Sprintf("images 1 to %d", n)
 }

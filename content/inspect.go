@@ -183,7 +183,7 @@ func inspectImage(path string, c *Content) ([]source, error) {
 		return nil, fmt.Errorf("%w file %s: boot managers cannot read this kind of WIM (%s): convert it (wimlib-imagex export %s all boot.wim --compress=lzx --boot)", ErrFile, path, variant(w), path)
 	}
 	if c.Index > len(w.Images) || c.Index < 0 {
-		return nil, fmt.Errorf("%w index %d: %s has images 1 to %d", ErrInvalid, c.Index, path, len(w.Images))
+		return nil, fmt.Errorf("%w index %d: %s has %s", ErrInvalid, c.Index, path, imagesText(len(w.Images)))
 	}
 	c.Images = w.Images
 	c.Unusual = unusual(w)

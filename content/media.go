@@ -135,7 +135,7 @@ func listFolder(ctx context.Context, dir string, kind Kind) (sources []source, e
 		}
 		if path == dir {
 			if !e.IsDir() {
-				return fmt.Errorf("%w path %s: a %s is added as a folder or an ISO image", ErrFile, path, kind)
+				return fmt.Errorf("%w path %s: contents of kind %s are added as a folder or an ISO image", ErrFile, path, kind)
 			}
 			return nil
 		}

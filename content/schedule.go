@@ -8,7 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// lookEvery is how often a Schedule looks whether something is due.
+// lookEvery is how often a Schedule looks whether something is due, unless contents
+// are due so often that a quarter of that is less.
 const lookEvery = 10 * time.Minute
 
 // Schedule validates every content that was not validated for the given time,
@@ -16,7 +17,7 @@ const lookEvery = 10 * time.Minute
 // until ctx ends or the library is closed. Damage is in the contents (Checked)
 // and in the log.
 func (l *Library) Schedule(ctx context.Context, every time.Duration) error {
-	tick := time.NewTicker(lookEvery)
+	tick := time.NewTicker(max(min(lookEvery, every/4), time.Second))
 	defer tick.Stop()
 	tried := map[string]time.Time{}
 	for {

@@ -2,9 +2,13 @@ package web
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strings"
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
@@ -52,6 +56,9 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 		case errors.Is(err, fetch.ErrChecksum), errors.Is(err, fetch.ErrServer):
 			return nil, problem(http.StatusBadGateway, "", "", "%v", err)
 		}
+		if _, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
+			return nil, problem(http.StatusBadGateway, "", "see that the server's host can reach it; what has come is kept, and the next try goes on from there", "%v", err)
+		}
 		return nil, err
 	}
 	if req.Source == "" {
@@ -81,6 +88,7 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 			return nil, contentProblem(add.Check()) // before something large is fetched for it
 		}
 	}
+	from := req.Path
 	done, err := s.source(ctx, &req, progress)
 	if err != nil {
 		return nil, err
@@ -94,6 +102,11 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 	}
 	// A file that is wrong is wrong tomorrow; one that found no room is not.
 	done(err != nil && !errors.Is(err, content.ErrFile) && !errors.Is(err, content.ErrExists))
+	if fetch.IsURL(from) && errors.Is(err, content.ErrFile) {
+		p := *asProblem(contentProblem(err))
+		p.Detail = strings.ReplaceAll(p.Detail, req.Path, fetch.WithoutPassword(from)) // where it was kept means nothing to anybody
+		return nil, &p
+	}
 	return ct, contentProblem(err)
 }
 
@@ -122,6 +135,9 @@ func (a *AddContent) check() error {
 	}
 	if !fetch.IsURL(a.Path) && (a.SHA256 != "" || a.FetchRate != 0) {
 		return problem(http.StatusBadRequest, "", "", "a SHA-256 and a rate are for URLs")
+	}
+	if b, err := hex.DecodeString(a.SHA256); a.SHA256 != "" && (err != nil || len(b) != sha256.Size) {
+		return problem(http.StatusBadRequest, "", "", "SHA-256 %q: want 64 hexadecimal digits", a.SHA256)
 	}
 	if a.FetchRate < 0 {
 		return problem(http.StatusBadRequest, "", "", "the rate cannot be negative")

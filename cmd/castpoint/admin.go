@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
+	"castpoint/agent/command"
 	"castpoint/content"
 	"castpoint/internal/config"
 	"castpoint/point"
@@ -35,6 +37,9 @@ func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *
 	if o.remote.url != "" {
 		client, err := o.remote.client()
 		return client, func() {}, err
+	}
+	if st, err := os.Stat(o.data); err == nil && !st.IsDir() {
+		return nil, nil, command.Usage("data folder %s: it is a file; name a folder with --data", o.data)
 	}
 	deadline := time.Now().Add(findTime)
 	for {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -180,6 +181,9 @@ func uploadFlag(f *pflag.FlagSet, upload *bool) {
 func sourcePath(path string) (string, error) {
 	if path == "" || fetch.IsURL(path) {
 		return path, nil
+	}
+	if scheme, _, ok := strings.Cut(path, "://"); ok && !strings.Contains(scheme, "/") {
+		return "", command.Usage("%s: %s is not fetched, only http and https are", path, scheme)
 	}
 	return filepath.Abs(path)
 }

@@ -166,6 +166,35 @@ func TestContentFromURL(t *testing.T) {
 	if code, _, errs := castpoint(t, "content", "add", "os-image", url+".gone", "--data", data); code != 1 || !strings.Contains(errs, "404") {
 		t.Errorf("%d %s", code, errs)
 	}
+	// What is wrong is said of what was asked for, in words of its own.
+	noise := filepath.Join(filepath.Dir(image), "noise.wim")
+	if err := os.WriteFile(noise, []byte(strings.Repeat("noise", 1000)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{s.URL + "/noise.wim"}, agent.ExitFailed, "invalid file " + s.URL + "/noise.wim: not a WIM file"},
+		{[]string{url, "--sha256", "zz"}, agent.ExitUsage, "64 hexadecimal digits"},
+		{[]string{"ftp://images.example/install.wim"}, agent.ExitUsage, "ftp is not fetched"},
+		{[]string{url, "--upload"}, agent.ExitUsage, "--upload is for files"},
+		{[]string{"http://127.0.0.1:1/install.wim"}, agent.ExitFailed, "can reach it"},
+		{[]string{image, "--index", "3"}, agent.ExitUsage, "has one image, 1"},
+		{[]string{filepath.Dir(image)}, agent.ExitFailed, "it is a folder"},
+	} {
+		code, _, errs := castpoint(t, append([]string{"content", "add", "os-image", "--data", data, "--name", "other"}, c.args...)...)
+		if code != c.code || !strings.Contains(errs, c.says) || strings.Contains(errs, "downloads") {
+			t.Errorf("%v: exit code %d, %q; want %d and %q", c.args, code, errs, c.code, c.says)
+		}
+	}
+	if code, _, errs := castpoint(t, "content", "list", "--data", image); code != agent.ExitUsage || !strings.Contains(errs, "it is a file") {
+		t.Errorf("a file as data folder: %d %s", code, errs)
+	}
+	if code, _, errs := castpoint(t, "wim", "info", data); code != agent.ExitFailed || !strings.Contains(errs, "it is a folder") {
+		t.Errorf("a folder as WIM: %d %s", code, errs)
+	}
 	damage(t, data, ct.Files[0])
 	if code, _, _ := castpoint(t, "content", "validate", "--data", data); code != agent.ExitFailed {
 		t.Errorf("damage was not seen: %d", code)

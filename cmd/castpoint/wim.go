@@ -30,6 +30,10 @@ func openWIM(path string) (*os.File, int64, error) {
 		_ = f.Close()
 		return nil, 0, err
 	}
+	if st.IsDir() {
+		_ = f.Close()
+		return nil, 0, fmt.Errorf("%s: it is a folder, not a WIM file", path)
+	}
 	return f, st.Size(), nil
 }
 
@@ -57,6 +61,9 @@ func imageNumber(args []string) (int, error) {
 func noImage(file string, index int, info *wim.Info) error {
 	if len(info.Images) == 0 {
 		return notFound(fmt.Errorf("%s has no images", file))
+	}
+	if len(info.Images) == 1 {
+		return notFound(fmt.Errorf("%s has no image %d, only image 1", file, index))
 	}
 	return notFound(fmt.Errorf("%s has no image %d, only 1 to %d", file, index, len(info.Images)))
 }

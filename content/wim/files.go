@@ -78,6 +78,9 @@ func (f *Files) add(path string) (Part, error) {
 	if err != nil {
 		return Part{}, errors.Join(err, file.Close())
 	}
+	if st.IsDir() {
+		return Part{}, errors.Join(fmt.Errorf("%s: it is a folder, not a WIM file", path), file.Close())
+	}
 	p := Part{Name: path, R: file, Size: st.Size()}
 	f.files = append(f.files, file)
 	f.Parts = append(f.Parts, p)

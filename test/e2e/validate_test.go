@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -150,6 +151,74 @@ func TestValidateAndRepair(t *testing.T) {
 	}
 	out, err = p.Run(t.Context(), "status", "--data", p.Data, "--json")
 	if err != nil || strings.Contains(out, `"damaged"`) && !strings.Contains(out, `"damaged": null`) && !strings.Contains(out, `"damaged": []`) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// A running server validates what becomes due while it runs, once in its time, on
+// threads that stand back, and says what is damaged in its log, its status and in the
+// list; what is not damaged any more it says as well.
+func TestValidateOnSchedule(t *testing.T) {
+	takesMinutes(t) // the least time is one
+	p := newPoint(t, lab.Config{})
+	serve(t, p, "--dhcp", "off", "--validate-every", "1m")
+	source := filepath.Join(p.Network.Dir, "source")
+	if err := os.Mkdir(source, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeRandom(t, filepath.Join(source, "data.bin"), 16<<20)
+	if err := os.WriteFile(filepath.Join(source, "holes.img"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(source, "holes.img"), 256<<20); err != nil { // takes its time, and no bytes on the disk
+		t.Fatal(err)
+	}
+	c, err := p.Add(t.Context(), "package", source, "--name", "tools")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range c.Files {
+		if f.Name == "data.bin" {
+			damage(t, p.Data, f.SHA256, 5_000_000)
+		}
+	}
+	seen := 0
+	looks := func(command, what string) func() bool {
+		return func() bool {
+			seen = max(seen, idleThreads(p.Server.Pid()))
+			out, _ := p.Run(t.Context(), append(strings.Fields(command), "--data", p.Data)...)
+			return strings.Contains(out, what)
+		}
+	}
+	began := time.Now()
+	// On a busy host such threads get little, and it takes long.
+	for found := looks("status --json", `"damaged": [`); !found(); {
+		if time.Since(began) > 3*patience {
+			t.Fatal("the damage is not found")
+		}
+	}
+	if took := time.Since(began); took < 40*time.Second {
+		t.Errorf("it was found after %v: nothing was due", took)
+	}
+	if seen < 3 { // one reads, two compute
+		t.Errorf("%d threads of the lowest priority were seen", seen)
+	}
+	if _, err := p.Server.Output.WaitFor(t.Context(), `ERROR\s+content is damaged.*"content": "tools", "file": "data.bin", "missing": false, "blocks": 1`, patience); err != nil {
+		t.Error(err)
+	}
+	if out, err := p.Run(t.Context(), "content", "list", "--data", p.Data); err != nil || !strings.Contains(out, "DAMAGED") {
+		t.Errorf("%v: %s", err, out)
+	}
+	_, err = p.Run(t.Context(), "content", "validate", c.ID, "--data", p.Data)
+	mustFail(t, err, 1, "1 of 94 blocks")
+	if out, err := p.Run(t.Context(), "content", "repair", c.ID, "--data", p.Data); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	eventually(t, "the next round finds it good", func() bool {
+		_, err := p.Server.Output.WaitFor(t.Context(), `INFO\s+content validated.*"content": "tools"`, patience)
+		return err == nil
+	})
+	if out, err := p.Run(t.Context(), "status", "--json", "--data", p.Data); err != nil || strings.Contains(out, `"damaged": [`) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
