@@ -18,9 +18,10 @@ import (
 // operator is somebody who uses castpoint's commands all the time.
 type operator struct {
 	*soak
-	rand  *rand.Rand
-	added []string // contents that are removed again
-	count int
+	rand   *rand.Rand
+	stream uint64   // tells operators apart: what one has begun may be there in the end
+	added  []string // contents that are removed again
+	count  int
 }
 
 // mostAdded is how many contents the operator keeps.
@@ -67,7 +68,7 @@ func (o *operator) add(ctx context.Context) {
 		return
 	}
 	began := time.Now()
-	out, err := o.command(ctx, "content", "add", "package", dir, "--name", fmt.Sprintf("package-%d", o.count), "--json")
+	out, err := o.command(ctx, "content", "add", "package", dir, "--name", fmt.Sprintf("package-%d-%d", o.stream, o.count), "--json")
 	if err != nil {
 		o.promises.unsureContent()
 		o.tally.failed("content add", began, err)
@@ -107,7 +108,7 @@ func (o *operator) remove(ctx context.Context) {
 // note changes the record of a device.
 func (o *operator) note(ctx context.Context) {
 	o.count++
-	device, text := fmt.Sprintf("pc-%d", 1+o.rand.IntN(len(o.machines))), fmt.Sprintf("note %d", o.count)
+	device, text := fmt.Sprintf("pc-%d", 1+o.rand.IntN(len(o.machines))), fmt.Sprintf("note %d of %d", o.count, o.stream)
 	began := time.Now()
 	_, err := o.command(ctx, "device", "set", device, "--notes", text)
 	o.promises.note(device, text, err == nil)

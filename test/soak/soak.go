@@ -226,7 +226,7 @@ func (s *soak) storm(ctx context.Context, length time.Duration, kills bool, stre
 		all.Go(func() { m.live(ctx) })
 	}
 	all.Go(func() {
-		(&operator{soak: s, rand: rand.New(rand.NewPCG(s.seed, 2<<32+stream))}).work(ctx)
+		(&operator{soak: s, stream: stream, rand: rand.New(rand.NewPCG(s.seed, 2<<32+stream))}).work(ctx)
 	})
 	failed := s.disturb(ctx, kills, rand.New(rand.NewPCG(s.seed, 3<<32+stream)))
 	if failed != nil {
