@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
 	"castpoint/agent/disk"
+	"castpoint/deploy/sequence"
 )
 
 // installGRUB has the Linux that was applied install its own GRUB: its version and
@@ -32,12 +34,16 @@ func (l *Linux) installGRUB(ctx context.Context, p *disk.Plan, system, root disk
 	if err != nil {
 		return err
 	}
-	inside := func(args ...string) error {
-		return must(ctx, l.programs, Program{Args: append([]string{"chroot", at}, args...),
+	inside := func(args ...string) (string, error) {
+		r, err := l.programs.Run(ctx, Program{Args: append([]string{"chroot", at}, args...),
 			Env: []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C"}})
+		if err == nil && r.Code != 0 {
+			err = &ExitError{Program: args[0], Code: r.Code, Tail: r.Tail}
+		}
+		return strings.TrimSpace(r.Tail), err
 	}
 	if bios {
-		if err := inside("grub-install", "--target=i386-pc", "--recheck", p.Disk.Path); err != nil {
+		if _, err := inside("grub-install", "--target=i386-pc", "--recheck", p.Disk.Path); err != nil {
 			return fmt.Errorf("install GRUB for BIOS: %w", err)
 		}
 	}
@@ -46,21 +52,72 @@ func (l *Linux) installGRUB(ctx context.Context, p *disk.Plan, system, root disk
 		if runtime.GOARCH == "arm64" {
 			target = "arm64-efi"
 		}
-		args := []string{"grub-install", "--target=" + target, "--efi-directory=/boot/efi", "--recheck"}
-		// The fallback path in any case, then an entry of its own.
-		if err := inside(append(args, "--removable")...); err != nil {
-			return fmt.Errorf("install GRUB for UEFI: %w", err)
-		}
-		if !noEntry && l.Firmware() == "uefi" {
-			if err := inside(args...); err != nil {
+		// The fallback path in any case. The firmware's menu is not GRUB's business: it
+		// would put itself before the network.
+		args := []string{"grub-install", "--target=" + target, "--efi-directory=/boot/efi", "--recheck", "--no-nvram"}
+		for _, args := range [][]string{append(args[:len(args):len(args)], "--removable"), args} {
+			if _, err := inside(args...); err != nil {
 				return fmt.Errorf("install GRUB for UEFI: %w", err)
 			}
 		}
 	}
-	if err := inside("grub-mkconfig", "-o", "/boot/grub/grub.cfg"); err != nil {
+	if err := l.nameByUUID(inside, root); err != nil {
+		return err
+	}
+	if _, err := inside("grub-mkconfig", "-o", "/boot/grub/grub.cfg"); err != nil {
 		return fmt.Errorf("make the menu of GRUB: %w", err)
 	}
+	if !uefi || noEntry || l.Firmware() != sequence.FirmwareUEFI {
+		return nil
+	}
+	label, loader, err := efiLoader(filepath.Join(at, "boot/efi/EFI"))
+	if err != nil {
+		return err
+	}
+	return l.firmwareEntry(ctx, p, system, label, loader)
+}
+
+// nameByUUID makes the link by which grub-mkconfig finds out that the root file system
+// can be named by its UUID. Without udev there are none, and the kernel would be told
+// the name that the disk has in the boot environment.
+func (l *Linux) nameByUUID(inside func(...string) (string, error), root disk.Volume) error {
+	id, err := inside("grub-probe", "--target=fs_uuid", "/")
+	if err != nil || id == "" || strings.ContainsAny(id, "/\n") {
+		return fmt.Errorf("find the UUID of volume %s: %q, %w", root.Name, id, err)
+	}
+	links := filepath.Join(l.dev, "disk/by-uuid")
+	if err := os.MkdirAll(links, 0o755); err != nil {
+		return err
+	}
+	if err := os.Symlink(root.Path, filepath.Join(links, id)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	return nil
+}
+
+// efiLoader finds what GRUB has installed beside the fallback path: shim where there
+// is one, else GRUB itself. label is the folder, which is called after the
+// distribution.
+func efiLoader(folder string) (label, loader string, err error) {
+	suffix := "x64.efi"
+	if runtime.GOARCH == "arm64" {
+		suffix = "aa64.efi"
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return "", "", fmt.Errorf("find the loader of GRUB: %w", err)
+	}
+	for _, name := range []string{"shim" + suffix, "grub" + suffix} {
+		for _, e := range entries {
+			if strings.EqualFold(e.Name(), "boot") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(folder, e.Name(), name)); err == nil {
+				return e.Name(), `\EFI\` + e.Name() + `\` + name, nil
+			}
+		}
+	}
+	return "", "", fmt.Errorf("find the loader of GRUB: there is no grub%s below %s", suffix, folder)
 }
 
 // enter makes a root file system ready for programs in it. undo takes it back, in

@@ -38,6 +38,7 @@ type Linux struct {
 	grub string
 	// efi is the folder of the firmware's variables.
 	efi     string
+	dev     string            // where devices are
 	mounted map[string]string // path of a volume -> folder
 	onDisk  bool              // it is the Linux of the disk, not the boot environment
 }
@@ -46,7 +47,7 @@ type Linux struct {
 func NewLinux(p Programs) *Linux {
 	return &Linux{
 		programs: p, kernel: newKernel(), list: disk.List, mounts: "/mnt", grub: "/usr/lib/castpoint/grub",
-		efi: "/sys/firmware/efi", mounted: make(map[string]string),
+		efi: "/sys/firmware/efi", dev: "/dev", mounted: make(map[string]string),
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"castpoint/agent/disk"
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
 )
@@ -148,3 +149,19 @@ func TestWaitsAfterFailure(t *testing.T) {
 		t.Fatalf("end %q, %v, %s", end, err, w.states())
 	}
 }
+
+// TestNoDisks: a machine whose disks cannot be listed runs what needs none.
+func TestNoDisks(t *testing.T) {
+	w := newWorld(t, "name: s\nsteps:\n  - {name: first, run-command: {command: one}}\n")
+	w.machine = blind{(*fakeMachine)(w)}
+	if end, err := w.start(); end != EndSucceeded || err != nil {
+		t.Fatalf("end %q, %v", end, err)
+	}
+	if !strings.Contains(strings.Join(w.said, "\n"), "no disks today") {
+		t.Errorf("it does not say why: %q", w.said)
+	}
+}
+
+type blind struct{ *fakeMachine }
+
+func (blind) Disks() ([]disk.Disk, error) { return nil, errors.New("no disks today") }

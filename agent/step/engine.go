@@ -106,11 +106,11 @@ func (s *stepError) Unwrap() error { return s.err }
 // disk may know that it has ended already.
 func (e *engine) begin(ctx context.Context) (next int, err error) {
 	run := e.o.Run
+	e.state = &state{Format: stateFormat, Variables: map[string]protocol.VariableValue{}}
 	old, err := e.keep.find()
 	if err != nil {
 		e.say("look for the state of the run: %v", err)
 	}
-	e.state = &state{Format: stateFormat, Variables: map[string]protocol.VariableValue{}}
 	if run.Resumed && old != nil {
 		e.state = old
 	}
