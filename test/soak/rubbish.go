@@ -64,7 +64,7 @@ func (r rubbish) mutated(p []byte) []byte {
 
 // stranger is an identity that no machine of the soak has: its MAC begins with 06.
 func (r rubbish) stranger() client.Identity {
-	i := client.Identity{MAC: net.HardwareAddr{0x06, 0x77, 0, 0, byte(r.IntN(2)), byte(r.Uint32())},
+	i := client.Identity{MAC: net.HardwareAddr{0x06, 0x77, 0, 0, 0, byte(r.Uint32())},
 		Arch: []iana.Arch{iana.INTEL_X86PC, iana.EFI_X86_64, iana.EFI_BC, iana.EFI_ARM64, iana.EFI_X86_64_HTTP}[r.IntN(5)]}
 	copy(i.UUID[:], "stranger........")
 	copy(i.UUID[8:], i.MAC)
@@ -75,8 +75,7 @@ func (r rubbish) stranger() client.Identity {
 func (r rubbish) dhcp() []byte {
 	i := r.stranger()
 	i.MAC[0] = 0x0a  // never one that is a stranger's: a mutation must not give its lease back
-	i.MAC[4] = 0     // and not so many that they have the whole pool
-	i.MAC[5] &= 0x1f // by what they are offered
+	i.MAC[5] &= 0x1f // and not so many that they have the whole pool by what they are offered
 	kinds := []dhcpv4.MessageType{dhcpv4.MessageTypeDiscover, dhcpv4.MessageTypeRequest, dhcpv4.MessageTypeInform, dhcpv4.MessageTypeRelease,
 		dhcpv4.MessageTypeDecline, dhcpv4.MessageTypeOffer, dhcpv4.MessageTypeAck, dhcpv4.MessageType(r.IntN(256))}
 	m, err := i.Message(kinds[r.IntN(len(kinds))])
