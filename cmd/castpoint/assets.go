@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,6 +124,15 @@ func newAssetsRemove(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove ID", Short: "Remove imported boot programs", Args: cobra.ExactArgs(1),
 		Example: "  castpoint assets remove wimboot-2.9.0",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, begin string) (ids []string, _ cobra.ShellCompDirective) {
+			list, err := asset.List(filepath.Join(o.data, point.FolderAssets))
+			for i := range list {
+				if err == nil && len(args) == 0 && strings.HasPrefix(list[i].ID, begin) {
+					ids = append(ids, list[i].ID)
+				}
+			}
+			return ids, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := asset.Remove(filepath.Join(o.data, point.FolderAssets), args[0])
 			if errors.Is(err, asset.ErrNotFound) {

@@ -16,6 +16,7 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/revision"
 	"castpoint/web"
+	"castpoint/web/access"
 )
 
 // completeTime is how long a shell waits for names.
@@ -38,14 +39,16 @@ func addCompletion(root *cobra.Command, o *options) {
 		{"device", "show set approve deny remove timeline", deviceNames},
 		{"session", "show cancel kick", sessionNames},
 		{"session", "start", contentNames},
-		{"device", "wake", deviceNames},
+		{"device", "wake secret recovery", deviceNames},
+		{"access token", "revoke", tokenNames},
+		{"access user", "set remove", userNames},
 		{"run", "list show retry cancel answer log", deviceNames},
-		{"collection", "show set remove", collectionNames},
+		{"collection", "show set remove secret", collectionNames},
 		{"sequence", "show remove", sequenceNames},
 		{"deployment", "show set remove again report", deploymentNames},
 	} {
 		for _, name := range strings.Fields(group.commands) {
-			c, _, err := root.Find([]string{group.group, name})
+			c, _, err := root.Find(append(strings.Fields(group.group), name))
 			if err == nil && c.Name() == name && c.ValidArgsFunction == nil {
 				c.ValidArgsFunction = o.completeFirst(group.find)
 			}
@@ -122,6 +125,22 @@ func deploymentNames(ctx context.Context, c *web.AdminClient, _ string) (list []
 	all, err := web.List[web.DeploymentItem](ctx, c, "/deployments")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Sequence+" for "+one.CollectionName)
+	}
+	return list, err
+}
+
+func tokenNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[access.Token](ctx, c, "/access/tokens")
+	for _, one := range all {
+		list = append(list, one.Name+"\t"+string(one.Scope)+" "+one.ID)
+	}
+	return list, err
+}
+
+func userNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
+	all, err := web.List[access.User](ctx, c, "/access/users")
+	for _, one := range all {
+		list = append(list, one.Name+"\t"+string(one.Scope))
 	}
 	return list, err
 }

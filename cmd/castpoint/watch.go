@@ -19,7 +19,7 @@ import (
 // watched are the commands that can go on to show what they show.
 var watched = []string{
 	"content list", "content show", "device list", "device show", "session list", "session show", "status", "dhcp leases",
-	"run list", "access token list", "access user list", "audit", "log level", "assets list",
+	"run list", "access token list", "access user list", "audit", "log level", "assets list", "notify list",
 	"lab status", "lab screen", "deployment list", "deployment show", "run show", "collection list", "collection show", "sequence list",
 }
 
