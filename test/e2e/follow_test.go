@@ -13,9 +13,6 @@ import (
 // program writes them: DHCP, the records, TFTP, HTTP and the join listener.
 func TestLogFollowsDevice(t *testing.T) {
 	p := newPoint(t, lab.Config{Clients: 2})
-	if _, err := p.AddBootEnvironment(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	serve(t, p, "--dhcp", "server", "--pool", "10.77.0.11-10.77.0.11", "--probe=false", "--devices-unknown", "approve",
 		"--log-format", "json", "--log-level", "debug")
 	h := p.Network.Clients[0]
