@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy"
 	"castpoint/deploy/sequence"
 	"castpoint/multicast"
 	"castpoint/web/api"
@@ -121,8 +122,8 @@ func FuzzJoin(f *testing.F) {
 // alone: what reads or writes files by name, or begins a session, is tried by hand.
 var fuzzedOperations = []string{
 	"add-device", "set-device", "import-devices", "approve-device", "add-collection", "set-collection", "set-collection-secret", "set-device-secret",
-	"add-deployment", "set-deployment", "deploy-again", "put-sequence", "check-sequence", "set-content", "create-token", "explain",
-	"create-access-token", "answer-run", "retry-run",
+	"add-deployment", "set-deployment", "deploy-again", "put-sequence", "check-sequence", "set-content", "create-token",
+	"answer-run", "retry-run",
 }
 
 // operation is one of the OpenAPI document; its path has "nothing" for parameters.
@@ -153,17 +154,23 @@ func operations(t testing.TB, s *Server) (all []operation) {
 
 // FuzzAPI: bodies of the admin API, by somebody who may do everything.
 func FuzzAPI(f *testing.F) {
-	for i, body := range []string{
-		`{"name":"pc-9","macs":["52:54:00:00:00:09"],"uuid":"4c4c4544-0042-3510-8051-b4c04f4d3132","groups":["lab"],"variables":{"A":"b"}}`,
-		`{"notes":"x","macs":["zz"],"boot":{"chain":"windows"}}`, `{"text":"name,mac\nx,52:54:00:00:00:0a\n"}`, `{"name":"x"}`,
-		`{"name":"c","rules":[{"when":"all(1..9, {true})"}],"variables":{"A":"b"}}`, `{"rules":[{"unknown":true}]}`, `{"value":"secret"}`, `{"value":""}`,
-		`{"name":"d","sequence":"install","collection":"lab","purpose":"required","hours":"22:00-05:00","start":"2026-03-02T22:00:00Z"}`, `{"purpose":"both"}`, `{"devices":["pc-1"]}`,
-		`{"text":"name: x\nsteps: [{restart: {into: disk}}]"}`, `{"text":"a: &a [*a]"}`, `{"distribution":{"multicast":true},"priority":"high"}`, `{"content":"image","ttl":"1h"}`,
-		`{"mac":"52:54:00:00:00:01","arch":"x64"}`, `{"name":"t","scope":"read","days":99999999999}`, `{"answers":{"A":"b"}}`, `{"step":"9/9"}`,
+	for _, seed := range [][3]string{
+		{"add-device", "", `{"name":"pc-9","macs":["52:54:00:00:00:09"],"uuid":"4c4c4544-0042-3510-8051-b4c04f4d3132","groups":["lab"],"variables":{"A":"b"}}`},
+		{"set-device", "pc-1", `{"notes":"x","macs":["zz"],"boot":"chain=windows"}`}, {"import-devices", "", "name,mac\nx,52:54:00:00:00:0a\n"}, {"approve-device", "pc-1", `{"name":"x"}`},
+		{"add-collection", "", `{"name":"c","rules":[{"when":["any(device.disks, true)"],"name":"pc-*"}],"variables":{"A":"b"}}`}, {"set-collection", "lab", `{"rules":[{"unknown":true}]}`},
+		{"set-collection-secret", "lab", `{"value":"secret"}`}, {"set-device-secret", "pc-1", `{"value":""}`},
+		{"add-deployment", "", `{"name":"d","sequence":"install","collection":"lab","purpose":"required","hours":"22:00-05:00","start":"2026-03-02T22:00:00Z"}`},
+		{"set-deployment", "lab", `{"purpose":"available","password":"x"}`}, {"deploy-again", "lab", `{"devices":["pc-1"]}`},
+		{"put-sequence", "", "name: x\nsteps: [{restart: {into: disk}}]"}, {"check-sequence", "", "a: &a [*a]"}, {"set-content", "image", `{"multicast":true,"priority":"high"}`},
+		{"create-token", "", `{"content":"image","ttl":3600}`}, {"answer-run", "pc-1", `{"answers":{"A":"b"}}`}, {"retry-run", "pc-1", `{"step":"9/9"}`},
 	} {
-		f.Add(uint8(i), "pc-1", []byte(body))
+		f.Add(uint8(slices.Index(fuzzedOperations, seed[0])), seed[1], []byte(seed[2]))
 	}
 	p, _ := deployed(f, nil)
+	timeline := withDevices(f, deploy.PolicyServe)
+	var kept Config
+	timeline(&kept)
+	p.cfg.Timeline = kept.Timeline
 	h := p.SocketServer().Handler
 	var list []operation
 	for _, o := range operations(f, p.Server) {
@@ -180,10 +187,20 @@ func FuzzAPI(f *testing.F) {
 			name = "lab"
 		}
 		r := httptest.NewRequestWithContext(t.Context(), o.method, AdminPrefix, bytes.NewReader(body))
-		r.URL.Path = strings.ReplaceAll(o.path, "nothing", name)
-		r.Header.Set("Content-Type", "application/json")
+		r.URL.Path, r.Host = strings.ReplaceAll(o.path, "nothing", name), "localhost"
+		switch o.id {
+		case "put-sequence", "check-sequence":
+			r.Header.Set("Content-Type", "application/yaml")
+		case "import-devices":
+			r.Header.Set("Content-Type", "text/csv")
+		default:
+			r.Header.Set("Content-Type", "application/json")
+		}
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, r)
+		if w.Code == http.StatusUnauthorized || w.Code == http.StatusMisdirectedRequest {
+			t.Fatalf("%s: status %d: nothing is tested", o.id, w.Code)
+		}
 		mustRefuse(t, w, o.id)
 	})
 }
