@@ -33,8 +33,8 @@ func onHost(t *testing.T, n *lab.Network, h *lab.Host, program string) string {
 
 // An evening at the console, in a browser on the server: somebody logs in, uploads
 // an image, sees a machine appear and approves it, opens a session, watches it to
-// its end, and reads what happened to the machine. What is waited for comes by
-// itself: no page is loaded again.
+// its end, and reads what happened to the machine, asks the doctor, and looks at who has
+// done what. What is waited for comes by itself: no page is loaded again.
 func TestConsoleInBrowser(t *testing.T) {
 	p := newPoint(t, lab.Config{Clients: 2, Offload: true})
 	serve(t, p, "--dhcp", "server", "--pool", point.Pool, "--devices-unknown", "approve")
@@ -155,6 +155,24 @@ func TestConsoleInBrowser(t *testing.T) {
 	do("overview", chromedp.Navigate(address+"/"))
 	text("Nothing needs attention|needs? attention|wrong")
 	shoot("overview")
+
+	// What the server itself has to say, and who may ask it.
+	do("doctor", chromedp.Navigate(address+"/doctor"), click(".tools button"))
+	text("findings? needs? attention|Nothing keeps machines from booting")
+	shoot("doctor")
+	do("tokens", chromedp.Navigate(address+"/access"), chromedp.SendKeys(chromedp.CSS("[action='/access/tokens'] [name=name]"), "inventory"), click("[action='/access/tokens'] button"))
+	text(`The secret of inventory\s+It is shown this once[\s\S]*castpoint_`)
+	do("loggers", chromedp.Navigate(address+"/server"), chromedp.SetValue(chromedp.CSS("[aria-label='Level of dhcp']"), "debug"), click("[aria-label='Set the level of dhcp']"))
+	text("Logger dhcp writes debug")
+	do("settings", chromedp.Navigate(address+"/settings"), click(".tools button"))
+	text("Nothing has changed")
+	const other = "three in the morning"
+	do("account", chromedp.Navigate(address+"/account"), chromedp.SendKeys(chromedp.CSS("[name=old]"), password),
+		chromedp.SendKeys(chromedp.CSS("[name=password]"), other), chromedp.SendKeys(chromedp.CSS("[name=again]"), other), click(".fields button"))
+	text("Your password is another now")
+	do("audit log", chromedp.Navigate(address+"/audit"))
+	text(`change-own-password[\s\S]*create-access-token[\s\S]*approve-device`)
+	shoot("audit")
 	do("log out", click(".aside form button"))
 	text("Log in")
 	for _, trouble := range b.Trouble() {

@@ -84,7 +84,7 @@ var pages = map[string]string{
 	"/docs?search=proxydhcp":             "ProxyDHCP",
 	"/contents?kind=boot-image":          "Windows PE",
 	"/deployments/dep1?state=failed":     "make the partition larger",
-	"/runs/run1":                         "Try again",
+	"/runs/run1":                         "The end of its output",
 	"/runs/run2":                         "Which room?",
 	"/collections/col1":                  "device.memory",
 	"/sequences/bare-metal":              "Its text",

@@ -253,6 +253,7 @@ func (f *fakeAPI) addDeployments() {
 	code := 5
 	step := rollout.StepRecord{Path: "3", Number: 4, Name: "Apply the image", Kind: "apply", State: "failed", ExitCode: &code, Message: "disk: no space left " + hostile, Advice: "make the partition larger", Output: hostile, Started: noon, Ended: noon.Add(time.Minute)}
 	run := rollout.Run{ID: "run1", Deployment: "dep1", Device: "d00001", Label: "pc-00001", Sequence: "bare-metal", Revision: 3, State: rollout.StateFailed, Started: noon, Heard: noon, Step: step, Total: 12, Message: step.Message, Advice: step.Advice, Environment: "winpe", Remote: "192.0.2.17", Variables: map[string]string{"ComputerName": hostile}}
+	run.Step.Output = "" // it is kept with the step
 	asks := run
 	asks.ID, asks.State, asks.Late, asks.Label = "run2", rollout.StateAsking, true, long
 	asks.Questions = &protocol.Questions{Run: "run2", Questions: []sequence.Question{{Variable: "Room", Prompt: "Which room?", Choices: []string{"101", "102"}}, {Variable: "Pin", Prompt: "PIN", Secret: true}}}

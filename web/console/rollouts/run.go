@@ -30,6 +30,8 @@ func (p *Rollouts) run(r *http.Request) (*frame.Page, error) {
 	for i := range d.Steps {
 		if s := &d.Steps[i]; s.Path == d.Step.Path && s.Ended.IsZero() {
 			s.State, s.Percent, s.Message = d.Step.State, d.Step.Percent, d.Step.Message
+		} else if s.Path == d.Step.Path && d.Step.Output == "" {
+			d.Step.Output = s.Output // which is kept with the step only: it is long
 		}
 	}
 	var text revision.SequenceText
