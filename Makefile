@@ -98,6 +98,8 @@ soak: tools packages ## what takes long: MINUTES (default 10) of chaos (SEED=N r
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 60m \
 	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware'
+	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 90m \
+	  -test.run 'TestFaults|TestEveryFaultInEveryStep|TestPowerAndServerInSteps|TestWake$$'
 	CASTPOINT_SOAK=1 go test -count=1 -timeout 60m -run TestReproducible -v ./packaging
 	cd test/e2e && $(SUDO) env CASTPOINT_LARGE=20000000000 ../../bin/test/e2e.test -test.v -test.timeout 30m -test.run TestTFTPLargeFile
 
