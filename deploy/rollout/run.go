@@ -2,11 +2,13 @@ package rollout
 
 import "castpoint/deploy/runs"
 
-// What package runs calls its own, as everybody else knows it.
 type (
-	Run        = runs.Run
+	// Run is one sequence on one device.
+	Run = runs.Run
+	// StepRecord is what is known of a step of a run.
 	StepRecord = runs.StepRecord
-	State      = runs.State
+	// State is how far a run is.
+	State = runs.State
 )
 
 // The states.

@@ -102,17 +102,20 @@ type runBody struct {
 	Key     []byte            `json:"key,omitempty"`
 }
 
+// Clone is a copy with variables and secrets of its own.
 func (r *Run) Clone() *Run {
 	c := *r
 	c.Variables, c.Secrets = maps.Clone(r.Variables), maps.Clone(r.Secrets)
 	return &c
 }
 
+// Row is the run as the database has it.
 func (r *Run) Row() (store.Run, error) {
 	body, err := json.Marshal(runBody{*r, r.Secrets, r.Ticket, r.Key})
 	return store.Run{ID: r.ID, Deployment: r.Deployment, Device: r.Device, Ended: r.State.Ended(), Body: body, Started: r.Started}, err
 }
 
+// Of is the run of a row.
 func Of(row *store.Run) (*Run, error) {
 	var b runBody
 	if err := json.Unmarshal(row.Body, &b); err != nil {

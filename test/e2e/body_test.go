@@ -240,7 +240,7 @@ var errLocal = errors.New("the machine boots from its disk")
 
 // power starts the machine: it boots from the network.
 func (b *body) power(ctx context.Context) error {
-	script := ""
+	var script string
 	for {
 		out, code, err := b.host.Run(ctx, "curl", "--silent", "--fail", "--max-time", "20", "http://"+lab.ServerAddr.String()+":8080/ipxe/bios/"+strings.ReplaceAll(bodyMAC, ":", "-"))
 		if err != nil {

@@ -481,7 +481,7 @@ func TestFaultsThatPeopleMend(t *testing.T) {
 		},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
-			f.t, f.body.t = t, t
+			f.t = t
 			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 			defer cancel()
 			f.off()
@@ -536,7 +536,7 @@ func TestEveryFaultInEveryStep(t *testing.T) {
 	f := newPlant(t)
 	for _, one := range allFaults() {
 		t.Run(strings.ReplaceAll(one.String(), " ", "-"), func(t *testing.T) {
-			f.t, f.body.t = t, t
+			f.t = t
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 			defer cancel()
 			blankDisk(t, f.disk, 128<<20)

@@ -89,7 +89,7 @@ func TestHolds(t *testing.T) {
 
 func TestRefusesWithAPlace(t *testing.T) {
 	for said, why := range map[string]string{
-		`device.modle == "x"`: "there is no fact modle; there are model, memory", `vars.Role`: "a text, and not true or false (column 1)", `1 +`: "it ends where a value should follow",
+		`device.modell == "x"`: "there is no fact modell; there are model, memory", `vars.Role`: "a text, and not true or false (column 1)", `1 +`: "it ends where a value should follow",
 		`unknown()`: "there is no function unknown; there are any", `nothing`: "there is no name nothing; there are vars, device", `device.memory == "x"`: "== between a number and a text (column 15)",
 		`vars.None == nil`: `is ""`, `1 < 2 < 3`: "two comparisons in a row", `not 1`: "not wants true or false", `exists`: "wants its arguments in brackets", `exists(1)`: "exists wants a text",
 		`like("a")`: "wants 2 texts, and has 1", `"a" matches "("`: "missing closing )", `any(device, true)`: "goes through a list", `any(device.disks, .size)`: "wants what is true or false",
