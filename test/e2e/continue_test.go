@@ -292,6 +292,90 @@ func tree(t *testing.T, root string) string {
 	return b.String()
 }
 
+// A run goes on in Windows, or Wine: the boot environment's service starts with the
+// system, does its steps as the system, restarts in between, and removes itself.
+func TestContinueInWindows(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1})
+	settings, _ := goOnPoint(t, p, `copy tool.txt C:\\\\tool.txt & exit 3010`, `type C:\\\\tool.txt & echo  in %CP_Where%& echo %CP_Secret%`)
+	h := p.Network.Clients[0]
+	w := newWine(t, p.Network.Dir, h)
+	// Windows starts when somebody uses it, and its service manager then starts what is
+	// to start with it. Wine ends when nobody uses it.
+	build(t, filepath.Join(w.c, "user.exe"), "#include <windows.h>\nint main(void) { Sleep(INFINITE); return 0; }")
+	use := func() {
+		t.Helper()
+		user := w.start(t, `C:\user.exe`)
+		t.Cleanup(user.Kill)
+	}
+	use()
+	agent := filepath.Join(filepath.Dir(p.Binary), "castagent-windows-amd64.exe")
+	err := resident.Put(t.Context(), resident.Options{
+		System: resident.System{Root: w.c, Kind: resident.Windows}, Settings: settings, Environment: sequence.EnvironmentWindows, Programs: winePrograms{t, w},
+		Fetch: func(_ context.Context, to string) error {
+			b, err := os.ReadFile(agent)
+			return errors.Join(err, os.WriteFile(to, b, 0o700))
+		},
+		Close: func(string) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(w.c, "windows/castpoint-continue")
+	log := func() string {
+		var all string
+		for _, name := range []string{"agent.log", "work/sequence-disk.log"} {
+			b, _ := os.ReadFile(filepath.Join(folder, name)) // gone at the end
+			all += name + ":\n" + string(b)
+		}
+		return all
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the agent says:\n%s", log())
+		}
+	})
+	restart := func() {
+		t.Helper()
+		w.end(t)
+		use()
+	}
+	restart()
+	eventually(t, "the agent restarts Windows", func() bool { return strings.Contains(log(), "now: reboot") })
+	restart()
+	a := newAdmin(p)
+	eventually(t, "the run succeeds", func() bool {
+		all := a.runs(t, "pc")
+		return len(all) == 1 && all[0].State == "succeeded"
+	})
+	checkWentOn(t, p, "windows")
+	// Its program goes when it has ended, which Wine does not show.
+	eventually(t, "the agent removes what it knows", func() bool {
+		_, settings := os.Stat(filepath.Join(folder, "run.json"))
+		_, work := os.Stat(filepath.Join(folder, "work"))
+		return errors.Is(settings, fs.ErrNotExist) && errors.Is(work, fs.ErrNotExist)
+	})
+	w.end(t)
+	registry, err := os.ReadFile(filepath.Join(filepath.Dir(w.c), "system.reg"))
+	if err != nil || strings.Contains(string(registry), resident.Name) {
+		t.Errorf("the registry still has the service (%v)", err)
+	}
+	if b, err := os.ReadFile(filepath.Join(w.c, "tool.txt")); err != nil || string(b) != "the tool" {
+		t.Errorf("the tool: %q, %v", b, err)
+	}
+}
+
+// winePrograms runs programs of Windows under Wine.
+type winePrograms struct {
+	t *testing.T
+	w *wine
+}
+
+func (p winePrograms) Run(ctx context.Context, program machine.Program) (machine.Result, error) {
+	proc := p.w.start(p.t, program.Args...)
+	code, err := proc.Wait(ctx)
+	return machine.Result{Code: code, Tail: proc.Output.String()}, err
+}
+
 // What Linux writes to an NTFS volume is open to everybody, if it is not closed. The
 // permissions are read by a program that had no part in it.
 func TestResidentOnNTFS(t *testing.T) {
