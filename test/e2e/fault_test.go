@@ -361,7 +361,6 @@ func every(one fault) map[int]fault {
 // the machine loses its power, the server is killed, or both; at its beginning, in its
 // middle or at its end. The machine goes on, and in the end its disk is right.
 func TestFaultsInSteps(t *testing.T) {
-	takesMinutes(t)
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("CASTPOINT_SEED"); text != "" {
 		var err error
@@ -421,7 +420,8 @@ func TestFaultsThatPeopleMend(t *testing.T) {
 		}
 	}
 	f.api.call(t, http.MethodPost, "/sequences", mendedSequence, nil)
-	f.api.call(t, http.MethodPatch, "/deployments/faults", map[string]any{"sequence": "mended"}, nil)
+	f.api.call(t, http.MethodDelete, "/deployments/faults", nil, nil)
+	f.api.call(t, http.MethodPost, "/deployments", map[string]any{"name": "faults", "sequence": "mended", "collection": "all", "purpose": "required"}, nil)
 	castpoint := func(args ...string) {
 		t.Helper()
 		if _, err := f.p.Run(t.Context(), append(args, "--data", f.p.Data)...); err != nil {
@@ -461,7 +461,7 @@ func TestFaultsThatPeopleMend(t *testing.T) {
 			name: "no image", before: func() { image("noise") }, step: "Image", says: "is no WIM that can be applied",
 			mend: func() mend { return mend{variables: map[string]string{"Image": "stand-in"}} },
 		}, {
-			name: "content removed", at: map[int]func(){2: func() { castpoint("content", "remove", "drivers") }}, step: "Drivers", says: "drivers",
+			name: "content removed", at: map[int]func(){2: func() { castpoint("content", "remove", "drivers") }}, step: "Image", says: "drivers",
 			mend: func() mend {
 				castpoint("content", "add", "package", filepath.Join(f.p.Network.Dir, "drivers"), "--name", "drivers")
 				return mend{}

@@ -16,7 +16,6 @@ var hexLine = regexp.MustCompile(`(?m)^\s+0x[0-9a-f]{4}:  ([0-9a-f ]+)$`)
 // Devices are woken before the start of a required deployment, on every network that
 // is served, and by hand. tcpdump sees the packets.
 func TestWake(t *testing.T) {
-	takesMinutes(t)
 	p := newPoint(t, lab.Config{Clients: 2})
 	server, second := p.Network.Server, p.Network.Clients[1]
 	// A second cable, and a second subnet on the first.
