@@ -482,7 +482,7 @@ func TestFaultsThatPeopleMend(t *testing.T) {
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "-"), func(t *testing.T) {
 			f.t = t
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 14*time.Minute) // an agent is patient for ten
 			defer cancel()
 			f.off()
 			f.drain()
