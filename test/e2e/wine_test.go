@@ -130,7 +130,10 @@ func TestWindowsAgent(t *testing.T) {
 	}
 	w := newWine(t, p.Network.Dir, h)
 
-	for name, run := range map[string]string{"netio": ".", "agent": ".", "platform": ".",
+	for name, run := range map[string]string{
+		// Without fuzz targets and TestFiles..., which remove folders: Wine does not know
+		// the call that Go's os.RemoveAll makes.
+		"netio": "^Test", "agent": "^Test([^F]|F[^i])", "platform": "^Test",
 		// The others need Linux' programs, or take long.
 		"machine": "TestWindows|TestReal|TestFind", "step": "TestWindows|TestInstall|TestFaults|TestRestart"} {
 		t.Run(name, func(t *testing.T) {
