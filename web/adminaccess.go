@@ -83,7 +83,7 @@ func (s *Server) accessOperations(a *api.API) {
 func guarded[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
 		if s.cfg.Access == nil {
-			return out, problem(http.StatusNotImplemented, "", "", "this server keeps no users and tokens")
+			return out, api.Refusal(http.StatusNotImplemented, "", "", "this server keeps no users and tokens")
 		}
 		out, err = f(ctx, in)
 		return out, accessProblem(err)
@@ -96,11 +96,11 @@ func accessProblem(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, access.ErrNotFound):
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint access token list and castpoint access user list show what there is", "%v", err)
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint access token list and castpoint access user list show what there is", "%v", err)
 	case errors.Is(err, access.ErrInvalid):
-		return problem(http.StatusBadRequest, "", "", "%v", err)
+		return api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 	case errors.Is(err, access.ErrExists):
-		return problem(http.StatusConflict, protocol.CodeRefused, "choose another name, or remove that one first", "%v", err)
+		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "choose another name, or remove that one first", "%v", err)
 	}
 	return err
 }

@@ -24,10 +24,10 @@ func (s *Server) accountOperations(a *api.API) {
 			id, _ := access.From(ctx)
 			err := s.cfg.Access.ChangePassword(ctx, id, in.Old, in.New)
 			if locked, ok := errors.AsType[*access.LockedError](err); ok {
-				return struct{}{}, problem(http.StatusTooManyRequests, protocol.CodeRefused, "wait until then", "%v", locked)
+				return struct{}{}, api.Refusal(http.StatusTooManyRequests, protocol.CodeRefused, "wait until then", "%v", locked)
 			}
 			if errors.Is(err, access.ErrDenied) {
-				return struct{}{}, problem(http.StatusForbidden, protocol.CodeRefused, "type the one that you log in with", "the old password is wrong")
+				return struct{}{}, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "type the one that you log in with", "the old password is wrong")
 			}
 			return struct{}{}, err
 		})(ctx, &in.Body)

@@ -219,7 +219,7 @@ func (s *Server) setCollection(ctx context.Context, in *struct {
 			}
 		}
 		if len(kept) == len(c.Devices) {
-			return c, problem(http.StatusNotFound, protocol.CodeNotFound, "a device that a rule brings in goes to its exceptions", "device %s is not on the list of collection %s", d.Label(), c.Name)
+			return c, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "a device that a rule brings in goes to its exceptions", "device %s is not on the list of collection %s", d.Label(), c.Name)
 		}
 		c.Devices = kept
 	}
@@ -261,11 +261,11 @@ func rolloutProblem(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, named.ErrNotFound):
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
 	case errors.Is(err, named.ErrInvalid), errors.Is(err, named.ErrAmbiguous):
-		return problem(http.StatusBadRequest, protocol.CodeInvalid, "", "%v", err)
+		return api.Refusal(http.StatusBadRequest, protocol.CodeInvalid, "", "%v", err)
 	case errors.Is(err, named.ErrExists), errors.Is(err, named.ErrInUse), errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
-		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
+		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
 	}
 	return deviceProblem(err)
 }

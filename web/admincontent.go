@@ -143,7 +143,7 @@ type ContentPath struct {
 func (s *Server) listContents(_ context.Context, in *struct{ api.PageQuery }) (api.Page[*content.Content], error) {
 	list, err := s.library.List()
 	if err != nil {
-		return api.Page[*content.Content]{}, contentProblem(err)
+		return api.Page[*content.Content]{}, api.ContentProblem(err)
 	}
 	return api.Cut(list, func(ct **content.Content) string { return (*ct).ID }, in.PageQuery), nil
 }
@@ -178,7 +178,7 @@ func (s *Server) setContent(_ context.Context, in *struct {
 		return nil, err
 	}
 	ct, err = s.library.Set(ct.ID, set)
-	return ct, contentProblem(err)
+	return ct, api.ContentProblem(err)
 }
 
 // request is what the library is asked for.
@@ -230,7 +230,7 @@ func changePrograms(ct *content.Content, set []content.Program, remove []string)
 	for _, name := range remove {
 		i := find(name)
 		if i < 0 {
-			return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint content show "+ct.ID+" lists them", "content %s has no program %q", ct.ID, name)
+			return nil, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint content show "+ct.ID+" lists them", "content %s has no program %q", ct.ID, name)
 		}
 		list = slices.Delete(list, i, i+1)
 	}
@@ -251,7 +251,7 @@ func (s *Server) attachContent(_ context.Context, in *struct {
 	req := &in.Body
 	for _, path := range req.Files {
 		if !filepath.IsAbs(path) {
-			return nil, problem(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
+			return nil, api.Refusal(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
 		}
 	}
 	ct, err := s.contentByID(in.ID)
@@ -261,13 +261,13 @@ func (s *Server) attachContent(_ context.Context, in *struct {
 	return func(ctx context.Context, progress api.Progress) (_ *content.Content, err error) {
 		if len(req.Remove) > 0 {
 			if ct, err = s.library.Detach(ctx, ct.ID, req.Remove); err != nil {
-				return nil, contentProblem(err)
+				return nil, api.ContentProblem(err)
 			}
 		}
 		if len(req.Drivers)+len(req.Files) > 0 {
 			ct, err = s.library.Attach(ctx, ct.ID, content.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
 			if err != nil {
-				return nil, contentProblem(err)
+				return nil, api.ContentProblem(err)
 			}
 		}
 		return ct, nil
@@ -280,16 +280,16 @@ func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
 		return err
 	}
 	if ct.ID == s.Assigned() {
-		return problem(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
+		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
 	}
 	if s.keeper != nil {
 		for _, info := range s.keeper.list() {
 			if info.Carries(ct.ID) && info.Ended == nil {
-				return problem(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
+				return api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
 			}
 		}
 	}
-	return contentProblem(s.library.Remove(ct.ID))
+	return api.ContentProblem(s.library.Remove(ct.ID))
 }
 
 func (s *Server) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*content.Validation, error), error) {
@@ -300,7 +300,7 @@ func (s *Server) validateContent(_ context.Context, in *ContentPath) (func(conte
 	return func(ctx context.Context, progress api.Progress) (*content.Validation, error) {
 		v, err := s.library.Validate(ctx, ct.ID, progress)
 		if err != nil {
-			return nil, contentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))
+			return nil, api.ContentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))
 		}
 		return v, nil
 	}, nil

@@ -79,7 +79,7 @@ func known[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(con
 }
 
 func errNoRecords() error {
-	return problem(http.StatusNotImplemented, "", "", "this server keeps no records of devices")
+	return api.Refusal(http.StatusNotImplemented, "", "", "this server keeps no records of devices")
 }
 
 // DevicePath names a device.
@@ -94,15 +94,15 @@ func deviceProblem(err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, deploy.ErrNotFound):
-		return problem(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
 	case errors.Is(err, deploy.ErrAmbiguous):
-		return problem(http.StatusBadRequest, "", list, "%v", err)
+		return api.Refusal(http.StatusBadRequest, "", list, "%v", err)
 	case errors.Is(err, deploy.ErrProtected):
-		return problem(http.StatusConflict, protocol.CodeRefused, "castpoint device set ID --protected=false", "%v", err)
+		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint device set ID --protected=false", "%v", err)
 	case errors.Is(err, deploy.ErrInvalid):
-		return problem(http.StatusBadRequest, "", "", "%v", err)
+		return api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 	case errors.Is(err, deploy.ErrExists):
-		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
+		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
 	}
 	return err
 }

@@ -62,7 +62,7 @@ func (s *Server) exportContent(ctx context.Context, in *ContentPath, w http.Resp
 	}
 	last := api.Step{Result: json.RawMessage("true")}
 	if err != nil {
-		last = api.Step{Problem: asProblem(contentProblem(err))}
+		last = api.Step{Problem: api.AsProblem(api.ContentProblem(err))}
 	}
 	if _, err := w.Write(make([]byte, 4)); err != nil {
 		return nil // the client has gone
@@ -126,11 +126,11 @@ type ImportContent struct {
 
 func (s *Server) importContent(_ context.Context, in *struct{ Body ImportContent }) (contentWork, error) {
 	if !filepath.IsAbs(in.Body.Path) {
-		return nil, problem(http.StatusBadRequest, "", "", "path %q: want an absolute one", in.Body.Path)
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "path %q: want an absolute one", in.Body.Path)
 	}
 	f, err := os.Open(in.Body.Path)
 	if err != nil {
-		return nil, fileProblem(fmt.Errorf("import: %w", err))
+		return nil, api.FileProblem(fmt.Errorf("import: %w", err))
 	}
 	return func(ctx context.Context, progress api.Progress) (*content.Content, error) {
 		defer f.Close()
@@ -143,7 +143,7 @@ func (s *Server) importContent(_ context.Context, in *struct{ Body ImportContent
 func (s *Server) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) (err error) {
 	up, err := s.uploads.Begin(w, r, access.Name(ctx), "")
 	if err != nil {
-		return contentProblem(err)
+		return api.ContentProblem(err)
 	}
 	defer func() { err = errors.Join(err, up.End()) }()
 	body := up.Reader()
@@ -156,15 +156,15 @@ func (s *Server) receiveContent(ctx context.Context, _ *struct{}, w http.Respons
 		return importProblem(err)
 	}
 	api.Note(ctx, "as %s", ct.ID)
-	writeJSON(w, http.StatusCreated, ct)
+	api.WriteJSON(w, http.StatusCreated, ct)
 	return nil
 }
 
 func importProblem(err error) error {
 	if errors.Is(err, content.ErrExport) {
-		return problem(http.StatusUnprocessableEntity, "", "", "%v", err)
+		return api.Refusal(http.StatusUnprocessableEntity, "", "", "%v", err)
 	}
-	return contentProblem(err)
+	return api.ContentProblem(err)
 }
 
 // Import sends an export to the library. For a file that the server can open

@@ -45,11 +45,11 @@ func (s *Server) repairContent(_ context.Context, in *struct {
 		done(err)
 		switch {
 		case errors.Is(err, content.ErrOther):
-			return nil, problem(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes other files", "%v", err)
+			return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes other files", "%v", err)
 		case err != nil:
-			return nil, contentProblem(err)
+			return nil, api.ContentProblem(err)
 		case v.Err() != nil:
-			return nil, contentProblem(fmt.Errorf("after the repair: %w", v.Err()))
+			return nil, api.ContentProblem(fmt.Errorf("after the repair: %w", v.Err()))
 		}
 		return v, nil
 	}, nil
@@ -60,7 +60,7 @@ func (s *Server) repairContent(_ context.Context, in *struct {
 func (s *Server) originals(ct *content.Content, req RepairContent) (o *lazyOriginals, done func(error), err error) {
 	if req.From != "" {
 		if req.Path != "" || req.Initrd != "" {
-			return nil, nil, problem(http.StatusBadRequest, "", "", "say either a path or another server")
+			return nil, nil, api.Refusal(http.StatusBadRequest, "", "", "say either a path or another server")
 		}
 		p, err := newPeer(req.From, req.Pin, req.Token)
 		if err != nil {
@@ -71,7 +71,7 @@ func (s *Server) originals(ct *content.Content, req RepairContent) (o *lazyOrigi
 	add := AddContent{Path: req.Path, Initrd: req.Initrd, FetchRate: req.FetchRate}
 	if add.Path == "" {
 		if ct.Source == "" || !fetch.IsURL(ct.Source) && !filepath.IsAbs(ct.Source) {
-			return nil, nil, problem(http.StatusBadRequest, "", "say where it is now", "where content %s came from is not known", ct.ID)
+			return nil, nil, api.Refusal(http.StatusBadRequest, "", "say where it is now", "where content %s came from is not known", ct.ID)
 		}
 		add.Path, add.Initrd = ct.Source, ct.SourceInitrd
 	}

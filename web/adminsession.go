@@ -71,7 +71,7 @@ func (s *Server) sessionInfo(idOrContent string) (SessionInfo, error) {
 			}
 		}
 	}
-	return SessionInfo{}, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
+	return SessionInfo{}, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
 }
 
 func (s *Server) getSession(_ context.Context, in *SessionPath) (SessionInfo, error) {
@@ -141,16 +141,16 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 		return nil, errNoNetwork
 	}
 	if req.MinMembers < 0 || req.MaxMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.MinRate < 0 || req.Open < 0 {
-		return nil, problem(http.StatusBadRequest, "", "", "numbers of a start rule cannot be negative")
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "numbers of a start rule cannot be negative")
 	}
 	if req.MaxMembers > 0 && req.MinMembers > req.MaxMembers {
-		return nil, problem(http.StatusBadRequest, "", "", "the session would wait for %d members and have room for %d", req.MinMembers, req.MaxMembers)
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "the session would wait for %d members and have room for %d", req.MinMembers, req.MaxMembers)
 	}
 	if req.MinRate > 0 && req.Rate > 0 && req.MinRate > req.Rate {
-		return nil, problem(http.StatusBadRequest, "", "", "the least rate is above the highest")
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "the least rate is above the highest")
 	}
 	if !req.At.IsZero() && req.At.Before(time.Now()) {
-		return nil, problem(http.StatusBadRequest, "", "--now starts it at once", "%s is over", req.At.Format(time.DateTime))
+		return nil, api.Refusal(http.StatusBadRequest, "", "--now starts it at once", "%s is over", req.At.Format(time.DateTime))
 	}
 	var parcels []parcel
 	for _, id := range append([]string{req.Content}, req.Also...) {
@@ -174,13 +174,13 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 	}
 	c, made, err := s.keeper.session(parcels, link, 0, rule)
 	if err != nil {
-		return nil, contentProblem(err)
+		return nil, api.ContentProblem(err)
 	}
 	switch {
 	case req.Now:
 		c.StartNow()
 	case !made:
-		return nil, problem(http.StatusConflict, protocol.CodeRefused, "--now starts it if it is waiting, castpoint session cancel ends it",
+		return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "--now starts it if it is waiting, castpoint session cancel ends it",
 			"session %08x of %s is running already", c.ID(), parcels[0].content.ID)
 	}
 	api.Note(ctx, "session %08x of %s", c.ID(), parcels[0].content.ID)
@@ -189,7 +189,7 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 }
 
 func errNoMulticast(id string) *protocol.Problem {
-	return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+id+" --multicast allows it",
+	return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+id+" --multicast allows it",
 		"content %s may not be sent by multicast", id)
 }
 
@@ -246,7 +246,7 @@ func (s *Server) kickMember(_ context.Context, in *memberPath) error {
 			}
 		}
 		if len(found) != 1 {
-			return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists them with their numbers", "%d members are called %q", len(found), in.Member)
+			return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists them with their numbers", "%d members are called %q", len(found), in.Member)
 		}
 		member = uint64(found[0])
 	}

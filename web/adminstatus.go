@@ -94,7 +94,7 @@ type OtherServer struct {
 func (s *Server) getStatus(context.Context, *struct{}) (*Status, error) {
 	contents, err := s.library.List()
 	if err != nil {
-		return nil, contentProblem(err)
+		return nil, api.ContentProblem(err)
 	}
 	st := &Status{
 		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,

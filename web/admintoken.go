@@ -59,19 +59,19 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }
 			return nil, err
 		}
 	} else if req.MAC != "" {
-		return nil, problem(http.StatusBadRequest, "", "", "a token for another server is not bound to a MAC")
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "a token for another server is not bound to a MAC")
 	}
 	ttl := time.Duration(req.TTL) * time.Second
 	switch {
 	case ttl == 0:
 		ttl = defaultTokenLife
 	case ttl < time.Second || ttl > maxTokenLife:
-		return nil, problem(http.StatusBadRequest, "", "", "a token cannot be good for %s: want 1s to %s", ttl, maxTokenLife)
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "a token cannot be good for %s: want 1s to %s", ttl, maxTokenLife)
 	}
 	if req.MAC != "" {
 		mac, err := net.ParseMAC(req.MAC)
 		if err != nil || len(mac) != 6 {
-			return nil, problem(http.StatusBadRequest, "", "", "MAC %q is not one, as in 52:54:00:12:34:56", req.MAC)
+			return nil, api.Refusal(http.StatusBadRequest, "", "", "MAC %q is not one, as in 52:54:00:12:34:56", req.MAC)
 		}
 		req.MAC = mac.String()
 	}

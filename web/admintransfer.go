@@ -35,7 +35,7 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 	}
 	s.mu.Unlock()
 	if busy {
-		return nil, problem(http.StatusConflict, protocol.CodeRefused, "wait for it", "%s is being fetched already", req.Path)
+		return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "wait for it", "%s is being fetched already", req.Path)
 	}
 	release := func() {
 		s.mu.Lock()
@@ -50,14 +50,14 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 		release()
 		switch {
 		case errors.Is(err, content.ErrNoSpace):
-			return nil, contentProblem(err)
+			return nil, api.ContentProblem(err)
 		case errors.Is(err, fetch.ErrURL):
-			return nil, problem(http.StatusBadRequest, "", "", "%v", err)
+			return nil, api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 		case errors.Is(err, fetch.ErrChecksum), errors.Is(err, fetch.ErrServer):
-			return nil, problem(http.StatusBadGateway, "", "", "%v", err)
+			return nil, api.Refusal(http.StatusBadGateway, "", "", "%v", err)
 		}
 		if _, ok := errors.AsType[*url.Error](err); ok && ctx.Err() == nil {
-			return nil, problem(http.StatusBadGateway, "", "see that the server's host can reach it; what has come is kept, and the next try goes on from there", "%v", err)
+			return nil, api.Refusal(http.StatusBadGateway, "", "see that the server's host can reach it; what has come is kept, and the next try goes on from there", "%v", err)
 		}
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 	}
 	if id == "" {
 		if add := request(); add.Check() != nil {
-			return nil, contentProblem(add.Check()) // before something large is fetched for it
+			return nil, api.ContentProblem(add.Check()) // before something large is fetched for it
 		}
 	}
 	from := req.Path
@@ -103,11 +103,11 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 	// A file that is wrong is wrong tomorrow; one that found no room is not.
 	done(err != nil && !errors.Is(err, content.ErrFile) && !errors.Is(err, content.ErrExists))
 	if fetch.IsURL(from) && errors.Is(err, content.ErrFile) {
-		p := *asProblem(contentProblem(err))
+		p := *api.AsProblem(api.ContentProblem(err))
 		p.Detail = strings.ReplaceAll(p.Detail, req.Path, fetch.WithoutPassword(from)) // where it was kept means nothing to anybody
 		return nil, &p
 	}
-	return ct, contentProblem(err)
+	return ct, api.ContentProblem(err)
 }
 
 func (s *Server) updateContent(_ context.Context, in *struct {
@@ -130,17 +130,17 @@ func (s *Server) updateContent(_ context.Context, in *struct {
 func (a *AddContent) check() error {
 	for _, p := range []string{a.Path, a.Initrd} {
 		if p != "" && !filepath.IsAbs(p) && (p != a.Path || !fetch.IsURL(p)) {
-			return problem(http.StatusBadRequest, "", "", "path %q: want an absolute one, or a URL", p)
+			return api.Refusal(http.StatusBadRequest, "", "", "path %q: want an absolute one, or a URL", p)
 		}
 	}
 	if !fetch.IsURL(a.Path) && (a.SHA256 != "" || a.FetchRate != 0) {
-		return problem(http.StatusBadRequest, "", "", "a SHA-256 and a rate are for URLs")
+		return api.Refusal(http.StatusBadRequest, "", "", "a SHA-256 and a rate are for URLs")
 	}
 	if b, err := hex.DecodeString(a.SHA256); a.SHA256 != "" && (err != nil || len(b) != sha256.Size) {
-		return problem(http.StatusBadRequest, "", "", "SHA-256 %q: want 64 hexadecimal digits", a.SHA256)
+		return api.Refusal(http.StatusBadRequest, "", "", "SHA-256 %q: want 64 hexadecimal digits", a.SHA256)
 	}
 	if a.FetchRate < 0 {
-		return problem(http.StatusBadRequest, "", "", "the rate cannot be negative")
+		return api.Refusal(http.StatusBadRequest, "", "", "the rate cannot be negative")
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (a *AddContent) check() error {
 func (s *Server) collectGarbage(ctx context.Context, _ *struct{}) (*Garbage, error) {
 	g, err := s.library.CollectGarbage(ctx)
 	if err != nil {
-		return nil, contentProblem(err)
+		return nil, api.ContentProblem(err)
 	}
 	api.Note(ctx, "%d objects", g.Objects)
 	return &Garbage{g.Objects, g.Bytes}, nil

@@ -58,11 +58,11 @@ func (in *UploadContent) check() error {
 			continue
 		}
 		if name == "" || name != filepath.Base(name) || name == "." || name == ".." || len(name) > 255 || strings.ContainsAny(name, "\\\x00") {
-			return problem(http.StatusBadRequest, "", "", "%s %q: want the name of a file, without a folder", field, name)
+			return api.Refusal(http.StatusBadRequest, "", "", "%s %q: want the name of a file, without a folder", field, name)
 		}
 	}
 	if !in.Tar && in.Initrd+in.Loaders != "" {
-		return problem(http.StatusBadRequest, "", "send a tar archive of the files, and tar=true", "initrd and loaders are members of an archive")
+		return api.Refusal(http.StatusBadRequest, "", "send a tar archive of the files, and tar=true", "initrd and loaders are members of an archive")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (in *UploadContent) request(dir string) (AddContent, error) {
 	d := json.NewDecoder(strings.NewReader(in.Programs))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&req.Programs); err != nil {
-		return req, problem(http.StatusBadRequest, "", "it is the field programs of add-content", "programs: %v", err)
+		return req, api.Refusal(http.StatusBadRequest, "", "it is the field programs of add-content", "programs: %v", err)
 	}
 	return req, nil
 }
@@ -110,7 +110,7 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 			return err
 		}
 		if ct.Kind != in.Kind {
-			return problem(http.StatusBadRequest, "", "", "content %s is a %s, not a %s", ct.ID, ct.Kind, in.Kind)
+			return api.Refusal(http.StatusBadRequest, "", "", "content %s is a %s, not a %s", ct.ID, ct.Kind, in.Kind)
 		}
 		id = ct.ID
 	} else {
@@ -119,12 +119,12 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 			Index: add.Index, Arch: add.Arch, Language: add.Language, Source: add.Source, Programs: add.Programs, Distribution: add.Distribution,
 		}
 		if err := r.Check(); err != nil {
-			return contentProblem(err) // before something large has come in for it
+			return api.ContentProblem(err) // before something large has come in for it
 		}
 	}
 	up, err := s.uploads.Begin(w, r, access.Name(ctx), in.File)
 	if err != nil {
-		return contentProblem(err)
+		return api.ContentProblem(err)
 	}
 	defer func() { err = errors.Join(err, up.End()) }()
 	var dir string
@@ -135,19 +135,19 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 		dir = filepath.Dir(dir)
 	}
 	if err != nil {
-		return contentProblem(err)
+		return api.ContentProblem(err)
 	}
 	if add, err = in.request(dir); err != nil {
 		return err
 	}
 	ct, err := s.add(ctx, id, add, nil)
 	if err != nil {
-		p := *asProblem(err)
+		p := *api.AsProblem(err)
 		p.Detail = strings.ReplaceAll(p.Detail, dir+string(filepath.Separator), "") // where it was kept means nothing to the client
 		return &p
 	}
 	api.Note(ctx, "%s as %s", in.File, ct.ID)
-	writeJSON(w, http.StatusCreated, ct)
+	api.WriteJSON(w, http.StatusCreated, ct)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 // parcel is what machines receive of one content.
@@ -38,7 +39,7 @@ func newParcel(ct *content.Content) (parcel, error) {
 		}
 	}
 	if len(p.files) == 0 {
-		return p, problem(http.StatusForbidden, protocol.CodeRefused, "", "content %s has no files that could be received", ct.ID)
+		return p, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "content %s has no files that could be received", ct.ID)
 	}
 	if p.folder = len(p.files) > 1; !p.folder {
 		p.digest = p.files[0].Digest

@@ -12,6 +12,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 // addFolder adds a package of the given files.
@@ -78,7 +79,7 @@ func TestSessionOfSeveralContents(t *testing.T) {
 	}
 	p.refused(t, 403, protocol.CodeTokenOther, http.MethodGet, second, image.Ticket, nil)
 	// A content that is being sent cannot be removed, whichever of the two it is.
-	if err := client.Call(t.Context(), http.MethodDelete, "/contents/"+drivers.ID, nil, nil); asProblem(err).Code != protocol.CodeRefused {
+	if err := client.Call(t.Context(), http.MethodDelete, "/contents/"+drivers.ID, nil, nil); api.AsProblem(err).Code != protocol.CodeRefused {
 		t.Error(err)
 	}
 	again := p.joins(t, multicast.JoinRequest{Ticket: folder.Ticket})

@@ -8,6 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/internal/netio"
+	"castpoint/web/api"
 )
 
 // openGroup takes a group that no session uses and a port that the system lets
@@ -23,7 +24,7 @@ func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort
 	// Each search begins behind the last find: a receiver that has not noticed
 	// the end of its session is left in peace.
 	k.next++
-	full := problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until one has ended, or cancel one",
+	full := api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until one has ended, or cancel one",
 		"all %d groups or %d ports are in use by sessions", k.cfg.Groups, k.cfg.Ports)
 	var addr netip.Addr
 	for i := range k.cfg.Groups {

@@ -14,6 +14,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 // Limits of the join listener.
@@ -68,7 +69,7 @@ func (s *Server) JoinHandler() http.Handler {
 func (s *Server) refusing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.failures.blocked(remoteAddr(r)); err != nil {
-			writeProblem(w, err)
+			api.WriteProblem(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -77,7 +78,7 @@ func (s *Server) refusing(next http.Handler) http.Handler {
 
 // refuse answers a machine, and counts a proof that was no proof.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	p := asProblem(err)
+	p := api.AsProblem(err)
 	switch p.Code {
 	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed, protocol.CodePassword:
 		s.failures.note(remoteAddr(r))
@@ -88,12 +89,12 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	s.joinLog.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("peer", remoteAddr(r)),
 		zap.Int("status", p.Status), zap.String("reason", p.Detail))
-	writeProblem(w, p)
+	api.WriteProblem(w, p)
 }
 
 func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request) {
 	var req multicast.JoinRequest
-	err := readJSON(w, r, maxJoinBody, &req)
+	err := api.ReadJSON(w, r, maxJoinBody, &req)
 	var adm *multicast.Admission
 	if err == nil {
 		adm, err = s.join(req, remoteAddr(r), localAddr(r), requestMACs(r))
@@ -102,7 +103,7 @@ func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, adm)
+	api.WriteJSON(w, http.StatusOK, adm)
 }
 
 // requestMACs are the hardware addresses that the machine says it has.
@@ -144,7 +145,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 		return nil, errNoNetwork
 	}
 	if (req.Token == "") == (req.Ticket == "") {
-		return nil, problem(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
 	}
 	if req.Ticket != "" {
 		return s.rejoin(req, remote, local)
@@ -185,7 +186,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 // more.
 func (s *Server) mayReceive(mac string, granted bool) error {
 	if why := s.denied(mac); why != "" {
-		return problem(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
 	}
 	if granted && s.delivery != nil {
 		return s.delivery.MayReceive(mac)
@@ -215,7 +216,7 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 	}
 	if place.parcel.digest != ticket.Object {
 		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
-		return nil, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",
 			"content %s has changed since this machine joined", ticket.Content)
 	}
 	adm.Ticket = req.Ticket
@@ -257,7 +258,7 @@ func (s *Server) wanted(t Token) string {
 func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *cast) (membership, *multicast.Admission, error) {
 	var none membership
 	if id == "" {
-		return none, nil, problem(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
+		return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
 			"no content is assigned to machines that netboot")
 	}
 	p, err := s.parcel(id)
@@ -270,13 +271,13 @@ func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Ad
 			return none, nil, err
 		}
 		if other.ID != p.content.ID {
-			return none, nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
+			return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
 				"the token is for content %s, not for %s", p.content.ID, asked)
 		}
 	}
 	cast, adm, err := s.keeper.admit(p, who, local, outpaced)
 	if err != nil {
-		return none, nil, contentProblem(err)
+		return none, nil, api.ContentProblem(err)
 	}
 	return membership{cast, adm.Member.ID, p}, adm, nil
 }
@@ -293,11 +294,11 @@ func (s *Server) parcel(id string) (parcel, error) {
 	return newParcel(ct)
 }
 
-var errNoNetwork = problem(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
+var errNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
 
 func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	var req multicast.LeaveRequest
-	err := readJSON(w, r, maxJoinBody, &req)
+	err := api.ReadJSON(w, r, maxJoinBody, &req)
 	var ticket Ticket
 	if err == nil {
 		ticket, err = s.tickets.Look(bearer(r))
@@ -329,7 +330,7 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 // kick ends a member of a session and everything its ticket allowed.
 func (s *Server) kick(c *cast, member uint32) error {
 	if err := c.Kick(member); err != nil {
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
 	}
 	s.mu.Lock()
 	var hash string
@@ -386,10 +387,10 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	}
 	var object content.Digest
 	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.digest != ticket.Object || !p.has(object) {
-		return problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s as it was", ticket.Content)
+		return api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s as it was", ticket.Content)
 	}
 	if ct.Distribution.MulticastOnly {
-		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
 			"content %s may be sent by multicast only", ct.ID)
 	}
 	if ok {
@@ -414,13 +415,13 @@ func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token T
 			return s.sendObject(w, r, ct, f.Digest)
 		}
 	}
-	return problem(http.StatusNotFound, protocol.CodeNotFound, "", "content %s has no object %.64q here: it is another revision, or another content", ct.ID, r.PathValue("digest"))
+	return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "", "content %s has no object %.64q here: it is another revision, or another content", ct.ID, r.PathValue("digest"))
 }
 
 func (s *Server) sendObject(w http.ResponseWriter, r *http.Request, ct *content.Content, d content.Digest) error {
 	f, err := s.library.OpenObject(d)
 	if err != nil {
-		return contentProblem(err)
+		return api.ContentProblem(err)
 	}
 	defer f.Close()
 	h := w.Header()

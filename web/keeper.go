@@ -21,6 +21,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 // Defaults of sessions. The groups lie in the range that RFC 2365 gives to an
@@ -46,7 +47,7 @@ func (k *Keeper) linkNamed(name string) (SessionLink, error) {
 			return l, nil
 		}
 	}
-	return SessionLink{}, problem(http.StatusBadRequest, "", "castpoint status lists them", "this server does not serve interface %q", name)
+	return SessionLink{}, api.Refusal(http.StatusBadRequest, "", "castpoint status lists them", "this server does not serve interface %q", name)
 }
 
 // StartRule replaces the start rule for one session.
@@ -157,7 +158,7 @@ func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outp
 			case <-c.Done():
 				continue
 			case <-k.ctx.Done():
-				return nil, nil, errClosing
+				return nil, nil, api.ErrClosing
 			}
 		}
 		if err != nil {
@@ -171,15 +172,13 @@ func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outp
 	}
 }
 
-var errClosing = problem(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
-
 // session finds a session on an interface that carries all the parcels, or makes it;
 // made says which. part is how many of those there are to pass over: they are full.
 func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule StartRule) (_ *cast, made bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return nil, false, errClosing
+		return nil, false, api.ErrClosing
 	}
 	for _, c := range k.live {
 		other := slices.ContainsFunc(parcels, func(p parcel) bool { return !c.cargo.carries(p.digest) })
@@ -244,7 +243,7 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 	}
 	back := feedback(link, conn.Local())
 	if back.Addr().Is6() && back.Addr().IsLinkLocalUnicast() {
-		err = problem(http.StatusServiceUnavailable, "", "give it one, or use IPv4 groups", "interface %s has no IPv6 address that members of %s could report to, only a link-local one", link.Interface, group)
+		err = api.Refusal(http.StatusServiceUnavailable, "", "give it one, or use IPv4 groups", "interface %s has no IPv6 address that members of %s could report to, only a link-local one", link.Interface, group)
 		return nil, errors.Join(err, conn.Close())
 	}
 	terms := k.terms.Load()
@@ -343,5 +342,5 @@ func (k *Keeper) find(id string) (*cast, error) {
 			return c, nil
 		}
 	}
-	return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows those that run", "no session %q is running", id)
+	return nil, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows those that run", "no session %q is running", id)
 }

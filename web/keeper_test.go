@@ -10,6 +10,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content.Library, *content.Content) {
@@ -185,7 +186,7 @@ func TestClosedKeeperAdmitsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, errClosing) {
+	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, api.ErrClosing) {
 		t.Error(err)
 	}
 	if list := k.list(); len(list) != 1 || list[0].Ended == nil {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/api"
 )
 
 // Failed proofs of identity that one address may present: a burst for people
@@ -43,7 +44,7 @@ func (f *failures) blocked(a netip.Addr) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if l, ok := f.from[source(a)]; ok && l.Tokens() < 1 {
-		return problem(http.StatusTooManyRequests, protocol.CodeTooMany, "wait a minute", "too many refused tokens from %s", a.Unmap())
+		return api.Refusal(http.StatusTooManyRequests, protocol.CodeTooMany, "wait a minute", "too many refused tokens from %s", a.Unmap())
 	}
 	return nil
 }

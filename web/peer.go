@@ -16,6 +16,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 // Bounds of what is read from and waited for another server.
@@ -41,17 +42,17 @@ func newPeer(address, pin, token string) (*peer, error) {
 	}
 	base, err := url.Parse(address)
 	if err != nil || base.Scheme != "https" || base.Hostname() == "" {
-		return nil, problem(http.StatusBadRequest, "", "", "server %q: want an https URL, as in https://192.0.2.1:8443", address)
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "server %q: want an https URL, as in https://192.0.2.1:8443", address)
 	}
 	if base.Port() == "" {
 		base.Host = net.JoinHostPort(base.Hostname(), fmt.Sprint(DefaultJoinPort))
 	}
 	p := &peer{base: &url.URL{Scheme: "https", Host: base.Host}, token: token}
 	if p.pin, err = protocol.ParsePin(pin); err != nil {
-		return nil, problem(http.StatusBadRequest, "", "castpoint status on that server prints it", "%v", err)
+		return nil, api.Refusal(http.StatusBadRequest, "", "castpoint status on that server prints it", "%v", err)
 	}
 	if token == "" {
-		return nil, problem(http.StatusBadRequest, "", "castpoint token create --files on that server makes one", "no token for %s", p.base)
+		return nil, api.Refusal(http.StatusBadRequest, "", "castpoint token create --files on that server makes one", "no token for %s", p.base)
 	}
 	p.client = &http.Client{
 		Transport: &http.Transport{
@@ -78,7 +79,7 @@ func (p *peer) verify(state tls.ConnectionState) error {
 		return errors.New("the server shows no certificate")
 	}
 	if got := protocol.NewPin(state.PeerCertificates[0].Raw); got != p.pin {
-		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint status on that server prints its pin",
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint status on that server prints its pin",
 			"%s is not the expected server: its certificate is %s, expected is %s", p.base, got, p.pin)
 	}
 	return nil
@@ -155,7 +156,7 @@ func (o *peerObject) request(off int64) error {
 		if p, ok := errors.AsType[*protocol.Problem](err); ok {
 			return p
 		}
-		return problem(http.StatusBadGateway, "", "", "reach %s: %v", o.peer.base, err)
+		return api.Refusal(http.StatusBadGateway, "", "", "reach %s: %v", o.peer.base, err)
 	}
 	if res.StatusCode != http.StatusPartialContent {
 		defer cancel(nil)
@@ -172,7 +173,7 @@ func (o *peerObject) refused(res *http.Response) error {
 	p := &protocol.Problem{}
 	b, _ := io.ReadAll(io.LimitReader(res.Body, peerProblem)) // a short body is an empty problem
 	if json.Unmarshal(b, p) != nil || p.Detail == "" {
-		return problem(http.StatusBadGateway, "", "", "%s answers %s", o.peer.base, res.Status)
+		return api.Refusal(http.StatusBadGateway, "", "", "%s answers %s", o.peer.base, res.Status)
 	}
 	p.Detail, p.Status = o.peer.base.String()+": "+p.Detail, res.StatusCode
 	return p

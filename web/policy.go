@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/api"
 	"castpoint/web/delivery"
 )
 
@@ -49,7 +50,7 @@ func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) {
 	}
 	p := s.policy(v)
 	s.joinLog.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("note", p.Message))
-	writeJSON(w, http.StatusOK, p)
+	api.WriteJSON(w, http.StatusOK, p)
 }
 
 func (s *Server) policy(v visitor) protocol.Policy {
@@ -69,11 +70,11 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	}
 	ct, err := s.contentByID(v.content)
 	if err != nil {
-		return wait(asProblem(err).Error())
+		return wait(api.AsProblem(err).Error())
 	}
 	p, err := newParcel(ct)
 	if err != nil {
-		return wait(asProblem(err).Error())
+		return wait(api.AsProblem(err).Error())
 	}
 	return protocol.Policy{
 		Action: protocol.ActionReceive, Content: ct.ID, Size: p.size(), Folder: p.folder,
@@ -85,7 +86,7 @@ func (s *Server) policy(v visitor) protocol.Policy {
 // serveEvent takes what a machine reports.
 func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 	var e protocol.Event
-	err := readJSON(w, r, maxEventBody, &e)
+	err := api.ReadJSON(w, r, maxEventBody, &e)
 	var v visitor
 	if err == nil {
 		v, err = s.visitor(r)
@@ -127,10 +128,10 @@ func (b bootTokens) Bearer(secret string, macs []string) (delivery.Bearer, error
 		return delivery.Bearer{}, err
 	}
 	if !t.Boot {
-		return delivery.Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "boot the machine from the network", "the token is not one that a machine was booted with")
+		return delivery.Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "boot the machine from the network", "the token is not one that a machine was booted with")
 	}
 	if t.MAC != "" && !slices.Contains(macs, t.MAC) {
-		return delivery.Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the token is for the machine %s", t.MAC)
+		return delivery.Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the token is for the machine %s", t.MAC)
 	}
 	return *t.bearer(), nil
 }

@@ -15,6 +15,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 const (
@@ -48,9 +49,9 @@ func (k *Keeper) openProbe(secret string, local netip.Addr) (*probe, error) {
 	defer k.mu.Unlock()
 	switch {
 	case k.closed:
-		return nil, errClosing
+		return nil, api.ErrClosing
 	case k.probe != nil && k.probe.secret != secret:
-		return nil, problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "try again in a minute", "another machine is being measured")
+		return nil, api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "try again in a minute", "another machine is being measured")
 	case k.probe != nil:
 		k.takeProbe(k.probe) // the same machine starts again
 	}
@@ -85,7 +86,7 @@ func (k *Keeper) probeOf(secret string, id uint32) (*probe, error) {
 		p.idle.Reset(probeIdle)
 		return p, nil
 	}
-	return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "begin again", "there is no probe %08x, or it has ended", id)
+	return nil, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "begin again", "there is no probe %08x, or it has ended", id)
 }
 
 // endProbe ends a probe; a second call does nothing.
@@ -119,7 +120,7 @@ func (s *Server) prober(r *http.Request) (string, error) {
 	case err != nil:
 		return "", err
 	case token.Boot || token.Files:
-		return "", problem(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is not one that a person has made for a receiver")
+		return "", api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is not one that a person has made for a receiver")
 	}
 	return token.Hash, nil
 }
@@ -135,7 +136,7 @@ func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.joinLog.Info("machine is being measured", zap.Stringer("peer", remoteAddr(r)), zap.Stringer("group", p.offer.Group))
-	writeJSON(w, http.StatusOK, p.offer)
+	api.WriteJSON(w, http.StatusOK, p.offer)
 }
 
 func (s *Server) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
@@ -144,13 +145,13 @@ func (s *Server) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, sent)
+	api.WriteJSON(w, http.StatusOK, sent)
 }
 
 // train sends one train.
 func (s *Server) train(w http.ResponseWriter, r *http.Request) (sent multicast.ProbeSent, err error) {
 	var t multicast.ProbeTrain
-	if err = readJSON(w, r, maxJoinBody, &t); err != nil {
+	if err = api.ReadJSON(w, r, maxJoinBody, &t); err != nil {
 		return sent, err
 	}
 	secret, err := s.prober(r)
@@ -162,11 +163,11 @@ func (s *Server) train(w http.ResponseWriter, r *http.Request) (sent multicast.P
 		return sent, err
 	}
 	if err := t.Check(&p.offer); err != nil {
-		return sent, problem(http.StatusBadRequest, "", "", "%v", err)
+		return sent, api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 	}
 	to := remoteAddr(r)
 	if t.Unicast && to.Is4() != p.offer.Group.Addr().Is4() {
-		return sent, problem(http.StatusBadRequest, "", "join by an address of the group's family", "no datagram goes from %s to %s", p.offer.Source, to)
+		return sent, api.Refusal(http.StatusBadRequest, "", "join by an address of the group's family", "no datagram goes from %s to %s", p.offer.Source, to)
 	}
 	return p.Send(r.Context(), t, to)
 }

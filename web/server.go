@@ -189,7 +189,7 @@ func (a *Assignment) check(library *content.Library) error {
 	}
 	ct, err := library.Get(a.Content)
 	if err != nil {
-		return contentProblem(err)
+		return api.ContentProblem(err)
 	}
 	if _, err := newParcel(ct); err != nil {
 		return err
@@ -329,39 +329,5 @@ func bearer(r *http.Request) string {
 // contentByID resolves a content for a machine or an admin.
 func (s *Server) contentByID(idOrName string) (*content.Content, error) {
 	ct, err := s.library.Get(idOrName)
-	return ct, contentProblem(err)
-}
-
-// contentProblem says which status an error of the library is.
-func contentProblem(err error) error {
-	const list = "castpoint content list shows what there is"
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, content.ErrNotFound):
-		return problem(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
-	case errors.Is(err, content.ErrFile):
-		return fileProblem(err)
-	case errors.Is(err, content.ErrAmbiguous), errors.Is(err, content.ErrInvalid):
-		return problem(http.StatusBadRequest, "", "", "%v", err)
-	case errors.Is(err, content.ErrExists):
-		return problem(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
-	case errors.Is(err, content.ErrNoSpace):
-		return problem(http.StatusInsufficientStorage, "", "", "%v", err)
-	case errors.Is(err, content.ErrClosed):
-		return errClosing
-	}
-	return err
-}
-
-// fileProblem is what is wrong with a file on this host that a request names:
-// the request itself is right.
-func fileProblem(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
-	}
-	if errors.Is(err, fs.ErrPermission) {
-		return problem(http.StatusUnprocessableEntity, protocol.CodeUnreadable, "let the server's user read it, or send it with castpoint content add --upload", "%v", err)
-	}
-	return problem(http.StatusUnprocessableEntity, "", "", "%v", err)
+	return ct, api.ContentProblem(err)
 }

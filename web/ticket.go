@@ -12,6 +12,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/internal/atomicfile"
+	"castpoint/web/api"
 )
 
 // Life of a ticket.
@@ -70,7 +71,7 @@ func (t *Tickets) Create(want Ticket) (secret string, err error) {
 		}
 	}
 	if len(t.byHash) >= maxTickets {
-		return "", problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "", "%d machines are admitted already", len(t.byHash))
+		return "", api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "", "%d machines are admitted already", len(t.byHash))
 	}
 	want.Hash, want.Created, want.Expires = hash, now, now.Add(ticketLife)
 	t.byHash[hash] = &want
@@ -104,7 +105,7 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 	k, ok := t.byHash[hashSecret(secret)]
 	now := t.now().UTC().Truncate(time.Second)
 	if !ok || now.After(k.Expires) {
-		return Ticket{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",
+		return Ticket{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",
 			"the ticket is not known to this server, or has ended")
 	}
 	// In memory only: after a restart it has at least what is left of its life

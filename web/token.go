@@ -17,6 +17,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/internal/atomicfile"
+	"castpoint/web/api"
 )
 
 // Limits of the token store.
@@ -133,7 +134,7 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 		t.forget(maxTokens-1, func(o *Token) bool { return o.Boot })
 	}
 	if len(t.byHash) >= maxTokens+maxGranted {
-		return "", Token{}, problem(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
+		return "", Token{}, api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
 	}
 	t.byHash[hash] = k
 	if err := t.save(); err != nil {
@@ -206,10 +207,10 @@ func (t *Tokens) Look(secret string) (Token, error) {
 func (t *Tokens) find(secret string) (*Token, error) {
 	k, ok := t.byHash[hashSecret(secret)]
 	if !ok {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenUnknown, "make one with castpoint token create", "the token is not known to this server")
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUnknown, "make one with castpoint token create", "the token is not known to this server")
 	}
 	if now := t.now(); now.After(k.Expires) {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenExpired, "make another with castpoint token create",
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenExpired, "make another with castpoint token create",
 			"the token expired at %s", k.Expires.Format(time.RFC3339))
 	}
 	return k, nil
@@ -233,14 +234,14 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 		return nil, err
 	}
 	if k.Files {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is for castpoint content repair on another server")
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is for castpoint content repair on another server")
 	}
 	if !k.UsedAt.IsZero() {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenUsed, "make another with castpoint token create",
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUsed, "make another with castpoint token create",
 			"token was already used at %s by %s", k.UsedAt.Format(time.RFC3339), k.UsedBy)
 	}
 	if k.MAC != "" && !slices.Contains(macs, k.MAC) {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenOther, "make one for this machine with castpoint token create --mac",
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one for this machine with castpoint token create --mac",
 			"the token is for the machine %s", k.MAC)
 	}
 	return k, nil

@@ -32,7 +32,7 @@
 // Scope says who may call it. Every call with another method than GET is an entry
 // of the audit log under the operation's ID, with the path, and with what the
 // function adds by [Note]; an operation that only asks by POST sets Reads. Errors
-// are *protocol.Problem, made by [Problem]; any other error is a failure of the
+// are *protocol.Problem, made by [Refusal]; any other error is a failure of the
 // server's own, status 500. Unknown fields and parameters are refused before the
 // function is called.
 //

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/api"
 )
 
 // agentPrefix is how the agent's programs are called: castagent-linux-amd64,
@@ -84,7 +85,7 @@ func (d *Delivery) agent(w http.ResponseWriter, r *http.Request) error {
 	}
 	p, ok := agents[r.PathValue("name")]
 	if !ok {
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "build castpoint with make build, which puts the agents into it",
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "build castpoint with make build, which puts the agents into it",
 			"this server has no agent for %.64q", r.PathValue("name"))
 	}
 	f, err := d.cfg.Agents.Open(p.path)

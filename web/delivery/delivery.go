@@ -21,6 +21,7 @@ import (
 	"castpoint/deploy/named"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
+	"castpoint/web/api"
 )
 
 // DirLogs is the folder of the data folder that machines' logs are in: one folder
@@ -171,11 +172,6 @@ func (d *Delivery) machine(b Bearer, facts *sequence.Facts) collection.Machine {
 	return m
 }
 
-// problem makes a refusal.
-func problem(status int, code, hint, format string, args ...any) *protocol.Problem {
-	return &protocol.Problem{Status: status, Title: http.StatusText(status), Detail: fmt.Sprintf(format, args...), Hint: hint, Code: code}
-}
-
 // asProblem says which status an error of the rollout is.
 func asProblem(err error) error {
 	if _, ok := errors.AsType[*protocol.Problem](err); ok {
@@ -183,11 +179,11 @@ func asProblem(err error) error {
 	}
 	switch {
 	case errors.Is(err, named.ErrInvalid):
-		return problem(http.StatusBadRequest, "", "", "%v", err)
+		return api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 	case errors.Is(err, named.ErrNotFound), errors.Is(err, content.ErrNotFound):
-		return problem(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
+		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "", "%v", err)
 	case errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
-		return problem(http.StatusForbidden, protocol.CodeRefused, "", "%v", err)
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "%v", err)
 	}
 	return err
 }
@@ -197,10 +193,10 @@ func asProblem(err error) error {
 func read(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit)).Decode(v)
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return problem(http.StatusRequestEntityTooLarge, "", "", "request body is larger than %d bytes", tooLarge.Limit)
+		return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "request body is larger than %d bytes", tooLarge.Limit)
 	}
 	if err != nil {
-		return problem(http.StatusBadRequest, "", "", "request body: %v", err)
+		return api.Refusal(http.StatusBadRequest, "", "", "request body: %v", err)
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
+	"castpoint/web/api"
 )
 
 // fakeTokens are boot tokens that a test makes.
@@ -41,11 +42,11 @@ func (f *fakeTokens) Bearer(text string, macs []string) (Bearer, error) {
 	b := f.all[text]
 	switch {
 	case b == nil:
-		return Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenUnknown, "", "not known")
+		return Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenUnknown, "", "not known")
 	case f.late[text]:
-		return Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenExpired, "", "expired")
+		return Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenExpired, "", "expired")
 	case !slices.Contains(macs, b.MAC):
-		return Bearer{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "", "for %s", b.MAC)
+		return Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "for %s", b.MAC)
 	}
 	return *b, nil
 }
@@ -55,7 +56,7 @@ func (f *fakeTokens) Use(text, _, proof string, _ []string) error {
 	defer f.mu.Unlock()
 	b := f.all[text]
 	if b.Used {
-		return problem(http.StatusForbidden, protocol.CodeTokenUsed, "", "used")
+		return api.Refusal(http.StatusForbidden, protocol.CodeTokenUsed, "", "used")
 	}
 	b.Used, b.Proof = true, proof
 	return nil

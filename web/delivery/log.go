@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/rollout"
+	"castpoint/web/api"
 )
 
 // maxDeviceLogs is how much is kept of a device's logs, in bytes: those of its oldest
@@ -37,7 +38,7 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 	}
 	name := r.PathValue("name")
 	if len(name) > protocol.MaxLogName || !logName.MatchString(name) {
-		return problem(http.StatusBadRequest, "", "", "log %.64q: want a name of up to %d letters, digits, dots, hyphens and underscores", name, protocol.MaxLogName)
+		return api.Refusal(http.StatusBadRequest, "", "", "log %.64q: want a name of up to %d letters, digits, dots, hyphens and underscores", name, protocol.MaxLogName)
 	}
 	folder := filepath.Join(d.logs, run.Device, run.ID)
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -48,12 +49,12 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if room <= 0 {
-		return problem(http.StatusRequestEntityTooLarge, "", "", "log %s of run %s: a run has %d logs and %d bytes of them at most", name, run.ID, maxRunLogs, maxDeviceLogs)
+		return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s of run %s: a run has %d logs and %d bytes of them at most", name, run.ID, maxRunLogs, maxDeviceLogs)
 	}
 	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w)}
 	if err := writeWhole(folder, name, body); err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-			return problem(http.StatusRequestEntityTooLarge, "", "", "log %s is larger than %d bytes", name, tooLarge.Limit)
+			return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s is larger than %d bytes", name, tooLarge.Limit)
 		}
 		return fmt.Errorf("log %s of run %s: %w", name, run.ID, err)
 	}
@@ -204,11 +205,11 @@ func (d *Delivery) Logs(run *rollout.Run) ([]Log, error) {
 // OpenLog opens a log of a run; the caller closes it.
 func (d *Delivery) OpenLog(run *rollout.Run, name string) (*os.File, error) {
 	if !logName.MatchString(name) {
-		return nil, problem(http.StatusBadRequest, "", "", "log %.64q is no name of one", name)
+		return nil, api.Refusal(http.StatusBadRequest, "", "", "log %.64q is no name of one", name)
 	}
 	f, err := os.Open(filepath.Join(d.logs, run.Device, run.ID, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "", "run %s has no log %s", run.ID, name)
+		return nil, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "", "run %s has no log %s", run.ID, name)
 	}
 	return f, err
 }

@@ -18,6 +18,7 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
+	"castpoint/web/api"
 )
 
 // Limits of what machines send.
@@ -57,7 +58,7 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	// The machine that has used the token asks again when the answer was lost.
 	again := who.Used && proof != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(who.Proof)) == 1
 	if who.Used && !again {
-		return nil, problem(http.StatusForbidden, protocol.CodeTokenUsed, "boot the machine again", "the token of this machine was used already")
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUsed, "boot the machine again", "the token of this machine was used already")
 	}
 	m := d.machine(who, &req.Facts)
 	if err := mayRun(m.Device); err != nil {
@@ -70,7 +71,7 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	b := rollout.Begin{Offer: *offer, Request: *req, Remote: remote(r), MACs: macs(r)}
 	if err := b.Check(); err != nil {
 		if b.Offer.Deployment.Password {
-			return nil, problem(http.StatusForbidden, protocol.CodePassword, "", "%v", err)
+			return nil, api.Refusal(http.StatusForbidden, protocol.CodePassword, "", "%v", err)
 		}
 		return nil, err
 	}
@@ -101,13 +102,13 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 func (d *Delivery) goOn(r *http.Request, req *protocol.RunRequest, run *rollout.Run, ticket string) (*protocol.Run, error) {
 	device, err := d.cfg.Devices.Get(run.Device)
 	if err != nil {
-		return nil, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
 	if err := mayRun(&device); err != nil {
 		return nil, err
 	}
 	if run.State == rollout.StateSucceeded {
-		return nil, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the run %s has ended: %s", run.ID, run.State)
+		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the run %s has ended: %s", run.ID, run.State)
 	}
 	deployment, err := d.cfg.Register.Deployment(run.Deployment)
 	if err != nil {
@@ -133,9 +134,9 @@ func mayRun(one *deploy.Device) error {
 	case one == nil:
 		return nil
 	case one.Protected:
-		return problem(http.StatusForbidden, protocol.CodeRefused, "", "device %s is protected: nothing is deployed to it", one.Label())
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "device %s is protected: nothing is deployed to it", one.Label())
 	case one.State == deploy.StateDenied, one.State == deploy.StateWaiting:
-		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint device approve "+one.ID, "device %s is not approved", one.Label())
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint device approve "+one.ID, "device %s is not approved", one.Label())
 	}
 	return nil
 }
@@ -159,7 +160,7 @@ func (d *Delivery) choose(m collection.Machine, req *protocol.RunRequest) (*roll
 	if len(decision.Offers) > 1 && req.Deployment == "" {
 		why = "several deployments are available: one has to be named"
 	}
-	return nil, problem(http.StatusForbidden, protocol.CodeRefused, "", "this machine may not run deployment %.64q now: %s", req.Deployment, why)
+	return nil, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "this machine may not run deployment %.64q now: %s", req.Deployment, why)
 }
 
 // device is the device on record for a machine, with what it has just said of
@@ -197,7 +198,7 @@ func (d *Delivery) contents(b *rollout.Begin) ([]protocol.RunContent, error) {
 		ct, err := d.cfg.Library.Get(name)
 		if err != nil {
 			if errors.Is(err, content.ErrNotFound) {
-				return nil, problem(http.StatusNotFound, protocol.CodeNotFound, "castpoint content list shows what there is",
+				return nil, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint content list shows what there is",
 					"sequence %s needs content %s, which is not in the library", seq.Name, name)
 			}
 			return nil, fmt.Errorf("content %s of sequence %s: %w", name, seq.Name, err)
@@ -233,7 +234,7 @@ func addContent(list []protocol.RunContent, ct *content.Content, name string) []
 func (d *Delivery) run(r *http.Request) (rollout.Run, error) {
 	run, ok := d.cfg.Register.Authorized(bearer(r))
 	if !ok {
-		return run, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "boot the machine again", "the ticket belongs to no run of this server, or its run has ended")
+		return run, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "boot the machine again", "the ticket belongs to no run of this server, or its run has ended")
 	}
 	return run, nil
 }
@@ -242,7 +243,7 @@ func (d *Delivery) run(r *http.Request) (rollout.Run, error) {
 func (d *Delivery) ofRun(r *http.Request, id string) (rollout.Run, error) {
 	run, err := d.run(r)
 	if err == nil && id != run.ID {
-		err = problem(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is of run %s, not of %.64q", run.ID, id)
+		err = api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is of run %s, not of %.64q", run.ID, id)
 	}
 	return run, err
 }
@@ -371,7 +372,7 @@ func (d *Delivery) grant(w http.ResponseWriter, r *http.Request) error {
 // first.
 func atWork(run *rollout.Run) error {
 	if run.State.Ended() {
-		return problem(http.StatusForbidden, protocol.CodeRefused, "castpoint run retry "+run.ID+" has it go on", "the run on %s has ended: %s", run.Label, run.State)
+		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint run retry "+run.ID+" has it go on", "the run on %s has ended: %s", run.Label, run.State)
 	}
 	return nil
 }
@@ -381,7 +382,7 @@ func atWork(run *rollout.Run) error {
 func (d *Delivery) stillMay(run *rollout.Run) error {
 	device, err := d.cfg.Devices.Get(run.Device)
 	if err != nil {
-		return problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+		return api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
 	return mayRun(&device)
 }
@@ -400,7 +401,7 @@ func (d *Delivery) MayReceive(mac string) error {
 func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, deploy.Device, error) {
 	device, err := d.cfg.Devices.Get(run.Device)
 	if err != nil {
-		return nil, device, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+		return nil, device, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
 	err = mayRun(&device)
 	if err == nil {
@@ -421,7 +422,7 @@ func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, dep
 			}
 		}
 	}
-	return nil, device, problem(http.StatusForbidden, protocol.CodeRefused, "list it in contents: of the sequence",
+	return nil, device, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "list it in contents: of the sequence",
 		"sequence %s names no content %.64q", run.Sequence, name)
 }
 
@@ -429,11 +430,11 @@ func (d *Delivery) Content(run *rollout.Run, name string) (*content.Content, dep
 func (d *Delivery) Object(ticket, digest string) (*content.Content, content.Digest, error) {
 	run, ok := d.cfg.Register.Authorized(ticket)
 	if !ok {
-		return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the ticket belongs to no run of this server")
+		return nil, content.Digest{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the ticket belongs to no run of this server")
 	}
 	device, err := d.cfg.Devices.Get(run.Device)
 	if err != nil {
-		return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
+		return nil, content.Digest{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "", "the device of this run is off the record")
 	}
 	if err = mayRun(&device); err == nil {
 		err = atWork(&run)
@@ -455,13 +456,13 @@ func (d *Delivery) Object(ticket, digest string) (*content.Content, content.Dige
 				continue
 			}
 			if ct.Distribution.MulticastOnly {
-				return nil, f.Digest, problem(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
+				return nil, f.Digest, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
 					"content %s may be sent by multicast only", ct.ID)
 			}
 			return ct, f.Digest, nil
 		}
 	}
-	return nil, content.Digest{}, problem(http.StatusForbidden, protocol.CodeTokenOther, "", "no content of sequence %s has object %.64q", run.Sequence, digest)
+	return nil, content.Digest{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "no content of sequence %s has object %.64q", run.Sequence, digest)
 }
 
 func (d *Delivery) runContents(run *rollout.Run, device deploy.Device) ([]protocol.RunContent, error) {
