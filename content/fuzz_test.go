@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"unicode"
 )
 
 // FuzzKernel: a file that is said to be a kernel.
@@ -65,6 +67,53 @@ func FuzzContent(f *testing.F) {
 		}
 		if _, err := readContent(path); err != nil {
 			t.Fatalf("what was read cannot be read again: %v\n%s", err, again)
+		}
+	})
+}
+
+// FuzzInspect: a file that is said to be an image, a package or the loaders of one: an
+// ISO image with a WIM in it, a WIM, or nothing of the kind. It is described, or refused,
+// and nothing that it says of itself can move a cursor.
+func FuzzInspect(f *testing.F) {
+	small := captureWIM(f, 100, []string{"--compress=none"}, "Windows")
+	packed := captureWIM(f, 100, nil, "One", "Two")
+	media := f.TempDir()
+	for _, file := range []string{small, packed} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(0), b)
+		f.Add(uint8(1), b)
+		writeFile(f, filepath.Join(media, "sources", "install.wim"), b)
+	}
+	for _, args := range [][]string{{"-udf", "-allow-limited-size"}, {"-J", "-R"}} {
+		b, err := os.ReadFile(makeISO(f, media, append(args, "-no-pad")...))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(uint8(2), b)
+		f.Add(uint8(6), b)
+	}
+	f.Add(uint8(3), []byte("MZ"))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, kind uint8, b []byte) {
+		path := filepath.Join(dir, []string{"image.wim", "media.iso"}[kind>>1&1])
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		req := AddRequest{Kind: []Kind{KindOSImage, KindBootImage}[kind&1], Path: path}
+		if kind&4 != 0 {
+			req.Kind = KindDriverPackage
+		}
+		c, err := Inspect(t.Context(), req)
+		if err != nil {
+			return
+		}
+		for _, text := range []string{c.Name, c.Version, c.Language, c.Arch} {
+			if strings.ContainsFunc(text, unicode.IsControl) {
+				t.Fatalf("%q", text)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package dhcp
 
 import (
 	"bytes"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -118,6 +119,26 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
+// FuzzJournal: whatever is in the file of leases, all of it is read in order, and what is
+// no lease is counted.
+func FuzzJournal(f *testing.F) {
+	line, err := appendLine(nil, record{Lease: Lease{Address: goldenServer, Key: "mac:x", Expires: time.Unix(1e9, 0).UTC()}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append([]byte(journalHeader+"\n"), line...))
+	f.Add(append([]byte(journalHeader+"\n"+string(line[:20])+"\n"), line[:len(line)-1]...))
+	f.Add(append([]byte(journalHeader+"\n"), bytes.Repeat([]byte("x"), 2*maxLine+1)...))
+	f.Add([]byte("castpoint leases 0\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		whole := 0
+		damaged, err := readJournal(bytes.NewReader(b), func(record) { whole++ })
+		if err == nil && whole+damaged > bytes.Count(b, []byte("\n"))+len(b)/maxLine+1 {
+			t.Fatalf("%d and %d of %q", whole, damaged, b)
+		}
+	})
+}
+
 // FuzzJournalLine: a damaged line is passed over, a whole one comes back.
 func FuzzJournalLine(f *testing.F) {
 	line, err := appendLine(nil, record{Lease: Lease{Address: goldenServer, Key: "mac:x", Expires: time.Unix(1e9, 0).UTC()}})
@@ -147,6 +168,8 @@ func FuzzSplitUDP(f *testing.F) {
 	from, to := netip.MustParseAddrPort("10.77.0.2:67"), netip.MustParseAddrPort("255.255.255.255:68")
 	f.Add(appendUDP(nil, from, to, []byte("payload")))
 	f.Add([]byte{0x4f})
+	f.Add(append([]byte{0x60, 0, 0, 0, 0, 15, protoUDP, 255}, append(make([]byte, 32), 2, 34, 2, 35, 0, 15, 0, 0, 1, 2, 3, 4, 5, 6, 7)...))
+	f.Add(arpProbe(net.HardwareAddr{2, 0, 0, 0, 0, 1}, to.Addr())[lenEthernet:])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		payload, _, _, ok := splitUDP(b)
 		if ok && len(payload) > len(b)-lenIPv4-lenUDP {

@@ -54,12 +54,14 @@ func FuzzAdmission(f *testing.F) {
 	})
 }
 
-// FuzzMember: a rogue member has the group key and seals what it likes. Others
-// never take a wrong block for a right one, and never stop.
+// FuzzMember: a rogue member has the group key and seals what it likes, source and
+// repair symbols among them. Others never take a wrong block for a right one, and take
+// the right one that comes after it.
 func FuzzMember(f *testing.F) {
 	beacon, strange := wire.Beacon{State: wire.StateSending, Epoch: 3, Members: 2, ReportInterval: 5000}, wire.Beacon{State: 200, Epoch: 9}
 	f.Add(uint8(wire.TypeSymbol), uint16(3), uint32(2), uint64(5), []byte("short"))
 	f.Add(uint8(wire.TypeSymbol), uint16(0xffff), uint32(0xffffffff), uint64(1<<63), make([]byte, DefaultSymbolSize))
+	f.Add(uint8(wire.TypeSymbol), uint16(5), uint32(19), uint64(5), make([]byte, DefaultSymbolSize-4))
 	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), beacon.Append(nil))
 	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), strange.Append(nil))
 	f.Fuzz(func(t *testing.T, kind uint8, symbol uint16, block uint32, number uint64, payload []byte) {
@@ -70,16 +72,35 @@ func FuzzMember(f *testing.F) {
 		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: block, Object: v.r.g.tag}
 		now := time.Now()
 		v.r.datagram(v.key.seal(h.Append(nil), payload, number), now)
-		// A whole block of rubbish, and the honest one after it.
+		settle := func() {
+			t.Helper()
+			for _, a := range v.r.full {
+				if err := v.r.finish(v.r.complete(a, &v.r.shards)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			v.r.full = v.r.full[:0]
+		}
+		// A whole block of rubbish, some of it repair symbols, which are decoded.
+		block %= uint32(v.r.g.blocks)
+		coded := int(symbol) % (v.r.g.m + 1)
 		filler := make([]byte, DefaultSymbolSize)
 		for i := range v.r.g.k {
 			binary.BigEndian.PutUint32(filler, uint32(i))
 			copy(filler[4:], payload)
-			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block % 20, Object: v.r.g.tag}
+			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i + coded), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block, Object: v.r.g.tag}
 			v.r.datagram(v.key.seal(h.Append(nil), filler, number+1+uint64(i)), now)
 		}
-		if n := v.r.cfg.Assembly.Have(); n != 0 {
-			t.Fatalf("%d blocks were taken that nobody honest has sent", n)
+		settle()
+		if n := v.r.cfg.Assembly.Have(); n != 0 || v.r.stats.Poisoned != 1 {
+			t.Fatalf("%d blocks were taken that nobody honest has sent, %d were refused", n, v.r.stats.Poisoned)
+		}
+		for i := range v.r.g.k {
+			v.r.datagram(v.symbol(int(block), i), now)
+		}
+		settle()
+		if n := v.r.cfg.Assembly.Have(); n != 1 {
+			t.Fatal("the honest block was not taken")
 		}
 		v.r.describe(&wire.Report{})
 	})

@@ -48,12 +48,12 @@ type Tickets struct {
 // OpenTickets reads the store's file; a missing one is an empty store.
 func OpenTickets(path string) (*Tickets, error) {
 	t := &Tickets{path: path, now: time.Now, byHash: make(map[string]*Ticket)}
-	var list []*Ticket
+	var list []Ticket
 	if err := readStore(path, &list); err != nil {
 		return nil, fmt.Errorf("open tickets: %w", err)
 	}
-	for _, k := range list {
-		t.byHash[k.Hash] = k
+	for i := range list {
+		t.byHash[list[i].Hash] = &list[i]
 	}
 	return t, nil
 }

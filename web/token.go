@@ -74,12 +74,12 @@ type Tokens struct {
 // OpenTokens reads the store's file; a missing one is an empty store.
 func OpenTokens(path string) (*Tokens, error) {
 	t := &Tokens{path: path, now: time.Now, byHash: make(map[string]*Token)}
-	var list []*Token
+	var list []Token
 	if err := readStore(path, &list); err != nil {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
-	for _, k := range list {
-		t.byHash[k.Hash] = k
+	for i := range list {
+		t.byHash[list[i].Hash] = &list[i]
 	}
 	return t, nil
 }

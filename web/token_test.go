@@ -312,3 +312,38 @@ func TestClockJumps(t *testing.T) {
 		})
 	}
 }
+
+// FuzzStores: the files of tokens, tickets and the admin listener, after whatever has
+// happened to the disk.
+func FuzzStores(f *testing.F) {
+	f.Add([]byte(`[{"hash":"ab","boot":true,"mac":"52:54:00:00:00:01","created":"2026-03-02T10:00:00Z","expires":"2126-03-02T11:00:00Z"}]`))
+	f.Add([]byte(`[{"hash":"ab","name":"pc","content":"win11","object":"00","expires":"2126-03-02T11:00:00Z"}]`))
+	f.Add([]byte(`[null]`))
+	f.Add([]byte(`{"url":"https://[::1]:8069","pin":"sha256:00"}`))
+	f.Add([]byte(`[`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(dir, "store.json")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if tokens, err := OpenTokens(path); err == nil {
+			_, _ = tokens.Check("guess", nil)
+			if _, _, err := tokens.Create(Token{Content: "image"}, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if tickets, err := OpenTickets(path); err == nil {
+			if _, err := tickets.Create(Ticket{Name: "pc"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, fileAdmin), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, _ = ReadAdminFile(dir) // an error, or an address that is asked and does not answer
+	})
+}

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -19,5 +20,26 @@ func FuzzBootMenu(f *testing.F) {
 			}
 		}
 		m.behindCurrent(label)
+	})
+}
+
+// FuzzTexts: what the kernel and the programs of a system print of mounts, firmware and
+// failures, in whatever language.
+func FuzzTexts(f *testing.F) {
+	f.Add("36 35 98:0 / /mnt/a\\040b rw - ext4 /dev/sda1 rw\n37 35 98:0 /part /x rw\n", "52:54:00:00:00:01")
+	f.Add("Firmware Boot Manager\r\n-----\r\nidentifier {11111111-2222-3333-4444-555555555555}\r\ndescription PXEv4 (MAC:525400000001)\r\n\r\n", "52:54:00:00:00:01")
+	f.Add("1 2\\04 3 4 \\9\\", "")
+	f.Fuzz(func(t *testing.T, text, mac string) {
+		for device, at := range parseMounts(text) {
+			if device == "" || len(at) > len(text) {
+				t.Fatalf("%q is mounted at %q", device, at)
+			}
+		}
+		if id, label := networkEntry(text, mac); id != "" && (!strings.Contains(text, id) || !strings.Contains(text, label)) {
+			t.Fatalf("entry %q, %q", id, label)
+		}
+		if s := lastLines(text, 2); strings.Contains(s, "\n") || len(s) > len(text)+2 {
+			t.Fatalf("%q", s)
+		}
 	})
 }

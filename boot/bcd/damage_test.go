@@ -150,6 +150,31 @@ func fails(t *testing.T, b []byte, at int, want string) {
 	}
 }
 
+// bigData is a hive with a long value in a number of cells, which begin at version 1.5.
+func bigData(t testing.TB, data []byte, parts int) *rewrite {
+	t.Helper()
+	good := mustBytes(t, mustRamdisk(t, Options{Entries: []Entry{{LoadOptions: "x-long-one"}}}))
+	key := findKey(t, good, ElemLoadOptions.String(), 0)
+	list := int(binary.LittleEndian.Uint32(good[key+40:]))
+	value := baseBlockSize + cellHeader + int(binary.LittleEndian.Uint32(good[baseBlockSize+cellHeader+list:]))
+	r := newRewrite(good)
+	var cells [][]byte
+	for rest := data; len(rest) > 0; {
+		n := min(len(rest), bigDataSegment)
+		cells = append(cells, append(bytes.Clone(rest[:n]), 0, 0, 0, 0))
+		rest = rest[n:]
+	}
+	var offsets []byte
+	for _, at := range r.addBin(cells...) {
+		offsets = binary.LittleEndian.AppendUint32(offsets, at)
+	}
+	at := r.addBin(offsets)
+	db := binary.LittleEndian.AppendUint32([]byte{'d', 'b', byte(parts), 0}, at[0])
+	at = r.addBin(append(db, 0, 0, 0, 0))
+	r.put(value+4, uint32(len(data))).put(value+8, at[0])
+	return r.put(24, 5)
+}
+
 // TestBigData: from version 1.4 on, long values are in several cells.
 func TestBigData(t *testing.T) {
 	text := strings.Repeat("0123456789abcdef", 1200)
@@ -157,29 +182,7 @@ func TestBigData(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	good := mustBytes(t, mustRamdisk(t, Options{Entries: []Entry{{LoadOptions: "x-long-one"}}}))
-	key := findKey(t, good, ElemLoadOptions.String(), 0)
-	list := int(binary.LittleEndian.Uint32(good[key+40:]))
-	value := baseBlockSize + cellHeader + int(binary.LittleEndian.Uint32(good[baseBlockSize+cellHeader+list:]))
-
-	build := func(parts int) *rewrite {
-		r := newRewrite(good)
-		var cells [][]byte
-		for rest := data; len(rest) > 0; {
-			n := min(len(rest), bigDataSegment)
-			cells = append(cells, append(bytes.Clone(rest[:n]), 0, 0, 0, 0))
-			rest = rest[n:]
-		}
-		var offsets []byte
-		for _, at := range r.addBin(cells...) {
-			offsets = binary.LittleEndian.AppendUint32(offsets, at)
-		}
-		at := r.addBin(offsets)
-		db := binary.LittleEndian.AppendUint32([]byte{'d', 'b', byte(parts), 0}, at[0])
-		at = r.addBin(append(db, 0, 0, 0, 0))
-		r.put(value+4, uint32(len(data))).put(value+8, at[0])
-		return r.put(24, 5)
-	}
+	build := func(parts int) *rewrite { return bigData(t, data, parts) }
 	s, err := Parse(build(3).seal())
 	if err != nil {
 		t.Fatal(err)
@@ -438,6 +441,7 @@ func FuzzParse(f *testing.F) {
 	for _, at := range []int{20, 36, 40, 0x1008, 0x1020, 0x1028, 0x1060, 0x1200} {
 		f.Add(newRewrite(good).put(at, 0xfffffff8).seal())
 	}
+	f.Add(bigData(f, make([]byte, 2*bigDataSegment-2), 2).seal())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Else nearly all mutations would end at the checksum.
 		if len(b) >= baseBlockSize {

@@ -1,10 +1,15 @@
 package bootenv
 
 import (
+	"bytes"
+	"compress/gzip"
 	"debug/elf"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // FuzzProgram: programs of a package, whose ELF says what libraries they need.
@@ -49,5 +54,42 @@ func FuzzModules(f *testing.F) {
 				}
 			}
 		}
+	})
+}
+
+// FuzzReadModule: packed modules of a kernel unpack to so much and no more.
+func FuzzReadModule(f *testing.F) {
+	var gz, zst bytes.Buffer
+	g := gzip.NewWriter(&gz)
+	_, err := g.Write(make([]byte, 4096))
+	z, errZ := zstd.NewWriter(&zst)
+	if err := errors.Join(err, g.Close(), errZ); err != nil {
+		f.Fatal(err)
+	}
+	_, err = z.Write(make([]byte, 4096))
+	if err := errors.Join(err, z.Close()); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(gz.Bytes(), true)
+	f.Add(zst.Bytes(), false)
+	f.Add(zst.Bytes()[:9], false)
+	f.Add([]byte("\x1f\x8b"), true)
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, packed []byte, gz bool) {
+		path := filepath.Join(dir, "a.ko.zst")
+		if gz {
+			path = filepath.Join(dir, "a.ko.gz")
+		}
+		if err := os.WriteFile(path, packed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b, err := readModule(t.Context(), path)
+		if err != nil {
+			return
+		}
+		if len(b) > 64<<20 {
+			t.Fatalf("%d bytes", len(b))
+		}
+		_, _ = modinfo(b, "depends") // an error, or names
 	})
 }

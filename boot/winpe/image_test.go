@@ -62,7 +62,7 @@ func full() map[string][]byte {
 }
 
 // makeWIM captures files with wimlib and returns the WIM.
-func makeWIM(t *testing.T, files map[string][]byte, args ...string) []byte {
+func makeWIM(t testing.TB, files map[string][]byte, args ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "tree")
@@ -84,7 +84,7 @@ func makeWIM(t *testing.T, files map[string][]byte, args ...string) []byte {
 	return b
 }
 
-func wimlib(t *testing.T, args ...string) string {
+func wimlib(t testing.TB, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath("wimlib-imagex")
 	if err != nil {

@@ -176,5 +176,8 @@ func FuzzReadSigners(f *testing.F) {
 		if err == nil && len(list) == 0 {
 			t.Error("neither a signer nor an error")
 		}
+		if arch, err := ReadArch(bytes.NewReader(b), int64(len(b))); (arch == "") == (err == nil) {
+			t.Errorf("architecture %q, %v", arch, err)
+		}
 	})
 }

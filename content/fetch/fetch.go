@@ -119,6 +119,12 @@ type state struct {
 	Validator string `json:"validator,omitempty"` // for If-Range
 }
 
+// stemOf is what the folder of a download is called, and the state beside it.
+func stemOf(rawURL string) string {
+	id := sha256.Sum256([]byte(rawURL))
+	return hex.EncodeToString(id[:8])
+}
+
 // Get downloads. When it fails, or ctx ends, what has come stays for the next
 // Get of the same URL, unless it was wrong. Two Gets of one URL into one folder
 // must not run at the same time.
@@ -136,8 +142,7 @@ func Get(ctx context.Context, r Request) (*Result, error) {
 			return nil, fmt.Errorf("fetch %s: SHA-256 %q: want 64 hexadecimal digits", r.URL, r.SHA256)
 		}
 	}
-	id := sha256.Sum256([]byte(r.URL))
-	stem := filepath.Join(r.Dir, hex.EncodeToString(id[:8]))
+	stem := filepath.Join(r.Dir, stemOf(r.URL))
 	if err := os.MkdirAll(stem, 0o700); err != nil {
 		return nil, fmt.Errorf("fetch %s: %w", r.URL, err)
 	}
@@ -213,9 +218,11 @@ func (d *download) run(ctx context.Context) (resumed bool, err error) {
 	req = req.WithContext(ctx)
 	req.IgnoreRemoteTime = true
 	req.BufferSize = bufferSize
+	g := &gate{room: d.request.Room}
 	if d.request.Rate > 0 {
-		req.RateLimiter = rate.NewLimiter(rate.Limit(d.request.Rate), bufferSize)
+		g.rate = rate.NewLimiter(rate.Limit(d.request.Rate), bufferSize)
 	}
+	req.RateLimiter = g
 	// What grab sends with HEAD it sends with GET too; If-Range without Range
 	// means nothing to a server.
 	if ok && have > 0 {
@@ -223,7 +230,10 @@ func (d *download) run(ctx context.Context) (resumed bool, err error) {
 	}
 	// Bytes as they are: a length is needed, and ranges of them.
 	req.HTTPRequest.Header.Set("Accept-Encoding", "identity")
-	req.BeforeCopy = func(res *grab.Response) error { return d.begin(res, have) }
+	req.BeforeCopy = func(res *grab.Response) error {
+		g.unknown = res.Size() <= 0
+		return d.begin(res, have)
+	}
 	client := grab.NewClient()
 	client.UserAgent = "castpoint"
 	client.HTTPClient = d.request.Client
@@ -243,6 +253,34 @@ func (d *download) run(ctx context.Context) (resumed bool, err error) {
 		return false, errAgain
 	}
 	return res.DidResume, d.check(ctx)
+}
+
+// roomBytes is how often a download of unknown length asks whether there is room.
+const roomBytes = 16 << 20
+
+// gate lets the bytes of a download through, at its rate. One whose length the server
+// does not say has to ask for room on its way.
+type gate struct {
+	rate    *rate.Limiter // nil without a rate
+	room    func(n int64) error
+	unknown bool // the length
+	granted int64
+}
+
+// WaitN is called before so many bytes are written.
+func (g *gate) WaitN(ctx context.Context, n int) error {
+	if g.unknown && g.room != nil {
+		if g.granted -= int64(n); g.granted < 0 {
+			if err := g.room(roomBytes); err != nil {
+				return err
+			}
+			g.granted += roomBytes
+		}
+	}
+	if g.rate == nil {
+		return nil
+	}
+	return g.rate.WaitN(ctx, n)
 }
 
 // begin looks at the server's answer before a byte is written. grab itself takes

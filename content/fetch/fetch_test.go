@@ -199,6 +199,24 @@ func TestRoom(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Nor does one end that has no length.
+	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for r.Method == http.MethodGet {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}))
+	defer endless.Close()
+	left := int64(40 << 20)
+	if _, err := Get(t.Context(), Request{URL: endless.URL + "/x.wim", Dir: dir, Room: func(n int64) error {
+		if left -= n; left < 0 {
+			return full
+		}
+		return nil
+	}}); !errors.Is(err, full) {
+		t.Errorf("without an end: %v", err)
+	}
 	// A part of it, read-only.
 	if err := errors.Join(os.Truncate(res.Path, 400_000), os.Chmod(res.Path, 0o444)); err != nil {
 		t.Fatal(err)

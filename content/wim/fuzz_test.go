@@ -195,3 +195,36 @@ func FuzzOverlay(f *testing.F) {
 		checkOverlay(t, b, o)
 	})
 }
+
+// FuzzSet: two files that are said to be the parts of one WIM.
+func FuzzSet(f *testing.F) {
+	root := smallTree()
+	part := func(number uint16, guid byte) []byte {
+		return imageFile(metadata(root, nil), contents(root)...).bytes(func(h *headerDisk) {
+			h.Part, h.Parts, h.GUID[0] = number, 2, guid
+			h.Flags |= flagSpanned
+		})
+	}
+	f.Add(part(1, 1), part(2, 1))
+	f.Add(part(1, 1), part(1, 1))
+	f.Add(part(2, 1), part(1, 2))
+	f.Add(imageFile(metadata(root, nil), contents(root)...).bytes(nil), []byte("x"))
+	f.Fuzz(func(t *testing.T, one, two []byte) {
+		parts := []Part{{Name: "one", R: bytes.NewReader(one), Size: int64(len(one))}, {Name: "two", R: bytes.NewReader(two), Size: int64(len(two))}}
+		info, err := DescribeSet(parts)
+		if err != nil {
+			kindOf(t, err, ErrNotWIM, ErrTruncated, ErrCorrupt, ErrUnsupported)
+			return
+		}
+		r, err := OpenSet(parts)
+		if err != nil {
+			kindOf(t, err, ErrTruncated, ErrCorrupt, ErrUnsupported)
+			return
+		}
+		for i := range info.Images {
+			if tree, err := r.Image(i + 1); err == nil {
+				readAllOf(t, tree, int64(len(one)+len(two)))
+			}
+		}
+	})
+}

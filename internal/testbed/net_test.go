@@ -85,3 +85,23 @@ func TestNetErrors(t *testing.T) {
 		t.Errorf("an empty file: %+v, %v", n, err)
 	}
 }
+
+// FuzzNet: a file with a network of a lab is refused, or one that can be made.
+func FuzzNet(f *testing.F) {
+	f.Add([]byte(Example()))
+	f.Add([]byte("machines: {0: {}}\n"))
+	f.Add([]byte("machines: {1: }\nloss: 101%\n"))
+	f.Add([]byte("rate: &a [*a]\n"))
+	f.Add([]byte("---\nmtu: 1\n---\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n := &Net{DHCP: DHCPCastpoint}
+		if n.parse(b) != nil {
+			return
+		}
+		for i := range 3 {
+			if l := n.Link(i); l.Loss < 0 || l.Loss > 1 || l.Rate < 0 || l.Delay < 0 || l.Jitter < 0 || l.VLAN < 0 || l.VLAN > 4094 {
+				t.Fatalf("cable %+v", l)
+			}
+		}
+	})
+}
