@@ -36,7 +36,7 @@ func withFolder(t *testing.T, s *server, files map[string]string) (token string)
 		t.Fatal(err)
 	}
 	var k web.CreatedToken
-	if err := web.NewLocalClient(s.Server).Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: ct.ID}, &k); err != nil {
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: ct.ID}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token
@@ -237,7 +237,7 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	files["huge"] = strings.Repeat("0123456789abcdef", 60*blockSize/16)
 	s := newServer(t, 40*blockSize, free, func(c *web.Config) { c.Sessions.Rate = 60e6 })
 	token := withFolder(t, s, files)
-	admin := web.NewLocalClient(s.Server)
+	admin := s.Client()
 	var info web.SessionInfo
 	if err := admin.Call(t.Context(), http.MethodPost, "/sessions", web.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
 		t.Fatal(err)

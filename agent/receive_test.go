@@ -31,6 +31,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -92,7 +93,7 @@ func newServer(t *testing.T, size int, d content.Distribution, change func(*web.
 func (s *server) token(t *testing.T) string {
 	t.Helper()
 	var k web.CreatedToken
-	if err := web.NewLocalClient(s.Server).Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: "image"}, &k); err != nil {
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: "image"}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token
@@ -151,7 +152,7 @@ func TestReceive(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	// The server knows that it is done.
-	list, err := web.List[web.SessionInfo](t.Context(), web.NewLocalClient(s.Server), "/sessions")
+	list, err := call.List[web.SessionInfo](t.Context(), s.Client(), "/sessions")
 	if err != nil {
 		t.Fatal(err)
 	}

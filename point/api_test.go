@@ -30,9 +30,9 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
 	"castpoint/test/openapi"
-	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/call"
 )
 
 const (
@@ -91,7 +91,7 @@ func newAPIPoint(t *testing.T, data, more string) *apiPoint {
 		t.Fatal(err)
 	}
 	p, err := newPoint(t.Context(), Options{Settings: s, Read: read, Log: zap.NewNop(), Levels: loglevel.New(zap.InfoLevel),
-		Doctor: func(context.Context, *web.AdminClient, *config.Config, string) ([]doctor.Finding, error) {
+		Doctor: func(context.Context, *call.Client, *config.Config, string) ([]doctor.Finding, error) {
 			return []doctor.Finding{{Check: "firewall", Level: doctor.Attention, Text: "nftables drops UDP port 69 (TFTP requests)", Do: "allow it: nft insert rule inet filter input udp dport 69 accept"}}, nil
 		}})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 
 	"castpoint/docs"
-	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/console"
 )
@@ -13,7 +12,7 @@ import (
 // is logged in.
 func (p *point) makeConsole() (err error) {
 	p.console, err = console.New(console.Config{
-		API: web.NewConsoleClient(p.server), Person: person, Sessions: p.server.Sessions,
+		API: p.server.ConsoleClient(), Person: person, Sessions: p.server.Sessions,
 		Docs: docs.Pages, Version: p.build.Version, OIDC: p.cfg.OIDCIssuer != "", Log: p.log.Named("console"),
 	})
 	if err == nil {

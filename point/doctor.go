@@ -6,7 +6,6 @@ import (
 
 	"castpoint/doctor"
 	"castpoint/internal/config"
-	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -30,7 +29,7 @@ func (p *point) doctorOperation(a *api.API) {
 		}
 		var cfg config.Config
 		p.force.do(func(r *ruling) { cfg = p.inPlace(&r.settings.cfg) })
-		found, err := p.doctor(ctx, web.NewLocalClient(p.server), &cfg, p.settings.file)
+		found, err := p.doctor(ctx, p.server.Client(), &cfg, p.settings.file)
 		return Visit{append([]doctor.Finding{}, found...)}, err
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"castpoint/dhcp"
 	"castpoint/internal/netio"
 	"castpoint/tftp"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // TFTPPort is the port of RFC 1350.
@@ -89,7 +89,7 @@ func (p *point) listen(ctx context.Context) error {
 	}
 	e.obstacles = append(e.obstacles, given.unused()...)
 	if len(e.obstacles) == 0 {
-		if p.socket, err = web.ListenSocket(ctx, p.cfg.Data); err != nil {
+		if p.socket, err = call.ListenSocket(ctx, p.cfg.Data); err != nil {
 			e.obstacles = append(e.obstacles, obstacle{what: "admin socket", why: err.Error()})
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"castpoint/internal/netio"
 	"castpoint/tftp"
 	"castpoint/web"
+	"castpoint/web/call"
 	"castpoint/web/console"
 	"castpoint/web/metrics"
 	"castpoint/web/upload"
@@ -46,7 +47,7 @@ type point struct {
 	cfg    config.Config
 	log    *zap.Logger
 	levels *loglevel.Levels
-	doctor func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error)
+	doctor func(ctx context.Context, api *call.Client, cfg *config.Config, file string) ([]doctor.Finding, error)
 
 	settings  *Settings // that the server was started with
 	read      func() (*Settings, error)
@@ -85,7 +86,7 @@ type Options struct {
 	Announce func(*Summary) error // called once everything is bound
 	// Doctor looks for what keeps machines from booting, with an API of this server
 	// and its settings, which come from a file.
-	Doctor func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error)
+	Doctor func(ctx context.Context, api *call.Client, cfg *config.Config, file string) ([]doctor.Finding, error)
 }
 
 // Serve runs a distribution point until ctx ends, which is no error.
@@ -118,7 +119,7 @@ func Serve(ctx context.Context, o Options) error {
 func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	machines := new(atomic.Pointer[whois])
 	cfg, log := o.Settings.cfg, follow(o.Log, machines)
-	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: web.NewAdminToken()}
+	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: call.NewToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
@@ -279,16 +280,16 @@ func (p *point) run(ctx context.Context) error {
 		return err
 	}
 	data := p.cfg.Data
-	file := web.AdminFile{Address: p.admin.Addr().String(), Token: p.adminToken, PID: os.Getpid()}
+	file := call.File{Address: p.admin.Addr().String(), Token: p.adminToken, PID: os.Getpid()}
 	if p.adminTLS != nil {
 		file.Pin = protocol.NewPin(p.adminTLS.Certificates[0].Certificate[0]).String()
 	}
-	if err := web.WriteAdminFile(data, file); err != nil {
+	if err := call.WriteFile(data, file); err != nil {
 		return err
 	}
 	// A server that no longer runs must not be looked for.
 	gone := func() {
-		if err := web.RemoveAdminFile(data); err != nil {
+		if err := call.RemoveFile(data); err != nil {
 			p.log.Warn("admin file not removed", zap.Error(err))
 		}
 	}

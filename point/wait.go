@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // A command that begins while no server runs opens the data folder itself, and holds
@@ -27,7 +27,7 @@ func whenFree(ctx context.Context, data string, log *zap.Logger, open func() err
 		if !errors.Is(err, content.ErrLocked) || time.Since(began) > heldPatience || ctx.Err() != nil {
 			return err
 		}
-		if conn, dialed := web.DialSocket(ctx, data); dialed == nil {
+		if conn, dialed := call.DialSocket(ctx, data); dialed == nil {
 			_ = conn.Close()
 			return err
 		}

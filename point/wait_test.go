@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // A server that starts waits for a command that holds its data folder, and not for
@@ -24,7 +24,7 @@ func TestServerWaitsForCommands(t *testing.T) {
 	if err := whenFree(t.Context(), data, zap.NewNop(), open); err != nil || tries != 3 {
 		t.Errorf("after %d tries: %v", tries, err)
 	}
-	listener, err := web.ListenSocket(t.Context(), data)
+	listener, err := call.ListenSocket(t.Context(), data)
 	if err != nil {
 		t.Fatal(err)
 	}

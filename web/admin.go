@@ -10,10 +10,8 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/call"
 )
-
-// AdminPrefix is the path of the admin API.
-const AdminPrefix = api.Prefix
 
 // newAPI makes the admin API, each file its part, and Config.Routes on top.
 func (s *Server) newAPI() *api.API {
@@ -83,6 +81,13 @@ func (s *Server) adminGuard(root string, hosts []string) *access.Guard {
 	return &access.Guard{Access: s.cfg.Access, Root: root, Hosts: hosts, Refuse: s.refuseAdmin}
 }
 
+// Client makes a client of the admin API in this process that may do everything.
+func (s *Server) Client() *call.Client { return call.NewLocal(s.SocketServer().Handler) }
+
+// ConsoleClient makes a client of the admin API in this process that asks in the name
+// of whoever is in the context of its calls (package access).
+func (s *Server) ConsoleClient() *call.Client { return call.NewLocal(s.api) }
+
 // refuseAdmin answers what the guard does not let through: programs with a
 // problem, people with the way to the login page.
 func (s *Server) refuseAdmin(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
@@ -121,7 +126,7 @@ func (s *Server) adminPaths() http.Handler {
 		mux.Handle("/", s.console)
 	} else {
 		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-			api.WriteProblem(w, api.Problem(http.StatusNotFound, "the API is below "+AdminPrefix, "there is nothing at %s", r.URL.Path))
+			api.WriteProblem(w, api.Problem(http.StatusNotFound, "the API is below "+api.Prefix, "there is nothing at %s", r.URL.Path))
 		})
 	}
 	return mux

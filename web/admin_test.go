@@ -12,6 +12,8 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/web/api"
+	"castpoint/web/call"
 )
 
 func TestGuard(t *testing.T) {
@@ -32,7 +34,7 @@ func TestGuard(t *testing.T) {
 		{"127.0.0.1:8069", "http://evil.example", "Bearer secret", 403},
 		{"127.0.0.1:8069", "null", "Bearer secret", 403},
 	} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, AdminPrefix+"/status", nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/status", nil)
 		r.Host = c.host
 		if c.origin != "" {
 			r.Header.Set("Origin", c.origin)
@@ -47,7 +49,7 @@ func TestGuard(t *testing.T) {
 		}
 	}
 	// A server without a token lets nobody in.
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, AdminPrefix+"/status", nil)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+"/status", nil)
 	r.Host = "localhost"
 	w := httptest.NewRecorder()
 	p.AdminServer("").Handler.ServeHTTP(w, r)
@@ -57,24 +59,22 @@ func TestGuard(t *testing.T) {
 }
 
 // clients are the two ways to the same handler.
-func clients(t *testing.T, p *point) map[string]*AdminClient {
+func clients(t *testing.T, p *point) map[string]*call.Client {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := NewAdminToken()
+	token := call.NewToken()
 	srv := p.AdminServer(token)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
-	remote := NewAdminClient(AdminFile{Address: l.Addr().String(), Token: token})
-	remote.http.Transport = &http.Transport{}
+	remote := call.New(call.File{Address: l.Addr().String(), Token: token})
 	t.Cleanup(func() {
-		remote.http.CloseIdleConnections()
 		_ = srv.Close()
 		<-served
 	})
-	return map[string]*AdminClient{"running server": remote, "in process": NewLocalClient(p.Server)}
+	return map[string]*call.Client{"running server": remote, "in process": p.Client()}
 }
 
 func TestContentsByAdminAPI(t *testing.T) {
@@ -122,7 +122,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 			if err := c.Stream(ctx, http.MethodPost, "/contents/drivers/validate", nil, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(v, err)
 			}
-			if list, err := List[content.Content](ctx, c, "/contents"); err != nil || len(list) != 2 {
+			if list, err := call.List[content.Content](ctx, c, "/contents"); err != nil || len(list) != 2 {
 				t.Fatal(list, err)
 			}
 			if err := c.Call(ctx, http.MethodDelete, "/contents/drivers", nil, nil); err != nil {
@@ -187,7 +187,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 				return err != nil
 			})
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID, nil, nil), 404)
-			if list, err := List[SessionInfo](ctx, c, "/sessions"); err != nil || len(list) == 0 || list[0].Ended == nil {
+			if list, err := call.List[SessionInfo](ctx, c, "/sessions"); err != nil || len(list) == 0 || list[0].Ended == nil {
 				t.Fatal(list, err)
 			}
 		})
@@ -201,32 +201,10 @@ func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	c := NewLocalClient(s)
+	c := s.Client()
 	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", StartSession{Content: "image"}, nil), 503)
 	wantStatus(t, c.Call(t.Context(), http.MethodDelete, "/sessions/0", nil, nil), 503)
-	if list, err := List[SessionInfo](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
+	if list, err := call.List[SessionInfo](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
 		t.Error(list, err)
-	}
-}
-
-func TestAdminFile(t *testing.T) {
-	dir := t.TempDir()
-	if _, ok, err := ReadAdminFile(dir); ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	want := AdminFile{Address: "127.0.0.1:8069", Token: NewAdminToken(), PID: 7}
-	if err := WriteAdminFile(dir, want); err != nil {
-		t.Fatal(err)
-	}
-	if st, err := os.Stat(filepath.Join(dir, fileAdmin)); err != nil || st.Mode().Perm() != 0o600 {
-		t.Error(st.Mode(), err)
-	}
-	if got, ok, err := ReadAdminFile(dir); got != want || !ok || err != nil {
-		t.Error(got, ok, err)
-	}
-	for range 2 {
-		if err := RemoveAdminFile(dir); err != nil {
-			t.Fatal(err)
-		}
 	}
 }

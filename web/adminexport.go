@@ -1,15 +1,11 @@
 package web
 
 import (
-	"bufio"
 	"context"
-	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -19,13 +15,10 @@ import (
 	"castpoint/web/api"
 )
 
-// bytesType is the media type of exports.
-const bytesType = "application/octet-stream"
-
 func (s *Server) transferOperations(a *api.API) {
 	const tag = "contents"
 	api.Serve(a, api.Operation{
-		ID: "export-content", Method: http.MethodGet, Path: "/contents/{id}/export", Scope: access.Operate, Tag: tag, Sends: bytesType,
+		ID: "export-content", Method: http.MethodGet, Path: "/contents/{id}/export", Scope: access.Operate, Tag: tag, Sends: api.BytesType,
 		Summary: "A content for another server, in frames: a length of 4 bytes, big-endian, and as many bytes; a length of 0, and a Step",
 		About:   "The answer comes in frames: a length of 4 bytes, big-endian, and as many bytes; a length of 0 ends it, and a Step follows that says how it went.",
 	}, s.exportContent)
@@ -37,85 +30,20 @@ func (s *Server) transferOperations(a *api.API) {
 	}, s.importContent)
 	api.Serve(a, api.Operation{
 		ID: "receive-content", Method: http.MethodPost, Path: "/contents/receive", Scope: access.Admin, Tag: tag,
-		Takes: bytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
+		Takes: api.BytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
 		Summary: "Put an export, the body, into the library",
 		About:   "The body is an export of export-content. The content gets the id that it had, if that is free.",
 		Errors:  []int{http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusInsufficientStorage},
 	}, s.receiveContent)
 }
 
-// An export travels in frames, so that its end can say how it went: a length of
-// 4 bytes, big-endian, and as many bytes; a length of 0 ends it, and a Step
-// follows.
-const frameSize = 256 << 10
-
 func (s *Server) exportContent(ctx context.Context, in *ContentPath, w http.ResponseWriter, _ *http.Request) error {
 	ct, err := s.contentByID(in.ID)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", bytesType)
-	buffer := bufio.NewWriterSize(frames{w}, frameSize)
-	err = s.library.Export(ctx, ct.ID, buffer, nil)
-	if err == nil {
-		err = buffer.Flush()
-	}
-	last := api.Step{Result: json.RawMessage("true")}
-	if err != nil {
-		last = api.Step{Problem: api.AsProblem(api.ContentProblem(err))}
-	}
-	if _, err := w.Write(make([]byte, 4)); err != nil {
-		return nil // the client has gone
-	}
-	_ = json.NewEncoder(w).Encode(last) // likewise
-	return nil
-}
-
-// frames writes each Write as a frame.
-type frames struct{ w io.Writer }
-
-func (f frames) Write(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	if _, err := f.w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(b)))); err != nil {
-		return 0, err
-	}
-	return f.w.Write(b)
-}
-
-// Export writes a content to w, as content.Library.Export does. progress, which
-// may be nil, is told the bytes written.
-func (c *AdminClient) Export(ctx context.Context, id string, w io.Writer, progress func(done int64)) error {
-	res, err := c.request(ctx, http.MethodGet, "/contents/"+url.PathEscape(id)+"/export", nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	in := bufio.NewReaderSize(res.Body, frameSize)
-	for done := int64(0); ; {
-		var head [4]byte
-		if _, err := io.ReadFull(in, head[:]); err != nil {
-			return fmt.Errorf("answer of the server ends early: %w", err)
-		}
-		n := int64(binary.BigEndian.Uint32(head[:]))
-		if n == 0 {
-			break
-		}
-		if _, err := io.CopyN(w, in, n); err != nil {
-			return fmt.Errorf("write export: %w", err)
-		}
-		if done += n; progress != nil {
-			progress(done)
-		}
-	}
-	var last api.Step
-	if err := json.NewDecoder(in).Decode(&last); err != nil {
-		return fmt.Errorf("answer of the server: %w", err)
-	}
-	if last.Problem != nil {
-		return last.Problem
-	}
+	w.Header().Set("Content-Type", api.BytesType)
+	api.SendFrames(w, func(w io.Writer) error { return api.ContentProblem(s.library.Export(ctx, ct.ID, w, nil)) })
 	return nil
 }
 
@@ -165,25 +93,4 @@ func importProblem(err error) error {
 		return api.Refusal(http.StatusUnprocessableEntity, "", "", "%v", err)
 	}
 	return api.ContentProblem(err)
-}
-
-// Import sends an export to the library. For a file that the server can open
-// itself Stream to /contents/import with ImportContent is shorter.
-func (c *AdminClient) Import(ctx context.Context, r io.Reader) (*content.Content, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+AdminPrefix+"/contents/receive", r)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", bytesType)
-	req.Header.Set("Expect", "100-continue") // a refusal comes before anything is sent
-	res, err := c.send(req, "/contents/receive")
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	ct := &content.Content{}
-	if err := json.NewDecoder(res.Body).Decode(ct); err != nil {
-		return nil, fmt.Errorf("answer of the server: %w", err)
-	}
-	return ct, nil
 }

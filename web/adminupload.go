@@ -4,10 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -21,7 +18,7 @@ import (
 func (s *Server) uploadOperations(a *api.API) {
 	api.Serve(a, api.Operation{
 		ID: "upload-content", Method: http.MethodPost, Path: "/contents/upload", Scope: access.Admin, Tag: "contents",
-		Takes: bytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
+		Takes: api.BytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
 		Summary: "Put a file, the body, into the library, or what is in an archive",
 		About:   "The body is the file, or a tar archive of several or of a folder. Some uploads at once are taken, and as much as the disk's reserve leaves; one that stands still is given up, and nothing of it stays. The file is inspected in a process of its own with limits of memory and time.",
 		Errors:  []int{http.StatusBadRequest, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusTooManyRequests, http.StatusInsufficientStorage},
@@ -153,27 +150,3 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 
 // Uploads are those that are going on.
 func (s *Server) Uploads() []upload.Info { return s.uploads.Now() }
-
-// Upload adds a content out of a file that body gives; query has the fields of
-// UploadContent. A body with a method Size says how long it is.
-func (c *AdminClient) Upload(ctx context.Context, query url.Values, body io.Reader, answer any) error {
-	const path = "/contents/upload"
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+AdminPrefix+path+"?"+query.Encode(), body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", bytesType)
-	if sized, ok := body.(interface{ Size() int64 }); ok {
-		req.ContentLength = sized.Size()
-	}
-	req.Header.Set("Expect", "100-continue") // a refusal comes before anything is sent
-	res, err := c.send(req, path)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(answer); err != nil {
-		return fmt.Errorf("answer of the server: %w", err)
-	}
-	return nil
-}

@@ -30,7 +30,7 @@ func TestUploadRefused(t *testing.T) {
 	}
 	admin := access.With(t.Context(), access.Identity{Name: "anna", Scope: access.Admin})
 	operator := access.With(t.Context(), access.Identity{Name: "otto", Scope: access.Operate})
-	c := NewConsoleClient(p.Server)
+	c := p.ConsoleClient()
 	for _, u := range []struct {
 		query  string
 		ctx    bool // an operator's
@@ -75,7 +75,7 @@ func TestUploadRefused(t *testing.T) {
 // An archive becomes a content with all that is said about it, and new files for one.
 func TestUploadArchive(t *testing.T) {
 	p := newPoint(t, free, func(c *Config) { c.Data = t.TempDir() })
-	c := NewConsoleClient(p.Server)
+	c := p.ConsoleClient()
 	ctx := access.With(t.Context(), access.Identity{Name: "anna", Scope: access.Admin})
 	send := func(query string, files map[string]string) (ct content.Content, err error) {
 		var b bytes.Buffer

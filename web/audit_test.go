@@ -11,6 +11,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/store"
 	"castpoint/web/access"
+	"castpoint/web/api"
 )
 
 // withAccess adds users and tokens to a point that keeps records.
@@ -37,7 +38,7 @@ func withAccess(t *testing.T) (change func(*Config), a *access.Access) {
 func TestEveryChangeIsRecorded(t *testing.T) {
 	change, a := withAccess(t)
 	p := newPoint(t, free, change)
-	c := NewLocalClient(p.Server)
+	c := p.Client()
 	var d deploy.Device
 	if err := c.Call(t.Context(), "POST", "/devices", AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func TestStreamsAskToo(t *testing.T) {
 	change, _ := withAccess(t)
 	p := newPoint(t, free, change)
 	for _, path := range []string{"/events", "/devices/x/events", "/sessions/x/events"} {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, AdminPrefix+path, nil)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+path, nil)
 		r.Host = "localhost"
 		w := httptest.NewRecorder()
 		p.AdminServer("").Handler.ServeHTTP(w, r)
@@ -89,7 +90,7 @@ func TestStreamsAskToo(t *testing.T) {
 			t.Errorf("%s: %d", path, w.Code)
 		}
 	}
-	c := NewLocalClient(p.Server)
+	c := p.Client()
 	for _, path := range []string{"/devices/x/events", "/sessions/x/events"} {
 		wantStatus(t, c.Follow(t.Context(), path, nil), 404)
 	}

@@ -41,7 +41,7 @@ func TestSessionOfSeveralContents(t *testing.T) {
 	p := newPoint(t, free, nil)
 	drivers := addFolder(t, p.lib, "drivers", map[string]string{"net/a.inf": "first", "net/b.sys": "second", "copy/a.inf": "first", "empty": ""})
 	var s SessionInfo
-	client := NewLocalClient(p.Server)
+	client := p.Client()
 	if err := client.Call(t.Context(), http.MethodPost, "/sessions", StartSession{Content: "image", Also: []string{"drivers"}, MinMembers: 2}, &s); err != nil {
 		t.Fatal(err)
 	}

@@ -146,7 +146,7 @@ func operations(t testing.TB, s *Server) (all []operation) {
 	parameter := regexp.MustCompile(`\{[^}]+\}`)
 	for path, methods := range document.Paths {
 		for method, o := range methods {
-			all = append(all, operation{o.ID, strings.ToUpper(method), AdminPrefix + parameter.ReplaceAllString(path, "nothing")})
+			all = append(all, operation{o.ID, strings.ToUpper(method), api.Prefix + parameter.ReplaceAllString(path, "nothing")})
 		}
 	}
 	return all
@@ -186,7 +186,7 @@ func FuzzAPI(f *testing.F) {
 		if name == "" || strings.Contains(name, "/") {
 			name = "lab"
 		}
-		r := httptest.NewRequestWithContext(t.Context(), o.method, AdminPrefix, bytes.NewReader(body))
+		r := httptest.NewRequestWithContext(t.Context(), o.method, api.Prefix, bytes.NewReader(body))
 		r.URL.Path, r.Host = strings.ReplaceAll(o.path, "nothing", name), "localhost"
 		switch o.id {
 		case "put-sequence", "check-sequence":

@@ -19,6 +19,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/web/api"
 )
 
 func TestJoinByTokenOnce(t *testing.T) {
@@ -89,7 +90,7 @@ func TestJoinRefusals(t *testing.T) {
 
 func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
 	p := newPoint(t, free, nil)
-	for _, path := range []string{"/", AdminPrefix + "/contents", AdminPrefix + "/status", "/v1", "/v1/join/x"} {
+	for _, path := range []string{"/", api.Prefix + "/contents", api.Prefix + "/status", "/v1", "/v1/join/x"} {
 		if status, _ := p.do(t, http.MethodGet, path, "", nil); status != http.StatusNotFound {
 			t.Errorf("GET %s answered %d", path, status)
 		}

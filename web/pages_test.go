@@ -82,7 +82,7 @@ func TestPagesAreQuick(t *testing.T) {
 		}
 	}
 	p := newPoint(t, free, func(c *Config) { c.Devices, c.Timeline, c.Access = devices, timeline, a })
-	c := NewLocalClient(p.Server)
+	c := p.Client()
 	for _, path := range []string{
 		"/status", "/devices", "/devices?limit=500", "/devices?state=waiting", "/devices?search=pc-09999", "/devices?group=room-7", "/devices?after=1pc-05000",
 		"/devices/pc-05000", "/devices/" + mac(5000), "/devices/pc-05000/timeline", "/devices/pc-05000/timeline?kind=dhcp&limit=500",

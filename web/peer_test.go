@@ -37,7 +37,7 @@ func TestRepairFromPeer(t *testing.T) {
 	// Multicast only is about machines.
 	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
 	branch := newPoint(t, free, nil)
-	mainAdmin, admin := NewLocalClient(main.Server), NewLocalClient(branch.Server)
+	mainAdmin, admin := main.Client(), branch.Client()
 	token := func(req CreateToken) string {
 		t.Helper()
 		var made CreatedToken

@@ -12,7 +12,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/config"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // defaultData is the data folder when no other is named.
@@ -24,13 +24,13 @@ const findTime = 3 * time.Second
 
 // admin is the way to do something: through the server that has the data folder,
 // or with the data folder itself. done gives up what was opened.
-func (o *options) admin(ctx context.Context) (_ *web.AdminClient, done func(), err error) {
+func (o *options) admin(ctx context.Context) (_ *call.Client, done func(), err error) {
 	return o.adminRoutes(ctx, nil)
 }
 
 // adminRoutes is admin with routes that are there when no server runs. The unix
 // socket goes before TCP: it is reached from every network namespace.
-func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *web.AdminClient, done func(), err error) {
+func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *call.Client, done func(), err error) {
 	if o.here != nil {
 		return o.here, func() {}, nil
 	}
@@ -43,16 +43,16 @@ func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *
 	}
 	deadline := time.Now().Add(findTime)
 	for {
-		if conn, err := web.DialSocket(ctx, o.data); err == nil {
+		if conn, err := call.DialSocket(ctx, o.data); err == nil {
 			_ = conn.Close() // only to see that somebody listens
-			return web.NewSocketClient(o.data), func() {}, nil
+			return call.NewSocket(o.data), func() {}, nil
 		}
-		f, ok, err := web.ReadAdminFile(o.data)
+		f, ok, err := call.ReadFile(o.data)
 		if err != nil {
 			return nil, nil, err
 		}
 		if ok && answers(ctx, f.Address) {
-			return web.NewAdminClient(f), func() {}, nil
+			return call.New(f), func() {}, nil
 		}
 		settings := config.Default()
 		if file, err := config.Load(""); err == nil { // what is wrong with it serve says
@@ -63,7 +63,7 @@ func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *
 		}
 		server, done, err := point.Local(ctx, o.data, build(), &settings, local)
 		if err == nil {
-			return web.NewLocalClient(server), done, nil
+			return server.Client(), done, nil
 		}
 		switch {
 		case !errors.Is(err, content.ErrLocked):

@@ -17,6 +17,7 @@ import (
 	"castpoint/deploy/revision"
 	"castpoint/web"
 	"castpoint/web/access"
+	"castpoint/web/call"
 )
 
 // completeTime is how long a shell waits for names.
@@ -26,7 +27,7 @@ const completeTime = 2 * time.Second
 const maxNames = 500
 
 // names finds what an argument may be, with a tab and what it is behind each.
-type names func(ctx context.Context, c *web.AdminClient, begin string) ([]string, error)
+type names func(ctx context.Context, c *call.Client, begin string) ([]string, error)
 
 // addCompletion makes shells complete the first argument of commands that name
 // something that is on record. Files and flags they know by themselves.
@@ -79,15 +80,15 @@ func (o *options) completeFirst(find names) func(*cobra.Command, []string, strin
 	}
 }
 
-func contentNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[content.Content](ctx, c, "/contents")
+func contentNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[content.Content](ctx, c, "/contents")
 	for _, ct := range all {
 		list = append(list, ct.ID+"\t"+strings.TrimSpace(string(ct.Kind)+" "+ct.Name+" "+ct.Version))
 	}
 	return list, err
 }
 
-func deviceNames(ctx context.Context, c *web.AdminClient, begin string) (list []string, err error) {
+func deviceNames(ctx context.Context, c *call.Client, begin string) (list []string, err error) {
 	var p deploy.Page
 	query := url.Values{"search": {begin}, "limit": {strconv.Itoa(maxNames)}}
 	err = c.Call(ctx, http.MethodGet, "/devices?"+query.Encode(), nil, &p)
@@ -105,48 +106,48 @@ func deviceNames(ctx context.Context, c *web.AdminClient, begin string) (list []
 	return list, err
 }
 
-func collectionNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[collection.Collection](ctx, c, "/collections")
+func collectionNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[collection.Collection](ctx, c, "/collections")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Notes)
 	}
 	return list, err
 }
 
-func sequenceNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[revision.SequenceInfo](ctx, c, "/sequences")
+func sequenceNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[revision.SequenceInfo](ctx, c, "/sequences")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Description)
 	}
 	return list, err
 }
 
-func deploymentNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[web.DeploymentItem](ctx, c, "/deployments")
+func deploymentNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[web.DeploymentItem](ctx, c, "/deployments")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Sequence+" for "+one.CollectionName)
 	}
 	return list, err
 }
 
-func tokenNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[access.Token](ctx, c, "/access/tokens")
+func tokenNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[access.Token](ctx, c, "/access/tokens")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+string(one.Scope)+" "+one.ID)
 	}
 	return list, err
 }
 
-func userNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[access.User](ctx, c, "/access/users")
+func userNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[access.User](ctx, c, "/access/users")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+string(one.Scope))
 	}
 	return list, err
 }
 
-func sessionNames(ctx context.Context, c *web.AdminClient, _ string) (list []string, err error) {
-	all, err := web.List[web.SessionInfo](ctx, c, "/sessions")
+func sessionNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
+	all, err := call.List[web.SessionInfo](ctx, c, "/sessions")
 	for _, s := range all {
 		if s.Ended == nil {
 			list = append(list, s.ID+"\t"+s.Content+" "+s.State)

@@ -8,7 +8,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newContentList(o *options) *cobra.Command {
@@ -22,7 +22,7 @@ func newContentList(o *options) *cobra.Command {
 				return err
 			}
 			defer done()
-			list, err := web.List[content.Content](cmd.Context(), client, "/contents")
+			list, err := call.List[content.Content](cmd.Context(), client, "/contents")
 			if err != nil {
 				return err
 			}

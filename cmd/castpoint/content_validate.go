@@ -10,7 +10,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newContentValidate(o *options) *cobra.Command {
@@ -33,7 +33,7 @@ Exit codes: 0 all good, 1 all damaged, 3 some damaged, 4 not found.`,
 			defer stop()
 			ids := args
 			if len(ids) == 0 {
-				list, err := web.List[content.Content](ctx, client, "/contents")
+				list, err := call.List[content.Content](ctx, client, "/contents")
 				if err != nil {
 					return err
 				}

@@ -8,7 +8,7 @@ import (
 
 	"castpoint/dhcp"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newDHCPLeases(o *options) *cobra.Command {
@@ -23,7 +23,7 @@ or, when none runs, those that the data folder remembers.`,
 				return err
 			}
 			defer done()
-			all, err := web.List[dhcp.Lease](cmd.Context(), client, "/dhcp/leases")
+			all, err := call.List[dhcp.Lease](cmd.Context(), client, "/dhcp/leases")
 			if err != nil {
 				return err
 			}

@@ -15,6 +15,7 @@ import (
 	"castpoint/dhcp"
 	"castpoint/point"
 	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // loaders makes a folder with the first stages for BIOS and x64.
@@ -192,7 +193,7 @@ func TestSocket(t *testing.T) {
 	socket := filepath.Join(data, "admin.sock")
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		if _, ok, err := web.ReadAdminFile(data); ok && err == nil {
+		if _, ok, err := call.ReadFile(data); ok && err == nil {
 			break
 		}
 		if time.Now().After(deadline) {

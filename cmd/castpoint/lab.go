@@ -20,7 +20,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/internal/lab"
 	"castpoint/internal/testbed"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // labDownLimit is how long the removal of labs may take.
@@ -121,7 +121,7 @@ It needs root, iproute2, ethtool and QEMU; castpoint lab check says what is miss
 			if err := labCheck(used, l.Net.DHCP == testbed.DHCPDnsmasq); err != nil {
 				return err
 			}
-			l.Serve, l.Disk, l.Password, l.Out = args, int64(disk)<<30, web.NewAdminToken(), cmd.OutOrStdout()
+			l.Serve, l.Disk, l.Password, l.Out = args, int64(disk)<<30, call.NewToken(), cmd.OutOrStdout()
 			if cmd.Flags().Changed("data") {
 				if l.Data, err = filepath.Abs(o.data); err != nil {
 					return err

@@ -11,7 +11,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newLogLevel(o *options) *cobra.Command {
@@ -40,7 +40,7 @@ level away.`,
 					return err
 				}
 				defer done()
-				if list, err = web.List[point.Logger](cmd.Context(), client, "/log"); err != nil {
+				if list, err = call.List[point.Logger](cmd.Context(), client, "/log"); err != nil {
 					return err
 				}
 				if len(args) == 1 {

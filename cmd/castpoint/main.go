@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // version is stamped by the linker.
@@ -30,7 +30,7 @@ type options struct {
 	data   string
 	json   bool
 	remote remote
-	here   *web.AdminClient // of a server in this process; nil for commands
+	here   *call.Client // of a server in this process; nil for commands
 }
 
 func newRoot() *cobra.Command {

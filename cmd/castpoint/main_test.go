@@ -26,6 +26,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/point"
 	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func TestMain(m *testing.M) {
@@ -302,7 +303,7 @@ func TestServe(t *testing.T) {
 	}
 	deadline := time.Now().Add(10 * time.Second)
 	for {
-		if _, ok, err := web.ReadAdminFile(data); ok && err == nil {
+		if _, ok, err := call.ReadFile(data); ok && err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -363,7 +364,7 @@ func TestServe(t *testing.T) {
 	case <-time.After(2 * point.StopTime):
 		t.Fatal("it does not stop")
 	}
-	if _, ok, _ := web.ReadAdminFile(data); ok {
+	if _, ok, _ := call.ReadFile(data); ok {
 		t.Error("the admin file is still there")
 	}
 	succeeds(t, "content", "remove", "test-image", "--data", data)

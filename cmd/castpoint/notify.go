@@ -9,7 +9,7 @@ import (
 
 	"castpoint/internal/notice"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newNotifyList(o *options) *cobra.Command {
@@ -22,7 +22,7 @@ func newNotifyList(o *options) *cobra.Command {
 				return err
 			}
 			defer done()
-			list, err := web.List[notice.Channel](cmd.Context(), client, "/notify")
+			list, err := call.List[notice.Channel](cmd.Context(), client, "/notify")
 			if err != nil {
 				return err
 			}

@@ -14,7 +14,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/agent/protocol"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // remote says how a server elsewhere is reached; without a URL it is the one of
@@ -53,7 +53,7 @@ func (r *remote) flags(f *pflag.FlagSet) {
 	}
 }
 
-func (r *remote) client() (*web.AdminClient, error) {
+func (r *remote) client() (*call.Client, error) {
 	u, err := url.Parse(r.url)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {
 		return nil, command.Usage("--server %q: want a URL without a path, as in https://castpoint.example:8069", r.url)
@@ -69,7 +69,7 @@ func (r *remote) client() (*web.AdminClient, error) {
 	if err != nil {
 		return nil, err
 	}
-	return web.NewRemoteClient(u.Scheme+"://"+u.Host, token, t), nil
+	return call.NewRemote(u.Scheme+"://"+u.Host, token, t), nil
 }
 
 func isLoopback(host string) bool {

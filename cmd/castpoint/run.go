@@ -14,6 +14,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/deploy/rollout"
 	"castpoint/web"
+	"castpoint/web/call"
 )
 
 // runIDs says in every help how runs are named.
@@ -37,7 +38,7 @@ func newRunList(o *options) *cobra.Command {
 				return err
 			}
 			defer done()
-			list, err := web.List[rollout.Run](cmd.Context(), client, devicePath(args[0], "/runs"))
+			list, err := call.List[rollout.Run](cmd.Context(), client, devicePath(args[0], "/runs"))
 			if err != nil {
 				return err
 			}

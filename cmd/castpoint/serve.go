@@ -12,7 +12,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newServe(o *options) *cobra.Command {
@@ -52,7 +52,7 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			return point.Serve(ctx, point.Options{
 				Build: build(), Settings: s, Read: read, Log: log, Levels: levels,
 				Announce: func(s *point.Summary) error { return printSummary(cmd.OutOrStdout(), s) },
-				Doctor: func(ctx context.Context, api *web.AdminClient, cfg *config.Config, file string) ([]doctor.Finding, error) {
+				Doctor: func(ctx context.Context, api *call.Client, cfg *config.Config, file string) ([]doctor.Finding, error) {
 					t, err := (&options{data: cfg.Data, here: api}).nearTarget(ctx, cfg, file)
 					if err != nil {
 						return nil, err

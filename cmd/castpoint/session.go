@@ -16,6 +16,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/internal/config"
 	"castpoint/web"
+	"castpoint/web/call"
 )
 
 func newSessionList(o *options) *cobra.Command {
@@ -78,7 +79,7 @@ func listAll[T any](ctx context.Context, o *options, path string) ([]T, error) {
 		return nil, err
 	}
 	defer done()
-	return web.List[T](ctx, client, path)
+	return call.List[T](ctx, client, path)
 }
 
 func newSessionShow(o *options) *cobra.Command {

@@ -31,6 +31,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/web"
 	"castpoint/web/access"
+	"castpoint/web/api"
 	"castpoint/web/console"
 )
 
@@ -153,7 +154,7 @@ func withConsole(ctx context.Context, dir string, f func(pages, api http.Handler
 	}
 	defer server.Close()
 	c, err := console.New(console.Config{
-		API: web.NewConsoleClient(server), Sessions: server.Sessions, Docs: docs.Pages, Version: "bench",
+		API: server.ConsoleClient(), Sessions: server.Sessions, Docs: docs.Pages, Version: "bench",
 		Person: func(*http.Request) (console.Person, bool) {
 			return console.Person{Name: "bench", Operate: true, Admin: true}, true
 		},
@@ -219,7 +220,7 @@ func apiPaths() []string {
 		"/access/tokens", "/access/users", "/audit", "/audit?limit=10000", "/status", "/openapi.json",
 	}
 	for i := range list {
-		list[i] = web.AdminPrefix + list[i]
+		list[i] = api.Prefix + list[i]
 	}
 	return list
 }

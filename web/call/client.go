@@ -1,4 +1,4 @@
-package web
+package call
 
 import (
 	"bytes"
@@ -24,19 +24,19 @@ const maxProblem = 1 << 20
 // before it begins.
 const expectTime = 2 * time.Second
 
-// AdminClient speaks the admin API.
-type AdminClient struct {
+// Client speaks the admin API.
+type Client struct {
 	base  string
 	token string
 	http  *http.Client
 }
 
-// NewAdminClient makes a client of the running server that wrote f.
-func NewAdminClient(f AdminFile) *AdminClient {
+// New makes a client of the running server that wrote f.
+func New(f File) *Client {
 	if f.Pin == "" {
-		return &AdminClient{base: "http://" + f.Address, token: f.Token, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: expectTime}}}
+		return &Client{base: "http://" + f.Address, token: f.Token, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: expectTime}}}
 	}
-	return NewRemoteClient("https://"+f.Address, f.Token, &tls.Config{
+	return NewRemote("https://"+f.Address, f.Token, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Replaced by VerifyConnection: the file names the one certificate.
 		InsecureSkipVerify: true,
@@ -49,37 +49,31 @@ func NewAdminClient(f AdminFile) *AdminClient {
 	})
 }
 
-// NewRemoteClient makes a client of the server at a URL without a path.
-func NewRemoteClient(base, token string, t *tls.Config) *AdminClient {
-	return &AdminClient{base: base, token: token, http: &http.Client{Transport: &http.Transport{
+// NewRemote makes a client of the server at a URL without a path.
+func NewRemote(base, token string, t *tls.Config) *Client {
+	return &Client{base: base, token: token, http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true, // a command ends, and its connection with it
 		TLSClientConfig:   t, Proxy: http.ProxyFromEnvironment,
 		ExpectContinueTimeout: expectTime,
 	}}}
 }
 
-// NewLocalClient makes a client of a handler in this process: commands that work
+// NewLocal makes a client of a handler in this process: commands that work
 // without a running server take the same way as those that talk to one.
-func NewLocalClient(s *Server) *AdminClient {
-	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.SocketServer().Handler}}}
-}
-
-// NewConsoleClient makes a client of a handler in this process that asks in the name
-// of whoever is in the context of its calls (package access).
-func NewConsoleClient(s *Server) *AdminClient {
-	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: handlerTransport{s.api}}}
+func NewLocal(h http.Handler) *Client {
+	return &Client{base: "http://localhost", http: &http.Client{Transport: handlerTransport{h}}}
 }
 
 // Local says that the handler is in this process, and so reads files as this process
 // does.
-func (c *AdminClient) Local() bool {
+func (c *Client) Local() bool {
 	_, local := c.http.Transport.(handlerTransport)
 	return local
 }
 
 // request sends one request and returns the answer of a success. Others come
 // back as *protocol.Problem.
-func (c *AdminClient) request(ctx context.Context, method, path string, body any) (*http.Response, error) {
+func (c *Client) request(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var send io.Reader
 	if body != nil {
 		b, err := json.Marshal(body)
@@ -88,7 +82,7 @@ func (c *AdminClient) request(ctx context.Context, method, path string, body any
 		}
 		send = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+AdminPrefix+path, send)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+api.Prefix+path, send)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +93,7 @@ func (c *AdminClient) request(ctx context.Context, method, path string, body any
 }
 
 // send sends a request and returns the answer of a success.
-func (c *AdminClient) send(req *http.Request, path string) (*http.Response, error) {
+func (c *Client) send(req *http.Request, path string) (*http.Response, error) {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
@@ -138,7 +132,7 @@ func unreached(req *http.Request, err error) error {
 }
 
 // Call sends body as JSON and reads the answer into answer; either may be nil.
-func (c *AdminClient) Call(ctx context.Context, method, path string, body, answer any) error {
+func (c *Client) Call(ctx context.Context, method, path string, body, answer any) error {
 	res, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err
@@ -154,7 +148,7 @@ func (c *AdminClient) Call(ctx context.Context, method, path string, body, answe
 }
 
 // Fetch copies an answer that is no JSON.
-func (c *AdminClient) Fetch(ctx context.Context, path string, w io.Writer) error {
+func (c *Client) Fetch(ctx context.Context, path string, w io.Writer) error {
 	res, err := c.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err
@@ -167,7 +161,7 @@ func (c *AdminClient) Fetch(ctx context.Context, path string, w io.Writer) error
 }
 
 // List reads all pages of a list.
-func List[T any](ctx context.Context, c *AdminClient, path string) ([]T, error) {
+func List[T any](ctx context.Context, c *Client, path string) ([]T, error) {
 	all := []T{}
 	for after := ""; ; {
 		var p api.Page[T]
@@ -185,7 +179,7 @@ func List[T any](ctx context.Context, c *AdminClient, path string) ([]T, error) 
 }
 
 // Stream is Call for an answer of steps; progress may be nil.
-func (c *AdminClient) Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error {
+func (c *Client) Stream(ctx context.Context, method, path string, body any, progress func(done, total int64), answer any) error {
 	res, err := c.request(ctx, method, path, body)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package web
+package call
 
 import (
 	"bufio"
@@ -8,14 +8,16 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+
+	"castpoint/web/api"
 )
 
 // maxSSELine is the longest line of a stream of events, in bytes.
 const maxSSELine = 1 << 20
 
 // Send sends a body of any type and reads the answer into answer.
-func (c *AdminClient) Send(ctx context.Context, path, contentType string, body io.Reader, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+AdminPrefix+path, body)
+func (c *Client) Send(ctx context.Context, path, contentType string, body io.Reader, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+api.Prefix+path, body)
 	if err != nil {
 		return err
 	}
@@ -33,7 +35,7 @@ func (c *AdminClient) Send(ctx context.Context, path, contentType string, body i
 
 // Follow reads a stream of server-sent events and gives the data of each to f,
 // until ctx ends, f returns an error, or the server ends it, which is no error.
-func (c *AdminClient) Follow(ctx context.Context, path string, f func(data []byte) error) error {
+func (c *Client) Follow(ctx context.Context, path string, f func(data []byte) error) error {
 	res, err := c.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
-package web
+package call
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,24 +16,25 @@ import (
 // fileAdmin is where a running server says how to reach its admin API.
 const fileAdmin = "admin.json"
 
-// AdminFile says how to reach the admin API of a running server. Whoever can
+// File says how to reach the admin API of a running server. Whoever can
 // read it may do everything.
-type AdminFile struct {
+type File struct {
 	Address string `json:"address"` // host and port
 	Token   string `json:"token"`
 	PID     int    `json:"pid"`
 	Pin     string `json:"pin,omitempty"` // of its certificate; "" for plain HTTP
 }
 
-// NewAdminToken makes the secret of an admin API.
-func NewAdminToken() string {
-	secret, _ := newSecret()
-	return secret
+// NewToken makes the secret that the file shows: 128 random bits in hexadecimal.
+func NewToken() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
-// WriteAdminFile puts the file into the data folder; RemoveAdminFile takes it
+// WriteFile puts the file into the data folder; RemoveFile takes it
 // away.
-func WriteAdminFile(data string, f AdminFile) error {
+func WriteFile(data string, f File) error {
 	b, err := json.Marshal(f)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", fileAdmin, err)
@@ -39,8 +42,8 @@ func WriteAdminFile(data string, f AdminFile) error {
 	return atomicfile.Write(filepath.Join(data, fileAdmin), append(b, '\n'))
 }
 
-// RemoveAdminFile takes the file away when the server stops.
-func RemoveAdminFile(data string) error {
+// RemoveFile takes the file away when the server stops.
+func RemoveFile(data string) error {
 	err := os.Remove(filepath.Join(data, fileAdmin))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -48,9 +51,9 @@ func RemoveAdminFile(data string) error {
 	return err
 }
 
-// ReadAdminFile reads it; ok is false when no server has written one. A server
+// ReadFile reads it; ok is false when no server has written one. A server
 // that was killed leaves one behind.
-func ReadAdminFile(data string) (f AdminFile, ok bool, err error) {
+func ReadFile(data string) (f File, ok bool, err error) {
 	path := filepath.Join(data, fileAdmin)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package web
+package call
 
 import (
 	"context"
@@ -73,10 +73,10 @@ func DialSocket(ctx context.Context, data string) (conn net.Conn, err error) {
 	return conn, err
 }
 
-// NewSocketClient makes a client of the server that has the data folder, by its
+// NewSocket makes a client of the server that has the data folder, by its
 // unix socket.
-func NewSocketClient(data string) *AdminClient {
-	return &AdminClient{base: "http://localhost", http: &http.Client{Transport: &http.Transport{
+func NewSocket(data string) *Client {
+	return &Client{base: "http://localhost", http: &http.Client{Transport: &http.Transport{
 		DisableKeepAlives:     true, // a command ends, and its connection with it
 		ExpectContinueTimeout: expectTime,
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return DialSocket(ctx, data) },
