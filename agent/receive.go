@@ -468,7 +468,7 @@ func (r *receive) session(ctx context.Context) error {
 		return r.unicast(ctx)
 	}
 	conn, err := netio.OpenGroupReceiver(netio.GroupReceiverConfig{
-		Interface: r.o.Interface, Group: r.adm.Session.Group, Feedback: r.adm.Session.Feedback,
+		Interface: r.o.Interface, Group: r.adm.Session.Group, Feedback: r.adm.Session.Feedback, SampleArrivals: true,
 	})
 	if err != nil {
 		if r.mayUnicast() {

@@ -20,27 +20,42 @@ func lockFile(f *os.File) error {
 	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// allocate takes room on the disk for the whole file.
+// allocate takes room on the disk for the whole file. NFS and some others cannot, and
+// a file system in memory would fill the room with zeros, which costs as much as
+// writing the file: there, at least the free space is looked at.
 func allocate(f *os.File, size int64) error {
+	if inMemory(f) {
+		return fits(f, size)
+	}
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
 		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
-			// NFS and some others cannot; at least the free space is looked at.
-			free, err := freeSpace(filepath.Dir(f.Name()))
-			var st unix.Stat_t
-			if err == nil {
-				err = unix.Fstat(int(f.Fd()), &st)
-			}
-			if err == nil && free < size-st.Blocks*512 {
-				err = unix.ENOSPC
-			}
-			return err
+			return fits(f, size)
 		}
 		return err
 	}
+}
+
+func inMemory(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && (st.Type == unix.TMPFS_MAGIC || st.Type == unix.RAMFS_MAGIC)
+}
+
+// fits looks whether the file system has the room that a file of size bytes does not
+// hold yet. One without a limit (ramfs) says that it has no blocks at all.
+func fits(f *os.File, size int64) error {
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if err := errors.Join(unix.Fstatfs(int(f.Fd()), &fs), unix.Fstat(int(f.Fd()), &st)); err != nil {
+		return fmt.Errorf("ask for the free space: %w", err)
+	}
+	if fs.Blocks > 0 && int64(fs.Bavail)*fs.Bsize < size-st.Blocks*512 {
+		return unix.ENOSPC
+	}
+	return nil
 }
 
 func isFull(err error) bool {

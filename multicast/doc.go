@@ -58,8 +58,8 @@ type GroupConn interface {
 type MemberConn interface {
 	// ReadGroup waits for at least one datagram of the group and hands each it
 	// has, with the time when it reached the host, to handle, which must not keep
-	// it. It returns os.ErrDeadlineExceeded
-	// after the deadline and net.ErrClosed after Close.
+	// it. The time may be zero, but not of all datagrams of 10 ms. It returns
+	// os.ErrDeadlineExceeded after the deadline and net.ErrClosed after Close.
 	ReadGroup(handle func(datagram []byte, at time.Time)) error
 	SetReadDeadline(t time.Time) error
 	// Rejoin joins the group again, for a network that has forgotten this member.

@@ -7,7 +7,8 @@ import (
 	"castpoint/multicast/wire"
 )
 
-// datagram takes one datagram of the group that reached the host at now.
+// datagram takes one datagram of the group that reached the host at now, which is zero
+// where nobody looked.
 func (r *Receiver) datagram(d []byte, now time.Time) {
 	h, err := wire.ParseHeader(d)
 	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.g.tag {
@@ -76,7 +77,9 @@ func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
 		r.received++
 	}
 	r.highest = max(r.highest, h.Number)
-	r.transit.observe(now, h.Sent)
+	if !now.IsZero() {
+		r.transit.observe(now, h.Sent)
+	}
 }
 
 // symbol opens a symbol into its place in its block.

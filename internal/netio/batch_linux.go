@@ -36,6 +36,9 @@ const (
 	// readSlice bounds how long a reader sleeps in the kernel, which neither Close
 	// nor an earlier deadline interrupts.
 	readSlice = 20 * time.Millisecond
+	// stampRest is how long a sampling reader does without times of arrival, which
+	// are a twentieth of the work of reading a datagram.
+	stampRest = 4 * time.Millisecond
 )
 
 // batchReader reads with recvmmsg and UDP_GRO: one call returns several buffers,
@@ -54,6 +57,9 @@ type batchReader struct {
 	deadline atomic.Pointer[time.Time]
 	flowing  bool // the last read emptied the socket, and found something there
 	gather   time.Duration
+	sampling bool      // some times of arrival are enough
+	stamps   bool      // the next read has them
+	stamped  time.Time // when a read last had
 }
 
 // open takes the socket over.
@@ -62,7 +68,7 @@ func (r *batchReader) open(c *net.UDPConn) error {
 	control(c, func(fd int) {
 		// Refused before Linux 5.0: then every buffer holds one datagram.
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_GRO, 1)
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+		r.stamp(fd, true)
 		r.fd, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 	})
 	_ = c.Close() // the socket lives on
@@ -112,6 +118,27 @@ func (r *batchReader) rejoin(ifi *net.Interface, group netip.Addr) error {
 
 func (r *batchReader) setDeadline(t time.Time) { r.deadline.Store(&t) }
 
+// stamp switches times of arrival on and off.
+func (r *batchReader) stamp(fd int, on bool) {
+	value := 0
+	if on {
+		value = 1
+	}
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, value) == nil {
+		r.stamps = on
+	}
+}
+
+// sample decides whether the read after this one has times of arrival.
+func (r *batchReader) sample(now time.Time) {
+	if r.stamps {
+		r.stamped = now
+	}
+	if on := now.Sub(r.stamped) >= stampRest; on != r.stamps {
+		r.stamp(r.fd, on)
+	}
+}
+
 // read hands all datagrams that are there to handle, waiting for the first.
 func (r *batchReader) read(handle func([]byte, time.Time)) error {
 	n := 0
@@ -129,7 +156,7 @@ func (r *batchReader) read(handle func([]byte, time.Time)) error {
 		if size <= 0 {
 			size = len(b)
 		}
-		if at.IsZero() {
+		if at.IsZero() && !r.sampling {
 			at = time.Now()
 		}
 		for len(b) > size {
@@ -198,6 +225,9 @@ func (r *batchReader) take() (int, error) {
 	}
 	r.flowing = n > 0 && n < readBatch
 	r.pace(r.headers[:n])
+	if n > 0 && r.sampling {
+		r.sample(time.Now())
+	}
 	return int(n), nil
 }
 

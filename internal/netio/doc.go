@@ -77,6 +77,9 @@ type GroupReceiverConfig struct {
 	Interface string
 	Group     netip.AddrPort
 	Feedback  netip.AddrPort
+	// SampleArrivals lets most datagrams come without the time when they arrived, as
+	// long as some of each 5 ms have it: it saves a twentieth of the time of reading.
+	SampleArrivals bool
 }
 
 // joinInterface is the interface to join the group on.

@@ -1,6 +1,9 @@
 package netio
 
 import (
+	"errors"
+	"net"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -41,5 +44,74 @@ func TestGather(t *testing.T) {
 		if r.pace(got); r.gather != step.want {
 			t.Fatalf("after 4 buffers of %d bytes the reader gathers for %v, want %v", step.bytes, r.gather, step.want)
 		}
+	}
+}
+
+// A reader that samples has times of arrival for some datagrams, and asks for them no
+// more often than it needs.
+func TestSampleArrivals(t *testing.T) {
+	at := netip.MustParseAddrPort("239.192.67.248:17894")
+	s, err := OpenGroupSender(GroupSenderConfig{Interface: "lo", Group: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	r, err := OpenGroupReceiver(GroupReceiverConfig{Group: at, Feedback: s.Local(), SampleArrivals: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close() }()
+	_ = r.SetReadDeadline(time.Now().Add(10 * time.Second))
+	timed, plain := 0, 0
+	began := time.Now()
+	for timed < 3 || plain < 3 {
+		if err := s.WriteGroup([]byte("datagram"), 100); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.ReadGroup(func(_ []byte, at time.Time) {
+			switch {
+			case at.IsZero():
+				plain++
+			case at.Before(began) || at.After(time.Now()):
+				t.Errorf("arrived at %v, sent after %v", at, began)
+			default:
+				timed++
+			}
+		}); err != nil {
+			t.Fatalf("with %d timed, %d plain datagrams: %v", timed, plain, err)
+		}
+	}
+	r.reader.mu.Lock()
+	defer r.reader.mu.Unlock()
+	now := time.Now()
+	for _, step := range []struct {
+		after time.Duration
+		want  bool
+	}{{stampRest, true}, {0, false}, {stampRest / 2, false}, {stampRest, true}} {
+		now = now.Add(step.after)
+		if r.reader.sample(now); r.reader.stamps != step.want {
+			t.Errorf("%v later: times of arrival %v, want %v", step.after, r.reader.stamps, step.want)
+		}
+	}
+}
+
+// A sender that is closed while the socket's buffer is full returns.
+func TestCloseWhileSending(t *testing.T) {
+	s, _ := pair(t, "239.192.67.247:17893")
+	ended := make(chan error)
+	go func() {
+		for {
+			if err := s.WriteGroup(make([]byte, 60_000), 1452); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	_ = s.Close()
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("ends with %v, want %v", err, net.ErrClosed)
+	}
+	if err := s.Close(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("closed again: %v", err)
 	}
 }

@@ -12,25 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// probeSegmentation asks whether the kernel knows UDP_SEGMENT (Linux 4.18).
-func probeSegmentation(c *net.UDPConn) bool {
-	ok := false
-	control(c, func(fd int) { ok = segmentationKnown(fd) })
-	return ok
-}
-
 func control(c *net.UDPConn, f func(fd int)) {
 	if rc, err := c.SyscallConn(); err == nil {
 		_ = rc.Control(func(fd uintptr) { f(int(fd)) })
 	}
-}
-
-// writeSegmented sends b in one call; the kernel cuts it into datagrams of size
-// bytes.
-func writeSegmented(c *net.UDPConn, b []byte, size int, to netip.AddrPort) error {
-	var room [64]byte
-	_, _, err := c.WriteMsgUDPAddrPort(b, appendSegmentSize(room[:0], uint16(size)), to)
-	return err
 }
 
 // appendSegmentSize appends the control message that tells the kernel where to cut.

@@ -48,6 +48,7 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 		return nil, fmt.Errorf("open feedback to %s: %w", cfg.Feedback, err)
 	}
 	r := &GroupReceiver{feedback: feedback, ifi: ifi, group: cfg.Group.Addr()}
+	r.reader.sampling = cfg.SampleArrivals
 	if err := r.reader.open(group); err != nil {
 		_ = feedback.Close()
 		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
@@ -59,7 +60,8 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 func (r *GroupReceiver) Interface() *net.Interface { return r.ifi }
 
 // ReadGroup waits for datagrams and hands each of them, with the time when it
-// arrived at the host, to handle, which must not keep it. It returns after at least one, or with an error that satisfies
+// arrived at the host, zero where it was not asked for, to handle, which must not keep
+// it. It returns after at least one, or with an error that satisfies
 // os.ErrDeadlineExceeded or net.ErrClosed.
 func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) error {
 	return r.reader.read(handle)

@@ -17,10 +17,11 @@ type GroupSenderConfig struct {
 	TTL       int            // hop limit; 0 means 1: the local network
 }
 
-// GroupSender sends to a multicast group and receives what members send back,
-// on one UDP port. WriteGroup may run at the same time as ReadReport.
+// GroupSender sends to a multicast group and receives what members send back, on a
+// UDP port of the group's number. WriteGroup may run at the same time as ReadReport.
 type GroupSender struct {
-	conn  *net.UDPConn
+	conn  *net.UDPConn // reports
+	out   groupWriter  // the group
 	group netip.AddrPort
 	local netip.AddrPort
 	gso   atomic.Bool
@@ -43,24 +44,25 @@ func OpenGroupSender(cfg GroupSenderConfig) (*GroupSender, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open sender: %w", err)
 	}
-	ttl := max(cfg.TTL, 1)
-	if cfg.Group.Addr().Is4() {
-		p := ipv4.NewPacketConn(conn)
-		err = firstError(p.SetMulticastInterface(ifi), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(true))
-	} else {
-		p := ipv6.NewPacketConn(conn)
-		err = firstError(p.SetMulticastInterface(ifi), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(true))
-	}
-	if err != nil {
+	_ = conn.SetReadBuffer(1 << 20) // a smaller one only costs speed
+	s := &GroupSender{conn: conn, group: cfg.Group, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
+	if err := s.out.open(addr, ifi, cfg.Group, max(cfg.TTL, 1)); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open sender on %s for %s: %w", cfg.Interface, cfg.Group, err)
 	}
-	// Smaller buffers only cost speed, so a refusal is not an error.
-	_ = conn.SetWriteBuffer(sendBuffer)
-	_ = conn.SetReadBuffer(1 << 20)
-	s := &GroupSender{conn: conn, group: cfg.Group, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
-	s.gso.Store(probeSegmentation(conn))
+	s.gso.Store(s.out.segmenting())
 	return s, nil
+}
+
+// setGroupOptions says how datagrams leave for the group.
+func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, group netip.Addr, ttl int) error {
+	_ = conn.SetWriteBuffer(sendBuffer) // a smaller one only costs speed
+	if group.Is4() {
+		p := ipv4.NewPacketConn(conn)
+		return firstError(p.SetMulticastInterface(ifi), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(true))
+	}
+	p := ipv6.NewPacketConn(conn)
+	return firstError(p.SetMulticastInterface(ifi), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(true))
 }
 
 func firstError(errs ...error) error {
@@ -88,15 +90,8 @@ func (s *GroupSender) WriteGroup(b []byte, size int) error {
 			n = perSend
 		}
 		n = min(n, len(b))
-		if n <= size {
-			if _, err := s.conn.WriteToUDPAddrPort(b[:n], s.group); err != nil {
-				return fmt.Errorf("send to %s: %w", s.group, err)
-			}
-			b = b[n:]
-			continue
-		}
-		err := writeSegmented(s.conn, b[:n], size, s.group)
-		if segmentationRefused(err) {
+		err := s.out.send(b[:n], size)
+		if n > size && segmentationRefused(err) {
 			// The device under the route cannot do it (no checksum offload, some
 			// tunnels); what was refused was not sent.
 			s.gso.Store(false)
@@ -110,7 +105,7 @@ func (s *GroupSender) WriteGroup(b []byte, size int) error {
 	return nil
 }
 
-// WriteTo sends one datagram to one machine, from the same port.
+// WriteTo sends one datagram to one machine, from the port that reports go to.
 func (s *GroupSender) WriteTo(b []byte, to netip.AddrPort) error {
 	if _, err := s.conn.WriteToUDPAddrPort(b, to); err != nil {
 		return fmt.Errorf("send to %s: %w", to, err)
@@ -123,5 +118,6 @@ func (s *GroupSender) ReadReport(buf []byte) (int, netip.AddrPort, error) {
 	return s.conn.ReadFromUDPAddrPort(buf)
 }
 
-// Close ends the sender; a blocked ReadReport returns net.ErrClosed.
-func (s *GroupSender) Close() error { return s.conn.Close() }
+// Close ends the sender; a blocked ReadReport returns net.ErrClosed, and so does a
+// WriteGroup.
+func (s *GroupSender) Close() error { return firstError(s.conn.Close(), s.out.close()) }
