@@ -18,6 +18,7 @@ import (
 	"castpoint/content"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // withFolder adds a content of several files to a server and makes a token for it.
@@ -238,7 +239,7 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	s := newServer(t, 40*blockSize, free, func(c *web.Config) { c.Sessions.Rate = 60e6 })
 	token := withFolder(t, s, files)
 	admin := s.Client()
-	var info web.SessionInfo
+	var info session.Info
 	if err := admin.Call(t.Context(), http.MethodPost, "/sessions", web.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ import (
 	"castpoint/multicast"
 	"castpoint/web"
 	"castpoint/web/call"
+	"castpoint/web/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -70,7 +71,7 @@ func newServer(t *testing.T, size int, d content.Distribution, change func(*web.
 	}
 	cfg := web.Config{
 		Data: t.TempDir(), Library: lib, JoinURL: "https://" + l.Addr().String(),
-		Sessions: &web.SessionConfig{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), Rate: 400e6, Linger: time.Second},
+		Sessions: &session.Config{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), Rate: 400e6, Linger: time.Second},
 	}
 	if change != nil {
 		change(&cfg)
@@ -152,7 +153,7 @@ func TestReceive(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	// The server knows that it is done.
-	list, err := call.List[web.SessionInfo](t.Context(), s.Client(), "/sessions")
+	list, err := call.List[session.Info](t.Context(), s.Client(), "/sessions")
 	if err != nil {
 		t.Fatal(err)
 	}

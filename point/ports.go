@@ -3,7 +3,7 @@ package point
 import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // Ports are those that a server with these settings listens on.
@@ -30,7 +30,7 @@ func Ports(cfg *config.Config) (all []doctor.Port) {
 	}
 	if from, to, err := cfg.SessionPortRange(); err == nil {
 		if from == 0 {
-			from, to = web.DefaultFirstPort, web.DefaultFirstPort+web.DefaultPorts-1
+			from, to = session.DefaultFirstPort, session.DefaultFirstPort+session.DefaultPorts-1
 		}
 		all = append(all, doctor.Port{Proto: "udp", Port: from, Last: to, What: "reports of receivers"})
 	}

@@ -3,11 +3,11 @@ package point
 import (
 	"castpoint/internal/config"
 	"castpoint/multicast"
-	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // sessionConfig makes the settings of sessions out of those of the file.
-func sessionConfig(cfg *config.Config, links []Link) (*web.SessionConfig, error) {
+func sessionConfig(cfg *config.Config, links []Link) (*session.Config, error) {
 	group, groups, err := cfg.GroupRange()
 	if err != nil {
 		return nil, err
@@ -16,7 +16,7 @@ func sessionConfig(cfg *config.Config, links []Link) (*web.SessionConfig, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &web.SessionConfig{
+	s := &session.Config{
 		Interface: links[0].Name, Address: links[0].Address, Rate: int64(cfg.Rate), TotalRate: int64(cfg.TotalRate), Greedy: cfg.Sharing == "greedy",
 		MinRate: int64(cfg.MinRate), MinMembers: cfg.MinMembers, MaxWait: cfg.MaxWait, MaxMembers: cfg.MaxMembers, FirstGroup: group, Groups: groups,
 		FirstPort: from, Ports: int(to) - int(from) + 1, TTL: cfg.TTL, Linger: cfg.Linger,
@@ -28,7 +28,7 @@ func sessionConfig(cfg *config.Config, links []Link) (*web.SessionConfig, error)
 		s.Cipher = multicast.CipherChaCha20
 	}
 	for _, l := range links[1:] {
-		s.Others = append(s.Others, web.SessionLink{Interface: l.Name, Address: l.Address})
+		s.Others = append(s.Others, session.Link{Interface: l.Name, Address: l.Address})
 	}
 	return s, nil
 }

@@ -12,12 +12,14 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/test/library"
 	"castpoint/web/api"
 	"castpoint/web/call"
+	"castpoint/web/session"
 )
 
 func TestGuard(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	h := p.AdminServer("secret").Handler
 	for _, c := range []struct {
 		host, origin, auth string
@@ -78,7 +80,7 @@ func clients(t *testing.T, p *point) map[string]*call.Client {
 }
 
 func TestContentsByAdminAPI(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
@@ -144,7 +146,7 @@ func wantStatus(t *testing.T, err error, status int) {
 }
 
 func TestTokensAndSessionsByAdminAPI(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
@@ -157,7 +159,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "image", MAC: "x"}, nil), 400)
 			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "image", TTL: -1}, nil), 400)
 
-			var s SessionInfo
+			var s session.Info
 			if err := c.Call(ctx, http.MethodPost, "/sessions", StartSession{Content: "image", MinMembers: 3, Open: 60}, &s); err != nil || s.State != "waiting" {
 				t.Fatal(s, err)
 			}
@@ -168,7 +170,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 			}
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/contents/image", nil, nil), 409)
 			for _, id := range []string{s.ID, p.ct.ID} {
-				var got SessionInfo
+				var got session.Info
 				if err := c.Call(ctx, http.MethodGet, "/sessions/"+id, nil, &got); err != nil || got.ID != s.ID {
 					t.Fatal(got, err)
 				}
@@ -183,11 +185,11 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the session is off the list", func() bool {
-				_, err := p.keeper.find(s.ID)
+				_, err := p.keeper.Find(s.ID)
 				return err != nil
 			})
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID, nil, nil), 404)
-			if list, err := call.List[SessionInfo](ctx, c, "/sessions"); err != nil || len(list) == 0 || list[0].Ended == nil {
+			if list, err := call.List[session.Info](ctx, c, "/sessions"); err != nil || len(list) == 0 || list[0].Ended == nil {
 				t.Fatal(list, err)
 			}
 		})
@@ -195,7 +197,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 }
 
 func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
-	lib, _, _ := library(t, 1000, free)
+	lib, _, _ := library.New(t, 1000, library.Free)
 	s, err := New(Config{Data: t.TempDir(), Library: lib})
 	if err != nil {
 		t.Fatal(err)
@@ -204,7 +206,7 @@ func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
 	c := s.Client()
 	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", StartSession{Content: "image"}, nil), 503)
 	wantStatus(t, c.Call(t.Context(), http.MethodDelete, "/sessions/0", nil, nil), 503)
-	if list, err := call.List[SessionInfo](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
+	if list, err := call.List[session.Info](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
 		t.Error(list, err)
 	}
 }

@@ -283,7 +283,7 @@ func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
 		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
 	}
 	if s.keeper != nil {
-		for _, info := range s.keeper.list() {
+		for _, info := range s.keeper.List() {
 			if info.Carries(ct.ID) && info.Ended == nil {
 				return api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
 			}

@@ -14,6 +14,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
+	"castpoint/test/library"
 )
 
 // withDevices adds records to a point.
@@ -44,7 +45,7 @@ func withDevices(t testing.TB, policy deploy.Policy) func(*Config) {
 func TestDevicesByAdminAPI(t *testing.T) {
 	for name := range map[string]bool{"running server": true, "in process": true} {
 		t.Run(name, func(t *testing.T) {
-			p := newPoint(t, free, withDevices(t, deploy.PolicyApprove))
+			p := newPoint(t, library.Free, withDevices(t, deploy.PolicyApprove))
 			c := clients(t, p)[name]
 			call := func(method, path string, body, answer any) int {
 				t.Helper()
@@ -135,7 +136,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 
 // TestFollowTimeline: what is there, then what happens, each once.
 func TestFollowTimeline(t *testing.T) {
-	p := newPoint(t, free, withDevices(t, deploy.PolicyServe))
+	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
 	for name, c := range clients(t, p) {
 		mac := map[string]string{"running server": "52:54:00:00:00:01", "in process": "52:54:00:00:00:02"}[name]
 		record := func(text string) {
@@ -162,7 +163,7 @@ func TestFollowTimeline(t *testing.T) {
 }
 
 func TestReportsBecomeEvents(t *testing.T) {
-	p := newPoint(t, free, withDevices(t, deploy.PolicyServe))
+	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
 	p.note(protocol.Event{Kind: "failed", Message: "the disk is full", MAC: "52:54:00:00:00:01"})
 	p.note(protocol.Event{Kind: "progress", Blocks: 3, Total: 9, MAC: "52:54:00:00:00:01", Rate: 5})
 	if err := p.cfg.Timeline.Flush(t.Context()); err != nil {

@@ -12,6 +12,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/session"
 )
 
 func (s *Server) sessionOperations(a *api.API) {
@@ -53,35 +54,35 @@ type SessionPath struct {
 	ID string `path:"id" doc:"of the session, or of its content for the latest one"`
 }
 
-func (s *Server) listSessions(_ context.Context, in *struct{ api.PageQuery }) (api.Page[SessionInfo], error) {
-	list := []SessionInfo{}
+func (s *Server) listSessions(_ context.Context, in *struct{ api.PageQuery }) (api.Page[session.Info], error) {
+	list := []session.Info{}
 	if s.keeper != nil {
-		list = s.keeper.list()
+		list = s.keeper.List()
 	}
 	return api.CutPlaces(list, api.LongQuery(in.PageQuery)), nil // their order is by time
 }
 
-func (s *Server) sessionInfo(idOrContent string) (SessionInfo, error) {
+func (s *Server) sessionInfo(idOrContent string) (session.Info, error) {
 	id := strings.ToLower(idOrContent)
 	if s.keeper != nil {
-		for _, info := range s.keeper.list() {
+		for _, info := range s.keeper.List() {
 			// The content names its session too: people know it better.
 			if info.ID == id || info.Carries(id) {
 				return info, nil
 			}
 		}
 	}
-	return SessionInfo{}, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
+	return session.Info{}, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
 }
 
-func (s *Server) getSession(_ context.Context, in *SessionPath) (SessionInfo, error) {
+func (s *Server) getSession(_ context.Context, in *SessionPath) (session.Info, error) {
 	return s.sessionInfo(in.ID)
 }
 
 // sessionInterval is how often a session that is followed is looked at.
 const sessionInterval = 500 * time.Millisecond
 
-func (s *Server) followSession(ctx context.Context, in *SessionPath, out *api.Stream[SessionInfo]) error {
+func (s *Server) followSession(ctx context.Context, in *SessionPath, out *api.Stream[session.Info]) error {
 	info, err := s.sessionInfo(in.ID)
 	if err != nil {
 		return err
@@ -135,7 +136,7 @@ type StartSession struct {
 
 const defaultOpen = 15 * time.Minute
 
-func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession }) (*SessionInfo, error) {
+func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession }) (*session.Info, error) {
 	req := in.Body
 	if s.keeper == nil {
 		return nil, errNoNetwork
@@ -152,15 +153,15 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 	if !req.At.IsZero() && req.At.Before(time.Now()) {
 		return nil, api.Refusal(http.StatusBadRequest, "", "--now starts it at once", "%s is over", req.At.Format(time.DateTime))
 	}
-	var parcels []parcel
+	var parcels []session.Parcel
 	for _, id := range append([]string{req.Content}, req.Also...) {
-		p, err := s.parcel(id)
+		p, err := session.Receivable(s.library, id)
 		if err != nil {
 			return nil, err
 		}
 		parcels = append(parcels, p)
 	}
-	rule := StartRule{
+	rule := session.StartRule{
 		MinMembers: req.MinMembers, MaxWait: time.Duration(req.Delay) * time.Second, At: req.At,
 		MaxMembers: req.MaxMembers, Rate: req.Rate, MinRate: req.MinRate,
 		Open: time.Duration(req.Open) * time.Second,
@@ -168,11 +169,11 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 	if rule.Open == 0 {
 		rule.Open = defaultOpen
 	}
-	link, err := s.keeper.linkNamed(req.Interface)
+	link, err := s.keeper.LinkNamed(req.Interface)
 	if err != nil {
 		return nil, err
 	}
-	c, made, err := s.keeper.session(parcels, link, 0, rule)
+	c, made, err := s.keeper.For(parcels, link, 0, rule)
 	if err != nil {
 		return nil, api.ContentProblem(err)
 	}
@@ -181,27 +182,22 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 		c.StartNow()
 	case !made:
 		return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "--now starts it if it is waiting, castpoint session cancel ends it",
-			"session %08x of %s is running already", c.ID(), parcels[0].content.ID)
+			"session %08x of %s is running already", c.ID(), parcels[0].Content.ID)
 	}
-	api.Note(ctx, "session %08x of %s", c.ID(), parcels[0].content.ID)
-	info := c.info()
+	api.Note(ctx, "session %08x of %s", c.ID(), parcels[0].Content.ID)
+	info := c.Info()
 	return &info, nil
 }
 
-func errNoMulticast(id string) *protocol.Problem {
-	return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+id+" --multicast allows it",
-		"content %s may not be sent by multicast", id)
-}
-
-func (s *Server) session(id string) (*cast, error) {
+func (s *Server) running(id string) (*session.Session, error) {
 	if s.keeper == nil {
 		return nil, errNoNetwork
 	}
-	return s.keeper.find(strings.ToLower(id))
+	return s.keeper.Find(strings.ToLower(id))
 }
 
 func (s *Server) cancelSession(ctx context.Context, in *SessionPath) error {
-	c, err := s.session(in.ID)
+	c, err := s.running(in.ID)
 	if err != nil {
 		return err
 	}
@@ -209,7 +205,7 @@ func (s *Server) cancelSession(ctx context.Context, in *SessionPath) error {
 	s.mu.Lock()
 	var hashes []string
 	for h, m := range s.members {
-		if m.cast == c {
+		if m.Session == c {
 			hashes = append(hashes, h)
 			delete(s.members, h)
 		}
@@ -218,7 +214,7 @@ func (s *Server) cancelSession(ctx context.Context, in *SessionPath) error {
 	if err := s.tickets.Revoke(hashes); err != nil {
 		return err
 	}
-	c.cancel()
+	c.End()
 	select {
 	case <-c.Done():
 	case <-ctx.Done():
@@ -232,7 +228,7 @@ type memberPath struct {
 }
 
 func (s *Server) kickMember(_ context.Context, in *memberPath) error {
-	c, err := s.session(in.ID)
+	c, err := s.running(in.ID)
 	if err != nil {
 		return err
 	}

@@ -118,7 +118,7 @@ func (s *Server) getStatus(context.Context, *struct{}) (*Status, error) {
 		st.Network = s.cfg.Network()
 	}
 	if s.keeper != nil {
-		for _, info := range s.keeper.list() {
+		for _, info := range s.keeper.List() {
 			if info.Ended == nil {
 				st.Sessions++
 			}

@@ -9,7 +9,9 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/web/access"
+	"castpoint/web/admit"
 	"castpoint/web/api"
+	"castpoint/web/session"
 )
 
 func (s *Server) tokenOperations(a *api.API) {
@@ -55,7 +57,7 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }
 		return nil, err
 	}
 	if !req.Files {
-		if _, err := newParcel(ct); err != nil {
+		if _, err := session.NewParcel(ct); err != nil {
 			return nil, err
 		}
 	} else if req.MAC != "" {
@@ -75,7 +77,7 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }
 		}
 		req.MAC = mac.String()
 	}
-	secret, token, err := s.tokens.Create(Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
+	secret, token, err := s.tokens.Create(admit.Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
 	if err != nil {
 		return nil, err
 	}

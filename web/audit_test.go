@@ -10,6 +10,7 @@ import (
 
 	"castpoint/deploy"
 	"castpoint/internal/store"
+	"castpoint/test/library"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -37,7 +38,7 @@ func withAccess(t *testing.T) (change func(*Config), a *access.Access) {
 // what was refused; secrets are not.
 func TestEveryChangeIsRecorded(t *testing.T) {
 	change, a := withAccess(t)
-	p := newPoint(t, free, change)
+	p := newPoint(t, library.Free, change)
 	c := p.Client()
 	var d deploy.Device
 	if err := c.Call(t.Context(), "POST", "/devices", AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
@@ -80,7 +81,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 // TestStreamsAskToo: streams are refused before they begin.
 func TestStreamsAskToo(t *testing.T) {
 	change, _ := withAccess(t)
-	p := newPoint(t, free, change)
+	p := newPoint(t, library.Free, change)
 	for _, path := range []string{"/events", "/devices/x/events", "/sessions/x/events"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+path, nil)
 		r.Host = "localhost"

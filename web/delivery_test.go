@@ -22,6 +22,8 @@ import (
 	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
 	"castpoint/multicast"
+	"castpoint/test/library"
+	"castpoint/web/admit"
 )
 
 // withRollout adds deployments to a point that keeps records.
@@ -65,8 +67,8 @@ steps:
 // deployed is a point with a device, and a required deployment for it.
 func deployed(t testing.TB, change func(*rollout.Deployment)) (*point, deploy.Device) {
 	t.Helper()
-	p := newPoint(t, free, withRollout(t, deploy.PolicyServe))
-	addImage(t, p.lib, "other", 1000, free)
+	p := newPoint(t, library.Free, withRollout(t, deploy.PolicyServe))
+	library.AddImage(t, p.lib, "other", 1000, library.Free)
 	g := p.cfg.Rollout
 	d, err := p.cfg.Devices.Add(t.Context(), deploy.Device{Name: "pc-1", MACs: []string{deliveryMAC}}, "test")
 	if err != nil {
@@ -136,7 +138,7 @@ func TestSequenceIsDelivered(t *testing.T) {
 		header []string
 	}{
 		"no token": {"", own}, "a made-up token": {strings.Repeat("0", 32), own}, "another machine": {token, []string{protocol.HeaderMAC, "52:54:00:00:00:99"}},
-		"a token for a content": {p.token(t, Token{}), own},
+		"a token for a content": {p.token(t, admit.Token{}), own},
 	} {
 		if status, body := p.do(t, http.MethodPost, protocol.PathRun, try.secret, begin, try.header...); status != http.StatusForbidden || bytes.Contains(body, []byte("hunter2")) {
 			t.Errorf("%s: %d %s", what, status, body)
@@ -307,7 +309,7 @@ func TestWhoMayNotRun(t *testing.T) {
 	if status, body := try(protocol.RunRequest{Confirmed: true}); status != http.StatusNotFound || !strings.Contains(body, "needs content image") {
 		t.Errorf("%d %s", status, body)
 	}
-	addImage(t, p.lib, "image", 1000, content.Distribution{})
+	library.AddImage(t, p.lib, "image", 1000, content.Distribution{})
 	if status, body := try(protocol.RunRequest{Confirmed: true}); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}

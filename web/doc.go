@@ -7,9 +7,8 @@
 //   - the identity is the server's self-signed certificate, kept in the data
 //     folder; its hash, the pin, is all that machines know about the server;
 //   - a token admits a machine once, a ticket is what it is exchanged for
-//     (package agent/protocol);
-//   - the keeper holds the sessions that are running, at most one for each
-//     object, and makes one when the first member of a content joins;
+//     (packages admit and agent/protocol);
+//   - the keeper holds the sessions that are running (package session);
 //   - an assignment is the content that machines receive when they netboot.
 //
 // Order of events for one machine:

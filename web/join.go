@@ -14,7 +14,9 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/admit"
 	"castpoint/web/api"
+	"castpoint/web/session"
 )
 
 // Limits of the join listener.
@@ -154,7 +156,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayReceive(token.MAC, token.granted); err != nil {
+	if err := s.mayReceive(token.MAC, token.Granted); err != nil {
 		return nil, err
 	}
 	name := token.Name
@@ -168,15 +170,15 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 	// Only now: a join that fails for another reason must not cost the token. Of
 	// two that come at once, the second loses its place again.
 	if _, err := s.tokens.Use(req.Token, name, macs); err != nil {
-		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
+		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
 		return nil, err
 	}
-	ticket := Ticket{Name: name, MAC: token.MAC, Granted: token.granted, Content: place.parcel.content.ID, Object: place.parcel.digest}
+	ticket := admit.Ticket{Name: name, MAC: token.MAC, Granted: token.Granted, Content: place.Parcel.Content.ID, Object: place.Parcel.Digest}
 	if adm.Ticket, err = s.tickets.Create(ticket); err != nil {
-		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
+		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
 		return nil, err
 	}
-	s.enrol(hashSecret(adm.Ticket), place)
+	s.enrol(admit.HashOf(adm.Ticket), place)
 	s.recordJoin(ticket, adm, remote, "joined")
 	return adm, nil
 }
@@ -206,22 +208,22 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 	s.mu.Lock()
 	was, had := s.members[ticket.Hash]
 	s.mu.Unlock()
-	var outpaced *cast
-	if had && was.outpaced() {
-		outpaced = was.cast
+	var outpaced *session.Session
+	if had && was.Outpaced() {
+		outpaced = was.Session
 	}
 	place, adm, err := s.admit(ticket.Content, req.Content, multicast.Candidate{Name: ticket.Name, AES: req.AES}, local, outpaced)
 	if err != nil {
 		return nil, err
 	}
-	if place.parcel.digest != ticket.Object {
-		place.cast.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
+	if place.Parcel.Digest != ticket.Object {
+		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",
 			"content %s has changed since this machine joined", ticket.Content)
 	}
 	adm.Ticket = req.Ticket
-	if had && was.cast == place.cast {
-		place.cast.Rejoined(place.member, was.member)
+	if had && was.Session == place.Session {
+		place.Session.Rejoined(place.Member, was.Member)
 	}
 	s.enrol(ticket.Hash, place)
 	s.recordJoin(ticket, adm, remote, "came back to")
@@ -229,10 +231,10 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 }
 
 // enrol notes a ticket's place in a session and gives up the one it had.
-func (s *Server) enrol(hash string, m membership) {
+func (s *Server) enrol(hash string, m session.Place) {
 	s.mu.Lock()
 	for h, other := range s.members {
-		if h != hash && other.cast.over() {
+		if h != hash && other.Session.Over() {
 			delete(s.members, h)
 		}
 	}
@@ -240,12 +242,12 @@ func (s *Server) enrol(hash string, m membership) {
 	s.members[hash] = m
 	s.mu.Unlock()
 	if had {
-		old.cast.Leave(old.member, multicast.LeaveRequest{Reason: reasonAgain})
+		old.Session.Leave(old.Member, multicast.LeaveRequest{Reason: session.ReasonAgain})
 	}
 }
 
 // wanted is the content that a token is for at this moment.
-func (s *Server) wanted(t Token) string {
+func (s *Server) wanted(t admit.Token) string {
 	if t.Content == "" && t.Boot {
 		return s.Assigned()
 	}
@@ -255,13 +257,13 @@ func (s *Server) wanted(t Token) string {
 // admit brings a member into the session of the content id. asked is what the
 // machine asked for; "" takes what it may have. local is the address it came to,
 // outpaced the session that was too fast for it, if any.
-func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *cast) (membership, *multicast.Admission, error) {
-	var none membership
+func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *session.Session) (session.Place, *multicast.Admission, error) {
+	var none session.Place
 	if id == "" {
 		return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
 			"no content is assigned to machines that netboot")
 	}
-	p, err := s.parcel(id)
+	p, err := session.Receivable(s.library, id)
 	if err != nil {
 		return none, nil, err
 	}
@@ -270,28 +272,16 @@ func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Ad
 		if err != nil {
 			return none, nil, err
 		}
-		if other.ID != p.content.ID {
+		if other.ID != p.Content.ID {
 			return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one for it with castpoint token create",
-				"the token is for content %s, not for %s", p.content.ID, asked)
+				"the token is for content %s, not for %s", p.Content.ID, asked)
 		}
 	}
-	cast, adm, err := s.keeper.admit(p, who, local, outpaced)
+	in, adm, err := s.keeper.Admit(p, who, local, outpaced)
 	if err != nil {
 		return none, nil, api.ContentProblem(err)
 	}
-	return membership{cast, adm.Member.ID, p}, adm, nil
-}
-
-// parcel is what machines may receive of a content.
-func (s *Server) parcel(id string) (parcel, error) {
-	ct, err := s.contentByID(id)
-	if err != nil {
-		return parcel{}, err
-	}
-	if !ct.Distribution.Multicast {
-		return parcel{}, errNoMulticast(ct.ID)
-	}
-	return newParcel(ct)
+	return session.Place{Session: in, Member: adm.Member.ID, Parcel: p}, adm, nil
 }
 
 var errNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
@@ -299,7 +289,7 @@ var errNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefus
 func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	var req multicast.LeaveRequest
 	err := api.ReadJSON(w, r, maxJoinBody, &req)
-	var ticket Ticket
+	var ticket admit.Ticket
 	if err == nil {
 		ticket, err = s.tickets.Look(bearer(r))
 	}
@@ -313,8 +303,8 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	delete(s.members, ticket.Hash)
 	s.mu.Unlock()
 	if ok {
-		m.cast.left(m.member, req)
-		m.cast.Leave(m.member, req)
+		m.Session.Left(m.Member, req)
+		m.Session.Leave(m.Member, req)
 		s.recordLeave(ticket, req, remoteAddr(r))
 	}
 	if req.Complete {
@@ -328,14 +318,14 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 }
 
 // kick ends a member of a session and everything its ticket allowed.
-func (s *Server) kick(c *cast, member uint32) error {
+func (s *Server) kick(c *session.Session, member uint32) error {
 	if err := c.Kick(member); err != nil {
 		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
 	}
 	s.mu.Lock()
 	var hash string
 	for h, m := range s.members {
-		if m.cast == c && m.member == member {
+		if m.Session == c && m.Member == member {
 			hash = h
 			delete(s.members, h)
 		}
@@ -379,14 +369,14 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	s.mu.Lock()
 	m, ok := s.members[ticket.Hash]
 	s.mu.Unlock()
-	p := m.parcel // of thousands of files, it is not made anew for each of them
+	p := m.Parcel // of thousands of files, it is not made anew for each of them
 	if !ok {
-		if p, err = newParcel(ct); err != nil {
+		if p, err = session.NewParcel(ct); err != nil {
 			return err
 		}
 	}
 	var object content.Digest
-	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.digest != ticket.Object || !p.has(object) {
+	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.Digest != ticket.Object || !p.Has(object) {
 		return api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s as it was", ticket.Content)
 	}
 	if ct.Distribution.MulticastOnly {
@@ -394,9 +384,9 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 			"content %s may be sent by multicast only", ct.ID)
 	}
 	if ok {
-		m.cast.byUnicast(m.member)
+		m.Session.ByUnicast(m.Member)
 		rate, _ := strconv.ParseFloat(r.Header.Get(multicast.HeaderRate), 64) // without one it is not known
-		if why := s.keeper.advise(m, rate); why != "" {
+		if why := s.keeper.Advise(m, rate); why != "" {
 			w.Header().Set(multicast.HeaderJoin, why)
 		}
 	}
@@ -405,7 +395,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 
 // objectForServer gives another server an object of the content that its token
 // is for, whatever the content's distribution is to machines.
-func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token Token) error {
+func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token admit.Token) error {
 	ct, err := s.contentByID(token.Content)
 	if err != nil {
 		return err

@@ -19,12 +19,15 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/test/library"
+	"castpoint/web/admit"
 	"castpoint/web/api"
+	"castpoint/web/session"
 )
 
 func TestJoinByTokenOnce(t *testing.T) {
-	p := newPoint(t, free, nil)
-	token := p.token(t, Token{})
+	p := newPoint(t, library.Free, nil)
+	token := p.token(t, admit.Token{})
 	adm := p.joins(t, multicast.JoinRequest{Content: "image", Token: token, Name: "pc-1"})
 	if len(adm.Objects) != 1 || len(adm.Files) != 1 || adm.Folder || adm.Ticket == "" || len(adm.Member.Key) != 32 || adm.MulticastOnly ||
 		adm.Objects[0].Size != int64(len(p.data)) || adm.Objects[0].SHA256 != p.ct.Files[0].Digest.String() || adm.Files[0].Name != "image.bin" {
@@ -38,7 +41,7 @@ func TestJoinByTokenOnce(t *testing.T) {
 		t.Error(problem.Detail)
 	}
 	// The second member comes into the same session.
-	second := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc-2"})
+	second := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc-2"})
 	if second.Session.ID != adm.Session.ID || second.Member.ID == adm.Member.ID || second.Ticket == adm.Ticket {
 		t.Errorf("second %+v, first %+v", second.Session, adm.Session)
 	}
@@ -47,15 +50,15 @@ func TestJoinByTokenOnce(t *testing.T) {
 	if again.Ticket != adm.Ticket || again.Session.ID != adm.Session.ID || again.Member.ID == adm.Member.ID {
 		t.Errorf("again %+v", again)
 	}
-	list := p.keeper.list()
+	list := p.keeper.List()
 	if len(list) != 1 || len(list[0].Members) != 2 || list[0].Content != p.ct.ID {
 		t.Errorf("sessions %+v", list)
 	}
 }
 
 func TestJoinRefusals(t *testing.T) {
-	p := newPoint(t, free, nil)
-	other, _ := addImage(t, p.lib, "other", 1000, content.Distribution{})
+	p := newPoint(t, library.Free, nil)
+	other, _ := library.AddImage(t, p.lib, "other", 1000, content.Distribution{})
 	join := func(status int, code string, req any, header ...string) *protocol.Problem {
 		t.Helper()
 		return p.refused(t, status, code, http.MethodPost, multicast.PathJoin, "", req, header...)
@@ -68,13 +71,13 @@ func TestJoinRefusals(t *testing.T) {
 	join(403, protocol.CodeTokenUnknown, multicast.JoinRequest{Token: "abc"})
 	join(403, protocol.CodeTicketUnknown, multicast.JoinRequest{Ticket: "abc"})
 
-	token := p.token(t, Token{})
+	token := p.token(t, admit.Token{})
 	join(404, protocol.CodeNotFound, multicast.JoinRequest{Token: token, Content: "nothing"})
 	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: token, Content: "other"})
-	if hint := join(403, protocol.CodeRefused, multicast.JoinRequest{Token: p.token(t, Token{Content: other.ID})}).Hint; !strings.Contains(hint, "content set other --multicast") {
+	if hint := join(403, protocol.CodeRefused, multicast.JoinRequest{Token: p.token(t, admit.Token{Content: other.ID})}).Hint; !strings.Contains(hint, "content set other --multicast") {
 		t.Error(hint)
 	}
-	bound := p.token(t, Token{MAC: "52:54:00:aa:00:01"})
+	bound := p.token(t, admit.Token{MAC: "52:54:00:aa:00:01"})
 	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: bound})
 	join(403, protocol.CodeTokenOther, multicast.JoinRequest{Token: bound}, protocol.HeaderMAC, "52:54:00:aa:00:02, rubbish")
 	p.joins(t, multicast.JoinRequest{Token: bound}, protocol.HeaderMAC, "52:54:00:aa:00:02, 52-54-00-AA-00-01")
@@ -82,14 +85,14 @@ func TestJoinRefusals(t *testing.T) {
 	// None of the refusals has used the token up.
 	p.joins(t, multicast.JoinRequest{Token: token})
 
-	boots := p.token(t, Token{Boot: true})
+	boots := p.token(t, admit.Token{Boot: true})
 	if hint := join(403, protocol.CodeRefused, multicast.JoinRequest{Token: boots}).Hint; !strings.Contains(hint, "--assign") {
 		t.Error(hint)
 	}
 }
 
 func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	for _, path := range []string{"/", api.Prefix + "/contents", api.Prefix + "/status", "/v1", "/v1/join/x"} {
 		if status, _ := p.do(t, http.MethodGet, path, "", nil); status != http.StatusNotFound {
 			t.Errorf("GET %s answered %d", path, status)
@@ -98,7 +101,7 @@ func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
 }
 
 func TestJoinListenerIsTLS13Only(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	_, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
 	if err == nil {
 		t.Error("TLS 1.2 was accepted")
@@ -114,8 +117,8 @@ func TestJoinListenerIsTLS13Only(t *testing.T) {
 }
 
 func TestGuessingIsSlowedDown(t *testing.T) {
-	p := newPoint(t, free, nil)
-	token := p.token(t, Token{})
+	p := newPoint(t, library.Free, nil)
+	token := p.token(t, admit.Token{})
 	for range failBurst {
 		p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: "guess"})
 	}
@@ -135,8 +138,8 @@ func TestSourceOfIPv6IsItsNetwork(t *testing.T) {
 }
 
 func TestObject(t *testing.T) {
-	p := newPoint(t, free, nil)
-	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{})})
+	p := newPoint(t, library.Free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{})})
 	path := multicast.PathObject + adm.Objects[0].SHA256
 	status, body := p.do(t, http.MethodGet, path, adm.Ticket, nil, "Range", "bytes=1000-180223")
 	if status != http.StatusPartialContent || !bytes.Equal(body, p.data[1000:180224]) {
@@ -146,22 +149,22 @@ func TestObject(t *testing.T) {
 		t.Errorf("whole: %d, %d bytes", status, len(body))
 	}
 	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, path, "", nil)
-	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, path, p.token(t, Token{}), nil)
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, path, p.token(t, admit.Token{}), nil)
 	p.refused(t, 403, protocol.CodeTokenOther, http.MethodGet, multicast.PathObject+strings.Repeat("0", 64), adm.Ticket, nil)
-	if m := p.keeper.list()[0].Members[0]; m.State != memberUnicast {
+	if m := p.keeper.List()[0].Members[0]; m.State != session.MemberUnicast {
 		t.Errorf("member %+v", m)
 	}
 	if status, b := p.do(t, http.MethodPost, multicast.PathLeave, adm.Ticket, multicast.LeaveRequest{Complete: true, Unicast: 3}); status != http.StatusNoContent {
 		t.Fatalf("leave: %d %s", status, b)
 	}
-	if m := p.keeper.list()[0].Members[0]; m.State != multicast.MemberDone || m.Unicast != 3 {
+	if m := p.keeper.List()[0].Members[0]; m.State != multicast.MemberDone || m.Unicast != 3 {
 		t.Errorf("member %+v", m)
 	}
 }
 
 func TestMulticastOnlyRefusesUnicast(t *testing.T) {
 	p := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
-	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{})})
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{})})
 	if !adm.MulticastOnly {
 		t.Error("the admission does not say it")
 	}
@@ -169,9 +172,9 @@ func TestMulticastOnlyRefusesUnicast(t *testing.T) {
 }
 
 func TestKickTakesTheTicketAway(t *testing.T) {
-	p := newPoint(t, free, nil)
-	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc"})
-	c, err := p.keeper.find(p.keeper.list()[0].ID)
+	p := newPoint(t, library.Free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc"})
+	c, err := p.keeper.Find(p.keeper.List()[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,8 +187,8 @@ func TestKickTakesTheTicketAway(t *testing.T) {
 }
 
 func TestTicketAfterARestartOfTheServer(t *testing.T) {
-	p := newPoint(t, free, nil)
-	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, Token{}), Name: "pc"})
+	p := newPoint(t, library.Free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc"})
 	p.Close()
 	p.refused(t, 503, "", http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
 	next, err := New(p.cfg)
@@ -203,8 +206,8 @@ func TestTicketAfterARestartOfTheServer(t *testing.T) {
 }
 
 func TestPolicyAndEvents(t *testing.T) {
-	p := newPoint(t, free, withDevices(t, deploy.PolicyServe))
-	boots := p.token(t, Token{Boot: true, MAC: "52:54:00:aa:00:01", Name: "52-54-00-aa-00-01"})
+	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
+	boots := p.token(t, admit.Token{Boot: true, MAC: "52:54:00:aa:00:01", Name: "52-54-00-aa-00-01"})
 	policy := func(secret string) (got protocol.Policy) {
 		t.Helper()
 		status, body := p.do(t, http.MethodGet, protocol.PathPolicy, secret, nil)
@@ -244,7 +247,7 @@ func TestPolicyAndEvents(t *testing.T) {
 }
 
 func TestBootToken(t *testing.T) {
-	p := newPoint(t, free, nil)
+	p := newPoint(t, library.Free, nil)
 	c := boot.Client{MAC: []byte{0x52, 0x54, 0, 0xaa, 0, 1}, Server: netip.MustParseAddr("192.0.2.9")}
 	ticket, err := p.BootToken(t.Context(), c)
 	if err != nil {
@@ -260,8 +263,8 @@ func TestBootToken(t *testing.T) {
 }
 
 func TestAssignmentIsCheckedAtTheStart(t *testing.T) {
-	lib, ct, _ := library(t, 1000, free)
-	_, _ = addImage(t, lib, "closed", 1000, content.Distribution{})
+	lib, ct, _ := library.New(t, 1000, library.Free)
+	_, _ = library.AddImage(t, lib, "closed", 1000, content.Distribution{})
 	for _, a := range []Assignment{{Content: "nothing"}, {Content: "closed"}, {After: "explode"}} {
 		if _, err := New(Config{Data: t.TempDir(), Library: lib, Assign: a}); err == nil {
 			t.Errorf("%+v was accepted", a)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"castpoint/content"
+	"castpoint/test/library"
 )
 
 // damage spoils a byte of a content's first object.
@@ -36,7 +37,7 @@ func TestRepairFromPeer(t *testing.T) {
 	ctx := t.Context()
 	// Multicast only is about machines.
 	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
-	branch := newPoint(t, free, nil)
+	branch := newPoint(t, library.Free, nil)
 	mainAdmin, admin := main.Client(), branch.Client()
 	token := func(req CreateToken) string {
 		t.Helper()
@@ -46,7 +47,7 @@ func TestRepairFromPeer(t *testing.T) {
 		}
 		return made.Token
 	}
-	other, _ := addImage(t, main.lib, "other", 1000, free)
+	other, _ := library.AddImage(t, main.lib, "other", 1000, library.Free)
 	files := token(CreateToken{Content: main.ct.ID, Files: true})
 	pin := main.Identity().Pin.String()
 	path := damage(t, branch.lib, branch.ct, 400_000)

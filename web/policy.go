@@ -8,8 +8,10 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
+	"castpoint/web/session"
 )
 
 // pollTime is how often a waiting machine asks again, in seconds.
@@ -31,7 +33,7 @@ func (s *Server) visitor(r *http.Request) (visitor, error) {
 	if err == nil {
 		v := visitor{content: s.wanted(token), name: token.Name, mac: token.MAC}
 		if token.Boot {
-			v.boot = token.bearer()
+			v.boot = bearerOf(&token)
 		}
 		return v, nil
 	}
@@ -72,12 +74,12 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	if err != nil {
 		return wait(api.AsProblem(err).Error())
 	}
-	p, err := newParcel(ct)
+	p, err := session.NewParcel(ct)
 	if err != nil {
 		return wait(api.AsProblem(err).Error())
 	}
 	return protocol.Policy{
-		Action: protocol.ActionReceive, Content: ct.ID, Size: p.size(), Folder: p.folder,
+		Action: protocol.ActionReceive, Content: ct.ID, Size: p.Size(), Folder: p.Folder,
 		Target: s.assigned.Load().Target, After: s.assigned.Load().After,
 		Message: "this machine receives " + ct.Name,
 	}
@@ -110,13 +112,13 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// bearer is whose boot token it is.
-func (t *Token) bearer() *delivery.Bearer {
+// bearerOf is whose boot token it is.
+func bearerOf(t *admit.Token) *delivery.Bearer {
 	return &delivery.Bearer{MAC: t.MAC, UUID: t.UUID, Name: t.Name, Architecture: t.Arch, Firmware: t.Firm, Used: !t.UsedAt.IsZero(), Proof: t.Proof}
 }
 
 // bootTokens are the tokens as package delivery needs them.
-type bootTokens struct{ tokens *Tokens }
+type bootTokens struct{ tokens *admit.Tokens }
 
 // grantLife is how long a machine may take to join a session that it was admitted
 // to.
@@ -133,15 +135,15 @@ func (b bootTokens) Bearer(secret string, macs []string) (delivery.Bearer, error
 	if t.MAC != "" && !slices.Contains(macs, t.MAC) {
 		return delivery.Bearer{}, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the token is for the machine %s", t.MAC)
 	}
-	return *t.bearer(), nil
+	return *bearerOf(&t), nil
 }
 
 func (b bootTokens) Use(secret, name, proof string, macs []string) error {
-	_, err := b.tokens.use(secret, name, proof, macs)
+	_, err := b.tokens.Begin(secret, name, proof, macs)
 	return err
 }
 
 func (b bootTokens) Grant(content, mac, name string) (string, error) {
-	secret, _, err := b.tokens.Create(Token{Content: content, MAC: mac, Name: name, granted: true}, grantLife)
+	secret, _, err := b.tokens.Create(admit.Token{Content: content, MAC: mac, Name: name, Granted: true}, grantLife)
 	return secret, err
 }

@@ -27,8 +27,10 @@ import (
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
 	"castpoint/web/access"
+	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
+	"castpoint/web/session"
 	"castpoint/web/upload"
 )
 
@@ -63,7 +65,7 @@ type Config struct {
 	Assign Assignment
 	// Sessions says how sessions are sent; nil when this process does not serve
 	// a network, and then sessions are refused.
-	Sessions *SessionConfig
+	Sessions *session.Config
 	// JoinURL is where people's receivers join, as in https://192.0.2.1:8443; ""
 	// without a network.
 	JoinURL string
@@ -103,9 +105,9 @@ type Server struct {
 	joinLog  *zap.Logger // of what machines ask and report
 	library  *content.Library
 	identity *Identity
-	tokens   *Tokens
-	tickets  *Tickets
-	keeper   *Keeper // nil without a network
+	tokens   *admit.Tokens
+	tickets  *admit.Tickets
+	keeper   *session.Keeper // nil without a network
 	failures failures
 	uploads  *upload.Uploads
 	started  time.Time
@@ -113,19 +115,12 @@ type Server struct {
 	assigned atomic.Pointer[Assignment]
 
 	mu      sync.Mutex
-	members map[string]membership // by hash of the ticket
+	members map[string]session.Place // by hash of the ticket
 	// fetching are the URLs that are on their way into the library.
 	fetching map[string]bool
 
 	api      *api.API
 	delivery *delivery.Delivery // nil without deployments
-}
-
-// membership is a ticket's place in a session.
-type membership struct {
-	cast   *cast
-	member uint32
-	parcel parcel // what it receives
 }
 
 // New opens what the server keeps in its data folder.
@@ -141,7 +136,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, joinLog: cfg.Log.Named("join"), library: cfg.Library, started: time.Now(),
-		members: make(map[string]membership), fetching: make(map[string]bool),
+		members: make(map[string]session.Place), fetching: make(map[string]bool),
 	}
 	uploads, err := upload.Open(filepath.Join(cfg.Data, dirDownloads), cfg.Uploads, cfg.Library.HasRoom)
 	if err != nil {
@@ -152,14 +147,14 @@ func New(cfg Config) (*Server, error) {
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
 		return nil, err
 	}
-	if s.tokens, err = OpenTokens(filepath.Join(cfg.Data, fileTokens)); err != nil {
+	if s.tokens, err = admit.OpenTokens(filepath.Join(cfg.Data, fileTokens)); err != nil {
 		return nil, err
 	}
-	if s.tickets, err = OpenTickets(filepath.Join(cfg.Data, fileTickets)); err != nil {
+	if s.tickets, err = admit.OpenTickets(filepath.Join(cfg.Data, fileTickets)); err != nil {
 		return nil, err
 	}
 	if cfg.Sessions != nil {
-		if s.keeper, err = NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log.Named("session")); err != nil {
+		if s.keeper, err = session.NewKeeper(*cfg.Sessions, cfg.Library, cfg.Log.Named("session")); err != nil {
 			return nil, err
 		}
 	}
@@ -187,17 +182,11 @@ func (a *Assignment) check(library *content.Library) error {
 	if a.Content == "" {
 		return nil
 	}
-	ct, err := library.Get(a.Content)
+	p, err := session.Receivable(library, a.Content)
 	if err != nil {
-		return api.ContentProblem(err)
-	}
-	if _, err := newParcel(ct); err != nil {
 		return err
 	}
-	if !ct.Distribution.Multicast {
-		return errNoMulticast(ct.ID)
-	}
-	a.Content = ct.ID
+	a.Content = p.Content.ID
 	return nil
 }
 
@@ -206,7 +195,7 @@ func (s *Server) Assigned() string { return s.assigned.Load().Content }
 
 // Reload takes the assignment, and the rates, start rule and limits of sessions, of
 // other settings. When they are wrong, nothing changes.
-func (s *Server) Reload(assign Assignment, sessions SessionConfig) error {
+func (s *Server) Reload(assign Assignment, sessions session.Config) error {
 	if err := assign.check(s.library); err != nil {
 		return fmt.Errorf("assign content to machines: %w", err)
 	}
@@ -225,11 +214,11 @@ func (s *Server) Reload(assign Assignment, sessions SessionConfig) error {
 func (s *Server) SetConsole(h http.Handler) { s.console = h }
 
 // Sessions are those that run, newest first, and the last ones that have ended.
-func (s *Server) Sessions() []SessionInfo {
+func (s *Server) Sessions() []session.Info {
 	if s.keeper == nil {
 		return nil
 	}
-	return s.keeper.list()
+	return s.keeper.List()
 }
 
 // Identity is the certificate of the join listener.
@@ -250,7 +239,7 @@ func (s *Server) BootToken(_ context.Context, c boot.Client) (boot.Ticket, error
 	if base == "" {
 		return boot.Ticket{}, errors.New("this server has no join address")
 	}
-	want := Token{Boot: true, MAC: c.MAC.String(), UUID: c.UUID, Name: boot.DeviceName(c)}
+	want := admit.Token{Boot: true, MAC: c.MAC.String(), UUID: c.UUID, Name: boot.DeviceName(c)}
 	if c.HasArch {
 		want.Arch, want.Firm = collection.ArchOf(c.Arch)
 	}

@@ -10,6 +10,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/web/admit"
 )
 
 // record adds an event to the timeline of the machine with that MAC.
@@ -61,7 +62,7 @@ func (s *Server) recordReport(r protocol.Event) {
 	})
 }
 
-func (s *Server) recordJoin(t Ticket, adm *multicast.Admission, remote netip.Addr, what string) {
+func (s *Server) recordJoin(t admit.Ticket, adm *multicast.Admission, remote netip.Addr, what string) {
 	s.record(event.Event{
 		MAC: t.MAC, Kind: event.KindJoin,
 		Message: fmt.Sprintf("%s the session of %s as member %d (%s)", what, t.Content, adm.Member.ID, t.Name),
@@ -69,7 +70,7 @@ func (s *Server) recordJoin(t Ticket, adm *multicast.Admission, remote netip.Add
 	})
 }
 
-func (s *Server) recordLeave(t Ticket, req multicast.LeaveRequest, remote netip.Addr) {
+func (s *Server) recordLeave(t admit.Ticket, req multicast.LeaveRequest, remote netip.Addr) {
 	e := event.Event{
 		MAC: t.MAC, Kind: event.KindJoin, Message: "left the session of " + t.Content + " with everything",
 		Details: event.Details{Remote: remote.String(), Content: t.Content},

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -19,47 +17,16 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/test/library"
+	"castpoint/web/admit"
+	"castpoint/web/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// library is a library with the content "image" of one file.
-func library(t testing.TB, size int, d content.Distribution) (*content.Library, *content.Content, []byte) {
-	t.Helper()
-	lib, err := content.OpenOptions(filepath.Join(t.TempDir(), "library"), content.Options{Reserve: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = lib.Close() })
-	ct, data := addImage(t, lib, "image", size, d)
-	return lib, ct, data
-}
-
-// addImage adds a content of one file with bytes of no pattern.
-func addImage(t testing.TB, lib *content.Library, name string, size int, d content.Distribution) (*content.Content, []byte) {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "src")
-	data := make([]byte, size)
-	r := rand.NewChaCha8([32]byte{byte(size), byte(len(name))})
-	_, _ = r.Read(data)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "image.bin"), data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ct, err := lib.Add(t.Context(), content.AddRequest{Kind: content.KindPackage, Path: dir, Name: name, Distribution: d})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ct, data
-}
-
-var free = content.Distribution{Multicast: true}
-
 // loopback are sessions that do not leave this machine.
-func loopback() *SessionConfig {
-	return &SessionConfig{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), Rate: 200e6, Linger: time.Second}
+func loopback() *session.Config {
+	return &session.Config{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), Rate: 200e6, Linger: time.Second}
 }
 
 // point is a server with its join listener on loopback, over real TLS.
@@ -74,7 +41,7 @@ type point struct {
 
 func newPoint(t testing.TB, d content.Distribution, change func(*Config)) *point {
 	t.Helper()
-	lib, ct, data := library(t, 500_000, d)
+	lib, ct, data := library.New(t, 500_000, d)
 	cfg := Config{Data: t.TempDir(), Library: lib, Sessions: loopback(), JoinURL: "https://127.0.0.1:8443", Version: "test"}
 	if change != nil {
 		change(&cfg)
@@ -100,7 +67,7 @@ func newPoint(t testing.TB, d content.Distribution, change func(*Config)) *point
 	return &point{s, lib, ct, data, "https://" + l.Addr().String(), &http.Client{Transport: transport}}
 }
 
-func (p *point) token(t testing.TB, want Token) string {
+func (p *point) token(t testing.TB, want admit.Token) string {
 	t.Helper()
 	if want.Content == "" && !want.Boot {
 		want.Content = p.ct.ID
@@ -185,5 +152,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("did not happen: %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func wantCode(t *testing.T, err error, code string) {
+	t.Helper()
+	if p, ok := errors.AsType[*protocol.Problem](err); !ok || p.Code != code {
+		t.Fatalf("error %v, want code %s", err, code)
 	}
 }

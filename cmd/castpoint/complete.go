@@ -18,6 +18,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/call"
+	"castpoint/web/session"
 )
 
 // completeTime is how long a shell waits for names.
@@ -147,7 +148,7 @@ func userNames(ctx context.Context, c *call.Client, _ string) (list []string, er
 }
 
 func sessionNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
-	all, err := call.List[web.SessionInfo](ctx, c, "/sessions")
+	all, err := call.List[session.Info](ctx, c, "/sessions")
 	for _, s := range all {
 		if s.Ended == nil {
 			list = append(list, s.ID+"\t"+s.Content+" "+s.State)

@@ -23,6 +23,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/point"
 	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // roomNeeded is what should be free in the data folder beyond the reserve, in
@@ -141,7 +142,7 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg), TimeServers: given("setting ntp", cfg.NTP)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
-		first, count = netip.MustParseAddr(web.DefaultFirstGroup), web.DefaultGroups
+		first, count = netip.MustParseAddr(session.DefaultFirstGroup), session.DefaultGroups
 	}
 	if err == nil && first.Is4() {
 		n := binary.BigEndian.Uint32(first.AsSlice()) + uint32(count) - 1

@@ -17,6 +17,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/web"
 	"castpoint/web/call"
+	"castpoint/web/session"
 )
 
 func newSessionList(o *options) *cobra.Command {
@@ -24,7 +25,7 @@ func newSessionList(o *options) *cobra.Command {
 		Use: "list", Short: "List sessions, those that have ended last", Args: cobra.NoArgs,
 		Example: "  castpoint session list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[web.SessionInfo](cmd.Context(), o, "/sessions")
+			list, err := listAll[session.Info](cmd.Context(), o, "/sessions")
 			if err != nil {
 				return err
 			}
@@ -55,7 +56,7 @@ func newSessionList(o *options) *cobra.Command {
 }
 
 // repairShare is how much of what was sent was repair.
-func repairShare(s web.SessionInfo) string {
+func repairShare(s session.Info) string {
 	if s.Sent == 0 {
 		return "-"
 	}
@@ -88,7 +89,7 @@ func newSessionShow(o *options) *cobra.Command {
 		Long:    "Show prints a session by its id, or the latest session of a content by the content's id.",
 		Example: "  castpoint session show 4f1a09c2\n  castpoint session show win11 --json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var s web.SessionInfo
+			var s session.Info
 			if err := o.call(cmd.Context(), http.MethodGet, "/sessions/"+url.PathEscape(args[0]), nil, &s); err != nil {
 				return err
 			}
@@ -100,7 +101,7 @@ func newSessionShow(o *options) *cobra.Command {
 	})
 }
 
-func printSession(out io.Writer, s web.SessionInfo) error {
+func printSession(out io.Writer, s session.Info) error {
 	rows := [][]string{{"session", s.ID}, {"content", s.Content + ": " + s.Name}}
 	for _, id := range s.Also {
 		rows = append(rows, []string{"and", id})
@@ -165,7 +166,7 @@ for. All receivers could read all of them: name only such as every one of them m
 				return err
 			}
 			req.Delay, req.Open = int(delay/time.Second), int(open/time.Second)
-			var s web.SessionInfo
+			var s session.Info
 			if err := o.call(cmd.Context(), http.MethodPost, "/sessions", req, &s); err != nil {
 				return err
 			}

@@ -106,6 +106,9 @@ func schemaName(names map[string]reflect.Type, t reflect.Type, hint string) stri
 	if t.Kind() != reflect.Struct || t.Name() == "" {
 		return name
 	}
+	if items, ok := t.FieldByName("Items"); ok && strings.HasPrefix(t.Name(), "Page[") {
+		name = "Page" + schemaName(names, items.Type.Elem(), "")
+	}
 	if first, ok := names[name]; ok && first != t {
 		pkg := t.PkgPath()[strings.LastIndex(t.PkgPath(), "/")+1:]
 		name = strings.ToUpper(pkg[:1]) + pkg[1:] + name

@@ -11,8 +11,8 @@ import (
 
 	"castpoint/multicast"
 	"castpoint/test/browser"
-	"castpoint/web"
 	"castpoint/web/console/frame"
+	"castpoint/web/session"
 )
 
 // screens is where pictures of pages are kept, for people to look at.
@@ -46,12 +46,12 @@ var shot = []struct{ path, name string }{
 func TestPagesInBrowser(t *testing.T) {
 	f := fullAPI(40, 250)
 	began := noon
-	f.listed = []web.SessionInfo{{Ended: &began, SessionStatus: multicast.SessionStatus{ID: "4f1a09c2"}}} // no samples but these
+	f.listed = []session.Info{{Ended: &began, SessionStatus: multicast.SessionStatus{ID: "4f1a09c2"}}} // no samples but these
 	c := newConsole(t, f)
 	for i := range 240 {
-		s := web.SessionInfo{SessionStatus: multicast.SessionStatus{ID: "4f1a09c2", State: "sending", Began: &began, Target: 430e6}}
+		s := session.Info{SessionStatus: multicast.SessionStatus{ID: "4f1a09c2", State: "sending", Began: &began, Target: 430e6}}
 		s.Rate, s.Sent, s.Repair = 380e6+30e6*math.Sin(float64(i)/9), uint64(i)*48e6, uint64(i*i)*12000
-		c.sessions.Take(noon.Add(time.Duration(i)*time.Second), []web.SessionInfo{s})
+		c.sessions.Take(noon.Add(time.Duration(i)*time.Second), []session.Info{s})
 	}
 	server := httptest.NewServer(c)
 	defer server.Close()
@@ -271,7 +271,7 @@ func TestWithoutScript(t *testing.T) {
 // keeps what a person has typed and where the focus is.
 func TestCrowdInBrowser(t *testing.T) {
 	f := fullAPI(500, 3)
-	base := f.answers["/sessions/4f1a09c2"].(web.SessionInfo)
+	base := f.answers["/sessions/4f1a09c2"].(session.Info)
 	n := 0
 	f.answers["/sessions/4f1a09c2"] = func() any {
 		n++

@@ -9,7 +9,6 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/web"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/library"
 	"castpoint/web/console/machines"
@@ -17,6 +16,7 @@ import (
 	"castpoint/web/console/rollouts"
 	"castpoint/web/console/server"
 	"castpoint/web/console/sessions"
+	"castpoint/web/session"
 )
 
 // API is the admin API.
@@ -32,7 +32,7 @@ type Config struct {
 	// Person is who sent a request; ok is false when nobody is logged in any more.
 	Person func(*http.Request) (p Person, ok bool)
 	// Sessions are the multicast sessions, for their curves.
-	Sessions func() []web.SessionInfo
+	Sessions func() []session.Info
 	// Docs holds the pages of the documentation, *.md.
 	Docs fs.FS
 	// OIDC says that people can log in at a provider, by /login/oidc.

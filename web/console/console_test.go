@@ -30,6 +30,7 @@ import (
 	"castpoint/web/access"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
+	"castpoint/web/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -367,7 +368,7 @@ func TestRefused(t *testing.T) {
 // Who is not logged in any more comes to the login page, and from there back.
 func TestStranger(t *testing.T) {
 	f := fullAPI(3, 3)
-	c, err := New(Config{API: f, Docs: docs.Pages, Sessions: func() []web.SessionInfo { return nil }, Person: func(*http.Request) (Person, bool) { return Person{}, false }})
+	c, err := New(Config{API: f, Docs: docs.Pages, Sessions: func() []session.Info { return nil }, Person: func(*http.Request) (Person, bool) { return Person{}, false }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +384,7 @@ func TestStranger(t *testing.T) {
 
 // Buttons that somebody may not press are not there.
 func TestReader(t *testing.T) {
-	c, err := New(Config{API: fullAPI(3, 3), Docs: docs.Pages, Sessions: func() []web.SessionInfo { return nil }, Person: func(*http.Request) (Person, bool) { return Person{Name: "rita"}, true }})
+	c, err := New(Config{API: fullAPI(3, 3), Docs: docs.Pages, Sessions: func() []session.Info { return nil }, Person: func(*http.Request) (Person, bool) { return Person{Name: "rita"}, true }})
 	if err != nil {
 		t.Fatal(err)
 	}

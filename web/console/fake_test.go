@@ -32,6 +32,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/session"
 )
 
 // fakeAPI answers with what it was given, and remembers what it was asked to do.
@@ -40,7 +41,7 @@ type fakeAPI struct {
 	answers map[string]any // by path without query; a func() any is called
 	did     []string       // method, path and body
 	took    []byte         // of an upload
-	listed  []web.SessionInfo
+	listed  []session.Info
 	refuse  error // of everything that changes something
 	steps   func(ctx context.Context, progress func(done, total int64)) (any, error)
 }
@@ -161,7 +162,7 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 // fullAPI has something of everything.
 func fullAPI(members, devices int) *fakeAPI {
 	began := noon
-	s := web.SessionInfo{Content: "win11", Name: "Windows 11", Interface: "eth1", SessionStatus: multicast.SessionStatus{
+	s := session.Info{Content: "win11", Name: "Windows 11", Interface: "eth1", SessionStatus: multicast.SessionStatus{
 		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Objects: 1, Size: 5_200_000_000, Blocks: 28853,
 		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []multicast.MemberStatus{},
 	}}
@@ -317,7 +318,7 @@ func timelineOf(mac string) event.Page {
 func newConsole(t testing.TB, f *fakeAPI) *Console {
 	t.Helper()
 	c, err := New(Config{
-		API: f, Docs: docs.Pages, Log: zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)), Version: "1.0", Sessions: func() []web.SessionInfo { return f.listed },
+		API: f, Docs: docs.Pages, Log: zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel)), Version: "1.0", Sessions: func() []session.Info { return f.listed },
 		Person: func(*http.Request) (Person, bool) {
 			return Person{Name: "anna", Operate: true, Admin: true, Password: true, CSRF: "c5rf"}, true
 		},

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"castpoint/docs"
-	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // formPaths are those of all forms, as the pages add them; parameters stand as x.
@@ -55,7 +55,7 @@ func FuzzForms(f *testing.F) {
 	f.Add(at("/jobs/{id}/cancel"), "../..", "sure=1&back=https:evil", "")
 	f.Add(at("/contents/upload"), "", "--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"../a\"\r\n\r\nx\r\n--x--\r\n", "")
 	api := fullAPI(3, 3)
-	c, err := New(Config{API: api, Docs: docs.Pages, Sessions: func() []web.SessionInfo { return nil },
+	c, err := New(Config{API: api, Docs: docs.Pages, Sessions: func() []session.Info { return nil },
 		Person: func(*http.Request) (Person, bool) { return Person{Name: "ada", Admin: true, Operate: true}, true }})
 	if err != nil {
 		f.Fatal(err)

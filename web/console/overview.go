@@ -18,6 +18,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
+	"castpoint/web/session"
 )
 
 //go:embed templates
@@ -56,7 +57,7 @@ type overviewData struct {
 	Attention   []attention
 	Bad         int // of Attention
 	Jobs        []job.Job
-	Sessions    []web.SessionInfo // that run
+	Sessions    []session.Info // that run
 	Deployments []web.DeploymentItem
 	Waiting     deploy.Page
 	Trouble     []trouble // newest first
@@ -84,7 +85,7 @@ func (c *Console) overview(r *http.Request) (*frame.Page, error) {
 	if err := c.Get(r, "/status", &d.Status); err != nil {
 		return nil, err
 	}
-	sessions, err := frame.All[web.SessionInfo](r, c.Frame, "/sessions")
+	sessions, err := frame.All[session.Info](r, c.Frame, "/sessions")
 	if err != nil {
 		return nil, err
 	}

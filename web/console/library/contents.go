@@ -13,6 +13,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
+	"castpoint/web/session"
 )
 
 // contentsData is what the list of contents shows.
@@ -73,7 +74,7 @@ type contentData struct {
 	Jobs     []job.Job
 	Report   *winpe.Report // of a Windows boot image
 	NoReport string
-	Sessions []web.SessionInfo // of it that run
+	Sessions []session.Info // of it that run
 	Assigned bool
 	Castable bool // one file, which a session can send
 }
@@ -89,7 +90,7 @@ func (p *Library) content(r *http.Request) (*frame.Page, error) {
 	}
 	d.Assigned = st.Assigned == d.ID
 	d.Castable = len(d.Files) == 1
-	list, err := frame.All[web.SessionInfo](r, p.Frame, "/sessions")
+	list, err := frame.All[session.Info](r, p.Frame, "/sessions")
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +198,7 @@ func (p *Library) askRemove(r *http.Request) (*frame.Question, error) {
 	if st.Assigned == ct.ID {
 		q.Says = append(q.Says, "Machines without a deployment receive it: it is the server's assignment.")
 	}
-	sessions, err := frame.All[web.SessionInfo](r, p.Frame, "/sessions")
+	sessions, err := frame.All[session.Info](r, p.Frame, "/sessions")
 	if err != nil {
 		return nil, err
 	}

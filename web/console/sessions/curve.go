@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"castpoint/agent"
-	"castpoint/web"
 	"castpoint/web/console/frame"
+	"castpoint/web/session"
 )
 
 // sampleTime is how often the rates of sessions are looked at.
@@ -45,7 +45,7 @@ type sample struct {
 
 func newCurves() *curves { return &curves{byID: make(map[string]*curve)} }
 
-func (cs *curves) routineSample(ctx context.Context, sessions func() []web.SessionInfo) {
+func (cs *curves) routineSample(ctx context.Context, sessions func() []session.Info) {
 	tick := time.NewTicker(sampleTime)
 	defer tick.Stop()
 	for {
@@ -60,7 +60,7 @@ func (cs *curves) routineSample(ctx context.Context, sessions func() []web.Sessi
 
 // take adds a sample of each session that sends, and forgets those that are no
 // longer listed.
-func (cs *curves) take(now time.Time, list []web.SessionInfo) {
+func (cs *curves) take(now time.Time, list []session.Info) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	listed := make(map[string]bool, len(list))

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"castpoint/multicast"
-	"castpoint/web"
+	"castpoint/web/session"
 )
 
 // noon is when the sessions of these tests are.
@@ -15,13 +15,13 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func TestCurve(t *testing.T) {
 	cs := newCurves()
 	began := noon
-	s := web.SessionInfo{SessionStatus: multicast.SessionStatus{ID: "1", State: "sending", Began: &began, Target: 500e6}}
-	waiting := web.SessionInfo{SessionStatus: multicast.SessionStatus{ID: "2", State: "waiting"}}
+	s := session.Info{SessionStatus: multicast.SessionStatus{ID: "1", State: "sending", Began: &began, Target: 500e6}}
+	waiting := session.Info{SessionStatus: multicast.SessionStatus{ID: "2", State: "waiting"}}
 	// A tenth of what is sent is repair.
 	for i := range 10 * keepSamples {
 		s.Rate, s.Sent = 400e6, uint64(i)*50_000_000
 		s.Repair = s.Sent / 10
-		cs.take(noon.Add(time.Duration(i)*time.Second), []web.SessionInfo{s, waiting})
+		cs.take(noon.Add(time.Duration(i)*time.Second), []session.Info{s, waiting})
 	}
 	c := cs.byID["1"]
 	if n := len(c.samples); n < keepSamples/2 || n >= keepSamples {

@@ -18,6 +18,7 @@ import (
 	"castpoint/multicast"
 	"castpoint/web"
 	"castpoint/web/console/frame"
+	"castpoint/web/session"
 )
 
 //go:embed templates
@@ -26,12 +27,12 @@ var templates embed.FS
 // Sessions are the pages. Sample is to run while they are there.
 type Sessions struct {
 	*frame.Frame
-	list   func() []web.SessionInfo
+	list   func() []session.Info
 	curves *curves
 }
 
 // Add adds the pages to a frame. list is asked for the rates each second.
-func Add(f *frame.Frame, list func() []web.SessionInfo) (*Sessions, error) {
+func Add(f *frame.Frame, list func() []session.Info) (*Sessions, error) {
 	p := &Sessions{f, list, newCurves()}
 	p.Page("GET /sessions", p.sessions)
 	p.Page("GET /sessions/{id}", p.session)
@@ -54,7 +55,7 @@ func Add(f *frame.Frame, list func() []web.SessionInfo) (*Sessions, error) {
 func (p *Sessions) Sample(ctx context.Context) { p.curves.routineSample(ctx, p.list) }
 
 // Take adds one sample of each session to its curve.
-func (p *Sessions) Take(now time.Time, list []web.SessionInfo) { p.curves.take(now, list) }
+func (p *Sessions) Take(now time.Time, list []session.Info) { p.curves.take(now, list) }
 
 // memberName is what a member is called, or its number where it has no name.
 func memberName(m multicast.MemberStatus) string {
@@ -66,7 +67,7 @@ func memberName(m multicast.MemberStatus) string {
 
 // askCancel says who has not got everything.
 func (p *Sessions) askCancel(r *http.Request) (*frame.Question, error) {
-	var s web.SessionInfo
+	var s session.Info
 	if err := p.Get(r, sessionPath(r.PathValue("id")), &s); err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func (p *Sessions) askCancel(r *http.Request) (*frame.Question, error) {
 }
 
 func (p *Sessions) askKick(r *http.Request) (*frame.Question, error) {
-	var s web.SessionInfo
+	var s session.Info
 	if err := p.Get(r, sessionPath(r.PathValue("id")), &s); err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ type sessionsData struct {
 const endedPart = 50
 
 func (p *Sessions) sessions(r *http.Request) (*frame.Page, error) {
-	list, err := frame.All[web.SessionInfo](r, p.Frame, "/sessions")
+	list, err := frame.All[session.Info](r, p.Frame, "/sessions")
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +142,7 @@ func (p *Sessions) sessions(r *http.Request) (*frame.Page, error) {
 
 // sessionData is a session and what is made out of the numbers of its members.
 type sessionData struct {
-	*web.SessionInfo
+	*session.Info
 	Count    []memberCount
 	Complete float64 // mean of the members that are still there, in percent
 	Slowest  int     // blocks of the member that has the fewest
@@ -171,8 +172,8 @@ func ended(s multicast.MemberState) bool {
 	return s == multicast.MemberDone || s == multicast.MemberFailed || s == multicast.MemberKicked
 }
 
-func newSessionData(s *web.SessionInfo) sessionData {
-	d := sessionData{SessionInfo: s, Slowest: s.Blocks}
+func newSessionData(s *session.Info) sessionData {
+	d := sessionData{Info: s, Slowest: s.Blocks}
 	count := map[multicast.MemberState]int{}
 	sum := 0
 	for _, m := range s.Members {
@@ -211,7 +212,7 @@ func newSessionData(s *web.SessionInfo) sessionData {
 const shownMembers = 1000
 
 func (p *Sessions) session(r *http.Request) (*frame.Page, error) {
-	var s web.SessionInfo
+	var s session.Info
 	if err := p.Get(r, sessionPath(r.PathValue("id")), &s); err != nil {
 		return nil, err
 	}
@@ -283,7 +284,7 @@ func (p *Sessions) start(r *http.Request) (to, said string, err error) {
 	if err := f.Err(); err != nil {
 		return "", "", err
 	}
-	var s web.SessionInfo
+	var s session.Info
 	if err := p.Do(r, http.MethodPost, "/sessions", req, &s); err != nil {
 		return "", "", err
 	}

@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"crypto/sha256"
@@ -16,19 +16,19 @@ import (
 	"castpoint/web/api"
 )
 
-// parcel is what machines receive of one content.
-type parcel struct {
-	content *content.Content // as it was then
+// Parcel is what machines receive of one content.
+type Parcel struct {
+	Content *content.Content // as it was then
 	files   []content.File
-	folder  bool // the files belong into a folder
-	// digest names the files: of a single one it is the object's, of a folder the
+	Folder  bool // the files belong into a folder
+	// Digest names the files: of a single one it is the object's, of a folder the
 	// SHA-256 of what is in it.
-	digest content.Digest
+	Digest content.Digest
 }
 
-// newParcel chooses the files of a content that machines receive.
-func newParcel(ct *content.Content) (parcel, error) {
-	p := parcel{content: ct}
+// NewParcel chooses the files of a content that machines receive.
+func NewParcel(ct *content.Content) (Parcel, error) {
+	p := Parcel{Content: ct}
 	for _, f := range ct.Files {
 		switch {
 		case f.Role == content.RoleAttached:
@@ -41,41 +41,54 @@ func newParcel(ct *content.Content) (parcel, error) {
 	if len(p.files) == 0 {
 		return p, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "content %s has no files that could be received", ct.ID)
 	}
-	if p.folder = len(p.files) > 1; !p.folder {
-		p.digest = p.files[0].Digest
+	if p.Folder = len(p.files) > 1; !p.Folder {
+		p.Digest = p.files[0].Digest
 		return p, nil
 	}
 	sum := sha256.New()
 	for _, f := range p.files {
 		fmt.Fprintf(sum, "%s %q\n", f.Digest, f.Name)
 	}
-	sum.Sum(p.digest[:0])
+	sum.Sum(p.Digest[:0])
 	return p, nil
 }
 
-// size is the room that the files take, in bytes.
-func (p *parcel) size() (n int64) {
+// Receivable is what machines may receive of a content by multicast.
+func Receivable(library *content.Library, idOrName string) (Parcel, error) {
+	ct, err := library.Get(idOrName)
+	if err != nil {
+		return Parcel{}, api.ContentProblem(err)
+	}
+	if !ct.Distribution.Multicast {
+		return Parcel{}, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast allows it",
+			"content %s may not be sent by multicast", ct.ID)
+	}
+	return NewParcel(ct)
+}
+
+// Size is the room that the files take, in bytes.
+func (p *Parcel) Size() (n int64) {
 	for _, f := range p.files {
 		n += f.Size
 	}
 	return n
 }
 
-// has reports whether one of the files is the object.
-func (p *parcel) has(object content.Digest) bool {
+// Has reports whether one of the files is the object.
+func (p *Parcel) Has(object content.Digest) bool {
 	return slices.ContainsFunc(p.files, func(f content.File) bool { return f.Digest == object })
 }
 
 // cargo is what a session carries: parcels in the order in which they are sent, and
 // the objects that their files are. An object that is several files travels once.
 type cargo struct {
-	parcels []parcel
+	parcels []Parcel
 	objects []multicast.Object
 	index   map[content.Digest]int // of objects
 }
 
 // load reads the manifests of the parcels' objects.
-func load(library *content.Library, parcels []parcel) (*cargo, error) {
+func load(library *content.Library, parcels []Parcel) (*cargo, error) {
 	c := &cargo{parcels: parcels, index: make(map[content.Digest]int)}
 	for _, p := range parcels {
 		for _, f := range p.files {
@@ -84,7 +97,7 @@ func load(library *content.Library, parcels []parcel) (*cargo, error) {
 			}
 			m, err := library.Manifest(f.Digest)
 			if err != nil {
-				return nil, fmt.Errorf("%s of content %s: %w", f.Name, p.content.ID, err)
+				return nil, fmt.Errorf("%s of content %s: %w", f.Name, p.Content.ID, err)
 			}
 			c.index[f.Digest] = len(c.objects)
 			c.objects = append(c.objects, multicast.Object{
@@ -97,14 +110,14 @@ func load(library *content.Library, parcels []parcel) (*cargo, error) {
 
 // carries finds the parcel of that digest.
 func (c *cargo) carries(digest content.Digest) bool {
-	return slices.ContainsFunc(c.parcels, func(p parcel) bool { return p.digest == digest })
+	return slices.ContainsFunc(c.parcels, func(p Parcel) bool { return p.Digest == digest })
 }
 
 // describe fills in what a member that wants p has to know. All objects of the
 // session are named, because blocks are numbered through them; those of others come
 // without hashes.
-func (c *cargo) describe(adm *multicast.Admission, p *parcel) {
-	adm.Folder = p.folder
+func (c *cargo) describe(adm *multicast.Admission, p *Parcel) {
+	adm.Folder = p.Folder
 	adm.Objects = slices.Clone(c.objects)
 	wanted := make([]bool, len(c.objects))
 	for _, f := range p.files {

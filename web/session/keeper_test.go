@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"errors"
@@ -10,13 +10,35 @@ import (
 	"castpoint/content"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/test/library"
 	"castpoint/web/api"
 )
 
-func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content.Library, *content.Content) {
+// onLoopback are sessions that do not leave this machine.
+func onLoopback() Config {
+	return Config{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), Rate: 200e6, Linger: time.Second}
+}
+
+func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	lib, ct, _ := library(t, 300_000, free)
-	cfg := *loopback()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("did not happen: %s", what)
+		}
+	}
+}
+
+func wantRefusal(t *testing.T, err error, code string) {
+	t.Helper()
+	if p, ok := errors.AsType[*protocol.Problem](err); !ok || p.Code != code {
+		t.Fatalf("error %v, want code %s", err, code)
+	}
+}
+
+func newTestKeeper(t *testing.T, change func(*Config)) (*Keeper, *content.Library, *content.Content) {
+	t.Helper()
+	lib, ct, _ := library.New(t, 300_000, library.Free)
+	cfg := onLoopback()
 	if change != nil {
 		change(&cfg)
 	}
@@ -28,9 +50,9 @@ func newTestKeeper(t *testing.T, change func(*SessionConfig)) (*Keeper, *content
 	return k, lib, ct
 }
 
-func parcelOf(t *testing.T, ct *content.Content) parcel {
+func parcelOf(t *testing.T, ct *content.Content) Parcel {
 	t.Helper()
-	p, err := newParcel(ct)
+	p, err := NewParcel(ct)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,32 +61,32 @@ func parcelOf(t *testing.T, ct *content.Content) parcel {
 
 func TestSessionEndsByItself(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	c, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	c, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list := k.list(); len(list) != 1 || list[0].Ended != nil || list[0].Name != "image" {
+	if list := k.List(); len(list) != 1 || list[0].Ended != nil || list[0].Name != "image" {
 		t.Errorf("%+v", list)
 	}
-	if _, err := k.find(k.list()[0].ID); err != nil {
+	if _, err := k.Find(k.List()[0].ID); err != nil {
 		t.Error(err)
 	}
 	c.Kick(adm.Member.ID)
-	eventually(t, "the session ends", func() bool { return k.list()[0].Ended != nil })
-	_, err = k.find(k.list()[0].ID)
-	wantCode(t, err, protocol.CodeNotFound)
+	waitFor(t, "the session ends", func() bool { return k.List()[0].Ended != nil })
+	_, err = k.Find(k.List()[0].ID)
+	wantRefusal(t, err, protocol.CodeNotFound)
 	// The next member makes another.
-	next, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	next, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil || next.ID() == c.ID() {
 		t.Error(err)
 	}
-	if list := k.list(); len(list) != 2 || list[0].Ended != nil || list[1].Ended == nil {
+	if list := k.List(); len(list) != 2 || list[0].Ended != nil || list[1].Ended == nil {
 		t.Errorf("running ones come first: %+v", list)
 	}
 }
 
 func TestGroupsAreNotShared(t *testing.T) {
-	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) {
+	k, lib, ct := newTestKeeper(t, func(c *Config) {
 		c.FirstGroup, c.Groups, c.FirstPort, c.Ports = netip.MustParseAddr("239.192.67.201"), 3, 37810, 4
 	})
 	// A port that somebody else has is passed over.
@@ -75,14 +97,14 @@ func TestGroupsAreNotShared(t *testing.T) {
 	defer squat.Close()
 	contents := []*content.Content{ct}
 	for _, name := range []string{"b", "cc", "ddd"} {
-		other, _ := addImage(t, lib, name, 1000, free)
+		other, _ := library.AddImage(t, lib, name, 1000, library.Free)
 		contents = append(contents, other)
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for i, ct := range contents {
-		c, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+		c, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 		if i == 3 { // three groups, and three of four ports
-			wantCode(t, err, protocol.CodeTooMany)
+			wantRefusal(t, err, protocol.CodeTooMany)
 			break
 		}
 		if err != nil {
@@ -96,24 +118,24 @@ func TestGroupsAreNotShared(t *testing.T) {
 }
 
 func TestTotalRateIsShared(t *testing.T) {
-	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) { c.TotalRate, c.Rate = 40e6, 30e6 })
-	other, _ := addImage(t, lib, "other", 200_000, free)
+	k, lib, ct := newTestKeeper(t, func(c *Config) { c.TotalRate, c.Rate = 40e6, 30e6 })
+	other, _ := library.AddImage(t, lib, "other", 200_000, library.Free)
 	targets := func() (all []float64) {
-		for _, s := range k.list() {
+		for _, s := range k.List() {
 			if s.Ended == nil {
 				all = append(all, s.Target)
 			}
 		}
 		return all
 	}
-	first, adm, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	first, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := targets(); len(got) != 1 || got[0] > 30e6 {
 		t.Errorf("one session goes by its own cap, not %v", got)
 	}
-	second, _, err := k.admit(parcelOf(t, other), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	second, _, err := k.Admit(parcelOf(t, other), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,31 +143,31 @@ func TestTotalRateIsShared(t *testing.T) {
 		t.Errorf("two sessions share 40 Mbit/s: %v", got)
 	}
 	first.Kick(adm.Member.ID)
-	eventually(t, "the first ends", first.over)
+	waitFor(t, "the first ends", first.Over)
 	k.mu.Lock()
 	n := len(k.live)
 	k.mu.Unlock()
-	if second.over() || n == 0 {
+	if second.Over() || n == 0 {
 		t.Error("the second has ended as well")
 	}
 }
 
 // TestShareOfCappedSession: what one session may not use, others do.
 func TestShareOfCappedSession(t *testing.T) {
-	k, lib, ct := newTestKeeper(t, func(c *SessionConfig) { c.TotalRate = 90e6 })
+	k, lib, ct := newTestKeeper(t, func(c *Config) { c.TotalRate = 90e6 })
 	rates := map[string]float64{}
 	for i, name := range []string{"", "b", "c"} {
 		p := parcelOf(t, ct)
 		rule := StartRule{Rate: 6e6, MinRate: 6e6}
 		if i > 0 {
-			other, _ := addImage(t, lib, name, 1000*i, free)
+			other, _ := library.AddImage(t, lib, name, 1000*i, library.Free)
 			p, rule = parcelOf(t, other), StartRule{}
 		}
-		if _, _, err := k.session([]parcel{p}, k.cfg.links()[0], 0, rule); err != nil {
+		if _, _, err := k.For([]Parcel{p}, k.cfg.links()[0], 0, rule); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, s := range k.list() {
+	for _, s := range k.List() {
 		rates[s.Name] = s.Target
 	}
 	// The controller begins where it is allowed to.
@@ -157,8 +179,8 @@ func TestShareOfCappedSession(t *testing.T) {
 // TestSessionsOfInterfaces: who joins by another address of this server gets a
 // session of its own there.
 func TestSessionsOfInterfaces(t *testing.T) {
-	k, _, ct := newTestKeeper(t, func(c *SessionConfig) {
-		c.Others = []SessionLink{{"lo", netip.MustParseAddr("127.0.0.2")}}
+	k, _, ct := newTestKeeper(t, func(c *Config) {
+		c.Others = []Link{{"lo", netip.MustParseAddr("127.0.0.2")}}
 	})
 	if l := k.cfg.linkOf(netip.MustParseAddr("127.0.0.2")); l.Address != netip.MustParseAddr("127.0.0.2") {
 		t.Error(l)
@@ -166,15 +188,15 @@ func TestSessionsOfInterfaces(t *testing.T) {
 	if l := k.cfg.linkOf(netip.MustParseAddr("192.0.2.1")); l.Address != netip.MustParseAddr("127.0.0.1") {
 		t.Error(l)
 	}
-	if _, err := k.linkNamed("none0"); err == nil {
+	if _, err := k.LinkNamed("none0"); err == nil {
 		t.Error("an interface that is not served was accepted")
 	}
 	k.cfg.Others[0].Interface = "other"
-	a, _, err := k.session([]parcel{parcelOf(t, ct)}, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
+	a, _, err := k.For([]Parcel{parcelOf(t, ct)}, Link{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, made, err := k.session([]parcel{parcelOf(t, ct)}, SessionLink{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
+	b, made, err := k.For([]Parcel{parcelOf(t, ct)}, Link{"lo", netip.MustParseAddr("127.0.0.1")}, 0, StartRule{})
 	if err != nil || made || a != b {
 		t.Error("one interface has two sessions of an object", err)
 	}
@@ -182,28 +204,28 @@ func TestSessionsOfInterfaces(t *testing.T) {
 
 func TestClosedKeeperAdmitsNobody(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); err != nil {
+	if _, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, api.ErrClosing) {
+	if _, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, api.ErrClosing) {
 		t.Error(err)
 	}
-	if list := k.list(); len(list) != 1 || list[0].Ended == nil {
+	if list := k.List(); len(list) != 1 || list[0].Ended == nil {
 		t.Errorf("%+v", list)
 	}
 }
 
 func TestSessionConfigIsChecked(t *testing.T) {
-	lib, _, _ := library(t, 1000, free)
-	for name, change := range map[string]func(*SessionConfig){
-		"group":   func(c *SessionConfig) { c.FirstGroup, c.Groups = netip.MustParseAddr("10.0.0.1"), 5 },
-		"ports":   func(c *SessionConfig) { c.FirstPort, c.Ports = 65000, 1000 },
-		"rate":    func(c *SessionConfig) { c.Rate = -1 },
-		"wait":    func(c *SessionConfig) { c.MaxWait = -time.Second },
-		"address": func(c *SessionConfig) { c.Address = netip.Addr{} },
+	lib, _, _ := library.New(t, 1000, library.Free)
+	for name, change := range map[string]func(*Config){
+		"group":   func(c *Config) { c.FirstGroup, c.Groups = netip.MustParseAddr("10.0.0.1"), 5 },
+		"ports":   func(c *Config) { c.FirstPort, c.Ports = 65000, 1000 },
+		"rate":    func(c *Config) { c.Rate = -1 },
+		"wait":    func(c *Config) { c.MaxWait = -time.Second },
+		"address": func(c *Config) { c.Address = netip.Addr{} },
 	} {
-		cfg := *loopback()
+		cfg := onLoopback()
 		change(&cfg)
 		if _, err := NewKeeper(cfg, lib, nil); err == nil {
 			t.Errorf("%s was accepted", name)
@@ -219,7 +241,7 @@ func TestFloodedGroupsAreNotUsed(t *testing.T) {
 			t.Errorf("flooded(%s) = %v", text, got)
 		}
 	}
-	cfg := SessionConfig{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), FirstGroup: netip.MustParseAddr("239.128.0.1"), Groups: 255}
+	cfg := Config{Interface: "lo", Address: netip.MustParseAddr("127.0.0.1"), FirstGroup: netip.MustParseAddr("239.128.0.1"), Groups: 255}
 	if _, err := cfg.withDefaults(); err == nil {
 		t.Error("a range of nothing but flooded groups was accepted")
 	}

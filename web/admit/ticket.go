@@ -1,4 +1,4 @@
-package web
+package admit
 
 import (
 	"encoding/json"
@@ -102,7 +102,7 @@ func (t *Tickets) save() error {
 func (t *Tickets) Look(secret string) (Ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k, ok := t.byHash[hashSecret(secret)]
+	k, ok := t.byHash[HashOf(secret)]
 	now := t.now().UTC().Truncate(time.Second)
 	if !ok || now.After(k.Expires) {
 		return Ticket{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",

@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"errors"
@@ -13,13 +13,13 @@ import (
 
 // openGroup takes a group that no session uses and a port that the system lets
 // us have: a sender binds the port for the reports of its members.
-func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort, error) {
+func (k *Keeper) openGroup(link Link) (*netio.GroupSender, netip.AddrPort, error) {
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for _, c := range k.live {
 		groups[c.group.Addr()], ports[c.group.Port()] = true, true
 	}
 	if k.probe != nil {
-		groups[k.probe.offer.Group.Addr()], ports[k.probe.offer.Group.Port()] = true, true
+		groups[k.probe.Offer.Group.Addr()], ports[k.probe.Offer.Group.Port()] = true, true
 	}
 	// Each search begins behind the last find: a receiver that has not noticed
 	// the end of its session is left in peace.
@@ -53,7 +53,7 @@ func (k *Keeper) openGroup(link SessionLink) (*netio.GroupSender, netip.AddrPort
 
 // feedback is where the members of a session report to: the interface's usual
 // address, or the one of the group's own family.
-func feedback(link SessionLink, local netip.AddrPort) netip.AddrPort {
+func feedback(link Link, local netip.AddrPort) netip.AddrPort {
 	if a := link.Address; a.Is4() == local.Addr().Is4() && !a.IsLinkLocalUnicast() {
 		return netip.AddrPortFrom(a, local.Port())
 	}

@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"cmp"
@@ -36,8 +36,8 @@ const (
 // keepEnded is how many sessions that have ended are still listed.
 const keepEnded = 32
 
-// linkNamed is the interface of that name, the first for "".
-func (k *Keeper) linkNamed(name string) (SessionLink, error) {
+// LinkNamed is the interface of that name, the first for "".
+func (k *Keeper) LinkNamed(name string) (Link, error) {
 	links := k.cfg.links()
 	if name == "" {
 		return links[0], nil
@@ -47,7 +47,7 @@ func (k *Keeper) linkNamed(name string) (SessionLink, error) {
 			return l, nil
 		}
 	}
-	return SessionLink{}, api.Refusal(http.StatusBadRequest, "", "castpoint status lists them", "this server does not serve interface %q", name)
+	return Link{}, api.Refusal(http.StatusBadRequest, "", "castpoint status lists them", "this server does not serve interface %q", name)
 }
 
 // StartRule replaces the start rule for one session.
@@ -68,8 +68,8 @@ type StartRule struct {
 // more when they are full. A session is made when the first member joins and ends by
 // itself. Close it to end them all.
 type Keeper struct {
-	cfg     SessionConfig                 // what stays as it is
-	terms   atomic.Pointer[SessionConfig] // its rates, start rule and limits, which change
+	cfg     Config                 // what stays as it is
+	terms   atomic.Pointer[Config] // its rates, start rule and limits, which change
 	library *content.Library
 	log     *zap.Logger
 	ctx     context.Context // ends with Close
@@ -78,15 +78,15 @@ type Keeper struct {
 
 	mu     sync.Mutex
 	closed bool
-	live   []*cast           // oldest first
-	probe  *probe            // the machine that is being measured, if any
-	ended  []SessionInfo     // oldest first
+	live   []*Session        // oldest first
+	probe  *Probe            // the machine that is being measured, if any
+	ended  []Info            // oldest first
 	sent   map[string]uint64 // bytes that ended sessions have sent, by interface
 	next   int               // where the search for a free group began last
 }
 
 // NewKeeper checks the settings. It opens nothing.
-func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*Keeper, error) {
+func NewKeeper(cfg Config, library *content.Library, log *zap.Logger) (*Keeper, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func NewKeeper(cfg SessionConfig, library *content.Library, log *zap.Logger) (*K
 // Reload takes rates, start rule and limits of other settings. They are those of
 // sessions made from now on; the total rate and everybody's share of it change at
 // once.
-func (k *Keeper) Reload(cfg SessionConfig) error {
+func (k *Keeper) Reload(cfg Config) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return err
@@ -132,17 +132,17 @@ func (k *Keeper) Close() {
 	k.running.Wait()
 }
 
-// admit makes who a member of a session that carries the parcel, making one when
+// Admit makes who a member of a session that carries the parcel, making one when
 // there is none. local is the address that the member came to; outpaced is the
 // session that was too fast for it, nil if there is none.
-func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outpaced *cast) (*cast, *multicast.Admission, error) {
+func (k *Keeper) Admit(p Parcel, who multicast.Candidate, local netip.Addr, outpaced *Session) (*Session, *multicast.Admission, error) {
 	terms := k.terms.Load()
 	link, rule := k.cfg.linkOf(local), StartRule{MinMembers: terms.MinMembers, MaxWait: terms.MaxWait, Open: terms.Linger}
 	if outpaced != nil {
 		link, rule = outpaced.link, outpaced.slower(rule)
 	}
 	for part := 0; ; {
-		c, _, err := k.session([]parcel{p}, link, part, rule)
+		c, _, err := k.For([]Parcel{p}, link, part, rule)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -165,25 +165,25 @@ func (k *Keeper) admit(p parcel, who multicast.Candidate, local netip.Addr, outp
 			return nil, nil, err
 		}
 		adm := &multicast.Admission{
-			MulticastOnly: p.content.Distribution.MulticastOnly, Session: params, Member: member, Keys: keys,
+			MulticastOnly: p.Content.Distribution.MulticastOnly, Session: params, Member: member, Keys: keys,
 		}
 		c.cargo.describe(adm, &p)
 		return c, adm, nil
 	}
 }
 
-// session finds a session on an interface that carries all the parcels, or makes it;
+// For finds a session on an interface that carries all the parcels, or makes it;
 // made says which. part is how many of those there are to pass over: they are full.
-func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule StartRule) (_ *cast, made bool, err error) {
+func (k *Keeper) For(parcels []Parcel, link Link, part int, rule StartRule) (_ *Session, made bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return nil, false, api.ErrClosing
 	}
 	for _, c := range k.live {
-		other := slices.ContainsFunc(parcels, func(p parcel) bool { return !c.cargo.carries(p.digest) })
+		other := slices.ContainsFunc(parcels, func(p Parcel) bool { return !c.cargo.carries(p.Digest) })
 		// One that is over is about to be taken away by routineRun.
-		if other || c.over() || c.link.Interface != link.Interface || c.slow != rule.slow {
+		if other || c.Over() || c.link.Interface != link.Interface || c.slow != rule.slow {
 			continue
 		}
 		if part == 0 {
@@ -193,7 +193,7 @@ func (k *Keeper) session(parcels []parcel, link SessionLink, part int, rule Star
 	}
 	c, err := k.open(parcels, link, rule)
 	if err != nil {
-		return nil, false, fmt.Errorf("start a session of %s: %w", parcels[0].content.ID, err)
+		return nil, false, fmt.Errorf("start a session of %s: %w", parcels[0].Content.ID, err)
 	}
 	k.live = append(k.live, c)
 	k.share()
@@ -210,9 +210,9 @@ func (k *Keeper) share() {
 	if total == 0 {
 		return
 	}
-	list := slices.DeleteFunc(slices.Clone(k.live), (*cast).over)
-	own := func(c *cast) int64 { return cmp.Or(c.rate, math.MaxInt64) }
-	slices.SortFunc(list, func(a, b *cast) int { return cmp.Compare(own(a), own(b)) })
+	list := slices.DeleteFunc(slices.Clone(k.live), (*Session).Over)
+	own := func(c *Session) int64 { return cmp.Or(c.rate, math.MaxInt64) }
+	slices.SortFunc(list, func(a, b *Session) int { return cmp.Compare(own(a), own(b)) })
 	left := total
 	for i, c := range list {
 		rate := min(left/int64(len(list)-i), own(c))
@@ -222,7 +222,7 @@ func (k *Keeper) share() {
 }
 
 // open makes a session. k.mu is held, so no other takes the same group.
-func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *cast, err error) {
+func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, err error) {
 	cargo, err := load(k.library, parcels)
 	if err != nil {
 		return nil, err
@@ -264,7 +264,7 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 	if !rule.At.IsZero() {
 		open = max(open, time.Until(rule.At)+rule.Open)
 	}
-	together := slices.ContainsFunc(parcels, func(p parcel) bool { return p.content.Distribution.MulticastOnly })
+	together := slices.ContainsFunc(parcels, func(p Parcel) bool { return p.Content.Distribution.MulticastOnly })
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
 		Group: group, Feedback: back,
@@ -277,7 +277,7 @@ func (k *Keeper) open(parcels []parcel, link SessionLink, rule StartRule) (_ *ca
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &cast{
+	return &Session{
 		Session: s, cargo: cargo, shelf: shelf, group: group, rate: rate, slow: rule.slow, link: link,
 		unicast: make(map[uint32]*multicast.LeaveRequest),
 	}, nil
@@ -288,7 +288,7 @@ func (k *Keeper) newID() uint32 {
 		var b [4]byte
 		_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 		id := binary.BigEndian.Uint32(b[:])
-		used := slices.ContainsFunc(k.live, func(c *cast) bool { return c.ID() == id })
+		used := slices.ContainsFunc(k.live, func(c *Session) bool { return c.ID() == id })
 		if id != 0 && !used {
 			return id
 		}
@@ -296,21 +296,21 @@ func (k *Keeper) newID() uint32 {
 }
 
 // routineRun runs a session to its end and takes it off the list.
-func (k *Keeper) routineRun(ctx context.Context, c *cast) {
+func (k *Keeper) routineRun(ctx context.Context, c *Session) {
 	err := c.Run(ctx)
 	c.cancel()
 	if err != nil {
-		k.log.Error("session failed", zap.String("content", c.cargo.parcels[0].content.ID), zap.Error(err))
+		k.log.Error("session failed", zap.String("content", c.cargo.parcels[0].Content.ID), zap.Error(err))
 	}
 	if err := c.shelf.Close(); err != nil {
-		k.log.Warn("object not closed", zap.String("content", c.cargo.parcels[0].content.ID), zap.Error(err))
+		k.log.Warn("object not closed", zap.String("content", c.cargo.parcels[0].Content.ID), zap.Error(err))
 	}
 	now := time.Now()
-	info := c.info()
+	info := c.Info()
 	info.Ended = &now
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.live = slices.DeleteFunc(k.live, func(o *cast) bool { return o == c })
+	k.live = slices.DeleteFunc(k.live, func(o *Session) bool { return o == c })
 	k.sent[c.link.Interface] += c.SentBytes()
 	k.share()
 	k.ended = append(k.ended, info)
@@ -319,22 +319,22 @@ func (k *Keeper) routineRun(ctx context.Context, c *cast) {
 	}
 }
 
-// list is all sessions, running ones first, newest first.
-func (k *Keeper) list() []SessionInfo {
+// List is all sessions, running ones first, newest first.
+func (k *Keeper) List() []Info {
 	k.mu.Lock()
-	casts, ended := slices.Clone(k.live), slices.Clone(k.ended)
+	live, ended := slices.Clone(k.live), slices.Clone(k.ended)
 	k.mu.Unlock()
-	out := make([]SessionInfo, 0, len(casts)+len(ended))
-	for _, c := range casts {
-		out = append(out, c.info())
+	out := make([]Info, 0, len(live)+len(ended))
+	for _, c := range live {
+		out = append(out, c.Info())
 	}
-	slices.SortFunc(out, func(a, b SessionInfo) int { return b.Created.Compare(a.Created) })
+	slices.SortFunc(out, func(a, b Info) int { return b.Created.Compare(a.Created) })
 	slices.Reverse(ended)
 	return append(out, ended...)
 }
 
-// find is the running session with that id.
-func (k *Keeper) find(id string) (*cast, error) {
+// Find is the running session with that id.
+func (k *Keeper) Find(id string) (*Session, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range k.live {

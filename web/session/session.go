@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"context"
@@ -10,23 +10,23 @@ import (
 	"castpoint/multicast"
 )
 
-// cast is one running session with what belongs to it.
-type cast struct {
+// Session is one running session with what belongs to it.
+type Session struct {
 	*multicast.Session
 	cargo  *cargo
 	shelf  *shelf
 	group  netip.AddrPort
 	rate   int64 // bits per second, its own cap; 0 for none
 	slow   bool  // for members that others have outpaced
-	link   SessionLink
+	link   Link
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	unicast map[uint32]*multicast.LeaveRequest // members that took to unicast; nil until they have left
 }
 
-// SessionInfo is a session as people see it.
-type SessionInfo struct {
+// Info is a session as people see it.
+type Info struct {
 	Content string `json:"content"` // id
 	Name    string `json:"name"`    // of the content
 	// Also are the ids of further contents that it carries, in the order in which they
@@ -41,10 +41,10 @@ type SessionInfo struct {
 }
 
 // Carries reports whether the session sends the content of that id.
-func (i *SessionInfo) Carries(id string) bool { return i.Content == id || slices.Contains(i.Also, id) }
+func (i *Info) Carries(id string) bool { return i.Content == id || slices.Contains(i.Also, id) }
 
-// over says whether the session has ended.
-func (c *cast) over() bool {
+// Over says whether the session has ended.
+func (c *Session) Over() bool {
 	select {
 	case <-c.Done():
 		return true
@@ -53,8 +53,11 @@ func (c *cast) over() bool {
 	}
 }
 
-// byUnicast notes that a member fetches what multicast does not bring.
-func (c *cast) byUnicast(member uint32) {
+// End ends the session; its members hear it at once.
+func (c *Session) End() { c.cancel() }
+
+// ByUnicast notes that a member fetches what multicast does not bring.
+func (c *Session) ByUnicast(member uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.unicast[member]; !ok {
@@ -62,9 +65,9 @@ func (c *cast) byUnicast(member uint32) {
 	}
 }
 
-// left notes how a member that took to unicast has ended. The session may have
+// Left notes how a member that took to unicast has ended. The session may have
 // forgotten it by then: it sent no reports.
-func (c *cast) left(member uint32, req multicast.LeaveRequest) {
+func (c *Session) Left(member uint32, req multicast.LeaveRequest) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, ok := c.unicast[member]; ok {
@@ -72,21 +75,22 @@ func (c *cast) left(member uint32, req multicast.LeaveRequest) {
 	}
 }
 
-// reasonAgain is why a member ends whose ticket has joined again.
-const reasonAgain = "joined again"
+// ReasonAgain is why a member ends whose ticket has joined again.
+const ReasonAgain = "joined again"
 
-// memberUnicast is the state of a member that took to unicast; the session knows
+// MemberUnicast is the state of a member that took to unicast; the session knows
 // nothing of it.
-const memberUnicast multicast.MemberState = "unicast"
+const MemberUnicast multicast.MemberState = "unicast"
 
-func (c *cast) info() SessionInfo {
-	first := c.cargo.parcels[0].content
-	info := SessionInfo{Content: first.ID, Name: first.Name, Interface: c.link.Interface, Slower: c.slow, SessionStatus: c.Status()}
+// Info is the session as people see it.
+func (c *Session) Info() Info {
+	first := c.cargo.parcels[0].Content
+	info := Info{Content: first.ID, Name: first.Name, Interface: c.link.Interface, Slower: c.slow, SessionStatus: c.Status()}
 	for _, p := range c.cargo.parcels[1:] {
-		info.Also = append(info.Also, p.content.ID)
+		info.Also = append(info.Also, p.Content.ID)
 	}
 	// A member that joined again is the same machine under a new number.
-	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == reasonAgain })
+	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == ReasonAgain })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i := range info.Members {
@@ -97,7 +101,7 @@ func (c *cast) info() SessionInfo {
 		case req == nil && m.State == multicast.MemberMoved:
 			m.Reason = "far slower than the others"
 		case req == nil:
-			m.State, m.Reason = memberUnicast, "multicast does not arrive there"
+			m.State, m.Reason = MemberUnicast, "multicast does not arrive there"
 		case req.Complete:
 			m.State, m.Reason, m.Complete = multicast.MemberDone, "by unicast", info.Blocks
 			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast

@@ -1,4 +1,4 @@
-package web
+package admit
 
 import (
 	"crypto/rand"
@@ -58,7 +58,7 @@ type Token struct {
 	// answer was lost.
 	Proof string `json:"proof,omitempty"`
 
-	granted bool // to a machine that runs a sequence: in memory only, it asks for another
+	Granted bool `json:"-"` // to a machine that runs a sequence: in memory only, it asks for another
 }
 
 // Tokens are the one-time tokens of a server. They survive a restart: every
@@ -104,11 +104,11 @@ func newSecret() (secret, hash string) {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
 	secret = hex.EncodeToString(b[:])
-	return secret, hashSecret(secret)
+	return secret, HashOf(secret)
 }
 
-// hashSecret needs no salt and no slow hash: what it hashes is random.
-func hashSecret(secret string) string {
+// HashOf needs no salt and no slow hash: what it hashes is random.
+func HashOf(secret string) string {
 	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(secret))))
 	return hex.EncodeToString(sum[:])
 }
@@ -124,8 +124,8 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 	k.Hash, k.MAC, k.UsedAt, k.UsedBy, k.Proof = hash, strings.ToLower(want.MAC), time.Time{}, "", ""
 	k.Created, k.Expires = now.Truncate(time.Second), now.Add(ttl).Truncate(time.Second)
 	t.prune(now)
-	if k.granted {
-		t.forget(maxGranted-1, func(o *Token) bool { return o.granted })
+	if k.Granted {
+		t.forget(maxGranted-1, func(o *Token) bool { return o.Granted })
 		t.byHash[hash] = k
 		return secret, *k, nil
 	}
@@ -148,7 +148,7 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 func (t *Tokens) prune(now time.Time) {
 	for hash, k := range t.byHash {
 		end := k.Expires
-		if !k.UsedAt.IsZero() && !k.granted {
+		if !k.UsedAt.IsZero() && !k.Granted {
 			end = end.Add(keepUsed)
 		}
 		if now.After(end.Add(time.Minute)) { // a minute, to be told "expired" and not "unknown"
@@ -177,7 +177,7 @@ func (t *Tokens) forget(keep int, match func(*Token) bool) {
 func (t *Tokens) save() error {
 	list := make([]*Token, 0, len(t.byHash))
 	for _, k := range t.byHash {
-		if !k.granted {
+		if !k.Granted {
 			list = append(list, k)
 		}
 	}
@@ -205,7 +205,7 @@ func (t *Tokens) Look(secret string) (Token, error) {
 }
 
 func (t *Tokens) find(secret string) (*Token, error) {
-	k, ok := t.byHash[hashSecret(secret)]
+	k, ok := t.byHash[HashOf(secret)]
 	if !ok {
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUnknown, "make one with castpoint token create", "the token is not known to this server")
 	}
@@ -250,10 +250,11 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 // Use uses the token up for the member called by. Of any number of callers with
 // the same token one succeeds.
 func (t *Tokens) Use(secret, by string, macs []string) (Token, error) {
-	return t.use(secret, by, "", macs)
+	return t.Begin(secret, by, "", macs)
 }
 
-func (t *Tokens) use(secret, by, proof string, macs []string) (Token, error) {
+// Begin is Use for a run: the proof is of who may begin it again.
+func (t *Tokens) Begin(secret, by, proof string, macs []string) (Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, err := t.check(secret, macs)
@@ -261,7 +262,7 @@ func (t *Tokens) use(secret, by, proof string, macs []string) (Token, error) {
 		return Token{}, err
 	}
 	k.UsedAt, k.UsedBy, k.Proof = t.now().UTC().Truncate(time.Second), by, proof
-	if k.granted {
+	if k.Granted {
 		return *k, nil
 	}
 	if err := t.save(); err != nil {

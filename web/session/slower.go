@@ -1,4 +1,4 @@
-package web
+package session
 
 import "castpoint/multicast"
 
@@ -7,9 +7,16 @@ import "castpoint/multicast"
 // of their own for the same content. It goes at their pace, and lives on when the
 // first one ends. Who joins anew comes into the first one.
 
+// Place is a member's place in a session.
+type Place struct {
+	Session *Session
+	Member  uint32
+	Parcel  Parcel // what it receives
+}
+
 // slower makes the start rule of the session for those that c outpaces: they have
 // waited already. Each of them got less than half of what c sends.
-func (c *cast) slower(rule StartRule) StartRule {
+func (c *Session) slower(rule StartRule) StartRule {
 	if c.slow {
 		return StartRule{Open: rule.Open, Rate: c.rate, slow: true}
 	}
@@ -20,27 +27,27 @@ func (c *cast) slower(rule StartRule) StartRule {
 // may have been slow itself when it ended.
 const slowestCap = 10e6
 
-// outpaced reports whether a member that joins again belongs into the slower
+// Outpaced reports whether a member that joins again belongs into the slower
 // session: it was there, or the first one has moved it and not asked it back.
-func (m membership) outpaced() bool {
-	if m.cast.slow {
-		return !m.cast.over()
+func (m Place) Outpaced() bool {
+	if m.Session.slow {
+		return !m.Session.Over()
 	}
-	return m.cast.Outpaced(m.member)
+	return m.Session.Outpaced(m.Member)
 }
 
-// advise says why a member that takes ranges should join again; "" for going on.
-func (k *Keeper) advise(m membership, rate float64) string {
-	c := m.cast
+// Advise says why a member that takes ranges should join again; "" for going on.
+func (k *Keeper) Advise(m Place, rate float64) string {
+	c := m.Session
 	k.mu.Lock()
 	beside := 0
 	for _, other := range k.live {
-		if other.slow && !c.slow && other.link == c.link && other.cargo.carries(m.parcel.digest) && !other.over() {
+		if other.slow && !c.slow && other.link == c.link && other.cargo.carries(m.Parcel.Digest) && !other.Over() {
 			beside += other.Present()
 		}
 	}
 	k.mu.Unlock()
-	switch c.Advise(m.member, rate, beside) {
+	switch c.Advise(m.Member, rate, beside) {
 	case multicast.AdviceBack:
 		return multicast.JoinBack
 	case multicast.AdviceSlower:

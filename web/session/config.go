@@ -1,4 +1,4 @@
-package web
+package session
 
 import (
 	"errors"
@@ -11,8 +11,8 @@ import (
 	"castpoint/multicast"
 )
 
-// SessionConfig says how sessions are sent.
-type SessionConfig struct {
+// Config says how sessions are sent.
+type Config struct {
 	// Interface is the name of the interface that sessions leave by; Address is
 	// this server's address on it, where reports go.
 	Interface string
@@ -26,7 +26,7 @@ type SessionConfig struct {
 	TTL        int // hop limit of sessions; 0 means 1, the local network
 	// Others are further interfaces. A member that joined by the address of one of
 	// them gets its session there; an object then has a session on each interface.
-	Others []SessionLink
+	Others []Link
 
 	Rate int64 // bits per second of a session; 0 for no cap
 	// TotalRate is the cap of all sessions together, in bits per second: each has
@@ -46,21 +46,21 @@ type SessionConfig struct {
 	Linger     time.Duration // how long a session without members stays; 0 means 10 s
 }
 
-// SessionLink is an interface that sessions leave by, and this server's address
+// Link is an interface that sessions leave by, and this server's address
 // on it.
-type SessionLink struct {
+type Link struct {
 	Interface string
 	Address   netip.Addr
 }
 
 // links are all interfaces, the first one first.
-func (c *SessionConfig) links() []SessionLink {
-	return append([]SessionLink{{c.Interface, c.Address}}, c.Others...)
+func (c *Config) links() []Link {
+	return append([]Link{{c.Interface, c.Address}}, c.Others...)
 }
 
 // linkOf is the interface of an address of this server. Machines that joined by
 // another address, or through a router, get the first.
-func (c *SessionConfig) linkOf(local netip.Addr) SessionLink {
+func (c *Config) linkOf(local netip.Addr) Link {
 	links := c.links()
 	for _, l := range links {
 		if l.Address == local {
@@ -85,7 +85,7 @@ func (c *SessionConfig) linkOf(local netip.Addr) SessionLink {
 }
 
 // withDefaults checks the settings.
-func (c SessionConfig) withDefaults() (SessionConfig, error) {
+func (c Config) withDefaults() (Config, error) {
 	if !c.FirstGroup.IsValid() {
 		c.FirstGroup, c.Groups = netip.MustParseAddr(DefaultFirstGroup), DefaultGroups
 	}
@@ -101,7 +101,7 @@ func (c SessionConfig) withDefaults() (SessionConfig, error) {
 		return c, errors.New("sessions: rate, number of members and times cannot be negative")
 	case !usableGroup(c.FirstGroup, c.Groups):
 		return c, fmt.Errorf("sessions: switches send %s, and all %d groups from it on, to every port like 224.0.0.x: choose others", c.FirstGroup, c.Groups)
-	case slices.ContainsFunc(c.links(), func(l SessionLink) bool { return !l.Address.IsValid() }):
+	case slices.ContainsFunc(c.links(), func(l Link) bool { return !l.Address.IsValid() }):
 		return c, errors.New("sessions: no address that members could report to")
 	}
 	return c, nil
