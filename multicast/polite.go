@@ -19,6 +19,9 @@ import "time"
 //
 // Traffic that meets the session further on in the network is not seen, only its
 // queues and losses.
+//
+// A greedy session uses the same knowledge to the opposite end: while others take part
+// of the full link, it bears the loss that they cause longer than they do (controller).
 const (
 	politeShare = 0.62 // of the link, at least; less than two thirds, for what is measured late
 	politeRoom  = 1.25 // what others may grow to in a round, of what they send now
@@ -28,7 +31,8 @@ const (
 	fullMemory  = 30 * time.Second // how long a capacity is believed
 	fullForget  = 0.1              // of what a capacity was above that of a later full round
 	fullDelay   = 2 * time.Millisecond
-	fullBlocked = 0.2 // of a round spent in blocked sends
+	fullBlocked = 0.2             // of a round spent in blocked sends
+	pressRest   = 2 * time.Second // how long a greedy session presses after it met others
 )
 
 // LinkUse is what has been sent by a link so far.
@@ -46,7 +50,8 @@ type neighbours struct {
 	mine     uint64  // bytes of the session at that time
 	capacity float64 // bits per second; 0 when the link was not full lately
 	seen     time.Time
-	limit    float64       // of the session, bits per second; 0 for none
+	crowded  time.Time     // when others took part of the full link last
+	limit    float64       // of the polite session then, bits per second; 0 for none
 	blocked  time.Duration // of the running round
 	delay    time.Duration // worst that members have told of in the running round
 }
@@ -76,6 +81,7 @@ func (n *neighbours) observe(now time.Time, use LinkUse, mine uint64) float64 {
 	}
 	n.limit = 0
 	if others > foreignPart*n.capacity && total > fullPart*n.capacity && n.capacity > 0 {
+		n.crowded = now
 		all := max(politeShare*n.capacity, n.capacity-politeRoom*others)
 		n.limit = max(all/float64(max(use.Sessions, 1)), all-max(ours-session, 0))
 	}

@@ -36,8 +36,12 @@ const (
 	delayNone   = 4 * time.Millisecond  // less than this is no queue
 	lossTarget  = 0.03                  // loss above the floor that asks for a cut ...
 	lossNoise   = 0.25                  // ... and this share of the floor, for its variance
-	minRound    = 50 * time.Millisecond
-	startRound  = 10 * time.Millisecond // until the first cut
+	// pressLoss is borne while others are to give way, in place of lossTarget and
+	// delayTarget. A TCP stream that loses so much moves next to nothing, whatever its
+	// congestion control; repair symbols for it are what the link costs then.
+	pressLoss  = 0.1
+	minRound   = 50 * time.Millisecond
+	startRound = 10 * time.Millisecond // until the first cut
 	// trialReports is how many report intervals a cut's cause has to be measured
 	// again: two windows of packets and a lost report.
 	trialReports = 4
@@ -49,6 +53,7 @@ type controller struct {
 	limit float64 // bits per second; the cap by setting
 	least float64 // bits per second; never slower
 	yield float64 // bits per second; the cap out of politeness, 0 for none
+	press bool    // others on the link are to give way
 
 	starting bool
 	roundAt  time.Time    // when the running round began, and ...
@@ -179,6 +184,10 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 			worst = m
 		}
 	}
+	lossTarget, delayTarget := lossTarget, delayTarget
+	if c.press {
+		lossTarget, delayTarget = pressLoss, math.MaxInt64
+	}
 	switch {
 	case now.Before(c.settling):
 	case !c.settling.IsZero():
@@ -252,5 +261,9 @@ func (c *controller) cut(now time.Time, through float64) {
 	}
 	c.starting, c.good = false, 0
 	c.settling = now.Add(c.delay + c.delay/2)
-	c.rate = min(max(c.rate*min(through, 1)*cutTo, c.rate/2, c.least), c.limit)
+	to := cutTo
+	if c.press {
+		to = 1
+	}
+	c.rate = min(max(c.rate*min(through, 1)*to, c.rate/2, c.least), c.limit)
 }

@@ -150,7 +150,8 @@ func (e *emitter) load(block, size int) error {
 // blockedSend is a send that had to wait for the link.
 const blockedSend = time.Millisecond
 
-// yield looks at what others send by the same link, now and then.
+// yield looks at what others send by the same link, now and then, and gives way or
+// does not.
 func (e *emitter) yield() {
 	s := e.s
 	now := time.Now()
@@ -163,7 +164,12 @@ func (e *emitter) yield() {
 	}
 	s.mu.Lock()
 	s.others.blocked += e.blocked
-	s.rate.give(s.others.observe(now, use, s.frames()))
+	limit := s.others.observe(now, use, s.frames())
+	if s.cfg.Greedy {
+		s.rate.press = now.Sub(s.others.crowded) < pressRest
+	} else {
+		s.rate.give(limit)
+	}
 	s.mu.Unlock()
 	e.looked, e.blocked = now, 0
 }

@@ -69,8 +69,10 @@ type Config struct {
 	// member: who cannot take it moves to unicast. 0 for none.
 	MinRate int64
 	// Link says what has been sent by the interface of the session so far; a session
-	// that knows leaves others their share of the link. nil takes all.
+	// that knows leaves others their share of the link, or none of it when it is
+	// greedy. One that does not know takes what it gets.
 	Link       func() (LinkUse, bool)
+	Greedy     bool
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first ...
 	StartAt    time.Time     // ... or then; all zero: start with the first

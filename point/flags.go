@@ -114,7 +114,7 @@ func Flags(f *pflag.FlagSet, c *config.Config) {
 	f.Var(&c.Rate, "rate", "`RATE` that a session does not exceed, as in 900mbit (default: no cap)")
 	f.Var(&c.TotalRate, "total-rate", "`RATE` that all sessions together do not exceed, shared evenly (default: no cap)")
 	f.Var(&c.MinRate, "min-rate", "`RATE` that a session does not go below: machines that cannot take it go on by unicast (default: none)")
-	f.StringVar(&c.Sharing, "sharing", c.Sharing, "`MANNER` of sessions: polite leaves other traffic on this server's link at least a third of it, greedy does not")
+	f.StringVar(&c.Sharing, "sharing", c.Sharing, "`MANNER` of sessions: polite leaves other traffic on this server's link at least a third of it, greedy takes it")
 	f.StringVar(&c.SessionCipher, "session-cipher", c.SessionCipher, "what seals sessions: aes, chacha, or auto, which takes chacha when a machine without AES instructions waits for the start")
 	f.IntVar(&c.MinMembers, "min-members", c.MinMembers, "start a session when `N` members have joined (default: with the first)")
 	f.DurationVar(&c.MaxWait, "max-wait", c.MaxWait, "or so long after the first member")

@@ -62,8 +62,9 @@ type batchReader struct {
 	stamped  time.Time // when a read last had
 }
 
-// open takes the socket over.
-func (r *batchReader) open(c *net.UDPConn) error {
+// open takes the socket over. sample is whether some times of arrival are enough.
+func (r *batchReader) open(c *net.UDPConn, sample bool) error {
+	r.sampling = sample
 	err := errors.ErrUnsupported
 	control(c, func(fd int) {
 		// Refused before Linux 5.0: then every buffer holds one datagram.

@@ -26,7 +26,7 @@ type batchReader struct {
 }
 
 // open takes the socket over.
-func (r *batchReader) open(c *net.UDPConn) error {
+func (r *batchReader) open(c *net.UDPConn, _ bool) error {
 	r.conn = c
 	r.buf = make([]byte, 1<<16)
 	return nil

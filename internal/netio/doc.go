@@ -33,6 +33,8 @@ const (
 	// them. It is small on purpose: what is queued here is late for the pacer,
 	// and more than a network card's queue holds would be dropped silently.
 	sendBuffer = 512 << 10
+	// greedyBuffer fills the queue of most cards, which then drops others' packets too.
+	greedyBuffer = 4 << 20
 	// receiveBuffer holds about 40 ms of a gigabit link while the reader is busy.
 	receiveBuffer = 8 << 20
 	// maxDatagram is the largest UDP payload over IPv4, in bytes; also the most

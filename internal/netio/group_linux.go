@@ -33,16 +33,17 @@ type groupWriter struct {
 var sendSlice = unix.Timeval{Usec: 100_000}
 
 // open makes the socket on an interface's address.
-func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, group netip.AddrPort, ttl int) error {
+func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, cfg GroupSenderConfig) error {
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // the socket lives on
 	// Before the connection: it decides about the route.
-	if err = setGroupOptions(conn, ifi, group.Addr(), ttl); err != nil {
+	if err = setGroupOptions(conn, ifi, cfg); err != nil {
 		return err
 	}
+	group := cfg.Group
 	var to unix.Sockaddr = &unix.SockaddrInet4{Port: int(group.Port()), Addr: group.Addr().As4()}
 	if group.Addr().Is6() {
 		to = &unix.SockaddrInet6{Port: int(group.Port()), Addr: group.Addr().As16(), ZoneId: uint32(ifi.Index)}

@@ -14,12 +14,12 @@ type groupWriter struct {
 }
 
 // open makes the socket on an interface's address.
-func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, group netip.AddrPort, ttl int) (err error) {
-	w.group = group
+func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, cfg GroupSenderConfig) (err error) {
+	w.group = cfg.Group
 	if w.conn, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(local, 0))); err != nil {
 		return err
 	}
-	if err = setGroupOptions(w.conn, ifi, group.Addr(), ttl); err != nil {
+	if err = setGroupOptions(w.conn, ifi, cfg); err != nil {
 		_ = w.conn.Close()
 	}
 	return err

@@ -48,8 +48,7 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 		return nil, fmt.Errorf("open feedback to %s: %w", cfg.Feedback, err)
 	}
 	r := &GroupReceiver{feedback: feedback, ifi: ifi, group: cfg.Group.Addr()}
-	r.reader.sampling = cfg.SampleArrivals
-	if err := r.reader.open(group); err != nil {
+	if err := r.reader.open(group, cfg.SampleArrivals); err != nil {
 		_ = feedback.Close()
 		return nil, fmt.Errorf("join group %s: %w", cfg.Group.Addr(), err)
 	}

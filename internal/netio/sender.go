@@ -15,6 +15,10 @@ type GroupSenderConfig struct {
 	Interface string         // name of the interface
 	Group     netip.AddrPort // where members listen
 	TTL       int            // hop limit; 0 means 1: the local network
+	// Greedy senders keep more in the queue of the link than others' sockets are
+	// allowed, as far as the system's limit (net.core.wmem_max) lets them: a queue
+	// serves each as much as it has in it.
+	Greedy bool
 }
 
 // GroupSender sends to a multicast group and receives what members send back, on a
@@ -46,7 +50,7 @@ func OpenGroupSender(cfg GroupSenderConfig) (*GroupSender, error) {
 	}
 	_ = conn.SetReadBuffer(1 << 20) // a smaller one only costs speed
 	s := &GroupSender{conn: conn, group: cfg.Group, local: conn.LocalAddr().(*net.UDPAddr).AddrPort()}
-	if err := s.out.open(addr, ifi, cfg.Group, max(cfg.TTL, 1)); err != nil {
+	if err := s.out.open(addr, ifi, cfg); err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open sender on %s for %s: %w", cfg.Interface, cfg.Group, err)
 	}
@@ -55,9 +59,13 @@ func OpenGroupSender(cfg GroupSenderConfig) (*GroupSender, error) {
 }
 
 // setGroupOptions says how datagrams leave for the group.
-func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, group netip.Addr, ttl int) error {
-	_ = conn.SetWriteBuffer(sendBuffer) // a smaller one only costs speed
-	if group.Is4() {
+func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, cfg GroupSenderConfig) error {
+	buffer, ttl := sendBuffer, max(cfg.TTL, 1)
+	if cfg.Greedy {
+		buffer = greedyBuffer
+	}
+	_ = conn.SetWriteBuffer(buffer) // a smaller one only costs speed
+	if cfg.Group.Addr().Is4() {
 		p := ipv4.NewPacketConn(conn)
 		return firstError(p.SetMulticastInterface(ifi), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(true))
 	}

@@ -42,7 +42,7 @@ func (k *Keeper) openGroup(link Link) (*netio.GroupSender, netip.AddrPort, error
 			continue
 		}
 		group := netip.AddrPortFrom(addr, port)
-		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: link.Interface, Group: group, TTL: k.cfg.TTL})
+		conn, err := netio.OpenGroupSender(netio.GroupSenderConfig{Interface: link.Interface, Group: group, TTL: k.cfg.TTL, Greedy: k.cfg.Greedy})
 		if errors.Is(err, syscall.EADDRINUSE) {
 			continue
 		}

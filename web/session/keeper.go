@@ -268,7 +268,7 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
 		Group: group, Feedback: back,
-		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), MinRate: least,
+		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), Greedy: k.cfg.Greedy, MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
 		KeepTogether: together, Cipher: k.cfg.Cipher,

@@ -6,14 +6,11 @@ import (
 )
 
 // linkUse counts what this server's sessions, and others, have sent by a link, for
-// sessions that leave others their share. It is nil for greedy ones. Sessions are no
+// sessions that leave others their share, or take it. Sessions are no
 // strangers to each other: together they leave others what one would, and each finds
 // its rate among them by what its members receive; total-rate divides what they may
 // have.
 func (k *Keeper) linkUse(link string) func() (multicast.LinkUse, bool) {
-	if k.cfg.Greedy {
-		return nil
-	}
 	return func() (multicast.LinkUse, bool) {
 		// Our own first: what is sent between the two looks counts as others', never
 		// the other way round.
