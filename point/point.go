@@ -231,7 +231,7 @@ func (p *point) makeServers() error {
 	}
 	t.Open, t.Log, t.Observer = p.openTFTP, p.log.Named("tftp"), p.witness.tftp
 	if p.cfg.TFTPUpload != "" {
-		if p.uploads, err = openUploads(p.cfg.TFTPUpload); err != nil {
+		if p.uploads, err = openUploads(p.cfg.TFTPUpload, int64(p.cfg.DiskReserve)); err != nil {
 			return err
 		}
 		t.Create = p.uploads.create

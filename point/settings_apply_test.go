@@ -3,9 +3,11 @@ package point
 import (
 	"context"
 	"errors"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,7 +93,7 @@ func TestTFTPConfig(t *testing.T) {
 
 func TestUploads(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uploads")
-	u, err := openUploads(dir)
+	u, err := openUploads(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,6 +127,27 @@ func TestUploads(t *testing.T) {
 	if left, err := os.ReadDir(filepath.Join(dir, "192.0.2.7")); err != nil || len(left) != 1 {
 		t.Errorf("an aborted upload left something: %v, %v", left, err)
 	}
+	if up, err = write("a/b/half.log", "half"); err != nil {
+		t.Fatal(err)
+	}
+	up.Abort()
+	if _, err := os.Stat(filepath.Join(dir, "192.0.2.7", "a")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an aborted upload left its folders: %v", err)
+	}
+	// Whoever sends: the reserve of the disk stays free, and what has begun ends there.
+	if up, err = write("long.log", "long"); err != nil {
+		t.Fatal(err)
+	}
+	room := u.room
+	u.room = func() error { return roomIn(dir, math.MaxInt64) }
+	if _, err := write("more.log", "x"); !errors.Is(err, tftp.ErrNoSpace) || !strings.Contains(err.Error(), "disk-reserve") {
+		t.Errorf("a full disk: %v", err)
+	}
+	if _, err := up.Write(make([]byte, roomEvery)); !errors.Is(err, tftp.ErrNoSpace) {
+		t.Errorf("a disk that is full by now: %v", err)
+	}
+	up.Abort()
+	u.room = room
 	for _, name := range []string{"", "/", ".."} {
 		if _, err := write(name, "x"); !errors.Is(err, tftp.ErrForbidden) {
 			t.Errorf("upload as %q: %v", name, err)

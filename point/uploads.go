@@ -8,17 +8,22 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"castpoint/tftp"
 )
 
 // uploads is the folder that takes what machines write by TFTP, logs above all.
 // Every machine has a folder of its own there, by address; nothing that is there
-// is ever replaced.
-type uploads struct{ root *os.Root }
+// is ever replaced. Anybody may send them: they leave the reserve of the disk free.
+type uploads struct {
+	root *os.Root
+	room func() error // says why no more may be written
+}
 
-// openUploads opens the folder, making it when it is not there.
-func openUploads(dir string) (*uploads, error) {
+// openUploads opens the folder, making it when it is not there. So many bytes of its
+// disk stay free.
+func openUploads(dir string, reserve int64) (*uploads, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("tftp-upload: %w", err)
 	}
@@ -26,7 +31,25 @@ func openUploads(dir string) (*uploads, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tftp-upload: %w", err)
 	}
-	return &uploads{root}, nil
+	return &uploads{root, func() error { return roomIn(dir, reserve) }}, nil
+}
+
+// leastFree is the share of a file system's files that are left for others.
+const leastFree = 0.05
+
+// roomIn says whether a file system has more than its reserve, of bytes and of files.
+func roomIn(dir string, reserve int64) error {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	if free := int64(disk.Bavail) * disk.Bsize; free <= reserve {
+		return fmt.Errorf("%w: %s has %d bytes free, and %d are kept (setting disk-reserve)", tftp.ErrNoSpace, dir, free, reserve)
+	}
+	if float64(disk.Ffree) < leastFree*float64(disk.Files) {
+		return fmt.Errorf("%w: the file system of %s has room for %d files only", tftp.ErrNoSpace, dir, disk.Ffree)
+	}
+	return nil
 }
 
 func (u *uploads) close() { _ = u.root.Close() }
@@ -40,6 +63,9 @@ func (u *uploads) create(_ context.Context, r tftp.Request) (tftp.Upload, error)
 	name := path.Join(host, path.Clean("/"+r.Path))
 	if path.Base(name) == host || len(name) > 255 {
 		return nil, fmt.Errorf("%w: %q is no name for an upload", tftp.ErrForbidden, r.Name)
+	}
+	if err := u.room(); err != nil {
+		return nil, fmt.Errorf("take upload %s: %w", name, err)
 	}
 	if err := u.root.MkdirAll(path.Dir(name), 0o750); err != nil {
 		return nil, fmt.Errorf("take upload %s: %w", name, err)
@@ -59,19 +85,31 @@ func (u *uploads) create(_ context.Context, r tftp.Request) (tftp.Upload, error)
 		if err != nil {
 			return nil, fmt.Errorf("take upload %s: %w", name, err)
 		}
-		return &machineFile{u.root, f, to}, nil
+		return &machineFile{of: u, file: f, name: to}, nil
 	}
 	return nil, fmt.Errorf("%w: there are %d files called %s already: remove some", tftp.ErrForbidden, limitVersions, name)
 }
 
 // machineFile is a file on its way.
 type machineFile struct {
-	root *os.Root
-	file *os.File
-	name string
+	of    *uploads
+	file  *os.File
+	name  string
+	since int64 // bytes since there was room
 }
 
-func (u *machineFile) Write(b []byte) (int, error) { return u.file.Write(b) }
+// roomEvery is after how many bytes an upload asks for room again.
+const roomEvery = 1 << 20
+
+func (u *machineFile) Write(b []byte) (int, error) {
+	if u.since += int64(len(b)); u.since > roomEvery {
+		if err := u.of.room(); err != nil {
+			return 0, err
+		}
+		u.since = 0
+	}
+	return u.file.Write(b)
+}
 
 func (u *machineFile) Commit() error {
 	if err := errors.Join(u.file.Sync(), u.file.Close()); err != nil {
@@ -79,7 +117,7 @@ func (u *machineFile) Commit() error {
 		return fmt.Errorf("keep upload %s: %w", u.name, err)
 	}
 	// A link, not a rename: it never replaces a file.
-	err := u.root.Link(u.name+".part", u.name)
+	err := u.of.root.Link(u.name+".part", u.name)
 	u.discard()
 	if err != nil {
 		return fmt.Errorf("keep upload %s: %w", u.name, err)
@@ -90,6 +128,12 @@ func (u *machineFile) Commit() error {
 func (u *machineFile) Abort() {
 	_ = u.file.Close() // nothing of it is kept
 	u.discard()
+	// Nor are folders, where nothing else is in them: addresses are easily made up.
+	for dir := path.Dir(u.name); dir != "."; dir = path.Dir(dir) {
+		if u.of.root.Remove(dir) != nil {
+			return
+		}
+	}
 }
 
-func (u *machineFile) discard() { _ = u.root.Remove(u.name + ".part") }
+func (u *machineFile) discard() { _ = u.of.root.Remove(u.name + ".part") }

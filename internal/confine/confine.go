@@ -1,6 +1,6 @@
 // Package confine runs a part of this program in a process of its own that is allowed
-// little: so much memory, so much processor time, no files written, a few files open,
-// none of the privileges of the program. What reads files that somebody has sent does so
+// little: so much memory, so much processor time, no files written, made or removed, a
+// few files open, no connections, none of the privileges of the program. What reads files that somebody has sent does so
 // there first: a file that is made to do harm ends that process, and nothing else.
 //
 // The order of events: [Run] starts this program again with a command that calls [Enter]

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // maxFiles is how many files a confined process may have open.
@@ -48,8 +49,12 @@ func Enter() error {
 			return fmt.Errorf("limit %s to %d: %w", l.name, l.limit, err)
 		}
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new privileges: %w", err)
+	// prctl and Landlock are of one thread each, and Go has several by now.
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("give up new privileges: %w", os.NewSyscallError("prctl", errno))
+	}
+	if err := readOnly(); err != nil {
+		return err
 	}
 	left := cap.NewSet()
 	if has, err := cap.GetProc().GetFlag(cap.Permitted, cap.DAC_READ_SEARCH); err == nil && has {

@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -58,6 +62,32 @@ func work(args []string) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 3
 		}
+	case "harm":
+		// Threads that were there before the limits, and ones that come.
+		var group sync.WaitGroup
+		for range 4 {
+			group.Go(func() {
+				runtime.LockOSThread()
+				for what, err := range map[string]error{
+					"truncate": os.Truncate(args[1], 0), "remove": os.Remove(args[1]), "rename": os.Rename(args[1], args[1]+"2"),
+					"make": os.Mkdir(args[1]+"3", 0o700), "link": os.Link(args[1], args[1]+"4"), "run": exec.Command("/bin/true").Run(),
+					"connect": connect(args[2]),
+				} {
+					if err == nil {
+						fmt.Println(what)
+					}
+				}
+				b, err := os.ReadFile("/proc/thread-self/status")
+				// Root keeps CAP_DAC_READ_SEARCH, number 2.
+				if err != nil || !regexp.MustCompile(`(?s)CapEff:\t000000000000000[04]\n.*NoNewPrivs:\t1\n`).Match(b) {
+					fmt.Println("privileges", err)
+				}
+			})
+		}
+		group.Wait()
+		if b, err := os.ReadFile(args[1]); err != nil || string(b) != "there" {
+			fmt.Println("read", err)
+		}
 	case "talk":
 		for range 1 << 20 {
 			fmt.Println("castpoint")
@@ -67,6 +97,14 @@ func work(args []string) int {
 		return 4
 	}
 	return 0
+}
+
+func connect(address string) error {
+	c, err := net.Dial("tcp", address)
+	if err == nil {
+		err = c.Close()
+	}
+	return err
 }
 
 var small = Limits{Memory: 256 << 20, CPU: 60 * time.Second, Time: 2 * time.Minute}

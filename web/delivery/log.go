@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/content"
 	"castpoint/deploy/rollout"
 	"castpoint/web/api"
 )
@@ -51,10 +52,13 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 	if room <= 0 {
 		return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s of run %s: a run has %d logs and %d bytes of them at most", name, run.ID, maxRunLogs, maxDeviceLogs)
 	}
-	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w)}
+	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w), room: d.cfg.Library.HasRoom}
 	if err := writeWhole(folder, name, body); err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s is larger than %d bytes", name, tooLarge.Limit)
+		}
+		if errors.Is(err, content.ErrNoSpace) {
+			return api.Refusal(http.StatusInsufficientStorage, "", "", "log %s of run %s: %v", name, run.ID, err)
 		}
 		return fmt.Errorf("log %s of run %s: %w", name, run.ID, err)
 	}
@@ -92,13 +96,26 @@ func roomFor(folder, name string) (int64, error) {
 	return room, nil
 }
 
-// patient gives every read of a long body its own time.
+// patient gives every read of a long body its own time, and stops when the disk has no
+// more room than is kept in reserve: many machines may send their logs at once.
 type patient struct {
 	r       io.Reader
 	control *http.ResponseController
+	room    func(bytes int64) error
+	granted int64
 }
 
-func (p *patient) Read(b []byte) (int, error) {
+// logRoom is after how many bytes a log asks for room again.
+const logRoom = 1 << 20
+
+func (p *patient) Read(b []byte) (n int, err error) {
+	if p.granted <= 0 {
+		if err := p.room(logRoom); err != nil {
+			return 0, err
+		}
+		p.granted = logRoom
+	}
+	defer func() { p.granted -= int64(n) }()
 	if err := p.control.SetReadDeadline(time.Now().Add(logTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}

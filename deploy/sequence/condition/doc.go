@@ -9,7 +9,8 @@
 //
 // The names are the fields of a struct with the tag expr. Types are known before
 // anything is evaluated: an expression that compiles fails only by what it calls, by an
-// index that is not there, a division by zero, or a text that is no number.
+// index that is not there, a division by zero, a text that is no number, or lists within
+// lists that never end.
 //
 // The order of events is: tokens → parser, which is also the checker → closures.
 package condition
@@ -23,6 +24,10 @@ import (
 const (
 	maxText  = 8192 // bytes
 	maxDepth = 100  // brackets and operators within each other
+
+	// maxElements is how many elements of lists an evaluation goes through: lists
+	// within lists multiply, and a machine may say that it has 64 disks.
+	maxElements = 100_000
 )
 
 // Program is an expression that is ready to be evaluated, as often as wanted and by
@@ -55,7 +60,8 @@ func (p *Program) Holds(scope any) (bool, error) {
 	if v.Type() != p.scope {
 		return false, errors.New("the condition was made for " + p.scope.String() + ", and not for " + v.Type().String())
 	}
-	got, err := p.eval(&frame{scope: v})
+	left := maxElements
+	got, err := p.eval(&frame{scope: v, left: &left})
 	if err != nil {
 		return false, err
 	}
@@ -65,7 +71,8 @@ func (p *Program) Holds(scope any) (bool, error) {
 // frame is what an expression is evaluated in.
 type frame struct {
 	scope   reflect.Value
-	element any // of the list that any, all, none, one or count goes through
+	element any  // of the list that any, all, none, one or count goes through
+	left    *int // of maxElements
 }
 
 // eval gives a bool, int, float64, string, or a reflect.Value of a struct, map or slice,

@@ -376,7 +376,10 @@ func (p *parser) quantifier(name lexer.Token) (*node, error) {
 func quantify(name string, f *frame, over any, condition eval) (any, error) {
 	count := 0
 	for i := range length(over) {
-		v, err := condition(&frame{scope: f.scope, element: element(over, i)})
+		if *f.left--; *f.left < 0 {
+			return nil, fmt.Errorf("%s goes through lists within lists, of more than %d elements in all", name, maxElements)
+		}
+		v, err := condition(&frame{scope: f.scope, element: element(over, i), left: f.left})
 		if err != nil {
 			return nil, err
 		}
