@@ -7,7 +7,7 @@ SHELL       := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 # Whatever who builds has set for himself (go env), programs are the same bytes.
-GOBUILD := CGO_ENABLED=0 GOFLAGS=-trimpath GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+GOBUILD := CGO_ENABLED=0 GOFLAGS=-trimpath GOAMD64=v1 GOARM64=v8.0 go build -trimpath -buildvcs=auto -ldflags '$(LDFLAGS)'
 
 # The end-to-end tests, the demo and the benchmark make network namespaces.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)

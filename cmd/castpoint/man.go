@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -22,28 +20,11 @@ packages have them: man castpoint, man castpoint-content-add.`,
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // or every build would differ by its date
-			head := &doc.GenManHeader{Title: "CASTPOINT", Section: "1", Source: "castpoint " + version, Manual: "castpoint", Date: built()}
+			head := &doc.GenManHeader{Title: "CASTPOINT", Section: "1", Source: "castpoint " + version, Manual: "castpoint"}
 			if err := doc.GenManTree(root, head, args[0]); err != nil {
 				return fmt.Errorf("write manual pages into %s: %w", args[0], err)
 			}
 			return nil
 		},
 	}
-}
-
-// built is the time of the commit that the program was built from, so that two
-// builds of it write the same pages; nil, which is now, when that is not known.
-func built() *time.Time {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return nil
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.time" {
-			if at, err := time.Parse(time.RFC3339, s.Value); err == nil {
-				return &at
-			}
-		}
-	}
-	return nil
 }
