@@ -161,3 +161,64 @@ func TestFuzzTargets(t *testing.T) {
 		}
 	}
 }
+
+// shown are messages that a person meets only together with a text of their own: the
+// name of what was not found, the setting that is wrong.
+var shown = map[string]string{
+	"not found": "says what", "exists already": "says what", "already exists": "says what", "is in use": "says by what", "more than one has that name": "lists them",
+	"more than one device": "lists them", "no such device": "says which", "another device has it": "says which", "not usable": "says why", "not valid": "says why",
+	"invalid": "says why", "refused": "says why", "name is not unique": "lists them", "no such asset": "lists them", "is not empty": "says which folder",
+	"not a boot configuration store": "says which file", "not a registry hive": "says which file", "no space left for the upload": "says how much is free",
+	"file exists already": "is for TFTP clients, and says which", "server is shutting down": "is what it does",
+	"datagram is too short": "is counted only", "datagram has another protocol version": "is counted only", "datagram is of another type": "is counted only", "datagram is malformed": "is counted only",
+}
+
+// Whoever searches the documentation for a message of the program finds it.
+func TestMessagesAreExplained(t *testing.T) {
+	page, err := Pages.ReadFile("troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := Pages.ReadFile("api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	message := regexp.MustCompile(`\bErr[A-Z][A-Za-z]* += errors\.New\("([^"]+)"\)`)
+	code := regexp.MustCompile(`(?m)^\tCode[A-Z][A-Za-z]* += "([^"]+)"`)
+	seen := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range message.FindAllStringSubmatch(string(b), -1) {
+			text, _, _ := strings.Cut(m[1], ":")
+			seen[text] = true
+			if shown[text] == "" && !strings.Contains(string(page), `"`+text) {
+				t.Errorf("troubleshooting.md does not have %q of %s", text, path)
+			}
+		}
+		if filepath.ToSlash(path) == "../agent/protocol/protocol.go" {
+			for _, m := range code.FindAllStringSubmatch(string(b), -1) {
+				if !strings.Contains(string(api), "`"+m[1]+"`") {
+					t.Errorf("api.md does not have the code %s", m[1])
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d messages were found", len(seen))
+	}
+	for text := range shown {
+		if !seen[text] {
+			t.Errorf("nothing says %q any more", text)
+		}
+	}
+}
