@@ -18,6 +18,7 @@ import (
 	"castpoint/content"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/session"
 )
 
@@ -36,8 +37,8 @@ func withFolder(t *testing.T, s *server, files map[string]string) (token string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var k web.CreatedToken
-	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: ct.ID}, &k); err != nil {
+	var k admin.CreatedToken
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: ct.ID}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token
@@ -238,9 +239,9 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	files["huge"] = strings.Repeat("0123456789abcdef", 60*blockSize/16)
 	s := newServer(t, 40*blockSize, free, func(c *web.Config) { c.Sessions.Rate = 60e6 })
 	token := withFolder(t, s, files)
-	admin := s.Client()
+	client := s.Client()
 	var info session.Info
-	if err := admin.Call(t.Context(), http.MethodPost, "/sessions", web.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
+	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
 		t.Fatal(err)
 	}
 	var events []Event
@@ -255,7 +256,7 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 		id := info.ID
 		info.ID = ""
 		go func() { // the session's end waits for nobody who is told of it
-			cancelled <- admin.Call(context.Background(), http.MethodDelete, "/sessions/"+id, nil, nil)
+			cancelled <- client.Call(context.Background(), http.MethodDelete, "/sessions/"+id, nil, nil)
 		}()
 	}
 	if _, err := Receive(t.Context(), o); err == nil || !strings.Contains(err.Error(), "ticket is not known") {
@@ -266,11 +267,11 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	}
 
 	// The same files in another session, where they have other numbers.
-	if err := admin.Call(t.Context(), http.MethodPost, "/sessions", web.StartSession{Content: "image", Also: []string{"drivers"}}, nil); err != nil {
+	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image", Also: []string{"drivers"}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	var k web.CreatedToken
-	if err := admin.Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: "drivers"}, &k); err != nil {
+	var k admin.CreatedToken
+	if err := client.Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: "drivers"}, &k); err != nil {
 		t.Fatal(err)
 	}
 	o.Token, o.Report = k.Token, func(e Event) { events = append(events, e) }

@@ -31,7 +31,9 @@ import (
 	"castpoint/internal/store"
 	"castpoint/multicast"
 	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/call"
+	"castpoint/web/join"
 	"castpoint/web/session"
 )
 
@@ -93,8 +95,8 @@ func newServer(t *testing.T, size int, d content.Distribution, change func(*web.
 
 func (s *server) token(t *testing.T) string {
 	t.Helper()
-	var k web.CreatedToken
-	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", web.CreateToken{Content: "image"}, &k); err != nil {
+	var k admin.CreatedToken
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: "image"}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token
@@ -420,7 +422,7 @@ func TestRun(t *testing.T) {
 	mac := []byte{0x52, 0x54, 0, 0xaa, 0, 1}
 	cfg := s.cfg
 	s.Close()
-	cfg.Assign = web.Assignment{Content: "image", After: protocol.AfterWait}
+	cfg.Assign = join.Assignment{Content: "image", After: protocol.AfterWait}
 	cfg.Timeline = timeline(t)
 	next := serve(t, cfg)
 	ticket, err := next.BootToken(t.Context(), bootClient(mac))

@@ -2,26 +2,26 @@ package point
 
 import (
 	"castpoint/dhcp"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // network is what this server sees of its network.
-func (p *point) network() *web.Network {
+func (p *point) network() *admin.Network {
 	stats := p.dhcp.Stats()
-	n := &web.Network{DHCP: p.cfg.DHCP, DHCP6: p.cfg.DHCP6, Leases: len(p.leases()), Requests: stats.Received, Answered: stats.Answered,
+	n := &admin.Network{DHCP: p.cfg.DHCP, DHCP6: p.cfg.DHCP6, Leases: len(p.leases()), Requests: stats.Received, Answered: stats.Answered,
 		Malformed: stats.Malformed, Limited: stats.Limited, Dropped: stats.Dropped}
 	for _, l := range p.links {
 		n.Interfaces = append(n.Interfaces, l.Name+" "+l.Address.String())
 	}
 	for _, port := range Ports(&p.cfg) {
-		n.Ports = append(n.Ports, web.Port(port))
+		n.Ports = append(n.Ports, admin.Port(port))
 	}
 	for _, a := range p.dhcp.TimeServers() {
 		n.TimeServers = append(n.TimeServers, a.String())
 	}
 	if p.queriers != nil {
 		for _, l := range p.links {
-			q := web.Querier{Interface: l.Name}
+			q := admin.Querier{Interface: l.Name}
 			if heard, ok := p.queriers.Heard(l.Name); ok {
 				q.Address, q.Heard = heard.Address.String(), heard.Heard
 			}
@@ -34,11 +34,11 @@ func (p *point) network() *web.Network {
 
 // otherServers says which of the servers that were seen are in the way. One DHCP
 // server on each interface is what proxy mode needs.
-func otherServers(seen []dhcp.Sighting, mode dhcp.Mode, gives6 bool) []web.OtherServer {
-	var all []web.OtherServer
+func otherServers(seen []dhcp.Sighting, mode dhcp.Mode, gives6 bool) []admin.OtherServer {
+	var all []admin.OtherServer
 	addressers := map[string]int{}
 	for _, s := range seen {
-		o := web.OtherServer{Interface: s.Interface, Address: s.Server.String(), What: s.What}
+		o := admin.OtherServer{Interface: s.Interface, Address: s.Server.String(), What: s.What}
 		switch {
 		case s.What == dhcp.SeenPXE:
 			o.Trouble = "machines may boot from it instead of this server"

@@ -33,6 +33,7 @@ import (
 	"castpoint/web"
 	"castpoint/web/call"
 	"castpoint/web/console"
+	"castpoint/web/join"
 	"castpoint/web/metrics"
 	"castpoint/web/upload"
 )
@@ -154,7 +155,7 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 		p.server, p.library, p.kept, err = openData(ctx, p.cfg.Data, web.Config{
 			Sessions: sessions, Version: p.build.Version, Log: log,
 			JoinURL: "https://" + netip.AddrPortFrom(p.links[0].Address, joinPort).String(),
-			Assign:  web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
+			Assign:  join.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After},
 			Agents:  p.build.Agents,
 			Routes:  p.routes(), Network: p.network, OIDC: provider, Metrics: p.metrics, Observe: p.metrics.API,
 			Uploads: upload.Limits{Max: cfg.UploadMax, Size: int64(cfg.UploadSize), Stall: cfg.UploadStall},

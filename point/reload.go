@@ -13,9 +13,9 @@ import (
 
 	"castpoint/content"
 	"castpoint/internal/config"
-	"castpoint/web"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/join"
 )
 
 // Reloaded says what a reload has changed.
@@ -76,7 +76,7 @@ func (p *point) apply(next *Settings) error {
 	// is the first.
 	for _, step := range []func() error{
 		func() error {
-			return p.server.Reload(web.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After}, *sessions)
+			return p.server.Reload(join.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After}, *sessions)
 		},
 		func() error { return p.dhcp.Reload(d) },
 		func() error { return p.kept.devices.Reload(devicesConfig(&cfg)) },

@@ -13,6 +13,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/test/library"
+	"castpoint/web/admin"
 	"castpoint/web/api"
 	"castpoint/web/call"
 	"castpoint/web/session"
@@ -93,7 +94,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 			}
 			var made content.Content
 			steps := 0
-			err := c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, func(done, total int64) {
+			err := c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, func(done, total int64) {
 				if total != 3<<20 || done < 0 || done > total {
 					t.Errorf("progress %d of %d", done, total)
 				}
@@ -102,21 +103,21 @@ func TestContentsByAdminAPI(t *testing.T) {
 			if err != nil || made.ID != "drivers" || steps == 0 {
 				t.Fatal(made, steps, err)
 			}
-			err = c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, nil, &made)
 			wantStatus(t, err, 409)
-			err = c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "f")}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "f")}, nil, &made)
 			wantStatus(t, err, 422)
-			err = c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "none")}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "none")}, nil, &made)
 			wantStatus(t, err, 404)
-			err = c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: "cheese", Path: dir}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: "cheese", Path: dir}, nil, &made)
 			wantStatus(t, err, 400)
-			err = c.Stream(ctx, http.MethodPost, "/contents", AddContent{Kind: content.KindOSImage, Path: "relative.wim"}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: "relative.wim"}, nil, &made)
 			wantStatus(t, err, 400)
 
 			yes := true
 			name := "better"
 			var changed content.Content
-			if err := c.Call(ctx, http.MethodPatch, "/contents/drivers", SetContent{Name: &name, Multicast: &yes}, &changed); err != nil || !changed.Distribution.Multicast || changed.Name != "better" {
+			if err := c.Call(ctx, http.MethodPatch, "/contents/drivers", admin.SetContent{Name: &name, Multicast: &yes}, &changed); err != nil || !changed.Distribution.Multicast || changed.Name != "better" {
 				t.Fatal(changed, err)
 			}
 			wantStatus(t, c.Call(ctx, http.MethodPatch, "/contents/drivers", map[string]any{"speed": 3}, nil), 422)
@@ -150,22 +151,22 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
-			var k CreatedToken
-			if err := c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "image", MAC: "52-54-00-AA-00-01", TTL: 60}, &k); err != nil ||
+			var k admin.CreatedToken
+			if err := c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", MAC: "52-54-00-AA-00-01", TTL: 60}, &k); err != nil ||
 				k.MAC != "52:54:00:aa:00:01" || k.Content != p.ct.ID || k.Server != "https://127.0.0.1:8443" || k.Pin != p.Identity().Pin.String() {
 				t.Fatal(k, err)
 			}
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "nothing"}, nil), 404)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "image", MAC: "x"}, nil), 400)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", CreateToken{Content: "image", TTL: -1}, nil), 400)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "nothing"}, nil), 404)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", MAC: "x"}, nil), 400)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", TTL: -1}, nil), 400)
 
 			var s session.Info
-			if err := c.Call(ctx, http.MethodPost, "/sessions", StartSession{Content: "image", MinMembers: 3, Open: 60}, &s); err != nil || s.State != "waiting" {
+			if err := c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", MinMembers: 3, Open: 60}, &s); err != nil || s.State != "waiting" {
 				t.Fatal(s, err)
 			}
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", StartSession{Content: "image"}, nil), 409)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", StartSession{Content: "image", MinMembers: -1}, nil), 400)
-			if err := c.Call(ctx, http.MethodPost, "/sessions", StartSession{Content: "image", Now: true}, &s); err != nil {
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image"}, nil), 409)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", MinMembers: -1}, nil), 400)
+			if err := c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", Now: true}, &s); err != nil {
 				t.Fatal(err)
 			}
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/contents/image", nil, nil), 409)
@@ -177,7 +178,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 			}
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID+"/members/7", nil, nil), 404)
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID+"/members/nobody", nil, nil), 404)
-			var st Status
+			var st admin.Status
 			if err := c.Call(ctx, http.MethodGet, "/status", nil, &st); err != nil || st.Sessions != 1 || st.Contents != 1 || st.Version != "test" {
 				t.Fatal(st, err)
 			}
@@ -185,7 +186,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 				t.Fatal(err)
 			}
 			eventually(t, "the session is off the list", func() bool {
-				_, err := p.keeper.Find(s.ID)
+				_, err := p.Keeper().Find(s.ID)
 				return err != nil
 			})
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/sessions/"+s.ID, nil, nil), 404)
@@ -204,7 +205,7 @@ func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
 	}
 	defer s.Close()
 	c := s.Client()
-	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", StartSession{Content: "image"}, nil), 503)
+	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image"}, nil), 503)
 	wantStatus(t, c.Call(t.Context(), http.MethodDelete, "/sessions/0", nil, nil), 503)
 	if list, err := call.List[session.Info](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
 		t.Error(list, err)

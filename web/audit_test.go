@@ -12,6 +12,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/test/library"
 	"castpoint/web/access"
+	"castpoint/web/admin"
 	"castpoint/web/api"
 )
 
@@ -41,19 +42,19 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 	p := newPoint(t, library.Free, change)
 	c := p.Client()
 	var d deploy.Device
-	if err := c.Call(t.Context(), "POST", "/devices", AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
+	if err := c.Call(t.Context(), "POST", "/devices", admin.AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Call(t.Context(), "POST", "/access/users", AddUser{Name: "ann", Password: "a secret of hers", Scope: access.Read}, nil); err != nil {
+	if err := c.Call(t.Context(), "POST", "/access/users", admin.AddUser{Name: "ann", Password: "a secret of hers", Scope: access.Read}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, c.Call(t.Context(), "DELETE", "/devices/nobody", nil, nil), 404)
 	wantStatus(t, c.Call(t.Context(), "POST", "/devices", map[string]int{"x": 1}, nil), 422)
-	wantStatus(t, c.Stream(t.Context(), "POST", "/contents", AddContent{Kind: "package", Path: "/nothing/there"}, nil, nil), 404)
+	wantStatus(t, c.Stream(t.Context(), "POST", "/contents", admin.AddContent{Kind: "package", Path: "/nothing/there"}, nil, nil), 404)
 	if err := c.Stream(t.Context(), "POST", "/contents/image/validate", nil, nil, new(any)); err != nil {
 		t.Fatal(err)
 	}
-	var p2 AuditPage
+	var p2 admin.AuditPage
 	if err := c.Call(t.Context(), "GET", "/audit", nil, &p2); err != nil {
 		t.Fatal(err)
 	}

@@ -211,7 +211,7 @@ func TestSequenceIsDelivered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs, err := p.delivery.Logs(&list)
+	logs, err := p.Delivery().Logs(&list)
 	if err != nil || len(logs) != 1 || logs[0].Name != "sequence.log" || logs[0].Size != 10 {
 		t.Errorf("%+v, %v", logs, err)
 	}

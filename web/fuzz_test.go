@@ -129,7 +129,7 @@ var fuzzedOperations = []string{
 // operation is one of the OpenAPI document; its path has "nothing" for parameters.
 type operation struct{ id, method, path string }
 
-func operations(t testing.TB, s *Server) (all []operation) {
+func allOperations(t testing.TB, s *Server) (all []operation) {
 	t.Helper()
 	text, err := s.api.Document(api.BuiltIn())
 	if err != nil {
@@ -170,10 +170,16 @@ func FuzzAPI(f *testing.F) {
 	timeline := withDevices(f, deploy.PolicyServe)
 	var kept Config
 	timeline(&kept)
-	p.cfg.Timeline = kept.Timeline
-	h := p.SocketServer().Handler
+	cfg := p.cfg
+	cfg.Timeline = kept.Timeline
+	s, err := New(cfg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(s.Close)
+	h := s.SocketServer().Handler
 	var list []operation
-	for _, o := range operations(f, p.Server) {
+	for _, o := range allOperations(f, s) {
 		if slices.Contains(fuzzedOperations, o.id) {
 			list = append(list, o)
 		}

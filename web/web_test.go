@@ -72,7 +72,7 @@ func (p *point) token(t testing.TB, want admit.Token) string {
 	if want.Content == "" && !want.Boot {
 		want.Content = p.ct.ID
 	}
-	secret, _, err := p.tokens.Create(want, time.Hour)
+	secret, _, err := p.Tokens().Create(want, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

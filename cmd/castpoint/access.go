@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/web"
 	"castpoint/web/access"
+	"castpoint/web/admin"
 )
 
 func newAccess(o *options) *cobra.Command {
@@ -54,8 +54,8 @@ Receivers and machines need no such token: see castpoint token create.`,
 			if ttl < 0 || ttl%time.Second != 0 {
 				return command.Usage("ttl %s: want whole seconds", ttl)
 			}
-			var t web.CreatedAccessToken
-			req := web.CreateAccessToken{Name: args[0], Scope: access.Scope(scope), TTL: int64(ttl / time.Second)}
+			var t admin.CreatedAccessToken
+			req := admin.CreateAccessToken{Name: args[0], Scope: access.Scope(scope), TTL: int64(ttl / time.Second)}
 			if err := o.call(cmd.Context(), http.MethodPost, "/access/tokens", req, &t); err != nil {
 				return err
 			}
@@ -136,7 +136,7 @@ func newAccessUserAdd(o *options) *cobra.Command {
 				return err
 			}
 			var u access.User
-			if err := o.call(cmd.Context(), http.MethodPost, "/access/users", web.AddUser{Name: args[0], Password: password, Scope: access.Scope(scope)}, &u); err != nil {
+			if err := o.call(cmd.Context(), http.MethodPost, "/access/users", admin.AddUser{Name: args[0], Password: password, Scope: access.Scope(scope)}, &u); err != nil {
 				return err
 			}
 			return o.printUser(cmd, "made", u)
@@ -188,7 +188,7 @@ func newAccessUserSet(o *options) *cobra.Command {
 		Long:    "Set changes a user, who has to log in again.\n" + passwordHelp,
 		Example: "  castpoint access user set ann --password\n  castpoint access user set bob --scope read",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := web.SetUser{Scope: access.Scope(scope)}
+			req := admin.SetUser{Scope: access.Scope(scope)}
 			if scope != "" {
 				if err := checkScope(scope); err != nil {
 					return err
@@ -200,7 +200,7 @@ func newAccessUserSet(o *options) *cobra.Command {
 					return err
 				}
 			}
-			if req == (web.SetUser{}) {
+			if req == (admin.SetUser{}) {
 				return command.Usage("say what is to be changed: --password or --scope")
 			}
 			var u access.User

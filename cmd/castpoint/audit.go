@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/api"
 )
 
@@ -31,7 +31,7 @@ admin.json, in the data folder.`,
 			if before > 0 {
 				v.Set("before", strconv.FormatInt(before, 10))
 			}
-			var p web.AuditPage
+			var p admin.AuditPage
 			if err := o.call(cmd.Context(), http.MethodGet, "/audit?"+v.Encode(), nil, &p); err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/deploy/collection"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // ruleHelp says how rules of collections are written.
@@ -65,14 +65,14 @@ func newCollectionShow(o *options) *cobra.Command {
 			defer done()
 			var got struct {
 				collection.Collection
-				Members web.Members `json:"members"`
+				Members admin.Members `json:"members"`
 			}
 			path := "/collections/" + url.PathEscape(args[0])
 			if err := client.Call(cmd.Context(), http.MethodGet, path, nil, &got.Collection); err != nil {
 				return err
 			}
 			for next := path + "/members"; next != ""; {
-				var part web.Members
+				var part admin.Members
 				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
 					return err
 				}
@@ -221,7 +221,7 @@ func assignments(list []string) (map[string]string, error) {
 }
 
 func newCollectionAdd(o *options) *cobra.Command {
-	var req web.AddCollection
+	var req admin.AddCollection
 	var rules, variables []string
 	c := o.addJSON(&cobra.Command{
 		Use: "add NAME", Short: "Make a collection", Args: cobra.ExactArgs(1), Long: "Add makes a collection of devices: by a list, by rules, or both.\n\n" + ruleHelp,
@@ -260,7 +260,7 @@ func (o *options) printCollection(out io.Writer, c *collection.Collection) error
 }
 
 func newCollectionSet(o *options) *cobra.Command {
-	var req web.SetCollection
+	var req admin.SetCollection
 	var name, notes string
 	var devices, except, rules, addRules, variables []string
 	c := o.addJSON(&cobra.Command{

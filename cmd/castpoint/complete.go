@@ -15,8 +15,8 @@ import (
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/revision"
-	"castpoint/web"
 	"castpoint/web/access"
+	"castpoint/web/admin"
 	"castpoint/web/call"
 	"castpoint/web/session"
 )
@@ -124,7 +124,7 @@ func sequenceNames(ctx context.Context, c *call.Client, _ string) (list []string
 }
 
 func deploymentNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
-	all, err := call.List[web.DeploymentItem](ctx, c, "/deployments")
+	all, err := call.List[admin.DeploymentItem](ctx, c, "/deployments")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Sequence+" for "+one.CollectionName)
 	}

@@ -16,11 +16,11 @@ import (
 	"castpoint/content"
 	"castpoint/content/fetch"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentAdd(o *options) *cobra.Command {
-	var req web.AddContent
+	var req admin.AddContent
 	var rate config.Rate
 	var kernel string
 	var programs programFlags
@@ -167,7 +167,7 @@ func printWIM(out io.Writer, ct *content.Content) error {
 }
 
 // fetchFlags say how a URL is fetched.
-func fetchFlags(f *pflag.FlagSet, req *web.AddContent, rate *config.Rate) {
+func fetchFlags(f *pflag.FlagSet, req *admin.AddContent, rate *config.Rate) {
 	f.StringVar(&req.SHA256, "sha256", "", "`HASH` that a file behind a URL must have")
 	f.Var(rate, "fetch-rate", "`RATE` at which it is fetched at most, as in 200mbit (default: no limit)")
 }

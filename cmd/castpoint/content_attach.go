@@ -11,7 +11,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentAttach(o *options) *cobra.Command {
@@ -29,7 +29,7 @@ of a package are what it holds now: attach it again when it has changed.`,
   castpoint content attach winpe --drivers realtek --file tools/diag.exe=Windows/System32/diag.exe`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := web.Attachments{Files: map[string]string{}}
+			req := admin.Attachments{Files: map[string]string{}}
 			for _, d := range drivers {
 				if strings.ContainsAny(d, `/\`) || d == "." || d == ".." {
 					abs, err := filepath.Abs(d)
@@ -75,13 +75,13 @@ folder, or the name of a folder of drivers, as castpoint content show prints the
   castpoint content detach winpe Windows/System32/diag.exe`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.attach(cmd, args[0], web.Attachments{Remove: args[1:]})
+			return o.attach(cmd, args[0], admin.Attachments{Remove: args[1:]})
 		},
 	})
 }
 
 // attach sends the request and says what is attached then.
-func (o *options) attach(cmd *cobra.Command, id string, req web.Attachments) error {
+func (o *options) attach(cmd *cobra.Command, id string, req admin.Attachments) error {
 	ct, err := o.streamContent(cmd, "/contents/"+url.PathEscape(id)+"/attach", "attach to "+id, req)
 	if err != nil {
 		return err

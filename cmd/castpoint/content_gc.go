@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentGC(o *options) *cobra.Command {
@@ -17,7 +17,7 @@ func newContentGC(o *options) *cobra.Command {
 itself; this also finds what a power failure has left behind.`,
 		Example: "  castpoint content gc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var g web.Garbage
+			var g admin.Garbage
 			if err := o.call(cmd.Context(), http.MethodPost, "/garbage", nil, &g); err != nil {
 				return err
 			}

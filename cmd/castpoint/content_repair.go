@@ -11,11 +11,11 @@ import (
 	"castpoint/content"
 	"castpoint/content/fetch"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentRepair(o *options) *cobra.Command {
-	var req web.RepairContent
+	var req admin.RepairContent
 	var rate config.Rate
 	c := o.addJSON(&cobra.Command{
 		Use: "repair ID [PATH]", Short: "Replace damaged files of a content by the originals",

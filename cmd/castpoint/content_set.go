@@ -9,7 +9,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentSet(o *options) *cobra.Command {
@@ -28,7 +28,7 @@ func newContentSet(o *options) *cobra.Command {
   castpoint content set 7zip --program 'install=7z2409-x64.exe /S' --program-reboot install=3010`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var req web.SetContent
+			var req admin.SetContent
 			f := cmd.Flags()
 			changed := false
 			for _, s := range []struct {

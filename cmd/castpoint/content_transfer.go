@@ -15,7 +15,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentExport(o *options) *cobra.Command {
@@ -130,7 +130,7 @@ func (o *options) importContent(cmd *cobra.Command, path string) (*content.Conte
 		}
 		here := readable([]string{abs})
 		if o.remote.url == "" || here != nil {
-			ct, err := o.streamContent(cmd, "/contents/import", "import "+filepath.Base(path), web.ImportContent{Path: abs})
+			ct, err := o.streamContent(cmd, "/contents/import", "import "+filepath.Base(path), admin.ImportContent{Path: abs})
 			if here != nil || !o.mustSend(cmd.Context(), err) {
 				return ct, err
 			}

@@ -9,11 +9,11 @@ import (
 	"castpoint/agent/command"
 	"castpoint/content/fetch"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newContentUpdate(o *options) *cobra.Command {
-	var req web.AddContent
+	var req admin.AddContent
 	var rate config.Rate
 	var kernel string
 	var upload bool

@@ -14,7 +14,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/deploy/rollout"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newDeployment(o *options) *cobra.Command {
@@ -27,7 +27,7 @@ func newDeploymentList(o *options) *cobra.Command {
 	return o.addJSON(&cobra.Command{
 		Use: "list", Short: "List deployments, and how far they are", Args: cobra.NoArgs, Example: "  castpoint deployment list",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := listAll[web.DeploymentItem](cmd.Context(), o, "/deployments")
+			list, err := listAll[admin.DeploymentItem](cmd.Context(), o, "/deployments")
 			if err != nil {
 				return err
 			}
@@ -67,10 +67,10 @@ func newDeploymentShow(o *options) *cobra.Command {
 				return err
 			}
 			defer done()
-			var s web.DeploymentStatus
+			var s admin.DeploymentStatus
 			path := "/deployments/" + url.PathEscape(args[0])
 			for next := path; next != ""; {
-				var part web.DeploymentStatus
+				var part admin.DeploymentStatus
 				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
 					return err
 				}
@@ -115,7 +115,7 @@ func printDeployment(out io.Writer, d *rollout.Deployment) error {
 	return table(out, rows)
 }
 
-func printStatus(out io.Writer, s *web.DeploymentStatus) error {
+func printStatus(out io.Writer, s *admin.DeploymentStatus) error {
 	c := s.Counts
 	line := fmt.Sprintf("\n%d devices, %.0f%% done: %d waiting, %d running, %d succeeded, %d failed, %d cancelled, %d unknown",
 		c.Targets, c.Percent, c.Waiting, c.Running, c.Succeeded, c.Failed, c.Cancelled, c.Unknown)
@@ -184,8 +184,8 @@ func (f *deploymentFlags) add(c *cobra.Command) {
 }
 
 // request is what the flags that were given say.
-func (f *deploymentFlags) request(cmd *cobra.Command) (web.SetDeployment, error) {
-	req := web.SetDeployment{ConfirmSize: f.confirmSize}
+func (f *deploymentFlags) request(cmd *cobra.Command) (admin.SetDeployment, error) {
+	req := admin.SetDeployment{ConfirmSize: f.confirmSize}
 	given := cmd.Flags().Changed
 	for name, set := range map[string]func() error{
 		"name":          func() error { req.Rename = &f.name; return nil },
@@ -273,7 +273,7 @@ presses a key. Protected devices are left alone, whatever collection they are in
 			}
 			set.NewSequence = nil
 			var d rollout.Deployment
-			req := web.AddDeployment{Name: args[0], Sequence: f.sequence, Collection: collection, SetDeployment: set}
+			req := admin.AddDeployment{Name: args[0], Sequence: f.sequence, Collection: collection, SetDeployment: set}
 			if err := o.call(cmd.Context(), http.MethodPost, "/deployments", req, &d); err != nil {
 				return err
 			}
@@ -319,7 +319,7 @@ func newDeploymentSet(o *options) *cobra.Command {
 }
 
 func newDeploymentAgain(o *options) *cobra.Command {
-	var req web.DeployAgain
+	var req admin.DeployAgain
 	c := o.addJSON(&cobra.Command{
 		Use: "again ID", Short: "Have a deployment run once more on devices", Args: cobra.ExactArgs(1),
 		Long:    "Again has a deployment run once more at the next network boot of devices that have run it.",
@@ -328,7 +328,7 @@ func newDeploymentAgain(o *options) *cobra.Command {
 			if len(req.Devices) == 0 {
 				return command.Usage("say on which devices: --device ID")
 			}
-			var names web.Names
+			var names admin.Names
 			if err := o.call(cmd.Context(), http.MethodPost, "/deployments/"+url.PathEscape(args[0])+"/again", req, &names); err != nil {
 				return err
 			}

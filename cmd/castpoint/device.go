@@ -17,7 +17,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/deploy"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // deviceIDs says in every help how devices are named.
@@ -225,7 +225,7 @@ func newDeviceAdd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req := web.AddDevice{
+			req := admin.AddDevice{
 				Name: f.name, UUID: f.uuid, MACs: f.macs, Protected: f.protected, Notes: f.notes, Groups: f.groups, Variables: variables,
 				Boot: deploy.BootSettings{Settings: f.boot, Image: f.image, Loader: f.loader, Style: f.style},
 			}
@@ -254,7 +254,7 @@ func newDeviceSet(o *options) *cobra.Command {
 ` + deviceIDs,
 		Example: "  castpoint device set pc-17 --add-mac 52:54:00:12:34:57 --group lab\n  castpoint device set pc-17 --boot chain=windows --boot ca=2023\n  castpoint device set pc-17 --boot '' --delay -1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := web.SetDevice{AddMACs: f.addMACs, DropMACs: f.dropMACs}
+			req := admin.SetDevice{AddMACs: f.addMACs, DropMACs: f.dropMACs}
 			given := cmd.Flags().Changed
 			text := func(name string, value *string, to **string) {
 				if given(name) {
@@ -312,7 +312,7 @@ func newDeviceSet(o *options) *cobra.Command {
 
 // newDeviceVerdict makes approve and deny.
 func newDeviceVerdict(o *options, verb, short, example string) *cobra.Command {
-	var req web.ApproveDevice
+	var req admin.ApproveDevice
 	long := "Deny keeps a device from booting, whatever the policy is; one that waits goes on to its own disk.\n\n" + deviceIDs
 	if verb == "approve" {
 		long = "Approve lets a device boot: one that waits on its screen goes on within seconds.\n\n" + deviceIDs

@@ -22,7 +22,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/session"
 )
 
@@ -172,7 +172,7 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 // askServer adds what the running server says. Without one there is nothing to
 // fetch, and what machines would get is told by the settings.
 func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) {
-	var s web.Status
+	var s admin.Status
 	if err := o.call(ctx, http.MethodGet, "/status", nil, &s); err != nil {
 		t.Others = append(t.Others, doctor.Finding{Level: doctor.Note, Text: "the data folder cannot be asked: " + err.Error()})
 		return

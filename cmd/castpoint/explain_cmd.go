@@ -17,7 +17,7 @@ import (
 	"castpoint/boot"
 	"castpoint/deploy"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // archNames are the words that --arch takes beside numbers.
@@ -66,7 +66,7 @@ func archWord(firmware string) string {
 
 // serves says whether a running server has the interface.
 func (o *options) serves(ctx context.Context, name string) bool {
-	var s web.Status
+	var s admin.Status
 	if name == "" || o.call(ctx, http.MethodGet, "/status", nil, &s) != nil || s.Network == nil {
 		return false
 	}

@@ -14,7 +14,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/call"
 )
 
@@ -209,7 +209,7 @@ func TestSocket(t *testing.T) {
 	if err := os.Remove(filepath.Join(data, "admin.json")); err != nil {
 		t.Fatal(err)
 	}
-	s := decode[web.Status](t, "status", "--data", data)
+	s := decode[admin.Status](t, "status", "--data", data)
 	if s.Network == nil || s.Network.DHCP != "off" || s.Network.Interfaces[0] != "lo 127.0.0.1" {
 		t.Errorf("%+v", s)
 	}
@@ -243,7 +243,7 @@ func TestSocket(t *testing.T) {
 	if left, err := filepath.Glob(filepath.Join(data, ".socket-*")); err != nil || left != nil {
 		t.Error(left, err)
 	}
-	if s := decode[web.Status](t, "status", "--data", data); s.Network != nil {
+	if s := decode[admin.Status](t, "status", "--data", data); s.Network != nil {
 		t.Errorf("%+v", s)
 	}
 }

@@ -25,7 +25,7 @@ import (
 	"castpoint/content/wim"
 	"castpoint/internal/config"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/call"
 )
 
@@ -215,7 +215,7 @@ func TestContentWithoutAServer(t *testing.T) {
 	if out := succeeds(t, "content", "validate", "--data", data); out != "test-image: good\n" {
 		t.Error(out)
 	}
-	var k web.CreatedToken
+	var k admin.CreatedToken
 	if err := json.Unmarshal([]byte(succeeds(t, "token", "create", "--content", "test-image", "--data", data, "--json")), &k); err != nil || len(k.Token) != 32 {
 		t.Error(k, err)
 	}
@@ -288,9 +288,9 @@ func TestServe(t *testing.T) {
 	data := t.TempDir()
 	image := makeWIM(t, 3_000_000)
 	join := freePort(t)
-	admin := freePort(t)
+	adminPort := freePort(t)
 	args := []string{"serve", "--data", data, "--interface", "lo", "--dhcp", "off", "--tftp=false",
-		"--http", freePort(t), "--join", join, "--admin", admin, "--log-level", "error"}
+		"--http", freePort(t), "--join", join, "--admin", adminPort, "--log-level", "error"}
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	out, errs := newLockedBuffer(), newLockedBuffer()
@@ -313,7 +313,7 @@ func TestServe(t *testing.T) {
 	}
 
 	succeeds(t, "content", "add", "os-image", image, "--multicast", "--data", data)
-	var k web.CreatedToken
+	var k admin.CreatedToken
 	if err := json.Unmarshal([]byte(succeeds(t, "token", "create", "--content", "test-image", "--data", data, "--json")), &k); err != nil {
 		t.Fatal(err)
 	}

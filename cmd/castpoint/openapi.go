@@ -4,13 +4,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/api"
 )
 
 // operations are those of a serving point. Nothing of it is running: they must not be
 // called.
-func operations() *api.API { return web.Operations(point.Operations()) }
+func operations() *api.API { return admin.Operations(point.Operations()) }
 
 func newOpenAPI() *cobra.Command {
 	return &cobra.Command{

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newDeviceRecovery(o *options) *cobra.Command {
@@ -17,7 +17,7 @@ encrypted with recovery: server, the newest first. It needs the scope admin, and
 look is in the audit log. ` + deviceIDs,
 		Example: "  castpoint device recovery pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var got web.Recoveries
+			var got admin.Recoveries
 			if err := o.call(cmd.Context(), http.MethodPost, devicePath(args[0], "/recovery"), nil, &got); err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/deploy/rollout"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/call"
 )
 
@@ -69,7 +69,7 @@ func newRunShow(o *options) *cobra.Command {
 		Use: "show RUN", Short: "Show a run: its steps, what they printed, and its logs", Args: cobra.ExactArgs(1), Long: "Show prints a run of a task sequence.\n\n" + runIDs,
 		Example: "  castpoint run show pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r web.RunDetails
+			var r admin.RunDetails
 			if err := o.call(cmd.Context(), http.MethodGet, runPath(args[0]), nil, &r); err != nil {
 				return err
 			}
@@ -81,7 +81,7 @@ func newRunShow(o *options) *cobra.Command {
 	})
 }
 
-func printRun(out io.Writer, r *web.RunDetails) error {
+func printRun(out io.Writer, r *admin.RunDetails) error {
 	rows := [][]string{
 		{"run", r.ID}, {"device", r.Label + " (" + r.Device + ")"}, {"deployment", orDash(r.DeploymentName)},
 		{"sequence", fmt.Sprintf("%s, revision %d", r.Sequence, r.Revision)}, {"state", runState(&r.Run)}, {"started", when(r.Started)},
@@ -138,7 +138,7 @@ func printRun(out io.Writer, r *web.RunDetails) error {
 }
 
 func newRunRetry(o *options) *cobra.Command {
-	var req web.RetryRun
+	var req admin.RetryRun
 	var variables []string
 	c := o.addJSON(&cobra.Command{
 		Use: "retry RUN", Short: "Try a run again that has failed", Args: cobra.ExactArgs(1),
@@ -194,7 +194,7 @@ func newRunAnswer(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := o.call(cmd.Context(), http.MethodPost, runPath(args[0], "/answers"), web.AnswerRun{Answers: answers}, nil); err != nil {
+			if err := o.call(cmd.Context(), http.MethodPost, runPath(args[0], "/answers"), admin.AnswerRun{Answers: answers}, nil); err != nil {
 				return err
 			}
 			if o.json {
@@ -221,7 +221,7 @@ func newDeviceWake(o *options) *cobra.Command {
 		Use: "wake ID", Short: "Send a device Wake-on-LAN packets", Args: cobra.ExactArgs(1), Long: "Wake sends Wake-on-LAN packets to all cards of a device.\n\n" + deviceIDs,
 		Example: "  castpoint device wake pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var macs web.Names
+			var macs admin.Names
 			if err := o.call(cmd.Context(), http.MethodPost, devicePath(args[0], "/wake"), nil, &macs); err != nil {
 				return err
 			}

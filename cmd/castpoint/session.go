@@ -15,7 +15,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/internal/config"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/call"
 	"castpoint/web/session"
 )
@@ -141,7 +141,7 @@ func printSession(out io.Writer, s session.Info) error {
 }
 
 func newSessionStart(o *options) *cobra.Command {
-	var req web.StartSession
+	var req admin.StartSession
 	var rate, least config.Rate
 	var delay, open time.Duration
 	var at string

@@ -11,7 +11,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/deploy"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newStatus(o *options) *cobra.Command {
@@ -21,7 +21,7 @@ func newStatus(o *options) *cobra.Command {
 DHCP and PXE servers it has seen on its networks.`,
 		Example: "  castpoint status\n  castpoint status --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var s web.Status
+			var s admin.Status
 			if err := o.call(cmd.Context(), http.MethodGet, "/status", nil, &s); err != nil {
 				return err
 			}

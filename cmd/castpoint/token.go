@@ -8,11 +8,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 func newTokenCreate(o *options) *cobra.Command {
-	var req web.CreateToken
+	var req admin.CreateToken
 	var ttl time.Duration
 	c := o.addJSON(&cobra.Command{
 		Use: "create --content ID", Short: "Make a one-time token for a receiver",
@@ -37,7 +37,7 @@ repair --from reads the files of the content with it.`,
 				return err
 			}
 			defer done()
-			var t web.CreatedToken
+			var t admin.CreatedToken
 			if err := client.Call(cmd.Context(), http.MethodPost, "/tokens", req, &t); err != nil {
 				return err
 			}

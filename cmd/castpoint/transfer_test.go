@@ -14,7 +14,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/content"
 	"castpoint/point"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // decode runs a command with --json and reads its answer.
@@ -69,7 +69,7 @@ func TestContentFoldersUpdateAndGC(t *testing.T) {
 	if next.ID != ct.ID || next.Revision != 2 || len(next.Files) != 2 || next.Name != "Latitude" || next.Version != "A08" {
 		t.Errorf("%+v", next)
 	}
-	if g := decode[web.Garbage](t, "content", "gc", "--data", data); g != (web.Garbage{}) {
+	if g := decode[admin.Garbage](t, "content", "gc", "--data", data); g != (admin.Garbage{}) {
 		t.Errorf("nothing is left over: %+v", g)
 	}
 	for args, want := range map[string]int{

@@ -12,6 +12,12 @@ import (
 // ErrClosing is what is answered while the server stops.
 var ErrClosing = Refusal(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
 
+// Content finds a content for a machine or a person, by id or name.
+func Content(library *content.Library, idOrName string) (*content.Content, error) {
+	ct, err := library.Get(idOrName)
+	return ct, ContentProblem(err)
+}
+
 // ContentProblem says which status an error of the library is.
 func ContentProblem(err error) error {
 	const list = "castpoint content list shows what there is"

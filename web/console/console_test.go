@@ -26,8 +26,8 @@ import (
 	"castpoint/deploy/sequence"
 	"castpoint/docs"
 	"castpoint/internal/event"
-	"castpoint/web"
 	"castpoint/web/access"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -203,7 +203,7 @@ func hasField(n *html.Node, name string) bool {
 // A new server has empty pages that say what to do.
 func TestEmptyPages(t *testing.T) {
 	f := &fakeAPI{answers: map[string]any{
-		"/status": web.Status{Version: "1.0"}, "/sessions": map[string]any{}, "/contents": map[string]any{}, "/devices": map[string]any{}, "/timeline": map[string]any{}, "/deployments": map[string]any{}, "/collections": map[string]any{}, "/sequences": map[string]any{}, "/dhcp/leases": map[string]any{},
+		"/status": admin.Status{Version: "1.0"}, "/sessions": map[string]any{}, "/contents": map[string]any{}, "/devices": map[string]any{}, "/timeline": map[string]any{}, "/deployments": map[string]any{}, "/collections": map[string]any{}, "/sequences": map[string]any{}, "/dhcp/leases": map[string]any{},
 	}}
 	c := newConsole(t, f)
 	for path, want := range map[string]string{
@@ -503,7 +503,7 @@ func TestJobs(t *testing.T) {
 func TestLive(t *testing.T) {
 	f := fullAPI(3, 3)
 	n := 0
-	status := f.answers["/status"].(web.Status)
+	status := f.answers["/status"].(admin.Status)
 	f.answers["/status"] = func() any {
 		n++
 		s := status
@@ -556,7 +556,7 @@ func watch(c *Console, path string) *httptest.ResponseRecorder {
 // What is hard to undo is asked first, with what follows from it, and is done only
 // when somebody says yes. What was sent is still there then.
 func TestAsks(t *testing.T) {
-	members := web.Members{}
+	members := admin.Members{}
 	for i := range 150 {
 		members.Items = append(members.Items, deploy.Device{ID: fmt.Sprintf("d%05d", i), Protected: i < 10})
 	}
@@ -619,7 +619,7 @@ func TestSecretOfToken(t *testing.T) {
 	n := 0
 	f.answers["/access/tokens"] = func() any {
 		if n++; n == 1 {
-			return web.CreatedAccessToken{Secret: "castpoint_s3cret", Token: access.Token{Name: "ci2", Scope: access.Read}}
+			return admin.CreatedAccessToken{Secret: "castpoint_s3cret", Token: access.Token{Name: "ci2", Scope: access.Read}}
 		}
 		return tokens
 	}
@@ -659,7 +659,7 @@ func TestDoctor(t *testing.T) {
 // What is wrong with a text is shown beside it, and the text stays.
 func TestSequenceText(t *testing.T) {
 	f := fullAPI(0, 0)
-	f.answers["SEND /sequences/check"] = web.SequenceCheck{Problems: []sequence.Problem{{Line: 3, Text: "unknown field staps"}}}
+	f.answers["SEND /sequences/check"] = admin.SequenceCheck{Problems: []sequence.Problem{{Line: 3, Text: "unknown field staps"}}}
 	c := newConsole(t, f)
 	w := post(c, "/sequences", url.Values{"text": {"name: x\nstaps: []"}, "do": {"keep"}})
 	for _, text := range []string{"It cannot be used yet", "line 3", "unknown field staps", "staps: []"} {
@@ -741,7 +741,7 @@ func TestScriptIsOld(t *testing.T) {
 // as it is.
 func TestLiveToTheEnd(t *testing.T) {
 	f := fullAPI(3, 3)
-	d := f.answers["/runs/run2"].(web.RunDetails)
+	d := f.answers["/runs/run2"].(admin.RunDetails)
 	n := 0
 	f.answers["/runs/run2"] = func() any {
 		if n++; n > 1 {

@@ -15,7 +15,7 @@ import (
 	"castpoint/content"
 	"castpoint/deploy"
 	"castpoint/internal/event"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -52,13 +52,13 @@ type machine struct{ Label, To string }
 
 // overviewData is what the overview shows.
 type overviewData struct {
-	Status      web.Status
+	Status      admin.Status
 	Tiles       []tile
 	Attention   []attention
 	Bad         int // of Attention
 	Jobs        []job.Job
 	Sessions    []session.Info // that run
-	Deployments []web.DeploymentItem
+	Deployments []admin.DeploymentItem
 	Waiting     deploy.Page
 	Trouble     []trouble // newest first
 	BootImage   bool      // there is one
@@ -139,7 +139,7 @@ func (c *Console) overview(r *http.Request) (*frame.Page, error) {
 // overviewDeployments fills in the deployments where something goes on, or has gone
 // wrong.
 func (c *Console) overviewDeployments(r *http.Request, d *overviewData) error {
-	list, err := frame.All[web.DeploymentItem](r, c.Frame, "/deployments")
+	list, err := frame.All[admin.DeploymentItem](r, c.Frame, "/deployments")
 	var refused *protocol.Problem
 	if errors.As(err, &refused) && refused.Status == http.StatusNotImplemented {
 		return nil // a server that keeps no records

@@ -10,7 +10,7 @@ import (
 
 	"castpoint/boot/winpe"
 	"castpoint/content"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -39,7 +39,7 @@ const contentsPart = 100
 
 func (p *Library) contents(r *http.Request) (*frame.Page, error) {
 	d := contentsData{Jobs: p.Jobs().List(true)}
-	var st web.Status
+	var st admin.Status
 	if err := p.Get(r, "/status", &st); err != nil {
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func (p *Library) content(r *http.Request) (*frame.Page, error) {
 	if err := p.Get(r, contentPath(r.PathValue("id")), d.Content); err != nil {
 		return nil, err
 	}
-	var st web.Status
+	var st admin.Status
 	if err := p.Get(r, "/status", &st); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (p *Library) content(r *http.Request) (*frame.Page, error) {
 
 func (p *Library) set(r *http.Request) (to, said string, err error) {
 	f := r.PostForm
-	var set web.SetContent
+	var set admin.SetContent
 	for name, to := range map[string]**string{"name": &set.Name, "version": &set.Version, "comment": &set.Comment, "language": &set.Language} {
 		if f.Has(name) {
 			value := strings.TrimSpace(f.Get(name))
@@ -152,7 +152,7 @@ func (p *Library) validate(r *http.Request) (to, said string, err error) {
 
 func (p *Library) repair(r *http.Request) (to, said string, err error) {
 	id := r.PathValue("id")
-	req := web.RepairContent{Path: strings.TrimSpace(r.PostFormValue("path")), Initrd: strings.TrimSpace(r.PostFormValue("initrd"))}
+	req := admin.RepairContent{Path: strings.TrimSpace(r.PostFormValue("path")), Initrd: strings.TrimSpace(r.PostFormValue("initrd"))}
 	p.Jobs().Start(r.Context(), "repair "+id, p.Me(r).Name, func(ctx context.Context, progress func(done, total int64)) (string, string, error) {
 		var v content.Validation
 		if err := p.API().Stream(ctx, http.MethodPost, contentPath(id)+"/repair", req, progress, &v); err != nil {
@@ -170,8 +170,8 @@ func (p *Library) remove(r *http.Request) (to, said string, err error) {
 }
 
 func (p *Library) createToken(r *http.Request) (to, said string, err error) {
-	var got web.CreatedToken
-	err = p.Do(r, http.MethodPost, "/tokens", web.CreateToken{
+	var got admin.CreatedToken
+	err = p.Do(r, http.MethodPost, "/tokens", admin.CreateToken{
 		Content: r.PathValue("id"), MAC: strings.TrimSpace(r.PostFormValue("mac")), Name: strings.TrimSpace(r.PostFormValue("name")),
 	}, &got)
 	if err != nil {
@@ -191,7 +191,7 @@ func (p *Library) askRemove(r *http.Request) (*frame.Question, error) {
 		Title: "Remove " + ct.Name + " from the library?", Do: "Remove " + ct.Name, Back: contentPath(ct.ID),
 		Says: []string{"Machines can no longer get it. Files that other contents use stay; the others, " + size(ct) + " at most, are deleted and have to be imported again."},
 	}
-	var st web.Status
+	var st admin.Status
 	if err := p.Get(r, "/status", &st); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"castpoint/content"
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 )
 
@@ -44,7 +44,7 @@ func (p *Machines) devices(r *http.Request) (*frame.Page, error) {
 	if err := p.Get(r, "/devices?"+ask.Encode(), &d.Page); err != nil {
 		return nil, err
 	}
-	var st web.Status
+	var st admin.Status
 	if err := p.Get(r, "/status", &st); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (p *Machines) collections(r *http.Request) ([]collection.Collection, error)
 func (p *Machines) add(r *http.Request) (to, said string, err error) {
 	var one deploy.Device
 	f := frame.Read(r)
-	err = p.Do(r, http.MethodPost, "/devices", web.AddDevice{
+	err = p.Do(r, http.MethodPost, "/devices", admin.AddDevice{
 		Name: f.Text("name"), UUID: f.Text("uuid"), MACs: frame.Words(f.Text("macs")), Groups: frame.Words(f.Text("groups")),
 	}, &one)
 	return devicePath(one.ID), "Added " + one.Label() + ".", err
@@ -150,7 +150,7 @@ func (p *Machines) changeChosen(r *http.Request) (to, said string, err error) {
 		}
 	}
 	if collection := r.PostFormValue("collection"); what == doAssign && collection != "" && done > 0 {
-		if err := p.Do(r, http.MethodPatch, "/collections/"+url.PathEscape(collection), web.SetCollection{AddDevices: ids}, nil); err != nil {
+		if err := p.Do(r, http.MethodPatch, "/collections/"+url.PathEscape(collection), admin.SetCollection{AddDevices: ids}, nil); err != nil {
 			return "", "", err
 		}
 	}
@@ -184,7 +184,7 @@ func (p *Machines) assign(r *http.Request, id string) error {
 		}
 		return frame.Wrong("choose a boot image or a collection, or name a group")
 	}
-	var set web.SetDevice
+	var set admin.SetDevice
 	if image != "" {
 		if image == useServers {
 			image = ""

@@ -10,7 +10,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/deploy"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 )
 
@@ -148,7 +148,7 @@ func (p *Machines) explainPage(r *http.Request) (*frame.Page, error) {
 	}
 	d.HTTP = overHTTP(d.Arch)
 	d.Archs = archChoices(d.Arch)
-	var st web.Status
+	var st admin.Status
 	if err := p.Get(r, "/status", &st); err != nil {
 		return nil, err
 	}

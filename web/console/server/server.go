@@ -16,7 +16,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/doctor"
-	"castpoint/web"
+	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 )
 
@@ -56,7 +56,7 @@ type logger struct {
 
 // serverData is what the page of the server shows.
 type serverData struct {
-	web.Status
+	admin.Status
 	Loggers []logger
 }
 

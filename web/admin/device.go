@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // maxTable is the largest table of devices that is imported, in bytes.
 const maxTable = 32 << 20
 
-func (s *Server) deviceOperations(a *api.API) {
+func (s *operations) deviceOperations(a *api.API) {
 	const tag = "devices"
 	api.Answer(a, api.Operation{
 		ID: "list-devices", Method: http.MethodGet, Path: "/devices", Scope: access.Read, Tag: tag,
@@ -68,7 +68,7 @@ func (s *Server) deviceOperations(a *api.API) {
 }
 
 // known makes an operation one that needs records of devices.
-func known[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
+func known[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
 		if s.cfg.Devices == nil || s.cfg.Timeline == nil {
 			return out, errNoRecords()
@@ -150,11 +150,11 @@ type deviceQuery struct {
 	api.PageQuery
 }
 
-func (s *Server) listDevices(_ context.Context, in *deviceQuery) (deploy.Page, error) {
+func (s *operations) listDevices(_ context.Context, in *deviceQuery) (deploy.Page, error) {
 	return s.cfg.Devices.List(deploy.Query{State: in.State, Group: in.Group, Search: in.Search, After: in.After, Limit: in.Limit}), nil
 }
 
-func (s *Server) addDevice(ctx context.Context, in *struct{ Body AddDevice }) (deploy.Device, error) {
+func (s *operations) addDevice(ctx context.Context, in *struct{ Body AddDevice }) (deploy.Device, error) {
 	req := &in.Body
 	one, err := s.cfg.Devices.Add(ctx, deploy.Device{
 		Name: req.Name, UUID: req.UUID, MACs: req.MACs, State: req.State, Protected: req.Protected, Notes: req.Notes,
@@ -166,17 +166,17 @@ func (s *Server) addDevice(ctx context.Context, in *struct{ Body AddDevice }) (d
 	return one, err
 }
 
-func (s *Server) importDevices(ctx context.Context, in *struct {
+func (s *operations) importDevices(ctx context.Context, in *struct {
 	RawBody []byte `contentType:"text/csv"`
 }) (deploy.Imported, error) {
 	return s.cfg.Devices.ImportCSV(ctx, in.RawBody, access.Name(ctx))
 }
 
-func (s *Server) getDevice(_ context.Context, in *DevicePath) (deploy.Device, error) {
+func (s *operations) getDevice(_ context.Context, in *DevicePath) (deploy.Device, error) {
 	return s.cfg.Devices.Find(in.ID)
 }
 
-func (s *Server) setDevice(ctx context.Context, in *struct {
+func (s *operations) setDevice(ctx context.Context, in *struct {
 	DevicePath
 	Body SetDevice
 }) (deploy.Device, error) {
@@ -246,7 +246,7 @@ func (req *SetDevice) apply(d *deploy.Device) error {
 	return nil
 }
 
-func (s *Server) removeDevice(ctx context.Context, in *DevicePath) (struct{}, error) {
+func (s *operations) removeDevice(ctx context.Context, in *DevicePath) (struct{}, error) {
 	one, err := s.cfg.Devices.Find(in.ID)
 	if err == nil {
 		api.Note(ctx, "%s (%s)", one.Label(), one.ID)
@@ -258,7 +258,7 @@ func (s *Server) removeDevice(ctx context.Context, in *DevicePath) (struct{}, er
 	return struct{}{}, err
 }
 
-func (s *Server) approveDevice(ctx context.Context, in *struct {
+func (s *operations) approveDevice(ctx context.Context, in *struct {
 	DevicePath
 	Body *ApproveDevice
 }) (deploy.Device, error) {
@@ -273,7 +273,7 @@ func (s *Server) approveDevice(ctx context.Context, in *struct {
 	return s.cfg.Devices.Approve(ctx, one.ID, name, access.Name(ctx))
 }
 
-func (s *Server) denyDevice(ctx context.Context, in *DevicePath) (deploy.Device, error) {
+func (s *operations) denyDevice(ctx context.Context, in *DevicePath) (deploy.Device, error) {
 	one, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
 		return one, err

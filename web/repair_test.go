@@ -10,6 +10,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/test/library"
+	"castpoint/web/admin"
 )
 
 // damage spoils a byte of a content's first object.
@@ -38,41 +39,41 @@ func TestRepairFromPeer(t *testing.T) {
 	// Multicast only is about machines.
 	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
 	branch := newPoint(t, library.Free, nil)
-	mainAdmin, admin := main.Client(), branch.Client()
-	token := func(req CreateToken) string {
+	mainAdmin, client := main.Client(), branch.Client()
+	token := func(req admin.CreateToken) string {
 		t.Helper()
-		var made CreatedToken
+		var made admin.CreatedToken
 		if err := mainAdmin.Call(ctx, http.MethodPost, "/tokens", req, &made); err != nil {
 			t.Fatal(err)
 		}
 		return made.Token
 	}
 	other, _ := library.AddImage(t, main.lib, "other", 1000, library.Free)
-	files := token(CreateToken{Content: main.ct.ID, Files: true})
+	files := token(admin.CreateToken{Content: main.ct.ID, Files: true})
 	pin := main.Identity().Pin.String()
 	path := damage(t, branch.lib, branch.ct, 400_000)
 	for _, c := range []struct {
 		name   string
-		req    RepairContent
+		req    admin.RepairContent
 		status int
 		words  string
 	}{
-		{"unknown token", RepairContent{From: main.url, Pin: pin, Token: strings.Repeat("0", 32)}, 403, "not known"},
-		{"receiver's token", RepairContent{From: main.url, Pin: pin, Token: token(CreateToken{Content: main.ct.ID})}, 403, "not known"},
-		{"token of another content", RepairContent{From: main.url, Pin: pin, Token: token(CreateToken{Content: other.ID, Files: true})}, 404, "no object"},
-		{"pin of another server", RepairContent{From: main.url, Pin: branch.Identity().Pin.String(), Token: files}, 403, "not the expected server"},
-		{"no pin", RepairContent{From: main.url, Token: files}, 400, ""},
-		{"nobody there", RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: files}, 502, "127.0.0.1:1"},
-		{"both", RepairContent{From: main.url, Pin: pin, Token: files, Path: "/x"}, 400, "either"},
+		{"unknown token", admin.RepairContent{From: main.url, Pin: pin, Token: strings.Repeat("0", 32)}, 403, "not known"},
+		{"receiver's token", admin.RepairContent{From: main.url, Pin: pin, Token: token(admin.CreateToken{Content: main.ct.ID})}, 403, "not known"},
+		{"token of another content", admin.RepairContent{From: main.url, Pin: pin, Token: token(admin.CreateToken{Content: other.ID, Files: true})}, 404, "no object"},
+		{"pin of another server", admin.RepairContent{From: main.url, Pin: branch.Identity().Pin.String(), Token: files}, 403, "not the expected server"},
+		{"no pin", admin.RepairContent{From: main.url, Token: files}, 400, ""},
+		{"nobody there", admin.RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: files}, 502, "127.0.0.1:1"},
+		{"both", admin.RepairContent{From: main.url, Pin: pin, Token: files, Path: "/x"}, 400, "either"},
 	} {
-		err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", c.req, nil, nil)
+		err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", c.req, nil, nil)
 		wantStatus(t, err, c.status)
 		if err != nil && !strings.Contains(err.Error(), c.words) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.words)
 		}
 	}
 	var v content.Validation
-	if err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}
 	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, branch.data) {
@@ -82,10 +83,10 @@ func TestRepairFromPeer(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}
-	if _, err := main.tokens.Check(files, nil); err == nil {
+	if _, err := main.Tokens().Check(files, nil); err == nil {
 		t.Error("a receiver joins with a token for files")
 	}
 }

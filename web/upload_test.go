@@ -21,7 +21,7 @@ import (
 // was killed has left goes with the next start.
 func TestUploadRefused(t *testing.T) {
 	data := t.TempDir()
-	left := filepath.Join(data, dirDownloads, "upload-123")
+	left := filepath.Join(data, "downloads", "upload-123")
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestUploadRefused(t *testing.T) {
 	if _, err := os.Stat(left); err == nil {
 		t.Error("what was left is still there")
 	}
-	admin := access.With(t.Context(), access.Identity{Name: "anna", Scope: access.Admin})
+	anna := access.With(t.Context(), access.Identity{Name: "anna", Scope: access.Admin})
 	operator := access.With(t.Context(), access.Identity{Name: "otto", Scope: access.Operate})
 	c := p.ConsoleClient()
 	for _, u := range []struct {
@@ -53,7 +53,7 @@ func TestUploadRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx := admin
+		ctx := anna
 		if u.ctx {
 			ctx = operator
 		}
@@ -64,7 +64,7 @@ func TestUploadRefused(t *testing.T) {
 			t.Errorf("%s: %v (%+v), want %d and %q", u.query, err, problem, u.status, u.says)
 		}
 	}
-	if files, err := os.ReadDir(filepath.Join(data, dirDownloads)); err != nil || len(files) > 0 {
+	if files, err := os.ReadDir(filepath.Join(data, "downloads")); err != nil || len(files) > 0 {
 		t.Errorf("left: %v %v", files, err)
 	}
 	// Without anybody in the context nothing is answered.

@@ -15,6 +15,8 @@ import (
 	"castpoint/internal/event"
 	"castpoint/internal/store"
 	"castpoint/test/library"
+	"castpoint/web/admin"
+	"castpoint/web/admit"
 )
 
 // withDevices adds records to a point.
@@ -60,7 +62,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				return problem.Status
 			}
 			var d deploy.Device
-			if got := call("POST", "/devices", AddDevice{Name: "pc-1", MACs: []string{"52-54-00-00-00-01"}}, &d); got != 200 || d.State != deploy.StateKnown || d.MACs[0] != "52:54:00:00:00:01" {
+			if got := call("POST", "/devices", admin.AddDevice{Name: "pc-1", MACs: []string{"52-54-00-00-00-01"}}, &d); got != 200 || d.State != deploy.StateKnown || d.MACs[0] != "52:54:00:00:00:01" {
 				t.Fatalf("%d %+v", got, d)
 			}
 			for _, bad := range []struct {
@@ -68,13 +70,13 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				body         any
 				want         int
 			}{
-				{"POST", "/devices", AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
-				{"POST", "/devices", AddDevice{Name: "x"}, 400},
+				{"POST", "/devices", admin.AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
+				{"POST", "/devices", admin.AddDevice{Name: "x"}, 400},
 				{"POST", "/devices", map[string]any{"colour": "x"}, 422},
 				{"GET", "/devices/nobody", nil, 404},
-				{"PATCH", "/devices/nobody", SetDevice{}, 404},
-				{"PATCH", "/devices/pc-1", SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},
-				{"PATCH", "/devices/pc-1", SetDevice{Settings: &[]string{"chain=x"}}, 400},
+				{"PATCH", "/devices/nobody", admin.SetDevice{}, 404},
+				{"PATCH", "/devices/pc-1", admin.SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},
+				{"PATCH", "/devices/pc-1", admin.SetDevice{Settings: &[]string{"chain=x"}}, 400},
 				{"GET", "/devices?limit=0", nil, 422},
 				{"GET", "/devices/pc-1/timeline?before=x", nil, 422},
 				{"GET", "/devices/nobody/timeline", nil, 404},
@@ -84,7 +86,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				}
 			}
 			yes, notes, value := true, "by the window", "ann"
-			set := SetDevice{AddMACs: []string{"525400000003"}, Protected: &yes, Notes: &notes, Variables: map[string]*string{"OWNER": &value}, Settings: &[]string{"chain=ipxe"}}
+			set := admin.SetDevice{AddMACs: []string{"525400000003"}, Protected: &yes, Notes: &notes, Variables: map[string]*string{"OWNER": &value}, Settings: &[]string{"chain=ipxe"}}
 			if got := call("PATCH", "/devices/"+url.PathEscape("52:54:00:00:00:01"), set, &d); got != 200 || len(d.MACs) != 2 || d.Variables["OWNER"] != "ann" || d.Boot.Settings[0] != "chain=ipxe" {
 				t.Errorf("%d %+v", got, d)
 			}
@@ -102,15 +104,16 @@ func TestDevicesByAdminAPI(t *testing.T) {
 			if call("GET", "/devices?state=waiting", nil, &page); page.Total != 1 {
 				t.Fatalf("%+v", page)
 			}
-			var st Status
+			var st admin.Status
 			if call("GET", "/status", nil, &st); st.Devices[deploy.StateWaiting] != 1 || st.Devices[deploy.StateKnown] != 1 {
 				t.Errorf("%+v", st.Devices)
 			}
 			id := page.Devices[0].ID
-			if got := call("POST", "/devices/"+id+"/deny", nil, &d); got != 200 || d.State != deploy.StateDenied || p.denied(mac.String()) == "" {
+			refused := func() bool { _, err := p.BootToken(t.Context(), client); return err != nil }
+			if got := call("POST", "/devices/"+id+"/deny", nil, &d); got != 200 || d.State != deploy.StateDenied || !refused() {
 				t.Errorf("%d %+v", got, d)
 			}
-			if got := call("POST", "/devices/"+id+"/approve", ApproveDevice{Name: "pc-7"}, &d); got != 200 || d.State != deploy.StateKnown || p.denied(mac.String()) != "" {
+			if got := call("POST", "/devices/"+id+"/approve", admin.ApproveDevice{Name: "pc-7"}, &d); got != 200 || d.State != deploy.StateKnown || refused() {
 				t.Errorf("%d %+v", got, d)
 			}
 			var imported deploy.Imported
@@ -164,8 +167,12 @@ func TestFollowTimeline(t *testing.T) {
 
 func TestReportsBecomeEvents(t *testing.T) {
 	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
-	p.note(protocol.Event{Kind: "failed", Message: "the disk is full", MAC: "52:54:00:00:00:01"})
-	p.note(protocol.Event{Kind: "progress", Blocks: 3, Total: 9, MAC: "52:54:00:00:00:01", Rate: 5})
+	secret := p.token(t, admit.Token{MAC: "52:54:00:00:00:01"})
+	for _, e := range []protocol.Event{{Kind: "failed", Message: "the disk is full"}, {Kind: "progress", Blocks: 3, Total: 9, Rate: 5}} {
+		if status, body := p.do(t, http.MethodPost, protocol.PathEvents, secret, e); status != http.StatusNoContent {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
 	if err := p.cfg.Timeline.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

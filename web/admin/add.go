@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -16,14 +16,14 @@ import (
 	"castpoint/web/api"
 )
 
-// dirDownloads is the folder in the data folder for files on their way into the
+// DirDownloads is the folder in the data folder for files on their way into the
 // library.
-const dirDownloads = "downloads"
+const DirDownloads = "downloads"
 
 // source is where the files of a new content or revision are: on this host, or
 // behind a URL, from where they are fetched first. done takes the fetched file
 // away, or leaves it for the next try when kept is set.
-func (s *Server) source(ctx context.Context, req *AddContent, progress func(done, total int64)) (done func(kept bool), err error) {
+func (s *operations) source(ctx context.Context, req *AddContent, progress func(done, total int64)) (done func(kept bool), err error) {
 	if !fetch.IsURL(req.Path) {
 		return func(bool) {}, nil
 	}
@@ -43,7 +43,7 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 		s.mu.Unlock()
 	}
 	res, err := fetch.Get(ctx, fetch.Request{
-		URL: req.Path, Dir: filepath.Join(s.cfg.Data, dirDownloads), SHA256: req.SHA256, Rate: req.FetchRate / 8, Progress: progress,
+		URL: req.Path, Dir: filepath.Join(s.cfg.Data, DirDownloads), SHA256: req.SHA256, Rate: req.FetchRate / 8, Progress: progress,
 		Room: s.library.HasRoom, // of the data folder, which the library is in
 	})
 	if err != nil {
@@ -74,7 +74,7 @@ func (s *Server) source(ctx context.Context, req *AddContent, progress func(done
 }
 
 // add makes or replaces a content out of a request; id is "" for a new one.
-func (s *Server) add(ctx context.Context, id string, req AddContent, progress func(done, total int64)) (*content.Content, error) {
+func (s *operations) add(ctx context.Context, id string, req AddContent, progress func(done, total int64)) (*content.Content, error) {
 	request := func() content.AddRequest {
 		return content.AddRequest{
 			Kind: req.Kind, Path: req.Path, Initrd: req.Initrd, Loaders: req.Loaders,
@@ -110,14 +110,14 @@ func (s *Server) add(ctx context.Context, id string, req AddContent, progress fu
 	return ct, api.ContentProblem(err)
 }
 
-func (s *Server) updateContent(_ context.Context, in *struct {
+func (s *operations) updateContent(_ context.Context, in *struct {
 	ContentPath
 	Body AddContent
 }) (contentWork, error) {
 	if err := in.Body.check(); err != nil {
 		return nil, err
 	}
-	ct, err := s.contentByID(in.ID)
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +145,7 @@ func (a *AddContent) check() error {
 	return nil
 }
 
-func (s *Server) collectGarbage(ctx context.Context, _ *struct{}) (*Garbage, error) {
+func (s *operations) collectGarbage(ctx context.Context, _ *struct{}) (*Garbage, error) {
 	g, err := s.library.CollectGarbage(ctx)
 	if err != nil {
 		return nil, api.ContentProblem(err)

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -13,52 +14,22 @@ import (
 	"castpoint/web/call"
 )
 
-// newAPI makes the admin API, each file its part, and Config.Routes on top.
-func (s *Server) newAPI() *api.API {
-	cfg := api.Config{Version: s.cfg.Version, Observe: s.cfg.Observe}
-	if s.log != nil { // without one it is only for the document
-		cfg.Log = s.log.Named("admin")
-	}
-	if s.cfg.Access != nil {
-		cfg.Audit = s.cfg.Access.Record
-	}
-	a := api.New(cfg)
-	s.statusOperations(a)
-	s.contentOperations(a)
-	s.transferOperations(a)
-	s.uploadOperations(a)
-	s.tokenOperations(a)
-	s.sessionOperations(a)
-	s.deviceOperations(a)
-	s.timelineOperations(a)
-	s.accessOperations(a)
-	s.accountOperations(a)
-	for _, add := range s.cfg.Routes {
-		add(a)
-	}
-	s.collectionOperations(a)
-	s.sequenceOperations(a)
-	s.deploymentOperations(a)
-	s.runOperations(a)
-	return a
-}
-
-// Operations is an admin API with these routes whose operations are only described:
-// they must not be called.
-func Operations(routes []func(*api.API)) *api.API {
-	s := &Server{cfg: Config{Routes: routes}}
-	return s.newAPI()
-}
+// Limits of the admin listeners.
+const (
+	adminHeader     = 16 << 10
+	adminHeaderTime = 10 * time.Second
+	adminIdleTime   = 2 * time.Minute
+)
 
 // adminListener is what the servers of the admin listeners have in common.
 // Progress is streamed, so writing has no time limit of its own.
 func (s *Server) adminListener(handler http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ReadHeaderTimeout: headerTime,
-		IdleTimeout:       idleTime,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
+		ReadHeaderTimeout: adminHeaderTime,
+		IdleTimeout:       adminIdleTime,
+		MaxHeaderBytes:    adminHeader,
+		ErrorLog:          zap.NewStdLog(s.log),
 		// Strangers are answered by the guard, also when they ask for nothing.
 		DisableGeneralOptionsHandler: true,
 	}
@@ -91,7 +62,7 @@ func (s *Server) ConsoleClient() *call.Client { return call.NewLocal(s.api) }
 // refuseAdmin answers what the guard does not let through: programs with a
 // problem, people with the way to the login page.
 func (s *Server) refuseAdmin(w http.ResponseWriter, r *http.Request, p *protocol.Problem) {
-	s.log.Named("admin").Debug("request refused", zap.String("request", w.Header().Get(api.HeaderRequest)), zap.String("method", r.Method),
+	s.log.Debug("request refused", zap.String("request", w.Header().Get(api.HeaderRequest)), zap.String("method", r.Method),
 		zap.String("path", r.URL.Path), zap.String("peer", r.RemoteAddr), zap.Int("status", p.Status), zap.String("reason", p.Detail))
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

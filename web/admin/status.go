@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"castpoint/web/upload"
 )
 
-func (s *Server) statusOperations(a *api.API) {
+func (s *operations) statusOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "get-status", Method: http.MethodGet, Path: "/status", Scope: access.Read, Tag: "server",
 		Summary: "What the server says about itself",
@@ -91,14 +91,14 @@ type OtherServer struct {
 	Trouble string `json:"trouble,omitempty"`
 }
 
-func (s *Server) getStatus(context.Context, *struct{}) (*Status, error) {
+func (s *operations) getStatus(context.Context, *struct{}) (*Status, error) {
 	contents, err := s.library.List()
 	if err != nil {
 		return nil, api.ContentProblem(err)
 	}
 	st := &Status{
-		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.JoinURL,
-		Pin: s.identity.Pin.String(), Assigned: s.Assigned(), Contents: len(contents), Uploads: s.uploads.Now(),
+		Version: s.cfg.Version, Started: s.started.UTC(), Data: s.cfg.Data, Join: s.cfg.URL,
+		Pin: s.join.Pin(), Assigned: s.join.Assigned(), Contents: len(contents), Uploads: s.uploads.Now(),
 	}
 	for _, ct := range contents {
 		if ct.Checked != nil && ct.Checked.Problem != "" {

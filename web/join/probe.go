@@ -1,4 +1,4 @@
-package web
+package join
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/multicast"
+	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/session"
 )
@@ -15,9 +16,9 @@ import (
 // prober is the secret of who may be measured: the owner of a token that a person has
 // made, used or not. Everybody on a boot network can have one made for a boot, and with
 // it he must not have the network filled.
-func (s *Server) prober(r *http.Request) (string, error) {
+func (s *Service) prober(r *http.Request) (string, error) {
 	if s.keeper == nil {
-		return "", errNoNetwork
+		return "", ErrNoNetwork
 	}
 	token, err := s.tokens.Look(bearer(r))
 	switch {
@@ -29,7 +30,7 @@ func (s *Server) prober(r *http.Request) (string, error) {
 	return token.Hash, nil
 }
 
-func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveProbe(w http.ResponseWriter, r *http.Request) {
 	secret, err := s.prober(r)
 	var p *session.Probe
 	if err == nil {
@@ -39,11 +40,11 @@ func (s *Server) serveProbe(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	s.joinLog.Info("machine is being measured", zap.Stringer("peer", remoteAddr(r)), zap.Stringer("group", p.Offer.Group))
+	s.log.Info("machine is being measured", zap.Stringer("peer", access.RemoteAddr(r)), zap.Stringer("group", p.Offer.Group))
 	api.WriteJSON(w, http.StatusOK, p.Offer)
 }
 
-func (s *Server) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
 	sent, err := s.train(w, r)
 	if err != nil {
 		s.refuse(w, r, err)
@@ -53,7 +54,7 @@ func (s *Server) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
 }
 
 // train sends one train.
-func (s *Server) train(w http.ResponseWriter, r *http.Request) (sent multicast.ProbeSent, err error) {
+func (s *Service) train(w http.ResponseWriter, r *http.Request) (sent multicast.ProbeSent, err error) {
 	var t multicast.ProbeTrain
 	if err = api.ReadJSON(w, r, maxJoinBody, &t); err != nil {
 		return sent, err
@@ -69,14 +70,14 @@ func (s *Server) train(w http.ResponseWriter, r *http.Request) (sent multicast.P
 	if err := t.Check(&p.Offer); err != nil {
 		return sent, api.Refusal(http.StatusBadRequest, "", "", "%v", err)
 	}
-	to := remoteAddr(r)
+	to := access.RemoteAddr(r)
 	if t.Unicast && to.Is4() != p.Offer.Group.Addr().Is4() {
 		return sent, api.Refusal(http.StatusBadRequest, "", "join by an address of the group's family", "no datagram goes from %s to %s", p.Offer.Source, to)
 	}
 	return p.Send(r.Context(), t, to)
 }
 
-func (s *Server) serveProbeEnd(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveProbeEnd(w http.ResponseWriter, r *http.Request) {
 	secret, err := s.prober(r)
 	id, perr := strconv.ParseUint(r.PathValue("id"), 10, 32)
 	if perr != nil {

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"castpoint/content"
 	"castpoint/multicast"
 	"castpoint/web/api"
+	"castpoint/web/join"
 )
 
 // Bounds of what is read from and waited for another server.
@@ -45,7 +46,7 @@ func newPeer(address, pin, token string) (*peer, error) {
 		return nil, api.Refusal(http.StatusBadRequest, "", "", "server %q: want an https URL, as in https://192.0.2.1:8443", address)
 	}
 	if base.Port() == "" {
-		base.Host = net.JoinHostPort(base.Hostname(), fmt.Sprint(DefaultJoinPort))
+		base.Host = net.JoinHostPort(base.Hostname(), fmt.Sprint(join.DefaultPort))
 	}
 	p := &peer{base: &url.URL{Scheme: "https", Host: base.Host}, token: token}
 	if p.pin, err = protocol.ParsePin(pin); err != nil {

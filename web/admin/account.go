@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 // accountOperations are about one's own account, and about who may not log in for
 // now.
-func (s *Server) accountOperations(a *api.API) {
+func (s *operations) accountOperations(a *api.API) {
 	const tag = "access"
 	api.Act(a, api.Operation{
 		ID: "change-own-password", Method: http.MethodPut, Path: "/access/self/password", Scope: access.Read, Tag: tag,

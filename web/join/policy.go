@@ -1,4 +1,4 @@
-package web
+package join
 
 import (
 	"net/http"
@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
@@ -27,7 +28,7 @@ type visitor struct {
 }
 
 // visitor recognises the request's token or ticket.
-func (s *Server) visitor(r *http.Request) (visitor, error) {
+func (s *Service) visitor(r *http.Request) (visitor, error) {
 	secret := bearer(r)
 	token, err := s.tokens.Look(secret)
 	if err == nil {
@@ -44,18 +45,18 @@ func (s *Server) visitor(r *http.Request) (visitor, error) {
 }
 
 // servePolicy tells a machine what it is to do.
-func (s *Server) servePolicy(w http.ResponseWriter, r *http.Request) {
+func (s *Service) servePolicy(w http.ResponseWriter, r *http.Request) {
 	v, err := s.visitor(r)
 	if err != nil {
 		s.refuse(w, r, err)
 		return
 	}
 	p := s.policy(v)
-	s.joinLog.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("note", p.Message))
+	s.log.Debug("machine asks what to do", zap.String("mac", v.mac), zap.String("action", p.Action), zap.String("note", p.Message))
 	api.WriteJSON(w, http.StatusOK, p)
 }
 
-func (s *Server) policy(v visitor) protocol.Policy {
+func (s *Service) policy(v visitor) protocol.Policy {
 	wait := func(message string) protocol.Policy {
 		return protocol.Policy{Action: protocol.ActionWait, Message: message, Poll: pollTime}
 	}
@@ -70,7 +71,7 @@ func (s *Server) policy(v visitor) protocol.Policy {
 	if v.content == "" {
 		return wait("nothing is assigned to this machine: start castpoint serve with --assign CONTENT")
 	}
-	ct, err := s.contentByID(v.content)
+	ct, err := api.Content(s.library, v.content)
 	if err != nil {
 		return wait(api.AsProblem(err).Error())
 	}
@@ -86,7 +87,7 @@ func (s *Server) policy(v visitor) protocol.Policy {
 }
 
 // serveEvent takes what a machine reports.
-func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveEvent(w http.ResponseWriter, r *http.Request) {
 	var e protocol.Event
 	err := api.ReadJSON(w, r, maxEventBody, &e)
 	var v visitor
@@ -97,9 +98,9 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	remote := remoteAddr(r)
+	remote := access.RemoteAddr(r)
 	e.Time, e.Remote = time.Now().UTC(), remote.String()
-	e.Kind, e.Message = memberName(e.Kind, remote), printable(e.Message, 500)
+	e.Kind, e.Message = memberName(e.Kind, remote), Printable(e.Message, 500)
 	e.Name = memberName(e.Name, remote)
 	if v.name != "" {
 		e.Name = v.name
@@ -107,7 +108,7 @@ func (s *Server) serveEvent(w http.ResponseWriter, r *http.Request) {
 	if v.mac != "" {
 		e.MAC = v.mac
 	}
-	e.MAC, e.Content = printable(e.MAC, 20), printable(e.Content, 64)
+	e.MAC, e.Content = Printable(e.MAC, 20), Printable(e.Content, 64)
 	s.note(e)
 	w.WriteHeader(http.StatusNoContent)
 }

@@ -1,9 +1,11 @@
-package web
+package join
 
 import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
 	"castpoint/boot"
@@ -13,8 +15,16 @@ import (
 	"castpoint/web/admit"
 )
 
+// note logs what a machine reports, and puts it on the machine's timeline.
+func (s *Service) note(e protocol.Event) {
+	s.log.Info("machine reports", zap.String("kind", e.Kind), zap.String("name", e.Name), zap.String("mac", e.MAC),
+		zap.String("peer", e.Remote), zap.String("content", e.Content), zap.String("note", e.Message),
+		zap.Int("blocks", e.Blocks), zap.Int("total", e.Total))
+	s.recordReport(e)
+}
+
 // record adds an event to the timeline of the machine with that MAC.
-func (s *Server) record(e event.Event) {
+func (s *Service) record(e event.Event) {
 	if s.cfg.Timeline == nil {
 		return
 	}
@@ -47,7 +57,7 @@ func kindOf(report string) (kind event.Kind, trouble bool) {
 }
 
 // recordReport is what an agent says, as an event.
-func (s *Server) recordReport(r protocol.Event) {
+func (s *Service) recordReport(r protocol.Event) {
 	kind, trouble := kindOf(r.Kind)
 	message := r.Kind
 	if r.Message != "" {
@@ -62,7 +72,7 @@ func (s *Server) recordReport(r protocol.Event) {
 	})
 }
 
-func (s *Server) recordJoin(t admit.Ticket, adm *multicast.Admission, remote netip.Addr, what string) {
+func (s *Service) recordJoin(t admit.Ticket, adm *multicast.Admission, remote netip.Addr, what string) {
 	s.record(event.Event{
 		MAC: t.MAC, Kind: event.KindJoin,
 		Message: fmt.Sprintf("%s the session of %s as member %d (%s)", what, t.Content, adm.Member.ID, t.Name),
@@ -70,7 +80,7 @@ func (s *Server) recordJoin(t admit.Ticket, adm *multicast.Admission, remote net
 	})
 }
 
-func (s *Server) recordLeave(t admit.Ticket, req multicast.LeaveRequest, remote netip.Addr) {
+func (s *Service) recordLeave(t admit.Ticket, req multicast.LeaveRequest, remote netip.Addr) {
 	e := event.Event{
 		MAC: t.MAC, Kind: event.KindJoin, Message: "left the session of " + t.Content + " with everything",
 		Details: event.Details{Remote: remote.String(), Content: t.Content},
@@ -82,7 +92,7 @@ func (s *Server) recordLeave(t admit.Ticket, req multicast.LeaveRequest, remote 
 }
 
 // denied is why a machine that has booted gets nothing any more, "" for nothing.
-func (s *Server) denied(mac string) string {
+func (s *Service) denied(mac string) string {
 	addr, err := net.ParseMAC(mac)
 	if s.cfg.Devices == nil || err != nil {
 		return ""

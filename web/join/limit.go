@@ -1,4 +1,4 @@
-package web
+package join
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -11,10 +11,11 @@ import (
 	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
+	"castpoint/web/join"
 	"castpoint/web/session"
 )
 
-func (s *Server) tokenOperations(a *api.API) {
+func (s *operations) tokenOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "create-token", Method: http.MethodPost, Path: "/tokens", Scope: access.Operate, Tag: "tokens", Status: http.StatusCreated,
 		Summary: "Make a one-time token that admits a receiver",
@@ -50,9 +51,9 @@ type CreatedToken struct {
 	Pin     string    `json:"pin"`
 }
 
-func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }) (*CreatedToken, error) {
+func (s *operations) createToken(ctx context.Context, in *struct{ Body CreateToken }) (*CreatedToken, error) {
 	req := in.Body
-	ct, err := s.contentByID(req.Content)
+	ct, err := api.Content(s.library, req.Content)
 	if err != nil {
 		return nil, err
 	}
@@ -77,14 +78,14 @@ func (s *Server) createToken(ctx context.Context, in *struct{ Body CreateToken }
 		}
 		req.MAC = mac.String()
 	}
-	secret, token, err := s.tokens.Create(admit.Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: printable(req.Name, 64)}, ttl)
+	secret, token, err := s.join.Tokens().Create(admit.Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: join.Printable(req.Name, 64)}, ttl)
 	if err != nil {
 		return nil, err
 	}
-	s.log.Named("admin").Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
+	s.log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
 	api.Note(ctx, "for %s", ct.ID)
 	return &CreatedToken{
 		Token: secret, Content: ct.ID, Name: ct.Name, MAC: token.MAC, Expires: token.Expires,
-		Server: s.cfg.JoinURL, Pin: s.identity.Pin.String(),
+		Server: s.cfg.URL, Pin: s.join.Pin(),
 	}, nil
 }

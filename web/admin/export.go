@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) transferOperations(a *api.API) {
+func (s *operations) transferOperations(a *api.API) {
 	const tag = "contents"
 	api.Serve(a, api.Operation{
 		ID: "export-content", Method: http.MethodGet, Path: "/contents/{id}/export", Scope: access.Operate, Tag: tag, Sends: api.BytesType,
@@ -37,8 +37,8 @@ func (s *Server) transferOperations(a *api.API) {
 	}, s.receiveContent)
 }
 
-func (s *Server) exportContent(ctx context.Context, in *ContentPath, w http.ResponseWriter, _ *http.Request) error {
-	ct, err := s.contentByID(in.ID)
+func (s *operations) exportContent(ctx context.Context, in *ContentPath, w http.ResponseWriter, _ *http.Request) error {
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ type ImportContent struct {
 	Path string `json:"path"` // absolute
 }
 
-func (s *Server) importContent(_ context.Context, in *struct{ Body ImportContent }) (contentWork, error) {
+func (s *operations) importContent(_ context.Context, in *struct{ Body ImportContent }) (contentWork, error) {
 	if !filepath.IsAbs(in.Body.Path) {
 		return nil, api.Refusal(http.StatusBadRequest, "", "", "path %q: want an absolute one", in.Body.Path)
 	}
@@ -68,7 +68,7 @@ func (s *Server) importContent(_ context.Context, in *struct{ Body ImportContent
 }
 
 // receiveContent imports what comes as the request's body.
-func (s *Server) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) (err error) {
+func (s *operations) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) (err error) {
 	up, err := s.uploads.Begin(w, r, access.Name(ctx), "")
 	if err != nil {
 		return api.ContentProblem(err)

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) accessOperations(a *api.API) {
+func (s *operations) accessOperations(a *api.API) {
 	const tag = "access"
 	api.Answer(a, api.Operation{
 		ID: "get-self", Method: http.MethodGet, Path: "/access/self", Scope: access.Read, Tag: tag,
@@ -80,7 +80,7 @@ func (s *Server) accessOperations(a *api.API) {
 }
 
 // guarded makes an operation one that needs users and tokens.
-func guarded[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
+func guarded[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
 		if s.cfg.Access == nil {
 			return out, api.Refusal(http.StatusNotImplemented, "", "", "this server keeps no users and tokens")
@@ -123,7 +123,7 @@ type CreatedAccessToken struct {
 	access.Token
 }
 
-func (s *Server) createAccessToken(ctx context.Context, in *struct{ Body CreateAccessToken }) (CreatedAccessToken, error) {
+func (s *operations) createAccessToken(ctx context.Context, in *struct{ Body CreateAccessToken }) (CreatedAccessToken, error) {
 	req := &in.Body
 	secret, t, err := s.cfg.Access.CreateToken(ctx, req.Name, req.Scope, time.Duration(req.TTL)*time.Second, access.Name(ctx))
 	if err == nil {
@@ -145,7 +145,7 @@ type SetUser struct {
 	Scope    access.Scope `json:"scope,omitempty" enum:"read,operate,admin"`
 }
 
-func (s *Server) setUser(ctx context.Context, in *struct {
+func (s *operations) setUser(ctx context.Context, in *struct {
 	AccessPath
 	Body SetUser
 }) (access.User, error) {

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) collectionOperations(a *api.API) {
+func (s *operations) collectionOperations(a *api.API) {
 	const tag = "collections"
 	api.Answer(a, api.Operation{
 		ID: "list-collections", Method: http.MethodGet, Path: "/collections", Scope: access.Read, Tag: tag,
@@ -111,7 +111,7 @@ func (s *Server) collectionOperations(a *api.API) {
 	}))
 }
 
-func (s *Server) setDeviceSecret(ctx context.Context, in *SecretPath) error {
+func (s *operations) setDeviceSecret(ctx context.Context, in *SecretPath) error {
 	d, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
 		return err
@@ -119,7 +119,7 @@ func (s *Server) setDeviceSecret(ctx context.Context, in *SecretPath) error {
 	return s.cfg.Rollout.Secrets.Set(ctx, secret.OfDevice(d.ID), in.Name, in.Body.Value)
 }
 
-func (s *Server) showRecovery(ctx context.Context, in *DevicePath) (Recoveries, error) {
+func (s *operations) showRecovery(ctx context.Context, in *DevicePath) (Recoveries, error) {
 	d, err := s.cfg.Devices.Find(in.ID)
 	if err != nil {
 		return Recoveries{}, err
@@ -182,7 +182,7 @@ type Members struct {
 	Untold int `json:"untold" doc:"devices of which it is known when their agent has reported what they are"`
 }
 
-func (s *Server) setCollection(ctx context.Context, in *struct {
+func (s *operations) setCollection(ctx context.Context, in *struct {
 	NamedPath
 	Body SetCollection
 }) (collection.Collection, error) {
@@ -237,7 +237,7 @@ func (s *Server) setCollection(ctx context.Context, in *struct {
 }
 
 // rolled makes an operation one that needs deployments.
-func rolled[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
+func rolled[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
 		if s.cfg.Rollout == nil || s.cfg.Devices == nil || s.cfg.Monitor == nil {
 			return out, errNoRecords()
@@ -247,7 +247,7 @@ func rolled[I, O any](s *Server, f func(context.Context, *I) (O, error)) func(co
 	}
 }
 
-func rolledAct[I any](s *Server, f func(context.Context, *I) error) func(context.Context, *I) error {
+func rolledAct[I any](s *operations, f func(context.Context, *I) error) func(context.Context, *I) error {
 	run := rolled(s, func(ctx context.Context, in *I) (struct{}, error) { return struct{}{}, f(ctx, in) })
 	return func(ctx context.Context, in *I) error {
 		_, err := run(ctx, in)

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -76,7 +76,7 @@ type Attachments struct {
 	Remove []string `json:"remove,omitempty"`
 }
 
-func (s *Server) contentOperations(a *api.API) {
+func (s *operations) contentOperations(a *api.API) {
 	const tag = "contents"
 	api.Answer(a, api.Operation{
 		ID: "list-contents", Method: http.MethodGet, Path: "/contents", Scope: access.Read, Tag: tag,
@@ -87,7 +87,9 @@ func (s *Server) contentOperations(a *api.API) {
 		ID: "get-content", Method: http.MethodGet, Path: "/contents/{id}", Scope: access.Read, Tag: tag,
 		Summary: "A content",
 		About:   "Files with their hashes, images of a WIM, distribution settings, and the last validation.",
-	}, func(_ context.Context, in *ContentPath) (*content.Content, error) { return s.contentByID(in.ID) })
+	}, func(_ context.Context, in *ContentPath) (*content.Content, error) {
+		return api.Content(s.library, in.ID)
+	})
 	api.Steps(a, api.Operation{
 		ID: "add-content", Method: http.MethodPost, Path: "/contents", Scope: access.Admin, Tag: tag,
 		Summary: "Put files of the server's host, or of a URL, into the library",
@@ -140,7 +142,7 @@ type ContentPath struct {
 	ID string `path:"id" doc:"id, or name where that is clear"`
 }
 
-func (s *Server) listContents(_ context.Context, in *struct{ api.PageQuery }) (api.Page[*content.Content], error) {
+func (s *operations) listContents(_ context.Context, in *struct{ api.PageQuery }) (api.Page[*content.Content], error) {
 	list, err := s.library.List()
 	if err != nil {
 		return api.Page[*content.Content]{}, api.ContentProblem(err)
@@ -151,7 +153,7 @@ func (s *Server) listContents(_ context.Context, in *struct{ api.PageQuery }) (a
 // contentWork is the work of a streamed answer about a content.
 type contentWork = func(ctx context.Context, progress api.Progress) (*content.Content, error)
 
-func (s *Server) addContent(ctx context.Context, in *struct{ Body AddContent }) (contentWork, error) {
+func (s *operations) addContent(ctx context.Context, in *struct{ Body AddContent }) (contentWork, error) {
 	if err := in.Body.check(); err != nil {
 		return nil, err
 	}
@@ -164,12 +166,12 @@ func (s *Server) addContent(ctx context.Context, in *struct{ Body AddContent }) 
 	}, nil
 }
 
-func (s *Server) setContent(_ context.Context, in *struct {
+func (s *operations) setContent(_ context.Context, in *struct {
 	ContentPath
 	Body SetContent
 }) (*content.Content, error) {
 	req := &in.Body
-	ct, err := s.contentByID(in.ID)
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +246,7 @@ func changePrograms(ct *content.Content, set []content.Program, remove []string)
 	return list, nil
 }
 
-func (s *Server) attachContent(_ context.Context, in *struct {
+func (s *operations) attachContent(_ context.Context, in *struct {
 	ContentPath
 	Body Attachments
 }) (contentWork, error) {
@@ -254,7 +256,7 @@ func (s *Server) attachContent(_ context.Context, in *struct {
 			return nil, api.Refusal(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
 		}
 	}
-	ct, err := s.contentByID(in.ID)
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -274,12 +276,12 @@ func (s *Server) attachContent(_ context.Context, in *struct {
 	}, nil
 }
 
-func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
-	ct, err := s.contentByID(in.ID)
+func (s *operations) removeContent(_ context.Context, in *ContentPath) error {
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return err
 	}
-	if ct.ID == s.Assigned() {
+	if ct.ID == s.join.Assigned() {
 		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
 	}
 	if s.keeper != nil {
@@ -292,8 +294,8 @@ func (s *Server) removeContent(_ context.Context, in *ContentPath) error {
 	return api.ContentProblem(s.library.Remove(ct.ID))
 }
 
-func (s *Server) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*content.Validation, error), error) {
-	ct, err := s.contentByID(in.ID)
+func (s *operations) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*content.Validation, error), error) {
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"castpoint/web/delivery"
 )
 
-func (s *Server) runOperations(a *api.API) {
+func (s *operations) runOperations(a *api.API) {
 	const tag = "runs"
 	api.Answer(a, api.Operation{
 		ID: "get-run", Method: http.MethodGet, Path: "/runs/{id}", Scope: access.Read, Tag: tag,
@@ -112,7 +112,7 @@ type RunDetails struct {
 	Logs           []delivery.Log       `json:"logs,omitempty"`
 }
 
-func (s *Server) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
+func (s *operations) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
 	id, err := s.cfg.Rollout.FindRun(in.ID)
 	if err != nil {
 		return RunDetails{}, err
@@ -131,7 +131,7 @@ func (s *Server) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
 	return out, err
 }
 
-func (s *Server) sendLog(ctx context.Context, in *struct {
+func (s *operations) sendLog(ctx context.Context, in *struct {
 	RunPath
 	Name string `path:"name" doc:"of the log, as get-run lists them"`
 }, w http.ResponseWriter, _ *http.Request) error {

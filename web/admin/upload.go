@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -12,10 +12,9 @@ import (
 	"castpoint/content"
 	"castpoint/web/access"
 	"castpoint/web/api"
-	"castpoint/web/upload"
 )
 
-func (s *Server) uploadOperations(a *api.API) {
+func (s *operations) uploadOperations(a *api.API) {
 	api.Serve(a, api.Operation{
 		ID: "upload-content", Method: http.MethodPost, Path: "/contents/upload", Scope: access.Admin, Tag: "contents",
 		Takes: api.BytesType, Sends: "application/json", SendsJSON: reflect.TypeFor[content.Content](), Status: http.StatusCreated,
@@ -92,7 +91,7 @@ func (in *UploadContent) request(dir string) (AddContent, error) {
 }
 
 // uploadContent keeps the body, and adds a content out of it.
-func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.ResponseWriter, r *http.Request) (err error) {
+func (s *operations) uploadContent(ctx context.Context, in *UploadContent, w http.ResponseWriter, r *http.Request) (err error) {
 	if err := in.check(); err != nil {
 		return err
 	}
@@ -102,7 +101,7 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 	}
 	id := ""
 	if in.Update != "" {
-		ct, err := s.contentByID(in.Update)
+		ct, err := api.Content(s.library, in.Update)
 		if err != nil {
 			return err
 		}
@@ -147,6 +146,3 @@ func (s *Server) uploadContent(ctx context.Context, in *UploadContent, w http.Re
 	api.WriteJSON(w, http.StatusCreated, ct)
 	return nil
 }
-
-// Uploads are those that are going on.
-func (s *Server) Uploads() []upload.Info { return s.uploads.Now() }

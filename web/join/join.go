@@ -1,6 +1,7 @@
-package web
+package join
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/session"
@@ -32,19 +34,19 @@ const (
 
 // JoinServer is the join listener, to be served on a TLS listener with the
 // identity's configuration.
-func (s *Server) JoinServer() *http.Server {
+func (s *Service) JoinServer() *http.Server {
 	return &http.Server{
 		Handler:           s.JoinHandler(),
 		ReadHeaderTimeout: headerTime,
 		ReadTimeout:       headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          zap.NewStdLog(s.joinLog.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:          zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 	}
 }
 
 // JoinHandler answers machines. Nothing of the admin API is in it.
-func (s *Server) JoinHandler() http.Handler {
+func (s *Service) JoinHandler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+multicast.PathJoin, s.serveJoin)
 	mux.HandleFunc("POST "+multicast.PathLeave, s.serveLeave)
@@ -68,9 +70,9 @@ func (s *Server) JoinHandler() http.Handler {
 
 // refusing turns addresses away that have failed too often, and counts the
 // failures of the others.
-func (s *Server) refusing(next http.Handler) http.Handler {
+func (s *Service) refusing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.failures.blocked(remoteAddr(r)); err != nil {
+		if err := s.failures.blocked(access.RemoteAddr(r)); err != nil {
 			api.WriteProblem(w, err)
 			return
 		}
@@ -79,27 +81,27 @@ func (s *Server) refusing(next http.Handler) http.Handler {
 }
 
 // refuse answers a machine, and counts a proof that was no proof.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Service) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := api.AsProblem(err)
 	switch p.Code {
 	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed, protocol.CodePassword:
-		s.failures.note(remoteAddr(r))
+		s.failures.note(access.RemoteAddr(r))
 	}
 	level := zap.InfoLevel
 	if p.Status >= http.StatusInternalServerError {
 		level = zap.ErrorLevel
 	}
-	s.joinLog.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("peer", remoteAddr(r)),
+	s.log.Log(level, "machine refused", zap.String("path", r.URL.Path), zap.Stringer("peer", access.RemoteAddr(r)),
 		zap.Int("status", p.Status), zap.String("reason", p.Detail))
 	api.WriteProblem(w, p)
 }
 
-func (s *Server) serveJoin(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveJoin(w http.ResponseWriter, r *http.Request) {
 	var req multicast.JoinRequest
 	err := api.ReadJSON(w, r, maxJoinBody, &req)
 	var adm *multicast.Admission
 	if err == nil {
-		adm, err = s.join(req, remoteAddr(r), localAddr(r), requestMACs(r))
+		adm, err = s.join(req, access.RemoteAddr(r), localAddr(r), requestMACs(r))
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -121,14 +123,14 @@ func requestMACs(r *http.Request) []string {
 
 // memberName makes what a machine calls itself fit for tables and logs.
 func memberName(name string, remote netip.Addr) string {
-	if name = printable(name, 64); name == "" {
+	if name = Printable(name, 64); name == "" {
 		return remote.String()
 	}
 	return name
 }
 
-// printable keeps what a terminal shows as it is, at most limit bytes.
-func printable(s string, limit int) string {
+// Printable keeps what a terminal shows as it is, at most limit bytes.
+func Printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return -1
@@ -142,9 +144,9 @@ func printable(s string, limit int) string {
 }
 
 // join admits a member by token or ticket.
-func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs []string) (*multicast.Admission, error) {
+func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs []string) (*multicast.Admission, error) {
 	if s.keeper == nil {
-		return nil, errNoNetwork
+		return nil, ErrNoNetwork
 	}
 	if (req.Token == "") == (req.Ticket == "") {
 		return nil, api.Refusal(http.StatusBadRequest, "", "", "a join needs either a token or a ticket")
@@ -186,7 +188,7 @@ func (s *Server) join(req multicast.JoinRequest, remote, local netip.Addr, macs 
 // mayReceive refuses machines that were denied since they got their token or ticket,
 // and, for those that were granted to a run, machines that may not run anything any
 // more.
-func (s *Server) mayReceive(mac string, granted bool) error {
+func (s *Service) mayReceive(mac string, granted bool) error {
 	if why := s.denied(mac); why != "" {
 		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "", "%s", why)
 	}
@@ -197,7 +199,7 @@ func (s *Server) mayReceive(mac string, granted bool) error {
 }
 
 // rejoin readmits the owner of a ticket.
-func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*multicast.Admission, error) {
+func (s *Service) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*multicast.Admission, error) {
 	ticket, err := s.tickets.Look(req.Ticket)
 	if err == nil {
 		err = s.mayReceive(ticket.MAC, ticket.Granted)
@@ -231,7 +233,7 @@ func (s *Server) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*m
 }
 
 // enrol notes a ticket's place in a session and gives up the one it had.
-func (s *Server) enrol(hash string, m session.Place) {
+func (s *Service) enrol(hash string, m session.Place) {
 	s.mu.Lock()
 	for h, other := range s.members {
 		if h != hash && other.Session.Over() {
@@ -247,7 +249,7 @@ func (s *Server) enrol(hash string, m session.Place) {
 }
 
 // wanted is the content that a token is for at this moment.
-func (s *Server) wanted(t admit.Token) string {
+func (s *Service) wanted(t admit.Token) string {
 	if t.Content == "" && t.Boot {
 		return s.Assigned()
 	}
@@ -257,7 +259,7 @@ func (s *Server) wanted(t admit.Token) string {
 // admit brings a member into the session of the content id. asked is what the
 // machine asked for; "" takes what it may have. local is the address it came to,
 // outpaced the session that was too fast for it, if any.
-func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *session.Session) (session.Place, *multicast.Admission, error) {
+func (s *Service) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *session.Session) (session.Place, *multicast.Admission, error) {
 	var none session.Place
 	if id == "" {
 		return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",
@@ -268,7 +270,7 @@ func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Ad
 		return none, nil, err
 	}
 	if asked != "" {
-		other, err := s.contentByID(asked)
+		other, err := api.Content(s.library, asked)
 		if err != nil {
 			return none, nil, err
 		}
@@ -284,9 +286,9 @@ func (s *Server) admit(id, asked string, who multicast.Candidate, local netip.Ad
 	return session.Place{Session: in, Member: adm.Member.ID, Parcel: p}, adm, nil
 }
 
-var errNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
+var ErrNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
 
-func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveLeave(w http.ResponseWriter, r *http.Request) {
 	var req multicast.LeaveRequest
 	err := api.ReadJSON(w, r, maxJoinBody, &req)
 	var ticket admit.Ticket
@@ -297,7 +299,7 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err)
 		return
 	}
-	req.Reason = printable(req.Reason, 200)
+	req.Reason = Printable(req.Reason, 200)
 	s.mu.Lock()
 	m, ok := s.members[ticket.Hash]
 	delete(s.members, ticket.Hash)
@@ -305,7 +307,7 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	if ok {
 		m.Session.Left(m.Member, req)
 		m.Session.Leave(m.Member, req)
-		s.recordLeave(ticket, req, remoteAddr(r))
+		s.recordLeave(ticket, req, access.RemoteAddr(r))
 	}
 	if req.Complete {
 		err = s.tickets.End(ticket.Hash, false)
@@ -317,8 +319,8 @@ func (s *Server) serveLeave(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// kick ends a member of a session and everything its ticket allowed.
-func (s *Server) kick(c *session.Session, member uint32) error {
+// Kick ends a member of a session and everything its ticket allowed.
+func (s *Service) Kick(c *session.Session, member uint32) error {
 	if err := c.Kick(member); err != nil {
 		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
 	}
@@ -337,14 +339,37 @@ func (s *Server) kick(c *session.Session, member uint32) error {
 	return s.tickets.End(hash, true)
 }
 
+// Cancel ends a session, and what the tickets of its members allow.
+func (s *Service) Cancel(ctx context.Context, c *session.Session) error {
+	// Their tickets first: members that hear the end join again at once.
+	s.mu.Lock()
+	var hashes []string
+	for h, m := range s.members {
+		if m.Session == c {
+			hashes = append(hashes, h)
+			delete(s.members, h)
+		}
+	}
+	s.mu.Unlock()
+	if err := s.tickets.Revoke(hashes); err != nil {
+		return err
+	}
+	c.End()
+	select {
+	case <-c.Done():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
 // serveObject gives members ranges of their object, when the content allows it.
-func (s *Server) serveObject(w http.ResponseWriter, r *http.Request) {
+func (s *Service) serveObject(w http.ResponseWriter, r *http.Request) {
 	if err := s.object(w, r); err != nil {
 		s.refuse(w, r, err)
 	}
 }
 
-func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
+func (s *Service) object(w http.ResponseWriter, r *http.Request) error {
 	ticket, err := s.tickets.Look(bearer(r))
 	if err != nil {
 		if token, terr := s.tokens.Look(bearer(r)); terr == nil && token.Files {
@@ -362,7 +387,7 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayReceive(ticket.MAC, ticket.Granted); err != nil {
 		return err
 	}
-	ct, err := s.contentByID(ticket.Content)
+	ct, err := api.Content(s.library, ticket.Content)
 	if err != nil {
 		return err
 	}
@@ -395,8 +420,8 @@ func (s *Server) object(w http.ResponseWriter, r *http.Request) error {
 
 // objectForServer gives another server an object of the content that its token
 // is for, whatever the content's distribution is to machines.
-func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token admit.Token) error {
-	ct, err := s.contentByID(token.Content)
+func (s *Service) objectForServer(w http.ResponseWriter, r *http.Request, token admit.Token) error {
+	ct, err := api.Content(s.library, token.Content)
 	if err != nil {
 		return err
 	}
@@ -408,7 +433,7 @@ func (s *Server) objectForServer(w http.ResponseWriter, r *http.Request, token a
 	return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "", "content %s has no object %.64q here: it is another revision, or another content", ct.ID, r.PathValue("digest"))
 }
 
-func (s *Server) sendObject(w http.ResponseWriter, r *http.Request, ct *content.Content, d content.Digest) error {
+func (s *Service) sendObject(w http.ResponseWriter, r *http.Request, ct *content.Content, d content.Digest) error {
 	f, err := s.library.OpenObject(d)
 	if err != nil {
 		return api.ContentProblem(err)
@@ -437,4 +462,27 @@ func (p *patient) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return p.ResponseWriter.Write(b)
+}
+
+// localAddr is the address of this server that a request came to; invalid when
+// it did not come over a network.
+func localAddr(r *http.Request) netip.Addr {
+	a, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ap, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+// bearer is the secret of "Authorization: Bearer", or "".
+func bearer(r *http.Request) string {
+	scheme, secret, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(secret)
 }

@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) deploymentOperations(a *api.API) {
+func (s *operations) deploymentOperations(a *api.API) {
 	const tag = "deployments"
 	api.Answer(a, api.Operation{
 		ID: "list-deployments", Method: http.MethodGet, Path: "/deployments", Scope: access.Read, Tag: tag,
@@ -111,7 +111,7 @@ type DeploymentStatus struct {
 }
 
 // deploymentWarnings says what may keep machines from running a deployment.
-func (s *Server) deploymentWarnings(d *rollout.Deployment) (list []string) {
+func (s *operations) deploymentWarnings(d *rollout.Deployment) (list []string) {
 	names, seq, vars := s.cfg.Rollout.Missing(d)
 	for _, name := range names {
 		list = append(list, fmt.Sprintf("variable %s has no value in the collection: devices without one of their own cannot run it", name))
@@ -190,7 +190,7 @@ func set[T any](to, from *T) {
 	}
 }
 
-func (s *Server) listDeployments(_ context.Context, in *api.PageQuery) (api.Page[DeploymentItem], error) {
+func (s *operations) listDeployments(_ context.Context, in *api.PageQuery) (api.Page[DeploymentItem], error) {
 	page := api.Cut(s.cfg.Rollout.Deployments(), func(d *rollout.Deployment) string { return strings.ToLower(d.Name) }, *in)
 	list := api.Page[DeploymentItem]{Items: []DeploymentItem{}, Total: page.Total, Next: page.Next}
 	for _, d := range page.Items {
@@ -208,7 +208,7 @@ func (s *Server) listDeployments(_ context.Context, in *api.PageQuery) (api.Page
 	return list, nil
 }
 
-func (s *Server) addDeployment(ctx context.Context, in *struct{ Body AddDeployment }) (rollout.Deployment, error) {
+func (s *operations) addDeployment(ctx context.Context, in *struct{ Body AddDeployment }) (rollout.Deployment, error) {
 	req := &in.Body
 	d := rollout.Deployment{Name: req.Name, Sequence: req.Sequence, Collection: req.Collection}
 	req.apply(&d)
@@ -219,7 +219,7 @@ func (s *Server) addDeployment(ctx context.Context, in *struct{ Body AddDeployme
 	return got, err
 }
 
-func (s *Server) setDeployment(ctx context.Context, in *struct {
+func (s *operations) setDeployment(ctx context.Context, in *struct {
 	NamedPath
 	Body SetDeployment
 }) (rollout.Deployment, error) {

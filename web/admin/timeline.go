@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) timelineOperations(a *api.API) {
+func (s *operations) timelineOperations(a *api.API) {
 	const tag = "timeline"
 	api.Answer(a, api.Operation{
 		ID: "get-timeline", Method: http.MethodGet, Path: "/timeline", Scope: access.Read, Tag: tag,
@@ -83,7 +83,7 @@ type TimelineQuery struct {
 }
 
 // filterOf finds the events of a device, or of a machine that is not on record.
-func (s *Server) filterOf(id string) (event.Filter, error) {
+func (s *operations) filterOf(id string) (event.Filter, error) {
 	one, err := s.cfg.Devices.Find(id)
 	f := event.Filter{MACs: one.MACs}
 	if one.UUID != "" {
@@ -99,7 +99,7 @@ func (s *Server) filterOf(id string) (event.Filter, error) {
 	return f, err
 }
 
-func (s *Server) timeline(ctx context.Context, f event.Filter, in *TimelineQuery) (event.Page, error) {
+func (s *operations) timeline(ctx context.Context, f event.Filter, in *TimelineQuery) (event.Page, error) {
 	f.Kinds = in.Kinds
 	if err := s.cfg.Timeline.Flush(ctx); err != nil {
 		return event.Page{}, err
@@ -118,7 +118,7 @@ type FollowQuery struct {
 
 // follow streams events: earlier ones, and then those that happen. What the client
 // is too slow for comes out of the store, at most lag events of it.
-func (s *Server) follow(ctx context.Context, f event.Filter, in *FollowQuery, lag int, out *api.Stream[event.Event]) error {
+func (s *operations) follow(ctx context.Context, f event.Filter, in *FollowQuery, lag int, out *api.Stream[event.Event]) error {
 	f.Kinds = in.Kinds
 	follower := s.cfg.Timeline.Follow(f)
 	defer follower.Close()

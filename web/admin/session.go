@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"bytes"
@@ -12,10 +12,11 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/web/access"
 	"castpoint/web/api"
+	"castpoint/web/join"
 	"castpoint/web/session"
 )
 
-func (s *Server) sessionOperations(a *api.API) {
+func (s *operations) sessionOperations(a *api.API) {
 	api.Answer(a, api.Operation{
 		ID: "list-sessions", Method: http.MethodGet, Path: "/sessions", Scope: access.Read, Tag: "sessions",
 		Summary: "List sessions, those that have ended last",
@@ -54,7 +55,7 @@ type SessionPath struct {
 	ID string `path:"id" doc:"of the session, or of its content for the latest one"`
 }
 
-func (s *Server) listSessions(_ context.Context, in *struct{ api.PageQuery }) (api.Page[session.Info], error) {
+func (s *operations) listSessions(_ context.Context, in *struct{ api.PageQuery }) (api.Page[session.Info], error) {
 	list := []session.Info{}
 	if s.keeper != nil {
 		list = s.keeper.List()
@@ -62,7 +63,7 @@ func (s *Server) listSessions(_ context.Context, in *struct{ api.PageQuery }) (a
 	return api.CutPlaces(list, api.LongQuery(in.PageQuery)), nil // their order is by time
 }
 
-func (s *Server) sessionInfo(idOrContent string) (session.Info, error) {
+func (s *operations) sessionInfo(idOrContent string) (session.Info, error) {
 	id := strings.ToLower(idOrContent)
 	if s.keeper != nil {
 		for _, info := range s.keeper.List() {
@@ -75,14 +76,14 @@ func (s *Server) sessionInfo(idOrContent string) (session.Info, error) {
 	return session.Info{}, api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session list shows what there is", "no session %q", id)
 }
 
-func (s *Server) getSession(_ context.Context, in *SessionPath) (session.Info, error) {
+func (s *operations) getSession(_ context.Context, in *SessionPath) (session.Info, error) {
 	return s.sessionInfo(in.ID)
 }
 
 // sessionInterval is how often a session that is followed is looked at.
 const sessionInterval = 500 * time.Millisecond
 
-func (s *Server) followSession(ctx context.Context, in *SessionPath, out *api.Stream[session.Info]) error {
+func (s *operations) followSession(ctx context.Context, in *SessionPath, out *api.Stream[session.Info]) error {
 	info, err := s.sessionInfo(in.ID)
 	if err != nil {
 		return err
@@ -136,10 +137,10 @@ type StartSession struct {
 
 const defaultOpen = 15 * time.Minute
 
-func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession }) (*session.Info, error) {
+func (s *operations) startSession(ctx context.Context, in *struct{ Body StartSession }) (*session.Info, error) {
 	req := in.Body
 	if s.keeper == nil {
-		return nil, errNoNetwork
+		return nil, join.ErrNoNetwork
 	}
 	if req.MinMembers < 0 || req.MaxMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.MinRate < 0 || req.Open < 0 {
 		return nil, api.Refusal(http.StatusBadRequest, "", "", "numbers of a start rule cannot be negative")
@@ -189,37 +190,19 @@ func (s *Server) startSession(ctx context.Context, in *struct{ Body StartSession
 	return &info, nil
 }
 
-func (s *Server) running(id string) (*session.Session, error) {
+func (s *operations) running(id string) (*session.Session, error) {
 	if s.keeper == nil {
-		return nil, errNoNetwork
+		return nil, join.ErrNoNetwork
 	}
 	return s.keeper.Find(strings.ToLower(id))
 }
 
-func (s *Server) cancelSession(ctx context.Context, in *SessionPath) error {
+func (s *operations) cancelSession(ctx context.Context, in *SessionPath) error {
 	c, err := s.running(in.ID)
 	if err != nil {
 		return err
 	}
-	// Their tickets first: members that hear the end join again at once.
-	s.mu.Lock()
-	var hashes []string
-	for h, m := range s.members {
-		if m.Session == c {
-			hashes = append(hashes, h)
-			delete(s.members, h)
-		}
-	}
-	s.mu.Unlock()
-	if err := s.tickets.Revoke(hashes); err != nil {
-		return err
-	}
-	c.End()
-	select {
-	case <-c.Done():
-	case <-ctx.Done():
-	}
-	return nil
+	return s.join.Cancel(ctx, c)
 }
 
 type memberPath struct {
@@ -227,7 +210,7 @@ type memberPath struct {
 	Member string `path:"member" doc:"number or name"`
 }
 
-func (s *Server) kickMember(_ context.Context, in *memberPath) error {
+func (s *operations) kickMember(_ context.Context, in *memberPath) error {
 	c, err := s.running(in.ID)
 	if err != nil {
 		return err
@@ -246,5 +229,5 @@ func (s *Server) kickMember(_ context.Context, in *memberPath) error {
 		}
 		member = uint64(found[0])
 	}
-	return s.kick(c, uint32(member))
+	return s.join.Kick(c, uint32(member))
 }

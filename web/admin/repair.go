@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -27,11 +27,11 @@ type RepairContent struct {
 	Token string `json:"token,omitempty"`
 }
 
-func (s *Server) repairContent(_ context.Context, in *struct {
+func (s *operations) repairContent(_ context.Context, in *struct {
 	ContentPath
 	Body RepairContent
 }) (func(context.Context, api.Progress) (*content.Validation, error), error) {
-	ct, err := s.contentByID(in.ID)
+	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +57,7 @@ func (s *Server) repairContent(_ context.Context, in *struct {
 
 // originals finds out how the originals of a content are opened, which happens
 // when something is damaged. done is called at the end.
-func (s *Server) originals(ct *content.Content, req RepairContent) (o *lazyOriginals, done func(error), err error) {
+func (s *operations) originals(ct *content.Content, req RepairContent) (o *lazyOriginals, done func(error), err error) {
 	if req.From != "" {
 		if req.Path != "" || req.Initrd != "" {
 			return nil, nil, api.Refusal(http.StatusBadRequest, "", "", "say either a path or another server")

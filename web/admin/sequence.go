@@ -1,4 +1,4 @@
-package web
+package admin
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"castpoint/web/api"
 )
 
-func (s *Server) sequenceOperations(a *api.API) {
+func (s *operations) sequenceOperations(a *api.API) {
 	const tag = "sequences"
 	api.Answer(a, api.Operation{
 		ID: "list-sequences", Method: http.MethodGet, Path: "/sequences", Scope: access.Read, Tag: tag,
@@ -109,7 +109,7 @@ type SequenceCheck struct {
 }
 
 // checkSequence adds to what the text shows which contents are missing here.
-func (s *Server) checkSequence(text []byte) SequenceCheck {
+func (s *operations) checkSequence(text []byte) SequenceCheck {
 	parsed, problems := sequence.Check(text)
 	c := SequenceCheck{Usable: parsed != nil, Problems: append([]sequence.Problem{}, problems...)}
 	for _, p := range problems {
