@@ -5,12 +5,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// named are the tests that a page gives as its proof.
-var named = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\b`)
+// named are the tests that a page gives as its proof, with the last folder of their room
+// where several have tests of that name.
+var named = regexp.MustCompile(`\b(?:([a-z0-9]+)\.)?((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)\b`)
 
 // allPages are the names of all pages.
 func allPages(t *testing.T) []string {
@@ -28,7 +30,7 @@ func allPages(t *testing.T) []string {
 
 // A promise whose test was renamed or removed is a promise that nothing holds.
 func TestNamedTestsExist(t *testing.T) {
-	exist := map[string]bool{}
+	exist := map[string][]string{} // the last folders of their rooms
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z][A-Za-z0-9]*)\(`)
 	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -42,7 +44,7 @@ func TestNamedTestsExist(t *testing.T) {
 		}
 		b, err := os.ReadFile(path)
 		for _, m := range declared.FindAllSubmatch(b, -1) {
-			exist[string(m[1])] = true
+			exist[string(m[1])] = append(exist[string(m[1])], filepath.Base(filepath.Dir(path)))
 		}
 		return err
 	})
@@ -54,9 +56,13 @@ func TestNamedTestsExist(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range named.FindAllString(string(b), -1) {
-			if !exist[name] {
-				t.Errorf("%s names %s, and there is no such test", page, name)
+		for _, m := range named.FindAllStringSubmatch(string(b), -1) {
+			rooms := exist[m[2]]
+			switch {
+			case m[1] == "" && len(rooms) > 1 && page == "threat-model.md":
+				t.Errorf("%s names %s, of which there are several, in %v", page, m[2], rooms)
+			case len(rooms) == 0, m[1] != "" && !slices.Contains(rooms, m[1]):
+				t.Errorf("%s names %s, and there is no such test", page, m[0])
 			}
 		}
 	}

@@ -276,6 +276,32 @@ func TestLogsAreWholeAndBounded(t *testing.T) {
 	}
 }
 
+// The password of a deployment is not found out by trying: an address has ten tries.
+func TestDeploymentPasswordIsGuessedSlowly(t *testing.T) {
+	p, _ := deployed(t, func(d *rollout.Deployment) { d.Purpose = rollout.Available })
+	g := p.cfg.Rollout
+	d, err := g.Deployment("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := "open sesame"
+	if _, err := g.PutDeployment(t.Context(), d, &password, 0, "test"); err != nil {
+		t.Fatal(err)
+	}
+	token := p.bootToken(t, deliveryMAC)
+	try := func(password string) (int, []byte) {
+		return p.do(t, http.MethodPost, protocol.PathRun, token, protocol.RunRequest{Deployment: d.ID, Password: password}, protocol.HeaderMAC, deliveryMAC)
+	}
+	for i := range failBurst {
+		if status, body := try(fmt.Sprint("guess ", i)); status != http.StatusForbidden || !bytes.Contains(body, []byte(protocol.CodePassword)) {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if status, body := try(password); status != http.StatusTooManyRequests {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 func TestWhoMayNotRun(t *testing.T) {
 	p, d := deployed(t, func(d *rollout.Deployment) { d.Purpose, d.Confirm = rollout.Available, true })
 	own := []string{protocol.HeaderMAC, deliveryMAC}

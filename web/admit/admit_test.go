@@ -2,6 +2,7 @@ package admit
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,6 +169,32 @@ func TestBootTokensOfOneMachineAreBounded(t *testing.T) {
 	}
 	_, err := tokens.Look(secrets[0])
 	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+// Boot tokens of invented machines do not pile up: the oldest go, and those that people
+// have made stay.
+func TestTokensAreBounded(t *testing.T) {
+	tokens, clock := newTokens(t)
+	made, _, err := tokens.Create(Token{Content: "image"}, 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxTokens {
+		k := Token{Hash: fmt.Sprint(i), Boot: true, MAC: fmt.Sprint(i), Created: clock.now.Add(time.Duration(i) * time.Millisecond), Expires: clock.now.Add(time.Hour)}
+		tokens.byHash[k.Hash] = &k
+	}
+	last, _, err := tokens.Create(Token{Boot: true, MAC: "52:54:00:aa:00:01"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(tokens.byHash); n != maxTokens+1 || tokens.byHash["0"] != nil || tokens.byHash[fmt.Sprint(maxTokens-1)] == nil {
+		t.Errorf("%d tokens are kept", n)
+	}
+	for _, secret := range []string{made, last} {
+		if _, err := tokens.Look(secret); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestDamagedStoreIsNotReplaced(t *testing.T) {
