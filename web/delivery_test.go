@@ -292,7 +292,7 @@ func TestDeploymentPasswordIsGuessedSlowly(t *testing.T) {
 	try := func(password string) (int, []byte) {
 		return p.do(t, http.MethodPost, protocol.PathRun, token, protocol.RunRequest{Deployment: d.ID, Password: password}, protocol.HeaderMAC, deliveryMAC)
 	}
-	for i := range failBurst {
+	for i := range 10 {
 		if status, body := try(fmt.Sprint("guess ", i)); status != http.StatusForbidden || !bytes.Contains(body, []byte(protocol.CodePassword)) {
 			t.Fatalf("%d %s", status, body)
 		}
