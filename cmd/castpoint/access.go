@@ -139,14 +139,14 @@ func newAccessUserAdd(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPost, "/access/users", admin.AddUser{Name: args[0], Password: password, Scope: access.Scope(scope)}, &u); err != nil {
 				return err
 			}
-			return o.printUser(cmd, "made", u)
+			return printUser(o, cmd, "made", u)
 		},
 	})
 	scopeFlag(c, &scope, string(access.Operate))
 	return c
 }
 
-func (o *options) printUser(cmd *cobra.Command, done string, u access.User) error {
+func printUser(o *options, cmd *cobra.Command, done string, u access.User) error {
 	if o.json {
 		return printJSON(cmd.OutOrStdout(), u)
 	}
@@ -207,7 +207,7 @@ func newAccessUserSet(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPatch, "/access/users/"+url.PathEscape(args[0]), req, &u); err != nil {
 				return err
 			}
-			return o.printUser(cmd, "changed", u)
+			return printUser(o, cmd, "changed", u)
 		},
 	})
 	scopeFlag(c, &scope, "")

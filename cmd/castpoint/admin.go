@@ -61,7 +61,7 @@ func (o *options) adminRoutes(ctx context.Context, local point.LocalRoutes) (_ *
 		if err := point.BecomeOwner(o.data, point.AsRoot()...); err != nil {
 			return nil, nil, err
 		}
-		server, done, err := point.Local(ctx, o.data, build(), &settings, local)
+		server, done, err := point.Local(ctx, o.data, o.build, &settings, local)
 		if err == nil {
 			return server.Client(), done, nil
 		}

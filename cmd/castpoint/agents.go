@@ -2,11 +2,7 @@ package main
 
 import (
 	"embed"
-	"errors"
-	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 
 	"castpoint/point"
 )
@@ -23,21 +19,4 @@ func build() point.Build {
 		panic(err) // the name is valid
 	}
 	return point.Build{Version: version, Agents: files}
-}
-
-// writeAgent puts the embedded agent for Linux machines of arch into dir.
-func writeAgent(dir, arch string) (string, error) {
-	name := "castagent-linux-" + arch
-	b, err := agents.ReadFile("agents/" + name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("this castpoint was built without %s: build it with make build, or say --agent FILE", name)
-	}
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, name)
-	if err := os.WriteFile(path, b, 0o755); err != nil {
-		return "", fmt.Errorf("unpack agent: %w", err)
-	}
-	return path, nil
 }

@@ -27,7 +27,7 @@ The server may run meanwhile. The file holds the keys: keep it as you keep them.
 			if err := point.BecomeOwner(o.data, point.AsRoot()...); err != nil {
 				return err
 			}
-			r, err := backup.Write(cmd.Context(), args[0], o.data, settings, version)
+			r, err := backup.Write(cmd.Context(), args[0], o.data, settings, o.build.Version)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +60,7 @@ is set up for.`,
 					return err
 				}
 				defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-				if b.Agent, err = writeAgent(dir, b.Arch); err != nil {
+				if b.Agent, err = writeAgent(o.build.Agents, dir, b.Arch); err != nil {
 					return err
 				}
 			}
@@ -124,4 +125,21 @@ func bootenvSource(ctx context.Context, from, cache, arch string, deploy bool) (
 		return s, fmt.Errorf("%w (and not from this host: %w)", err, hostErr)
 	}
 	return s, err
+}
+
+// writeAgent puts the embedded agent for Linux machines of arch into dir.
+func writeAgent(agents fs.FS, dir, arch string) (string, error) {
+	name := "castagent-linux-" + arch
+	b, err := fs.ReadFile(agents, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("this castpoint was built without %s: build it with make build, or say --agent FILE", name)
+	}
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, b, 0o755); err != nil {
+		return "", fmt.Errorf("unpack agent: %w", err)
+	}
+	return path, nil
 }

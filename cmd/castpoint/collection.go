@@ -240,7 +240,7 @@ func newCollectionAdd(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPost, "/collections", req, &got); err != nil {
 				return err
 			}
-			return o.printCollection(cmd.OutOrStdout(), &got)
+			return showCollection(o, cmd.OutOrStdout(), &got)
 		},
 	})
 	f := c.Flags()
@@ -252,7 +252,7 @@ func newCollectionAdd(o *options) *cobra.Command {
 	return c
 }
 
-func (o *options) printCollection(out io.Writer, c *collection.Collection) error {
+func showCollection(o *options, out io.Writer, c *collection.Collection) error {
 	if o.json {
 		return printJSON(out, c)
 	}
@@ -320,7 +320,7 @@ func newCollectionSet(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPatch, "/collections/"+url.PathEscape(args[0]), req, &got); err != nil {
 				return err
 			}
-			return o.printCollection(cmd.OutOrStdout(), &got)
+			return showCollection(o, cmd.OutOrStdout(), &got)
 		},
 	})
 	f := c.Flags()

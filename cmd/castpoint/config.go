@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -171,15 +170,4 @@ reads the file.`,
 	c.Flags().BoolVar(&all, "all", false, "show what is the default, too")
 	configFlag(c, &path)
 	return c
-}
-
-// callWith is call for requests that only a serving point knows; local are their
-// stand-ins when no server runs.
-func (o *options) callWith(ctx context.Context, local point.LocalRoutes, method, path string, body, answer any) error {
-	client, done, err := o.adminRoutes(ctx, local)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return client.Call(ctx, method, path, body, answer)
 }

@@ -101,7 +101,7 @@ here when the server is elsewhere (--server).`,
 				fillArch(req.Path, req.Index, &req.Arch)
 			}
 
-			ct, err := o.addContent(cmd, "", req, upload)
+			ct, err := addFiles(o, cmd, "", req, upload)
 			if err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ here when the server is elsewhere (--server).`,
 			if err != nil {
 				return err
 			}
-			return o.printBootReport(cmd.Context(), out, ct)
+			return printBootReport(cmd.Context(), o, out, ct)
 		},
 	})
 	f := c.Flags()
@@ -189,7 +189,7 @@ func sourcePath(path string) (string, error) {
 }
 
 // streamContent sends a request that makes a content, showing its progress.
-func (o *options) streamContent(cmd *cobra.Command, path, what string, req any) (*content.Content, error) {
+func streamContent(o *options, cmd *cobra.Command, path, what string, req any) (*content.Content, error) {
 	client, done, err := o.admin(cmd.Context())
 	if err != nil {
 		return nil, err

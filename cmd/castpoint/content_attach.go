@@ -57,7 +57,7 @@ of a package are what it holds now: attach it again when it has changed.`,
 			if len(req.Drivers)+len(req.Files) == 0 {
 				return command.Usage("say what to attach: --drivers or --file")
 			}
-			return o.attach(cmd, args[0], req)
+			return changeAttached(o, cmd, args[0], req)
 		},
 	})
 	f := c.Flags()
@@ -75,14 +75,14 @@ folder, or the name of a folder of drivers, as castpoint content show prints the
   castpoint content detach winpe Windows/System32/diag.exe`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.attach(cmd, args[0], admin.Attachments{Remove: args[1:]})
+			return changeAttached(o, cmd, args[0], admin.Attachments{Remove: args[1:]})
 		},
 	})
 }
 
-// attach sends the request and says what is attached then.
-func (o *options) attach(cmd *cobra.Command, id string, req admin.Attachments) error {
-	ct, err := o.streamContent(cmd, "/contents/"+url.PathEscape(id)+"/attach", "attach to "+id, req)
+// changeAttached sends the request and says what is attached then.
+func changeAttached(o *options, cmd *cobra.Command, id string, req admin.Attachments) error {
+	ct, err := streamContent(o, cmd, "/contents/"+url.PathEscape(id)+"/attach", "attach to "+id, req)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func newContentShow(o *options) *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if o.json {
-				r, err := o.bootReport(cmd.Context(), &c)
+				r, err := bootReport(cmd.Context(), o, &c)
 				if err != nil {
 					r = nil // what is stored is shown all the same
 				}
@@ -78,7 +78,7 @@ func newContentShow(o *options) *cobra.Command {
 			if err := table(out, append(rows, attachedRows(&c)...)); err != nil {
 				return err
 			}
-			return o.printBootReport(cmd.Context(), out, &c)
+			return printBootReport(cmd.Context(), o, out, &c)
 		},
 	})
 }

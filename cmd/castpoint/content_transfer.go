@@ -107,7 +107,7 @@ left behind.`,
   ssh main castpoint content export win11 - | castpoint content import -`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ct, err := o.importContent(cmd, args[0])
+			ct, err := importContent(o, cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -121,7 +121,7 @@ left behind.`,
 	})
 }
 
-func (o *options) importContent(cmd *cobra.Command, path string) (*content.Content, error) {
+func importContent(o *options, cmd *cobra.Command, path string) (*content.Content, error) {
 	from := cmd.InOrStdin()
 	if path != "-" {
 		abs, err := filepath.Abs(path)
@@ -130,8 +130,8 @@ func (o *options) importContent(cmd *cobra.Command, path string) (*content.Conte
 		}
 		here := readable([]string{abs})
 		if o.remote.url == "" || here != nil {
-			ct, err := o.streamContent(cmd, "/contents/import", "import "+filepath.Base(path), admin.ImportContent{Path: abs})
-			if here != nil || !o.mustSend(cmd.Context(), err) {
+			ct, err := streamContent(o, cmd, "/contents/import", "import "+filepath.Base(path), admin.ImportContent{Path: abs})
+			if here != nil || !mustSend(cmd.Context(), o, err) {
 				return ct, err
 			}
 		}

@@ -52,7 +52,7 @@ as castpoint content add does.`,
 			if req.FetchRate = int64(rate); !fetch.IsURL(req.Path) && (req.SHA256 != "" || rate != 0) {
 				return command.Usage("--sha256 and --fetch-rate are for URLs")
 			}
-			ct, err := o.addContent(cmd, args[0], req, upload)
+			ct, err := addFiles(o, cmd, args[0], req, upload)
 			if err != nil {
 				return err
 			}

@@ -26,11 +26,11 @@ import (
 	"castpoint/web/admin"
 )
 
-// addContent adds a content, or gives the one with the id new files. Who reads them is
+// addFiles adds a content, or gives the one with the id new files. Who reads them is
 // the server, where it can; otherwise they are read here and sent: to a server elsewhere,
 // to one whose user may not read them, and to one that does not see them (a service has
 // a /tmp of its own).
-func (o *options) addContent(cmd *cobra.Command, id string, req admin.AddContent, upload bool) (*content.Content, error) {
+func addFiles(o *options, cmd *cobra.Command, id string, req admin.AddContent, upload bool) (*content.Content, error) {
 	to, what := "/contents", "add "+filepath.Base(req.Path)
 	if id != "" {
 		to, what = "/contents/"+url.PathEscape(id)+"/update", "update "+filepath.Base(req.Path)
@@ -40,12 +40,12 @@ func (o *options) addContent(cmd *cobra.Command, id string, req admin.AddContent
 		if upload {
 			return nil, command.Usage("--upload is for files: a URL is fetched by the server")
 		}
-		return o.streamContent(cmd, to, what, req)
+		return streamContent(o, cmd, to, what, req)
 	}
 	here := readable(files)
 	if !upload && (o.remote.url == "" || here != nil) {
-		ct, err := o.streamContent(cmd, to, what, req)
-		must := o.mustSend(cmd.Context(), err)
+		ct, err := streamContent(o, cmd, to, what, req)
+		must := mustSend(cmd.Context(), o, err)
 		if must && o.remote.url == "" && errors.Is(here, fs.ErrNotExist) {
 			err = fmt.Errorf("%s: %w", what, here) // the server may not even look
 		}
@@ -56,12 +56,12 @@ func (o *options) addContent(cmd *cobra.Command, id string, req admin.AddContent
 	if here != nil {
 		return nil, here
 	}
-	return o.upload(cmd, id, what, req)
+	return sendFiles(o, cmd, id, what, req)
 }
 
 // mustSend says whether an answer means that a running server cannot read a file, or
 // does not see it.
-func (o *options) mustSend(ctx context.Context, answer error) bool {
+func mustSend(ctx context.Context, o *options, answer error) bool {
 	p, ok := errors.AsType[*protocol.Problem](answer)
 	if !ok || p.Code != protocol.CodeUnreadable && p.Code != protocol.CodeNotFound {
 		return false
@@ -89,9 +89,9 @@ func readable(files []string) error {
 	return nil
 }
 
-// upload sends the files. A single one is sent as it is, several and folders as a tar
+// sendFiles sends the files. A single one is sent as it is, several and folders as a tar
 // archive.
-func (o *options) upload(cmd *cobra.Command, id, what string, req admin.AddContent) (*content.Content, error) {
+func sendFiles(o *options, cmd *cobra.Command, id, what string, req admin.AddContent) (*content.Content, error) {
 	client, done, err := o.admin(cmd.Context())
 	if err != nil {
 		return nil, err

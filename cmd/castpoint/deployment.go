@@ -348,13 +348,13 @@ func newDeploymentReport(o *options) *cobra.Command {
 		Use: "report ID", Short: "Print the devices of a deployment as a table (CSV)", Args: cobra.ExactArgs(1),
 		Example: "  castpoint deployment report lab > lab.csv",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.fetch(cmd, "/deployments/"+url.PathEscape(args[0])+"/report")
+			return fetchTo(o, cmd, "/deployments/"+url.PathEscape(args[0])+"/report")
 		},
 	}
 }
 
-// fetch prints an answer that is no JSON.
-func (o *options) fetch(cmd *cobra.Command, path string) error {
+// fetchTo prints an answer that is no JSON.
+func fetchTo(o *options, cmd *cobra.Command, path string) error {
 	client, done, err := o.admin(cmd.Context())
 	if err != nil {
 		return err

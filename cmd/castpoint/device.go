@@ -113,12 +113,12 @@ func newDeviceShow(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodGet, devicePath(args[0]), nil, &d); err != nil {
 				return err
 			}
-			return o.printDevice(cmd.OutOrStdout(), &d)
+			return printDevice(o, cmd.OutOrStdout(), &d)
 		},
 	})
 }
 
-func (o *options) printDevice(out io.Writer, d *deploy.Device) error {
+func printDevice(o *options, out io.Writer, d *deploy.Device) error {
 	if o.json {
 		return printJSON(out, d)
 	}
@@ -236,7 +236,7 @@ func newDeviceAdd(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPost, "/devices", req, &d); err != nil {
 				return err
 			}
-			return o.printDevice(cmd.OutOrStdout(), &d)
+			return printDevice(o, cmd.OutOrStdout(), &d)
 		},
 	})
 	f.add(c)
@@ -301,7 +301,7 @@ func newDeviceSet(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPatch, devicePath(args[0]), req, &d); err != nil {
 				return err
 			}
-			return o.printDevice(cmd.OutOrStdout(), &d)
+			return printDevice(o, cmd.OutOrStdout(), &d)
 		},
 	})
 	f.add(c)

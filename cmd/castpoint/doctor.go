@@ -58,7 +58,7 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 			if server != "" {
 				t, err = farTarget(&cfg, server)
 			} else {
-				t, err = o.nearTarget(cmd.Context(), &cfg, path)
+				t, err = nearTarget(cmd.Context(), o, &cfg, path)
 				t.TimeServers = append(given("--ntp", times), t.TimeServers...)
 			}
 			if err != nil {
@@ -138,7 +138,7 @@ func loaderNames() (names []string) {
 }
 
 // nearTarget is this machine, and the server that has the data folder, if any.
-func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path string) (doctor.Target, error) {
+func nearTarget(ctx context.Context, o *options, cfg *config.Config, path string) (doctor.Target, error) {
 	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg), TimeServers: given("setting ntp", cfg.NTP)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
@@ -159,7 +159,7 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 	}
 	// Only look: the folder is made by serve, and not by a question about it.
 	if _, err := os.Stat(cfg.Data); err == nil {
-		o.askServer(ctx, &t, path)
+		askServer(ctx, o, &t, path)
 	}
 	t.Certificates = usedCertificates(cfg, t.Interfaces)
 	loaders, err := boot.NewLoaders(cfg.Loaders...)
@@ -171,7 +171,7 @@ func (o *options) nearTarget(ctx context.Context, cfg *config.Config, path strin
 
 // askServer adds what the running server says. Without one there is nothing to
 // fetch, and what machines would get is told by the settings.
-func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) {
+func askServer(ctx context.Context, o *options, t *doctor.Target, path string) {
 	var s admin.Status
 	if err := o.call(ctx, http.MethodGet, "/status", nil, &s); err != nil {
 		t.Others = append(t.Others, doctor.Finding{Level: doctor.Note, Text: "the data folder cannot be asked: " + err.Error()})
@@ -209,7 +209,7 @@ func (o *options) askServer(ctx context.Context, t *doctor.Target, path string) 
 	for _, ct := range contents {
 		if ct.Kind == content.KindBootImage {
 			images[ct.Arch] = true
-			t.Signed = append(t.Signed, o.signedImage(ctx, &ct)...)
+			t.Signed = append(t.Signed, signedImage(ctx, o, &ct)...)
 		}
 	}
 	for _, m := range []struct{ arch, name, image string }{
@@ -338,12 +338,12 @@ func signed(name string, list []winpe.Signer) (all []doctor.Signed) {
 
 // signedImage are the files of a boot image that carry signatures: boot managers
 // of Windows PE, in the image and beside it, or a Linux kernel.
-func (o *options) signedImage(ctx context.Context, ct *content.Content) (all []doctor.Signed) {
+func signedImage(ctx context.Context, o *options, ct *content.Content) (all []doctor.Signed) {
 	if kernel, ok := ct.File(content.RoleKernel); ok {
 		d := kernel.Digest.String()
 		return signedFile(ct.ID+": "+kernel.Name, filepath.Join(o.data, point.FolderLibrary, "objects", d[:2], d))
 	}
-	r, err := o.bootReport(ctx, ct)
+	r, err := bootReport(ctx, o, ct)
 	if err != nil || r == nil {
 		return nil // what machines would get of it the check of boots tells
 	}

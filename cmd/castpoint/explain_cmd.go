@@ -64,8 +64,8 @@ func archWord(firmware string) string {
 	return ""
 }
 
-// serves says whether a running server has the interface.
-func (o *options) serves(ctx context.Context, name string) bool {
+// isServed says whether a running server has the interface.
+func isServed(ctx context.Context, o *options, name string) bool {
 	var s admin.Status
 	if name == "" || o.call(ctx, http.MethodGet, "/status", nil, &s) != nil || s.Network == nil {
 		return false
@@ -116,7 +116,7 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 					q.UUID = asked.UUID
 				}
 				// One that is no longer served is not asked on.
-				if known := asked.Interface; q.Interface == "" && o.serves(cmd.Context(), known) {
+				if known := asked.Interface; q.Interface == "" && isServed(cmd.Context(), o, known) {
 					q.Interface = known
 				}
 				if known := archWord(d.Seen.Firmware); known != "" && !cmd.Flags().Changed("arch") {

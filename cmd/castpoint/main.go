@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
-	"castpoint/web/call"
 )
 
 // version is stamped by the linker.
@@ -25,16 +24,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return command.Execute(ctx, newRoot(), args, stdout, stderr, exitCode)
 }
 
-// options are the flags that every command has.
-type options struct {
-	data   string
-	json   bool
-	remote remote
-	here   *call.Client // of a server in this process; nil for commands
-}
-
 func newRoot() *cobra.Command {
-	o := &options{}
+	o := &options{build: build()}
 	root := command.Group("castpoint", "Distribution point: network boot and encrypted multicast of images",
 		newServe(o),
 		command.Group("content", "Work with the content library",
@@ -61,7 +52,7 @@ func newRoot() *cobra.Command {
 			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),
 		command.Group("token", "Admit receivers", newTokenCreate(o)),
 		command.NewReceive("castpoint"),
-		newOpenAPI(), newMan(), newInspectFiles(),
+		newOpenAPI(), newMan(o), newInspectFiles(),
 		newVersion(o),
 	)
 	root.Long = `castpoint is a distribution point in one program: it boots bare machines over the
@@ -78,10 +69,4 @@ Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refuse
 	o.addWatch(root)
 	addCompletion(root, o)
 	return root
-}
-
-// addJSON gives a command that prints data the flag --json.
-func (o *options) addJSON(c *cobra.Command) *cobra.Command {
-	c.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	return c
 }

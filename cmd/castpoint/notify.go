@@ -26,7 +26,7 @@ func newNotifyList(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.printChannels(cmd.OutOrStdout(), list)
+			return printChannels(o, cmd.OutOrStdout(), list)
 		},
 	})
 }
@@ -42,7 +42,7 @@ how it went. Its exit code is 3 when some have failed, and 1 when all have.`,
 			if err := o.callWith(cmd.Context(), point.OnlyRunning, http.MethodPost, "/notify/test", nil, &got); err != nil {
 				return err
 			}
-			if err := o.printChannels(cmd.OutOrStdout(), got.Items); err != nil {
+			if err := printChannels(o, cmd.OutOrStdout(), got.Items); err != nil {
 				return err
 			}
 			failed := 0
@@ -62,7 +62,7 @@ how it went. Its exit code is 3 when some have failed, and 1 when all have.`,
 	})
 }
 
-func (o *options) printChannels(out io.Writer, list []notice.Channel) error {
+func printChannels(o *options, out io.Writer, list []notice.Channel) error {
 	if o.json {
 		return printJSON(out, list)
 	}

@@ -155,7 +155,7 @@ seconds when it still waits, else at its next network boot.
 			if err := o.call(cmd.Context(), http.MethodPost, runPath(args[0], "/retry"), req, &r); err != nil {
 				return err
 			}
-			return o.printOrder(cmd.OutOrStdout(), &r, "goes on from step "+r.Order.Path)
+			return printOrder(o, cmd.OutOrStdout(), &r, "goes on from step "+r.Order.Path)
 		},
 	})
 	c.Flags().StringVar(&req.Step, "step", "", "path, number or name of the `STEP` (default: the one that failed)")
@@ -163,7 +163,7 @@ seconds when it still waits, else at its next network boot.
 	return c
 }
 
-func (o *options) printOrder(out io.Writer, r *rollout.Run, what string) error {
+func printOrder(o *options, out io.Writer, r *rollout.Run, what string) error {
 	if o.json {
 		return printJSON(out, r)
 	}
@@ -180,7 +180,7 @@ func newRunCancel(o *options) *cobra.Command {
 			if err := o.call(cmd.Context(), http.MethodPost, runPath(args[0], "/cancel"), nil, &r); err != nil {
 				return err
 			}
-			return o.printOrder(cmd.OutOrStdout(), &r, "stops")
+			return printOrder(o, cmd.OutOrStdout(), &r, "stops")
 		},
 	})
 }
@@ -211,7 +211,7 @@ func newRunLog(o *options) *cobra.Command {
 		Use: "log RUN NAME", Short: "Print a log that a machine has sent", Args: cobra.ExactArgs(2), Long: "Log prints a log; castpoint run show lists them.\n\n" + runIDs,
 		Example: "  castpoint run log pc-17 sequence.log",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.fetch(cmd, runPath(args[0], "/logs/", url.PathEscape(args[1])))
+			return fetchTo(o, cmd, runPath(args[0], "/logs/", url.PathEscape(args[1])))
 		},
 	}
 }

@@ -50,10 +50,10 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
 			return point.Serve(ctx, point.Options{
-				Build: build(), Settings: s, Read: read, Log: log, Levels: levels,
+				Build: o.build, Settings: s, Read: read, Log: log, Levels: levels,
 				Announce: func(s *point.Summary) error { return printSummary(cmd.OutOrStdout(), s) },
 				Doctor: func(ctx context.Context, api *call.Client, cfg *config.Config, file string) ([]doctor.Finding, error) {
-					t, err := (&options{data: cfg.Data, here: api}).nearTarget(ctx, cfg, file)
+					t, err := nearTarget(ctx, &options{data: cfg.Data, here: api}, cfg, file)
 					if err != nil {
 						return nil, err
 					}

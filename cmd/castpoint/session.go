@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,7 +15,6 @@ import (
 	"castpoint/agent/command"
 	"castpoint/internal/config"
 	"castpoint/web/admin"
-	"castpoint/web/call"
 	"castpoint/web/session"
 )
 
@@ -61,26 +59,6 @@ func repairShare(s session.Info) string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f%%", 100*float64(s.Repair)/float64(s.Sent))
-}
-
-// call is one request of a command that prints its answer itself.
-func (o *options) call(ctx context.Context, method, path string, body, answer any) error {
-	client, done, err := o.admin(ctx)
-	if err != nil {
-		return err
-	}
-	defer done()
-	return client.Call(ctx, method, path, body, answer)
-}
-
-// listAll is a list of a command that prints it itself.
-func listAll[T any](ctx context.Context, o *options, path string) ([]T, error) {
-	client, done, err := o.admin(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	return call.List[T](ctx, client, path)
 }
 
 func newSessionShow(o *options) *cobra.Command {

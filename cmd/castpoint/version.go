@@ -14,9 +14,9 @@ func newVersion(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			if o.json {
-				return printJSON(out, map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
+				return printJSON(out, map[string]string{"version": o.build.Version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 			}
-			_, err := fmt.Fprintln(out, "castpoint", version)
+			_, err := fmt.Fprintln(out, "castpoint", o.build.Version)
 			return err
 		},
 	})

@@ -2,15 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"castpoint/agent"
 	"castpoint/agent/command"
@@ -86,58 +82,4 @@ func (o *options) watch(c *cobra.Command) {
 			}
 		}
 	}
-}
-
-// shot is the output of a command that is shown by somebody else.
-type shot struct {
-	bytes.Buffer
-	width int // of the terminal that it is for; 0 for none
-}
-
-func terminalOf(w io.Writer) (*os.File, bool) {
-	f, ok := w.(*os.File)
-	return f, ok && term.IsTerminal(int(f.Fd()))
-}
-
-// widthOf is how many characters fit on a line of a terminal; 0 for what is none.
-func widthOf(w io.Writer) int {
-	if s, ok := w.(*shot); ok {
-		return s.width
-	}
-	f, ok := terminalOf(w)
-	if !ok {
-		return 0
-	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	if err != nil {
-		return 0
-	}
-	return width
-}
-
-// redraw shows the beginning of a text on a terminal, as much as fits.
-func redraw(screen *os.File, title, text string) error {
-	_, height, err := term.GetSize(int(screen.Fd()))
-	if err != nil {
-		return err
-	}
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	more := ""
-	if room := height - 2; room > 0 && len(lines) > room {
-		more = fmt.Sprintf(", %d lines more", len(lines)-room)
-		lines = lines[:room]
-	}
-	_, err = fmt.Fprintf(screen, "\x1b[H\x1b[K%s  %s%s\n%s\x1b[K\n\x1b[J", title, time.Now().Format(time.TimeOnly), more, strings.Join(lines, "\x1b[K\n"))
-	return err
-}
-
-// jsonLine writes JSON in one line.
-func jsonLine(w io.Writer, text []byte) error {
-	var b bytes.Buffer
-	if err := json.Compact(&b, text); err != nil {
-		return err
-	}
-	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
-	return err
 }

@@ -107,7 +107,7 @@ func fillArch(path string, index int, arch *string) {
 }
 
 // bootReport asks what machines can boot a content, nil when it is no Windows PE.
-func (o *options) bootReport(ctx context.Context, ct *content.Content) (*winpe.Report, error) {
+func bootReport(ctx context.Context, o *options, ct *content.Content) (*winpe.Report, error) {
 	if _, ok := ct.File(content.RoleImage); ct.Kind != content.KindBootImage || !ok {
 		return nil, nil
 	}
@@ -124,8 +124,8 @@ func (o *options) bootReport(ctx context.Context, ct *content.Content) (*winpe.R
 }
 
 // printBootReport prints what machines can boot a content, if it is a Windows PE.
-func (o *options) printBootReport(ctx context.Context, out io.Writer, ct *content.Content) error {
-	r, err := o.bootReport(ctx, ct)
+func printBootReport(ctx context.Context, o *options, out io.Writer, ct *content.Content) error {
+	r, err := bootReport(ctx, o, ct)
 	if err != nil {
 		// It is in the library, and may be something else than Windows PE.
 		_, err := fmt.Fprintf(out, "what can boot it is not known: %v\n", err)
