@@ -16,9 +16,7 @@ import (
 // it is a file that changes nothing.
 func TestConfigExample(t *testing.T) {
 	var b bytes.Buffer
-	if err := writeExample(&b); err != nil {
-		t.Fatal(err)
-	}
+	b.WriteString(succeeds(t, "config", "example"))
 	path := filepath.Join(t.TempDir(), "castpoint.yaml")
 	text := regexp.MustCompile(`(?m)^#([a-z])`).ReplaceAllString(b.String(), "$1")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"castpoint/agent/command"
+	"castpoint/cmd/castpoint/cli"
+	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/lab"
 	"castpoint/internal/testbed"
 	"castpoint/web/call"
@@ -26,7 +28,7 @@ import (
 // labDownLimit is how long the removal of labs may take.
 const labDownLimit = 2 * time.Minute
 
-func newLab(o *options) *cobra.Command {
+func newLab(o *cli.Options) *cobra.Command {
 	return command.Group("lab", "Boot virtual machines in a closed network on this host",
 		newLabUp(o), newLabDown(), newLabStatus(o), newLabScreen(o), newLabKey(), newLabType(), newLabReboot(), newLabOff(),
 		newLabExec(), newLabNet(), newLabCheck(o))
@@ -61,7 +63,7 @@ func labFirmwareFlag(c *cobra.Command, to *[]string, usage string) {
 	_ = c.RegisterFlagCompletionFunc("firmware", cobra.FixedCompletions(labKinds(), cobra.ShellCompDirectiveNoFileComp))
 }
 
-func newLabUp(o *options) *cobra.Command {
+func newLabUp(o *cli.Options) *cobra.Command {
 	var l testbed.Options
 	var vms, disk int
 	var firmware []string
@@ -123,7 +125,7 @@ It needs root, iproute2, ethtool and QEMU; castpoint lab check says what is miss
 			}
 			l.Serve, l.Disk, l.Password, l.Out = args, int64(disk)<<30, call.NewToken(), cmd.OutOrStdout()
 			if cmd.Flags().Changed("data") {
-				if l.Data, err = filepath.Abs(o.data); err != nil {
+				if l.Data, err = filepath.Abs(o.Data); err != nil {
 					return err
 				}
 			}
@@ -153,8 +155,8 @@ func labUp(ctx context.Context, l testbed.Options, untilOff bool) (err error) {
 		return err
 	}
 	if running != nil {
-		return &refusal{fmt.Errorf("a lab is running since %s (process %d): castpoint lab status shows it, castpoint lab down removes it",
-			running.Started.Local().Format(time.DateTime), running.Pid)}
+		return cli.Refused(fmt.Errorf("a lab is running since %s (process %d): castpoint lab status shows it, castpoint lab down removes it",
+			running.Started.Local().Format(time.DateTime), running.Pid))
 	}
 	b, err := testbed.Start(ctx, l)
 	if err == nil {
@@ -204,15 +206,15 @@ func newLabDown() *cobra.Command {
 func labError(err error) error {
 	switch {
 	case errors.Is(err, testbed.ErrNone), errors.Is(err, testbed.ErrNotFound):
-		return notFound(err)
+		return cli.NotFound(err)
 	case errors.Is(err, testbed.ErrRefused):
-		return &refusal{err}
+		return cli.Refused(err)
 	}
 	return err
 }
 
-func newLabStatus(o *options) *cobra.Command {
-	return o.addJSON(&cobra.Command{
+func newLabStatus(o *cli.Options) *cobra.Command {
+	return o.AddJSON(&cobra.Command{
 		Use: "status", Short: "Show the running lab and its machines", Args: cobra.NoArgs,
 		Example: "  castpoint lab status\n  castpoint lab status --json | jq -r '.machines[] | .name + \" \" + .stage'",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -225,8 +227,8 @@ func newLabStatus(o *options) *cobra.Command {
 				return labError(err)
 			}
 			out := cmd.OutOrStdout()
-			if o.json {
-				return printJSON(out, s)
+			if o.JSON {
+				return terminal.JSON(out, s)
 			}
 			fmt.Fprintf(out, "lab of process %d, since %s, files in %s\n", s.Pid, s.Started.Local().Format(time.DateTime), s.Dir)
 			fmt.Fprintf(out, "server %s, data folder %s\n", s.Server.Address, s.Server.Data)
@@ -246,13 +248,13 @@ func newLabStatus(o *options) *cobra.Command {
 				}
 				rows = append(rows, []string{m.Name, m.MAC, power, m.Stage, time.Since(m.Since).Round(time.Second).String(), strings.TrimSpace(m.Line)})
 			}
-			return table(out, rows)
+			return terminal.Table(out, rows)
 		},
 	})
 }
 
-func newLabScreen(o *options) *cobra.Command {
-	return o.addJSON(&cobra.Command{
+func newLabScreen(o *cli.Options) *cobra.Command {
+	return o.AddJSON(&cobra.Command{
 		Use: "screen MACHINE", Short: "Show the screen of a machine of the lab", Args: cobra.ExactArgs(1), ValidArgsFunction: completeLabMachine,
 		Long:    "Screen prints what is on the screen of a machine, by its number or name.",
 		Example: "  castpoint lab screen 1\n  castpoint lab screen 2-uefi --watch --every 500ms",
@@ -265,8 +267,8 @@ func newLabScreen(o *options) *cobra.Command {
 			if err != nil {
 				return labError(err)
 			}
-			if o.json {
-				return printJSON(cmd.OutOrStdout(), lines)
+			if o.JSON {
+				return terminal.JSON(cmd.OutOrStdout(), lines)
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), strings.Join(lines, "\n"))
 			return err
@@ -365,11 +367,11 @@ file of --net, or dhcp. The exit code is the program's.`,
 			}
 			namespace, ok := s.Namespaces[args[0]]
 			if !ok {
-				return notFound(fmt.Errorf("there is no host %q: this lab has %s", args[0], strings.Join(s.Hosts, ", ")))
+				return cli.NotFound(fmt.Errorf("there is no host %q: this lab has %s", args[0], strings.Join(s.Hosts, ", ")))
 			}
 			program, err := exec.LookPath(args[1])
 			if err != nil {
-				return notFound(err)
+				return cli.NotFound(err)
 			}
 			ip, err := exec.LookPath("ip")
 			if err != nil {
@@ -393,7 +395,7 @@ func newLabNet() *cobra.Command {
 			case schema && len(args) > 0:
 				return command.Usage("--schema and a file: one at a time")
 			case schema:
-				return printJSON(out, testbed.Schema())
+				return terminal.JSON(out, testbed.Schema())
 			case len(args) == 0:
 				_, err := io.WriteString(out, testbed.Example())
 				return err
@@ -412,9 +414,9 @@ func newLabNet() *cobra.Command {
 	return c
 }
 
-func newLabCheck(o *options) *cobra.Command {
+func newLabCheck(o *cli.Options) *cobra.Command {
 	var firmware []string
-	c := o.addJSON(&cobra.Command{
+	c := o.AddJSON(&cobra.Command{
 		Use: "check", Short: "Say whether this host can have a lab, and how fast its machines are", Args: cobra.NoArgs,
 		Long:    "Check looks for what a lab needs, names the packages that are missing, and starts a machine for a moment to find out whether KVM works.",
 		Example: "  castpoint lab check\n  castpoint lab check --firmware uefi-secure --json",
@@ -436,9 +438,9 @@ func newLabCheck(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if o.json {
+			if o.JSON {
 				name, _, _ := strings.Cut(accel, ",")
-				return printJSON(cmd.OutOrStdout(), map[string]any{"ok": true, "accelerator": name})
+				return terminal.JSON(cmd.OutOrStdout(), map[string]any{"ok": true, "accelerator": name})
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "a lab is possible; machines run %s\n", testbed.How(accel))
 			return err
@@ -460,7 +462,7 @@ func probeAccelerator(ctx context.Context) (accel string, err error) {
 
 // labStatusOf is for shells, which are told nothing of errors.
 func labStatusOf(ctx context.Context) (s testbed.Status) {
-	ctx, cancel := context.WithTimeout(ctx, completeTime)
+	ctx, cancel := context.WithTimeout(ctx, cli.CompleteTime)
 	defer cancel()
 	if c, err := testbed.Dial(); err == nil {
 		s, _ = c.Status(ctx) // empty when it does not answer

@@ -10,6 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"castpoint/agent/command"
+	"castpoint/cmd/castpoint/cli"
+	"castpoint/cmd/castpoint/images"
+	"castpoint/cmd/castpoint/library"
+	"castpoint/cmd/castpoint/machines"
+	"castpoint/cmd/castpoint/rollouts"
+	"castpoint/cmd/castpoint/server"
+	"castpoint/cmd/castpoint/sessions"
 )
 
 // version is stamped by the linker.
@@ -21,36 +28,33 @@ func main() {
 
 // run runs one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return command.Execute(ctx, newRoot(), args, stdout, stderr, exitCode)
+	return command.Execute(ctx, newRoot(), args, stdout, stderr, cli.ExitCode)
 }
 
 func newRoot() *cobra.Command {
-	o := &options{build: build()}
+	o := &cli.Options{Build: build()}
 	root := command.Group("castpoint", "Distribution point: network boot and encrypted multicast of images",
-		newServe(o),
-		command.Group("content", "Work with the content library",
-			newContentAdd(o), newContentList(o), newContentShow(o), newContentSet(o), newContentUpdate(o), newContentAttach(o), newContentDetach(o), newContentValidate(o), newContentRepair(o),
-			newContentRemove(o), newContentGC(o), newContentExport(o), newContentImport(o)),
-		command.Group("dhcp", "Addresses and boot settings", newDHCPLeases(o), newDHCPSettings(o)),
-		newDevice(o), newCollection(o), newSequence(o), newDeployment(o), newRun(o),
-		newExplain(o),
-		newAccess(o),
-		newAudit(o),
-		command.Group("config", "Work with the settings of castpoint serve", newConfigExample(), newConfigCheck(o), newConfigShow(o)),
-		command.Group("log", "Work with the log of the running server", newLogLevel(o)),
-		command.Group("notify", "Tell people that something needs them", newNotifyList(o), newNotifyTest(o)),
-		newStatus(o),
-		newReload(o),
-		newDoctor(o),
-		newBackup(o), newRestore(o),
-		command.Group("wim", "Look into WIM files", newWIMInfo(o), newWIMList(o), newWIMExtract(o), newWIMVerify(o), newWIMBoot(o)),
-		command.Group("bcd", "Look into boot configurations of Windows, and make them", newBCDShow(o), newBCDWrite(o)),
-		command.Group("assets", "Import boot programs: iPXE, wimboot, shim and GRUB", newAssetsImport(o), newAssetsList(o), newAssetsRemove(o)),
-		command.Group("bootenv", "Make boot environments", newBootenvBuild(o)),
+		server.NewServe(o),
+		library.NewContent(o),
+		machines.NewDHCP(o),
+		machines.NewDevice(o), rollouts.NewCollection(o), rollouts.NewSequence(o), rollouts.NewDeployment(o), rollouts.NewRun(o),
+		machines.NewExplain(o),
+		server.NewAccess(o),
+		server.NewAudit(o),
+		server.NewConfig(o),
+		server.NewLog(o),
+		server.NewNotify(o),
+		server.NewStatus(o),
+		server.NewReload(o),
+		server.NewDoctor(o),
+		server.NewBackup(o), server.NewRestore(o),
+		images.NewWIM(o),
+		images.NewBCD(o),
+		library.NewAssets(o),
+		library.NewBootenv(o),
 		newLab(o),
-		command.Group("session", "Work with multicast sessions of the running server",
-			newSessionList(o), newSessionShow(o), newSessionStart(o), newSessionCancel(o), newSessionKick(o)),
-		command.Group("token", "Admit receivers", newTokenCreate(o)),
+		sessions.NewSession(o),
+		sessions.NewToken(o),
 		command.NewReceive("castpoint"),
 		newOpenAPI(), newMan(o), newInspectFiles(),
 		newVersion(o),
@@ -64,9 +68,9 @@ one, by themselves otherwise. With --server URL and --token SECRET they work on 
 server elsewhere.
 
 Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refused.`
-	root.PersistentFlags().StringVar(&o.data, "data", defaultData, "`FOLDER` of the library, certificate and state")
-	o.remote.flags(root.PersistentFlags())
-	o.addWatch(root)
-	addCompletion(root, o)
+	root.PersistentFlags().StringVar(&o.Data, "data", cli.DefaultData, "`FOLDER` of the library, certificate and state")
+	o.Remote.Flags(root.PersistentFlags())
+	o.AddWatch(root)
+	cli.AddCompletion(root, o)
 	return root
 }

@@ -21,6 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"castpoint/agent"
+	"castpoint/cmd/castpoint/cli"
+	"castpoint/cmd/castpoint/server"
 	"castpoint/content"
 	"castpoint/content/wim"
 	"castpoint/internal/config"
@@ -375,7 +377,7 @@ func TestServeConfig(t *testing.T) {
 	if err := os.WriteFile(path, []byte("interface: eth7\nrate: 100mbit\nloaders: [/a, /b]\ndns: []\nkernel-args: [console=ttyS0]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := newServe(&options{})
+	c := server.NewServe(&cli.Options{})
 	c.Flags().String("data", "", "") // of the root
 	if err := c.ParseFlags([]string{"--rate", "200mbit", "--loaders", "/c", "--kernel-args", "console=tty0,115200 quiet", "--data", "/d", "--max-wait", "30s"}); err != nil {
 		t.Fatal(err)

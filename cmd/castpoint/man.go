@@ -1,6 +1,7 @@
 package main
 
 import (
+	"castpoint/cmd/castpoint/cli"
 	"fmt"
 	"os"
 
@@ -8,7 +9,7 @@ import (
 	"github.com/spf13/cobra/doc"
 )
 
-func newMan(o *options) *cobra.Command {
+func newMan(o *cli.Options) *cobra.Command {
 	return &cobra.Command{
 		Use: "man FOLDER", Short: "Write manual pages of all commands", Args: cobra.ExactArgs(1),
 		Long: `Man writes a manual page for every command into a folder, castpoint.1 first. The
@@ -20,7 +21,7 @@ packages have them: man castpoint, man castpoint-content-add.`,
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // or every build would differ by its date
-			head := &doc.GenManHeader{Title: "CASTPOINT", Section: "1", Source: "castpoint " + o.build.Version, Manual: "castpoint"}
+			head := &doc.GenManHeader{Title: "CASTPOINT", Section: "1", Source: "castpoint " + o.Build.Version, Manual: "castpoint"}
 			if err := doc.GenManTree(root, head, args[0]); err != nil {
 				return fmt.Errorf("write manual pages into %s: %w", args[0], err)
 			}

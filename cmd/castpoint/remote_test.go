@@ -122,7 +122,7 @@ func TestServerElsewhere(t *testing.T) {
 		}
 	}
 	// By the environment, as in a script.
-	for name, value := range map[string]string{envServer: secure.URL, envTokenFile: good, envCA: ca} {
+	for name, value := range map[string]string{"CASTPOINT_SERVER": secure.URL, "CASTPOINT_TOKEN_FILE": good, "CASTPOINT_CA": ca} {
 		t.Setenv(name, value)
 	}
 	if out := succeeds(t, "content", "list", "--json"); !strings.HasPrefix(out, "[]") {

@@ -12,6 +12,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/agent/command"
+	"castpoint/cmd/castpoint/cli"
 	"castpoint/content"
 	"castpoint/point"
 	"castpoint/web/admin"
@@ -121,7 +122,7 @@ func TestContentExportImportRepair(t *testing.T) {
 		root := newRoot()
 		root.SetIn(strings.NewReader(s))
 		var out, errs bytes.Buffer
-		return command.Execute(t.Context(), root, []string{"content", "import", "-", "--data", to}, &out, &errs, exitCode), errs.String()
+		return command.Execute(t.Context(), root, []string{"content", "import", "-", "--data", to}, &out, &errs, cli.ExitCode), errs.String()
 	}
 	if code, errs := in(piped[:len(piped)/2]); code != agent.ExitFailed || !strings.Contains(errs, "export") {
 		t.Errorf("half an export: %d %s", code, errs)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"castpoint/agent"
+	"castpoint/cmd/castpoint/images"
 )
 
 // makeTreeWIM captures a folder with a few files and a link, compressed.
@@ -42,8 +43,8 @@ func makeTreeWIM(t *testing.T) (image string, big []byte) {
 
 func TestWIMListAndExtract(t *testing.T) {
 	image, big := makeTreeWIM(t)
-	list := decode[[]wimEntry](t, "wim", "list", image, "--recursive")
-	names := map[string]wimEntry{}
+	list := decode[[]images.Entry](t, "wim", "list", image, "--recursive")
+	names := map[string]images.Entry{}
 	for _, e := range list {
 		names[e.Path] = e
 	}
@@ -60,7 +61,7 @@ func TestWIMListAndExtract(t *testing.T) {
 		t.Errorf("%d bytes", len(out))
 	}
 	dir := filepath.Join(t.TempDir(), "out")
-	done := decode[extracted](t, "wim", "extract", image, "/Windows", "/top.txt", "--out", dir)
+	done := decode[images.Extracted](t, "wim", "extract", image, "/Windows", "/top.txt", "--out", dir)
 	if done.Files != 3 || done.Folders != 2 || done.Bytes != int64(len(big)+5) {
 		t.Errorf("%+v", done)
 	}

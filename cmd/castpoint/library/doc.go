@@ -1,0 +1,2 @@
+// Package library has the commands about contents, boot programs and boot environments.
+package library

@@ -1,0 +1,3 @@
+// Package rollouts has the commands about collections, task sequences, deployments and
+// runs.
+package rollouts
