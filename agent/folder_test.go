@@ -259,7 +259,7 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 			cancelled <- client.Call(context.Background(), http.MethodDelete, "/sessions/"+id, nil, nil)
 		}()
 	}
-	if _, err := Receive(t.Context(), o); err == nil || !strings.Contains(err.Error(), "ticket is not known") {
+	if _, err := Receive(t.Context(), o); err == nil || !strings.Contains(err.Error(), "was cancelled by") {
 		t.Fatalf("of a session that was cancelled: %v", err)
 	}
 	if err := <-cancelled; err != nil {

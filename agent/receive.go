@@ -236,7 +236,7 @@ func (r *receive) enter(ctx context.Context) error {
 			return err
 		}
 		r.adm, err = r.join(ctx, multicast.JoinRequest{Ticket: old.Ticket})
-		if p, ok := errors.AsType[*protocol.Problem](err); ok && p.Code == protocol.CodeTicketUnknown && r.o.Token != "" {
+		if p, ok := errors.AsType[*protocol.Problem](err); ok && r.o.Token != "" && (p.Code == protocol.CodeTicketUnknown || p.Code == protocol.CodeSessionEnded) {
 			// Blocks that are right are found again by their hashes.
 			err = nil
 		}
@@ -477,22 +477,27 @@ func (r *receive) session(ctx context.Context) error {
 		return err
 	}
 	ifi := conn.Interface()
+	joined, d := r.doubts(ctx)
+	defer d.close()
 	rx, err := multicast.NewReceiver(multicast.ReceiverConfig{
 		Admission: *r.adm, Assembly: r.asm, Conn: conn, Memory: r.o.Memory, Silence: r.o.Silence,
-		Progress: func(p multicast.Progress) { r.progress(ifi.Name, p) }, Log: r.o.Log,
+		Progress: func(p multicast.Progress) { r.progress(ifi.Name, p) }, Doubt: d.about, Log: r.o.Log,
 	})
 	if err != nil {
 		return errors.Join(mark(ErrRefused, "%w", err), conn.Close())
 	}
 	// While it is joined, the kernel knows; afterwards there is nothing to see.
-	look := watchGroup(ctx, ifi, r.adm.Session, r.o.Silence)
-	err = rx.Run(ctx)
+	look := watchGroup(joined, ifi, r.adm.Session, r.o.Silence)
+	err = rx.Run(joined)
 	advice := look()
 	stats := rx.Stats()
 	r.res.Repaired += stats.Repaired
 	r.forged += stats.Forged
 	if errors.Is(err, multicast.ErrNoDatagrams) {
 		return r.silent(ctx, append([]string{err.Error()}, advice...))
+	}
+	if damaged := d.close(); damaged != nil {
+		return damaged
 	}
 	if errors.Is(err, multicast.ErrMoved) && r.mayUnicast() {
 		return r.alone(ctx, err.Error())

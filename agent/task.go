@@ -216,10 +216,11 @@ func (s *runServer) Log(ctx context.Context, name string, r io.Reader) error {
 
 // Receive implements step.Server. A server that is not there is waited for, as in all
 // that a run does.
-func (s *runServer) Receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
+func (s *runServer) Receive(ctx context.Context, w step.Wanted) error {
+	w.Patience = cmp.Or(w.Patience, sequence.Patience)
 	for began := time.Now(); ; {
-		err := s.receive(ctx, c, from, out, percent)
-		if err == nil || !away(err) || time.Since(began) > beginPatience {
+		err := s.receive(ctx, w)
+		if err == nil || !away(err) || time.Since(began) > w.Patience {
 			return err
 		}
 		s.o.Say(fmt.Sprintf("the server is asked again: %v", err))
@@ -229,25 +230,42 @@ func (s *runServer) Receive(ctx context.Context, c protocol.RunContent, from, ou
 	}
 }
 
-// receive brings a content to out. One that may not be sent by multicast comes file by
-// file.
-func (s *runServer) receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error {
-	if !c.Method.Multicast && from != sequence.FromMulticast {
-		f := &files{client: s.client, ticket: s.run.Ticket, patience: defaultPatience, percent: percent}
-		return f.fetch(ctx, c, out)
+// receive brings a content to its place. One that may not be sent by multicast comes
+// file by file. When somebody ends the session, or this machine's part in it, the rest
+// comes by unicast where it may.
+func (s *runServer) receive(ctx context.Context, w step.Wanted) error {
+	only := w.From == sequence.FromMulticast
+	if !w.Content.Method.Multicast && !only {
+		f := &files{client: s.client, ticket: s.run.Ticket, patience: w.Patience, percent: w.Percent}
+		return f.fetch(ctx, w.Content, w.Out)
 	}
+	err := s.join(ctx, w, w.From == sequence.FromUnicast)
+	p, ok := errors.AsType[*protocol.Problem](err)
+	if !ok || p.Code != protocol.CodeSessionEnded {
+		return err
+	}
+	if only || w.Content.Method.MulticastOnly {
+		return fmt.Errorf("%w; it may come by multicast only, so it does not go on by unicast", err)
+	}
+	s.o.Say(fmt.Sprintf("%v: the rest comes by unicast", err))
+	return s.join(ctx, w, true)
+}
+
+// join receives a content as a member of its session; alone takes all of it by
+// unicast.
+func (s *runServer) join(ctx context.Context, w step.Wanted, alone bool) error {
 	var grant protocol.Grant
-	if err := s.call(ctx, http.MethodPost, protocol.PathContent+url.PathEscape(c.ID), nil, &grant); err != nil {
+	if err := s.call(ctx, http.MethodPost, protocol.PathContent+url.PathEscape(w.Content.ID), nil, &grant); err != nil {
 		return err
 	}
 	_, err := Receive(ctx, Options{
 		Server: s.o.Boot.Server, Pin: s.o.Boot.Pin, Token: grant.Token, Content: grant.Content,
-		Out: out, Force: true, Name: s.run.Device, MAC: s.o.Boot.MAC, Log: s.o.Log,
-		NoUnicast: from == sequence.FromMulticast, NoMulticast: from == sequence.FromUnicast,
+		Out: w.Out, Force: true, Name: s.run.Device, MAC: s.o.Boot.MAC, Patience: w.Patience, Log: s.o.Log,
+		NoUnicast: w.From == sequence.FromMulticast, NoMulticast: alone,
 		Report: func(e Event) {
 			s.o.Report(e)
 			if e.Total > 0 {
-				percent(float64(e.Blocks) / float64(e.Total) * 100)
+				w.Percent(float64(e.Blocks) / float64(e.Total) * 100)
 			}
 			switch e.Kind {
 			case EventNoDatagrams, EventUnicast, EventAgain:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/agent/step"
 	"castpoint/deploy/sequence"
 )
 
@@ -42,8 +43,8 @@ func TestReceiveWaitsForTheServer(t *testing.T) {
 	defer c.close()
 	said := 0
 	s := &runServer{client: c, run: &protocol.Run{Ticket: "t"}, pause: time.Millisecond, o: RunOptions{Say: func(string) { said++ }}}
-	content := protocol.RunContent{ID: "image", Method: protocol.Method{Multicast: true}}
-	if err := s.Receive(t.Context(), content, sequence.FromAuto, "out", func(float64) {}); err == nil || !strings.Contains(err.Error(), "not approved") {
+	wanted := step.Wanted{Content: protocol.RunContent{ID: "image", Method: protocol.Method{Multicast: true}}, From: sequence.FromAuto, Out: "out", Percent: func(float64) {}}
+	if err := s.Receive(t.Context(), wanted); err == nil || !strings.Contains(err.Error(), "not approved") {
 		t.Error(err)
 	}
 	if asked.Load() != 4 || said != 3 {
@@ -53,7 +54,7 @@ func TestReceiveWaitsForTheServer(t *testing.T) {
 	server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := s.Receive(ctx, content, sequence.FromAuto, "out", func(float64) {}); err == nil {
+	if err := s.Receive(ctx, wanted); err == nil {
 		t.Error("a server that is away is there")
 	}
 }

@@ -123,6 +123,9 @@ func (r *receive) fetch(ctx context.Context, first, n int) error {
 		}
 		if err := r.asm.Put(b, data); err != nil {
 			if errors.Is(err, multicast.ErrBlock) {
+				if damaged := r.doubt(ctx, b); damaged != nil {
+					return damaged
+				}
 				return fmt.Errorf("fetch by unicast: %w", err)
 			}
 			return err

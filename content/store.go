@@ -310,7 +310,11 @@ func (a *addition) place(tmp string, m *Manifest, folders map[string]bool) error
 	if err := l.replaced.step("object"); err != nil {
 		return err
 	}
-	return l.putManifest(m)
+	if err := l.putManifest(m); err != nil {
+		return err
+	}
+	l.mended(m.Digest)
+	return nil
 }
 
 // putManifest puts a manifest into its place, in a folder that is not synced yet.

@@ -124,6 +124,9 @@ func (r *Receiver) finish(f finished) error {
 		// bytes. The block starts again.
 		r.stats.Poisoned++
 		r.log.Warn("block of authentic symbols has the wrong hash", zap.Uint32("block", f.a.block))
+		if r.poisoned[f.a.block]++; r.poisoned[f.a.block] > 1 && r.cfg.Doubt != nil {
+			r.cfg.Doubt(int(f.a.block))
+		}
 	default:
 		return f.err
 	}

@@ -14,6 +14,7 @@ import (
 const (
 	PathJoin   = "/v1/join"    // POST JoinRequest, answers Admission
 	PathLeave  = "/v1/leave"   // POST LeaveRequest with the member's ticket
+	PathDoubt  = "/doubt"      // behind PathObject + hex digest: POST Doubt
 	PathObject = "/v1/object/" // GET + hex digest: ranges of the object, for members whose multicast does not arrive
 )
 
@@ -65,6 +66,15 @@ type Admission struct {
 	Member  Member `json:"member"`
 	// Keys are the group keys that the session uses or may choose.
 	Keys []Key `json:"keys"`
+}
+
+// Doubt says that what the server sends of an object is not what its manifest says.
+// The answer is a refusal when the object is damaged.
+type Doubt struct {
+	Block int `json:"block"` // of the object
+	// Whole: its SHA-256 is another one. The object is looked at later, whatever the
+	// answer.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // File is a name that an object has.

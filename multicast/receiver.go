@@ -68,7 +68,10 @@ type ReceiverConfig struct {
 	// Silence is how long to wait for the first datagram; 0 means 5 s.
 	Silence  time.Duration
 	Progress func(Progress) // may be nil; called a few times a second
-	Log      *zap.Logger
+	// Doubt is called with a block that came with a wrong hash again and again: it is
+	// damaged at the sender, or a member makes it up. It may be nil, and may not wait.
+	Doubt func(block int)
+	Log   *zap.Logger
 }
 
 // Receiver takes part in one session as a member.
@@ -82,7 +85,8 @@ type Receiver struct {
 
 	// Owned by the goroutine that runs receive.
 	blocks    map[uint32]*assembling
-	frontier  int // blocks from here on were never seen
+	poisoned  map[uint32]int // blocks that came with a wrong hash, and how often
+	frontier  int            // blocks from here on were never seen
 	highest   wire.PacketNumber
 	window    replayWindow
 	received  uint64
@@ -136,7 +140,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 		cfg.Log = zap.NewNop()
 	}
 	r := &Receiver{cfg: cfg, log: cfg.Log, g: g,
-		blocks: make(map[uint32]*assembling), interval: p.ReportInterval,
+		blocks: make(map[uint32]*assembling), poisoned: make(map[uint32]int), interval: p.ReportInterval,
 		reportBuf: make([]byte, 0, wire.MaxReport)}
 	if r.interval <= 0 {
 		r.interval = reportInterval

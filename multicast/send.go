@@ -124,6 +124,15 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 	return nil
 }
 
+// SourceError is what ends a session that cannot read one of its objects.
+type SourceError struct {
+	Digest [32]byte // of the object
+	Err    error
+}
+
+func (s *SourceError) Error() string { return fmt.Sprintf("object %x: %v", s.Digest, s.Err) }
+func (s *SourceError) Unwrap() error { return s.Err }
+
 // load reads a block up to a size that may be more than it has; the rest are zeros.
 func (e *emitter) load(block, size int) error {
 	g := &e.s.g
@@ -141,7 +150,7 @@ func (e *emitter) load(block, size int) error {
 		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
-		return fmt.Errorf("read object %s at byte %d: %w", e.s.cfg.Objects[object].SHA256, off, err)
+		return &SourceError{Digest: e.s.cfg.Objects[object].Digest, Err: fmt.Errorf("it cannot be read at byte %d: %w", off, err)}
 	}
 	e.read = size
 	return nil

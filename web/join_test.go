@@ -167,12 +167,12 @@ func TestKickTakesTheTicketAway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Kick(c, adm.Member.ID); err != nil {
+	if err := p.Kick(c, adm.Member.ID, "ada"); err != nil {
 		t.Fatal(err)
 	}
-	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
-	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodGet, multicast.PathObject+adm.Objects[0].SHA256, adm.Ticket, nil)
-	wantCode(t, p.Kick(c, adm.Member.ID+1), protocol.CodeNotFound)
+	p.refused(t, 403, protocol.CodeSessionEnded, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
+	p.refused(t, 403, protocol.CodeSessionEnded, http.MethodGet, multicast.PathObject+adm.Objects[0].SHA256, adm.Ticket, nil)
+	wantCode(t, p.Kick(c, adm.Member.ID+1, "ada"), protocol.CodeNotFound)
 }
 
 func TestTicketAfterARestartOfTheServer(t *testing.T) {

@@ -27,6 +27,27 @@ func (linuxKernel) bind(source, target string) error {
 	return os.NewSyscallError("mount", unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""))
 }
 
+// flush tells the file system first: the pages of ntfs-3g are those of the device.
+func (linuxKernel) flush(folder, device string) error {
+	if folder != "" {
+		f, err := os.Open(folder)
+		if err != nil {
+			return err
+		}
+		err = os.NewSyscallError("syncfs", unix.Syncfs(int(f.Fd())))
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	f, err := os.Open(device)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func (linuxKernel) sync() { unix.Sync() }
+
 // loopTries bounds the race for a free loop device.
 const loopTries = 16
 

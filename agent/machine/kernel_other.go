@@ -13,6 +13,8 @@ func newKernel() kernel { return noKernel{} }
 
 func (noKernel) mount(string, string, string) error { return errNotLinux }
 func (noKernel) unmount(string) error               { return errNotLinux }
+func (noKernel) flush(string, string) error         { return errNotLinux }
+func (noKernel) sync()                              {}
 func (noKernel) bind(string, string) error          { return errNotLinux }
 
 func (noKernel) loop(string, int64, int64) (string, func() error, error) {

@@ -25,6 +25,11 @@ type kernel interface {
 	bind(source, target string) error
 	// loop makes a block device of a part of another one; free removes it.
 	loop(path string, offset, size int64) (device string, free func() error, err error)
+	// flush has what was written to a file system and to its device be on the disk. It
+	// is not mounted when folder is "".
+	flush(folder, device string) error
+	// sync is flush for all there is.
+	sync()
 }
 
 // Linux is castpoint's boot environment, or the Linux of the disk.
@@ -167,6 +172,23 @@ func (l *Linux) Release() error {
 		delete(l.mounted, path)
 	}
 	return errors.Join(errs...)
+}
+
+// Flush has what was written to volumes be on the disk.
+func (l *Linux) Flush(volumes []disk.Volume) error {
+	if l.onDisk {
+		l.kernel.sync()
+		return nil
+	}
+	for _, v := range volumes {
+		if v.Path == "" {
+			continue
+		}
+		if err := l.kernel.flush(l.mounted[v.Path], v.Path); err != nil {
+			return fmt.Errorf("write what volume %s has to the disk: %w", v.Name, err)
+		}
+	}
+	return nil
 }
 
 // Shell is a command line as sh takes it.

@@ -105,6 +105,13 @@ func (k *fakeKernel) bind(source, target string) error {
 	fmt.Fprintf(&k.r.b, "(bind %s %s)\n", source, target)
 	return nil
 }
+func (k *fakeKernel) flush(folder, device string) error {
+	fmt.Fprintf(&k.r.b, "(flush %s %s)\n", folder, device)
+	return nil
+}
+
+func (k *fakeKernel) sync() { fmt.Fprintf(&k.r.b, "(sync)\n") }
+
 func (k *fakeKernel) loop(path string, offset, size int64) (string, func() error, error) {
 	fmt.Fprintf(&k.r.b, "(loop %s from %d, %d bytes)\n", path, offset, size)
 	return filepath.Join(k.dir, "loop0"), func() error {

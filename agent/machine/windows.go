@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,13 +24,14 @@ type Windows struct {
 	work     string // folder for scripts
 	// Drive is what a letter becomes as a folder, LETTER:\ unless a test changes it.
 	Drive func(letter string) string
+	flush func(volume string) error
 }
 
 // NewWindows makes the machine of the Windows that runs. pe says that it is
 // Windows PE.
 func NewWindows(p Programs, firmware string, pe bool, work string) *Windows {
 	return &Windows{
-		programs: p, list: disk.List, firmware: firmware, pe: pe, work: work,
+		programs: p, list: disk.List, firmware: firmware, pe: pe, work: work, flush: flushVolume,
 		Drive: func(letter string) string { return letter + `:\` },
 	}
 }
@@ -105,6 +107,35 @@ func (w *Windows) Folder(_ context.Context, v disk.Volume) (string, error) {
 
 // Release has nothing to do: Windows gives volumes up when it shuts down.
 func (w *Windows) Release() error { return nil }
+
+// Flush has what was written to volumes be on the disk. The letters are those of
+// Windows PE: what another system calls otherwise is passed over.
+func (w *Windows) Flush(volumes []disk.Volume) error {
+	var letters []string
+	for _, v := range volumes {
+		if v.Letter != "" {
+			letters = append(letters, v.Letter+":")
+		}
+	}
+	if drive := os.Getenv("SystemDrive"); !w.pe && drive != "" {
+		letters = []string{drive}
+	}
+	for _, letter := range letters {
+		if err := w.flush(`\\.\` + letter); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("write what drive %s has to the disk: %w", letter, err)
+		}
+	}
+	return nil
+}
+
+// flushVolume is FlushFileBuffers for a volume, which is for all of its files.
+func flushVolume(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 // ApplyImage applies an operating system to a volume.
 func (w *Windows) ApplyImage(ctx context.Context, _ *disk.Plan, v disk.Volume, im Image) error {

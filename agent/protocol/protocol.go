@@ -86,6 +86,8 @@ const (
 	CodeTokenExpired  = "token-expired"
 	CodeTokenOther    = "token-other" // for another content or another machine
 	CodeTicketUnknown = "ticket-unknown"
+	CodeSessionEnded  = "session-ended" // somebody has ended the session of the ticket, or its member's part in it
+	CodeDamaged       = "damaged"       // the content is damaged on the server
 	CodeNotFound      = "not-found"
 	CodeRefused       = "refused" // the settings of the content forbid it
 	CodeTooMany       = "too-many"

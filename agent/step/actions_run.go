@@ -2,9 +2,11 @@ package step
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -186,7 +188,13 @@ func (e *engine) copyOne(ctx context.Context, file, folder string) error {
 		if len(name) > protocol.MaxLogName {
 			name = name[len(name)-protocol.MaxLogName:]
 		}
-		if err := e.o.Server.Log(ctx, name, f); err != nil {
+		err := e.tellWithin(ctx, cmp.Or(e.patience, sequence.Patience), "send "+file, func(ctx context.Context) error {
+			if _, err := f.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+			return e.o.Server.Log(ctx, name, f)
+		})
+		if err != nil {
 			return fmt.Errorf("send %s: %w", file, err)
 		}
 		return nil

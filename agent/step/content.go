@@ -43,7 +43,8 @@ func oneFile(c protocol.RunContent) (protocol.File, error) {
 // receive brings a content to out.
 func (e *engine) receive(ctx context.Context, c protocol.RunContent, from, out string) error {
 	e.say("receiving %s", c.Name)
-	if err := e.o.Server.Receive(ctx, c, from, out, e.progress("receiving "+c.Name)); err != nil {
+	wanted := Wanted{Content: c, From: from, Out: out, Patience: e.patience, Percent: e.progress("receiving " + c.Name)}
+	if err := e.o.Server.Receive(ctx, wanted); err != nil {
 		return fmt.Errorf("receive %s: %w", c.Name, err)
 	}
 	return nil

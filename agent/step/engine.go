@@ -22,6 +22,8 @@ type engine struct {
 	log    *log
 	hidden []string // answers to secret questions and other texts never to be shown
 	last   sequence.Outcome
+	// patience of the step that runs; 0 for the usual.
+	patience time.Duration
 
 	mu      sync.Mutex
 	percent float64
@@ -375,7 +377,7 @@ func (e *engine) over(err error) error {
 
 // tries runs the action until it succeeds or has been tried often enough.
 func (e *engine) tries(ctx context.Context, l *leaf) (restart string, err error) {
-	l.began = e.now()
+	l.began, e.patience = e.now(), time.Duration(l.Step.Patience)
 	most := 1
 	if l.Step.Retry != nil {
 		most += l.Step.Retry.Count
@@ -421,6 +423,12 @@ type outcome struct {
 
 // ended notes that a leaf is done.
 func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
+	// First what it did, then that it did it.
+	for _, p := range e.state.Plans {
+		if err := e.o.Machine.Flush(p.Volumes); err != nil {
+			return err
+		}
+	}
 	maps.Copy(e.state.Variables, done.variables)
 	e.last = sequence.Outcome{State: protocol.StepDone, ExitCode: done.code}
 	e.state.ended(l.Path, protocol.StepDone, done.code, done.variables)

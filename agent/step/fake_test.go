@@ -48,6 +48,8 @@ type world struct {
 	image   []byte  // what receiving an image brings
 	machine Machine // instead of the fake one
 	waits   bool    // the server says that the run has failed before
+	flushed []string
+	flush   error // what flushing comes to
 }
 
 var errPower = errors.New("power gone")
@@ -206,15 +208,19 @@ func (s *fakeServer) Log(ctx context.Context, name string, r io.Reader) error {
 	return errors.Join(err, (*world)(s).op(ctx, "server: log "+name))
 }
 
-func (s *fakeServer) Receive(ctx context.Context, c protocol.RunContent, _, out string, percent func(float64)) error {
-	if err := (*world)(s).op(ctx, "receive "+c.ID); err != nil {
+func (s *fakeServer) Receive(ctx context.Context, wanted Wanted) error {
+	what := "receive " + wanted.Content.ID
+	if wanted.Patience > 0 {
+		what += " within " + wanted.Patience.String()
+	}
+	if err := (*world)(s).op(ctx, what); err != nil {
 		return err
 	}
-	percent(100)
-	if strings.HasSuffix(out, ".zip") {
-		return os.WriteFile(out, zipWith("net/card.inf"), 0o600)
+	wanted.Percent(100)
+	if strings.HasSuffix(wanted.Out, ".zip") {
+		return os.WriteFile(wanted.Out, zipWith("net/card.inf"), 0o600)
 	}
-	return os.WriteFile(out, s.image, 0o600)
+	return os.WriteFile(wanted.Out, s.image, 0o600)
 }
 
 type fakePerson world
@@ -269,6 +275,14 @@ func (m *fakeMachine) Folder(_ context.Context, v disk.Volume) (string, error) {
 	return at, os.MkdirAll(at, 0o755)
 }
 func (m *fakeMachine) Release() error { return nil }
+func (m *fakeMachine) Flush(volumes []disk.Volume) error {
+	var names []string
+	for _, v := range volumes {
+		names = append(names, v.Name)
+	}
+	m.flushed = append(m.flushed, strings.Join(names, " "))
+	return m.flush
+}
 func (m *fakeMachine) BootNetwork(ctx context.Context, mac string) (string, error) {
 	return "0003 PXE", m.op(ctx, "boot network "+mac)
 }

@@ -25,14 +25,20 @@ const (
 // tell sends something to the server until it has heard it. What the server
 // refuses is not sent again.
 func (e *engine) tell(ctx context.Context, what string, send func(context.Context) error) error {
-	said := false
+	return e.tellWithin(ctx, 0, what, send)
+}
+
+// tellWithin is tell that gives up after a time, 0 for never.
+func (e *engine) tellWithin(ctx context.Context, patience time.Duration, what string, send func(context.Context) error) error {
+	said, began := false, time.Now()
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		err := send(ctx)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		var p *protocol.Problem
-		if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusTooManyRequests {
+		if errors.As(err, &p) && p.Status < http.StatusInternalServerError && p.Status != http.StatusTooManyRequests ||
+			patience > 0 && time.Since(began) > patience {
 			return err
 		}
 		if !said {

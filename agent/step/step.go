@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"time"
 
 	"castpoint/agent/disk"
 	"castpoint/agent/machine"
@@ -23,6 +24,9 @@ type Machine interface {
 	Wipe(ctx context.Context, d disk.Disk, step *sequence.WipeDisk, percent func(float64)) error
 	Folder(ctx context.Context, v disk.Volume) (string, error)
 	Release() error
+	// Flush has what was written to volumes be on the disk: what a step is said to have
+	// done must outlast the power.
+	Flush(volumes []disk.Volume) error
 	// BootNetwork has the firmware boot from the network next, by the card with that
 	// MAC if it can be had, and says by which entry of its menu.
 	BootNetwork(ctx context.Context, mac string) (entry string, err error)
@@ -55,9 +59,17 @@ type Server interface {
 	TakeBack(ctx context.Context, q protocol.Questions) error
 	Answer(ctx context.Context, a protocol.Answers) error
 	Log(ctx context.Context, name string, r io.Reader) error
-	// Receive brings the one file of a content to out, a file or a block device.
-	// from is one of sequence.From..., percent is told how far it is.
-	Receive(ctx context.Context, c protocol.RunContent, from, out string, percent func(float64)) error
+	Receive(ctx context.Context, w Wanted) error
+}
+
+// Wanted is a content that a step wants.
+type Wanted struct {
+	Content protocol.RunContent
+	From    string // one of sequence.From...
+	Out     string // a file or a block device; of a content of several files a folder
+	// Patience is how long to go on without anything new; 0 means sequence.Patience.
+	Patience time.Duration
+	Percent  func(float64) // is told how far it is
 }
 
 // Person is who stands before the machine.

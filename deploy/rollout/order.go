@@ -62,6 +62,7 @@ func (g *Register) Retry(ctx context.Context, run, path, by string, vars map[str
 			return nil, err
 		}
 		g.setVariables(r, vars) // they count for all that follows, whatever happens to the machine
+		r.Fetched = false
 		r.Order = &protocol.Order{Kind: protocol.OrderRetry, Path: leaf.Path, By: by, Variables: vars, Time: g.now().UTC()}
 		shown = *r
 		return nil, nil
@@ -114,6 +115,7 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 
 // takeOrder takes the order of a run away from it.
 func takeOrder(r *Run) protocol.Order {
+	r.Fetched = false
 	if r.Order == nil {
 		return protocol.Order{}
 	}
@@ -147,9 +149,12 @@ func (g *Register) Order(ctx context.Context, run string) (protocol.Order, error
 	}
 	var order protocol.Order
 	err := g.update(context.WithoutCancel(ctx), run, func(r *Run) (*StepRecord, error) {
-		// A run that is to be tried again is what it was until the machine reports a
-		// step: the answer may be lost, and the order given once more.
-		r.Heard, order = g.now().UTC(), takeOrder(r)
+		r.Heard = g.now().UTC()
+		if r.Retrying() {
+			r.Fetched, order = true, *r.Order
+			return nil, nil
+		}
+		order = takeOrder(r)
 		return nil, nil
 	})
 	return order, err

@@ -17,6 +17,7 @@ import (
 func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus) (protocol.Order, error) {
 	var order protocol.Order
 	var told func()
+	failed := "" // the deployment of a run that has failed
 	err := g.update(ctx, run, func(r *Run) (*StepRecord, error) {
 		if r.State == StateSucceeded {
 			return nil, fmt.Errorf("%w: run %s has succeeded already", ErrRefused, r.ID)
@@ -30,6 +31,15 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 			return nil, err
 		}
 		now := g.now().UTC()
+		if r.Stays() {
+			// A machine that was not heard of when its run was cancelled is there again,
+			// or one goes on by itself: it has to wait for the order to.
+			r.Heard, order = now, protocol.Order{Kind: protocol.OrderCancel, By: "castpoint", Time: now}
+			return nil, errInMemory
+		}
+		if r.Fetched {
+			_ = takeOrder(r) // it has begun to do what was ordered
+		}
 		before := r.Step
 		step := runs.StepOf(&s, &leaf, &before, now)
 		r.Heard, r.Step = now, step
@@ -38,9 +48,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 			r.Environment = s.Environment
 		}
 		r.Into, r.Next, r.Until, r.Lost = "", "", time.Time{}, false
-		if !r.State.Ended() || s.State != protocol.StepProgress {
-			r.State, r.Ended = StateRunning, time.Time{}
-		}
+		r.State, r.Ended, r.Ending = StateRunning, time.Time{}, false
 		if r.Questions != nil && s.State != protocol.StepProgress {
 			r.Questions = nil
 		}
@@ -56,6 +64,11 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		}
 		g.setVariables(r, s.Variables)
 		order = takeOrder(r)
+		if s.State == protocol.StepFailed && !step.Over() {
+			// It says so itself in a moment, unless it loses its power before.
+			r.State, r.Ended, r.Ending, failed = StateFailed, now, true, r.Deployment
+			r.Message = "step " + step.Name + ": " + step.Message
+		}
 		if s.State == protocol.StepProgress && before.Path == s.Path && order.Kind == "" {
 			return nil, errInMemory
 		}
@@ -64,6 +77,11 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 	})
 	if err == nil && told != nil {
 		told()
+	}
+	if err == nil && failed != "" {
+		for _, f := range g.ended {
+			f(failed)
+		}
 	}
 	return order, err
 }
@@ -120,11 +138,20 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 		return named.Invalid("state %q: want %s, %s, %s or %s", e.State, protocol.RunSucceeded, protocol.RunFailed, protocol.RunCancelled, protocol.RunRestart)
 	}
 	var done Run
+	kept := false
 	err := g.update(ctx, run, func(r *Run) (*StepRecord, error) {
 		if r.State == StateSucceeded && state != StateSucceeded {
 			return nil, fmt.Errorf("%w: run %s has succeeded already", ErrRefused, r.ID)
 		}
 		now := g.now().UTC()
+		if r.Stays() && state != StateSucceeded {
+			kept, r.Heard = true, now
+			return nil, errInMemory
+		}
+		if r.Fetched {
+			_ = takeOrder(r)
+		}
+		r.Ending = false
 		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, runs.Line(e.Message), nil, ""
 		r.Lost, r.Until, r.Next = false, time.Time{}, ""
 		if state == StateRestarting {
@@ -136,7 +163,7 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 		done = *r
 		return nil, nil
 	})
-	if err != nil {
+	if err != nil || kept {
 		return err
 	}
 	text := "deployment " + g.deploymentName(done.Deployment) + ": " + string(state)
@@ -178,7 +205,10 @@ func (g *Register) heard(run string) error {
 // Ask shows questions in the console.
 func (g *Register) Ask(ctx context.Context, run string, q protocol.Questions) error {
 	return g.update(ctx, run, func(r *Run) (*StepRecord, error) {
-		r.Heard, r.Questions, r.State = g.now().UTC(), &q, StateAsking
+		if r.Heard = g.now().UTC(); r.State.Ended() {
+			return nil, errInMemory
+		}
+		r.Questions, r.State = &q, StateAsking
 		return nil, nil
 	})
 }

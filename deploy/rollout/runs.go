@@ -217,12 +217,13 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		out.Next, out.Interrupted = runs.Next(seq, steps)
 		// A machine that comes back by itself, and not because somebody has ordered
 		// it, waits after a failure. One that was only late goes on.
-		if ticket != "" && r.State.Ended() && !r.Lost && (r.Order == nil || r.Order.Kind != protocol.OrderRetry) {
+		if ticket != "" && r.State.Ended() && !r.Lost && !r.Retrying() {
+			r.Ending = false
 			r.Heard, r.Environment, r.Remote = g.now().UTC(), b.Request.Environment, b.Remote
 			out.Waits = true
 			return nil, nil
 		}
-		if r.Order != nil && r.Order.Kind == protocol.OrderRetry {
+		if r.Retrying() {
 			out.Next, out.Interrupted = r.Order.Path, false
 			for name, v := range r.Order.Variables {
 				out.Variables[name] = v
@@ -231,7 +232,7 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		if r.Order != nil && r.Order.Kind != protocol.OrderCancel { // which is still to be heard
 			r.Order = nil
 		}
-		r.Questions = nil
+		r.Questions, r.Fetched, r.Ending = nil, false, false
 		r.State, r.Ended, r.Heard, r.Message, r.Advice = StateRunning, time.Time{}, g.now().UTC(), "", ""
 		r.Environment, r.Remote, r.Into = b.Request.Environment, b.Remote, ""
 		if len(b.MACs) > 0 {

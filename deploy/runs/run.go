@@ -68,7 +68,23 @@ type Run struct {
 	Secrets map[string][]byte `json:"-"`
 	Ticket  string            `json:"-"`
 	Key     []byte            `json:"-"`
+	// Fetched: the machine has asked for Order, which is to try again, and has not
+	// reported a step since. The order stays: the answer, or the machine's power, may
+	// have been lost.
+	Fetched bool `json:"-"`
+	// Ending: the machine has reported a step that ends the run, and not its end.
+	Ending bool `json:"-"`
 }
+
+// Stays says whether a run that has failed or was cancelled stays so, whatever its
+// machine says, because nobody has ordered that it go on.
+func (r *Run) Stays() bool {
+	return r.State.Ended() && !r.Lost && !r.Ending && !r.Fetched
+}
+
+// Retrying says whether somebody has ordered that the run be tried again, and the
+// machine has not begun to.
+func (r *Run) Retrying() bool { return r.Order != nil && r.Order.Kind == protocol.OrderRetry }
 
 // StepRecord is what is known of one step of a run.
 type StepRecord struct {
@@ -100,6 +116,8 @@ type runBody struct {
 	Secrets map[string][]byte `json:"secrets,omitempty"`
 	Ticket  string            `json:"ticket,omitempty"`
 	Key     []byte            `json:"key,omitempty"`
+	Fetched bool              `json:"fetched,omitempty"`
+	Ending  bool              `json:"ending,omitempty"`
 }
 
 // Clone is a copy with variables and secrets of its own.
@@ -111,7 +129,7 @@ func (r *Run) Clone() *Run {
 
 // Row is the run as the database has it.
 func (r *Run) Row() (store.Run, error) {
-	body, err := json.Marshal(runBody{*r, r.Secrets, r.Ticket, r.Key})
+	body, err := json.Marshal(runBody{*r, r.Secrets, r.Ticket, r.Key, r.Fetched, r.Ending})
 	return store.Run{ID: r.ID, Deployment: r.Deployment, Device: r.Device, Ended: r.State.Ended(), Body: body, Started: r.Started}, err
 }
 
@@ -122,7 +140,7 @@ func Of(row *store.Run) (*Run, error) {
 		return nil, err
 	}
 	r := b.Run
-	r.Secrets, r.Ticket, r.Key = b.Secrets, b.Ticket, b.Key
+	r.Secrets, r.Ticket, r.Key, r.Fetched, r.Ending = b.Secrets, b.Ticket, b.Key, b.Fetched, b.Ending
 	return &r, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -161,9 +162,13 @@ func (c *checker) list(steps []Step, count *int) {
 			if one.Timeout != 0 {
 				c.wrong("timeout", "is for single steps, not for groups")
 			}
+			if one.Patience != 0 {
+				c.wrong("patience", "is for single steps, not for groups")
+			}
 			c.list(one.Steps, count)
 			continue
 		}
+		c.patience(one, kind)
 		c.kind = kind
 		c.expansions(action)
 		action.check(c)
@@ -189,6 +194,22 @@ func (c *checker) common(s *Step) {
 	if r := s.Retry; r != nil && (r.Count < 1 || r.Count > 100) {
 		c.wrong("retry", "count %d: want 1 to 100", r.Count)
 	}
+}
+
+// patience checks that of a step: only what waits for the server has any.
+func (c *checker) patience(s *Step, kind string) {
+	switch {
+	case s.Patience == 0:
+	case !slices.Contains(patientKinds(), kind):
+		c.wrong("patience", "is for steps that receive or send something, not for %s: want %s, or timeout here", kind, strings.Join(patientKinds(), ", "))
+	case time.Duration(s.Patience) < leastPatience:
+		c.wrong("patience", "%s: want at least %s", s.Patience, leastPatience)
+	}
+}
+
+// patientKinds are the actions that receive contents, or send something.
+func patientKinds() []string {
+	return []string{"apply-image", "apply-data-image", "apply-drivers", "download-content", "install-package", "run-command", "run-powershell", "copy-log"}
 }
 
 // expansions checks the variables in the texts of an action.

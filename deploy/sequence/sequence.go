@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Sequence is a task sequence.
@@ -42,6 +43,7 @@ type Step struct {
 	ContinueOnError bool      `yaml:"continue-on-error,omitempty" json:"continue-on-error,omitempty" doc:"The sequence goes on when it has failed."`
 	Retry           *Retry    `yaml:"retry,omitempty" json:"retry,omitempty" doc:"How often it is tried again when it has failed."`
 	Timeout         Duration  `yaml:"timeout,omitempty" json:"timeout,omitempty" doc:"It has failed after this time."`
+	Patience        Duration  `yaml:"patience,omitempty" json:"patience,omitempty" doc:"How long it goes on without anything new from the server before it has failed; 10m without it. For steps that receive or send something."`
 	Interrupted     string    `yaml:"interrupted,omitempty" json:"interrupted,omitempty" enum:"repeat,skip,fail" doc:"What becomes of it when the machine restarts in the middle of it: repeat (the default), skip or fail."`
 
 	Steps []Step `yaml:"steps,omitempty" json:"steps,omitempty" doc:"The steps of a group."`
@@ -57,6 +59,14 @@ const (
 	InterruptedSkip   = "skip"
 	InterruptedFail   = "fail"
 )
+
+// Patience is how long a step goes on without anything new from the server, unless it
+// says otherwise.
+const Patience = 10 * time.Minute
+
+// leastPatience is time enough to find out that nothing of a session arrives, and to
+// fall back to unicast.
+const leastPatience = 10 * time.Second
 
 // Retry says how often a step is tried again.
 type Retry struct {

@@ -43,6 +43,11 @@ func (s *operations) repairContent(_ context.Context, in *struct {
 		from.progress = progress
 		v, err := s.library.Repair(ctx, ct.ID, from, progress)
 		done(err)
+		if from.used {
+			for _, f := range ct.Files {
+				s.join.Drop(f.Digest)
+			}
+		}
 		switch {
 		case errors.Is(err, content.ErrOther):
 			return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes other files", "%v", err)
@@ -99,9 +104,11 @@ type lazyOriginals struct {
 	once     sync.Once
 	found    content.Originals
 	err      error
+	used     bool
 }
 
 func (l *lazyOriginals) Open(ctx context.Context, f content.File) (content.Original, error) {
+	l.used = true // by Repair, for one file after the other
 	l.once.Do(func() { l.found, l.err = l.open(ctx, l.progress) })
 	if l.err != nil {
 		return nil, l.err

@@ -41,7 +41,7 @@ func (s *operations) sessionOperations(a *api.API) {
 	api.Act(a, api.Operation{
 		ID: "cancel-session", Method: http.MethodDelete, Path: "/sessions/{id}", Scope: access.Operate, Tag: "sessions",
 		Summary: "End a session",
-		About:   "Members hear it at once, and their tickets are worth nothing any more.",
+		About:   "Members hear it at once, and their tickets are worth nothing any more. Machines that run a task sequence take the rest by unicast, where the content allows it; else their step has failed.",
 	}, s.cancelSession)
 	api.Act(a, api.Operation{
 		ID: "kick-member", Method: http.MethodDelete, Path: "/sessions/{id}/members/{member}", Scope: access.Operate, Tag: "sessions",
@@ -202,7 +202,7 @@ func (s *operations) cancelSession(ctx context.Context, in *SessionPath) error {
 	if err != nil {
 		return err
 	}
-	return s.join.Cancel(ctx, c)
+	return s.join.Cancel(ctx, c, access.Name(ctx))
 }
 
 type memberPath struct {
@@ -210,7 +210,7 @@ type memberPath struct {
 	Member string `path:"member" doc:"number or name"`
 }
 
-func (s *operations) kickMember(_ context.Context, in *memberPath) error {
+func (s *operations) kickMember(ctx context.Context, in *memberPath) error {
 	c, err := s.running(in.ID)
 	if err != nil {
 		return err
@@ -229,5 +229,5 @@ func (s *operations) kickMember(_ context.Context, in *memberPath) error {
 		}
 		member = uint64(found[0])
 	}
-	return s.join.Kick(c, uint32(member))
+	return s.join.Kick(c, uint32(member), access.Name(ctx))
 }

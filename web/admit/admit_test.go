@@ -238,7 +238,7 @@ func TestTicket(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := again.End(k.Hash, false); err != nil {
+	if err := again.End(k.Hash); err != nil {
 		t.Fatal(err)
 	}
 	clock.now = clock.now.Add(ticketAfter - time.Second)
@@ -253,10 +253,24 @@ func TestTicket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := again.End(HashOf(revoked), true); err != nil {
+	if err := again.Revoke([]string{HashOf(revoked)}, "the session was cancelled by ada"); err != nil {
 		t.Fatal(err)
 	}
 	_, err = again.Look(revoked)
+	wantCode(t, err, protocol.CodeSessionEnded)
+	if !strings.Contains(err.Error(), "cancelled by ada") {
+		t.Error(err)
+	}
+	// Why is known for a while, in a server that has started since too, and then nothing.
+	later, err := OpenTickets(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.now = clock.Now
+	_, err = later.Look(revoked)
+	wantCode(t, err, protocol.CodeSessionEnded)
+	clock.now = clock.now.Add(ticketAfter + time.Second)
+	_, err = later.Look(revoked)
 	wantCode(t, err, protocol.CodeTicketUnknown)
 }
 

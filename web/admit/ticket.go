@@ -33,6 +33,9 @@ type Ticket struct {
 	Object  content.Digest `json:"object"`
 	Created time.Time      `json:"created"`
 	Expires time.Time      `json:"expires"`
+	// Ended is why it is worth nothing any more before its time; "" for one that is
+	// good.
+	Ended string `json:"ended,omitempty"`
 }
 
 // Tickets are the tickets of a server. They survive a restart, so that members
@@ -108,6 +111,9 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 		return Ticket{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",
 			"the ticket is not known to this server, or has ended")
 	}
+	if k.Ended != "" {
+		return Ticket{}, api.Refusal(http.StatusForbidden, protocol.CodeSessionEnded, "join again with a new token (castpoint token create)", "%s", k.Ended)
+	}
 	// In memory only: after a restart it has at least what is left of its life
 	// since it was last saved.
 	if k.Expires.Sub(now) > ticketAfter {
@@ -116,29 +122,28 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 	return *k, nil
 }
 
-// Revoke ends tickets at once.
-func (t *Tickets) Revoke(hashes []string) error {
+// Revoke ends tickets at once. Who shows one of them is told why for a while.
+func (t *Tickets) Revoke(hashes []string, why string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, h := range hashes {
-		delete(t.byHash, h)
+		if k, ok := t.byHash[h]; ok {
+			k.Ended, k.Expires = why, t.later()
+		}
 	}
 	return t.save()
 }
 
-// End lets the ticket live a little longer and no more; now, when revoked is
-// true.
-func (t *Tickets) End(hash string, revoked bool) error {
+func (t *Tickets) later() time.Time { return t.now().UTC().Truncate(time.Second).Add(ticketAfter) }
+
+// End lets the ticket live a little longer and no more.
+func (t *Tickets) End(hash string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, ok := t.byHash[hash]
 	if !ok {
 		return nil
 	}
-	if revoked {
-		delete(t.byHash, hash)
-	} else {
-		k.Expires = t.now().UTC().Truncate(time.Second).Add(ticketAfter)
-	}
+	k.Expires = t.later()
 	return t.save()
 }

@@ -26,6 +26,8 @@ func ContentProblem(err error) error {
 		return nil
 	case errors.Is(err, content.ErrNotFound):
 		return Refusal(http.StatusNotFound, protocol.CodeNotFound, list, "%v", err)
+	case errors.Is(err, content.ErrDamaged):
+		return Refusal(http.StatusConflict, protocol.CodeDamaged, "", "%v", err)
 	case errors.Is(err, content.ErrFile):
 		return FileProblem(err)
 	case errors.Is(err, content.ErrAmbiguous), errors.Is(err, content.ErrInvalid):

@@ -3,6 +3,7 @@ package join
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -51,6 +52,7 @@ func (s *Service) JoinHandler() http.Handler {
 	mux.HandleFunc("POST "+multicast.PathJoin, s.serveJoin)
 	mux.HandleFunc("POST "+multicast.PathLeave, s.serveLeave)
 	mux.HandleFunc("GET "+multicast.PathObject+"{digest}", s.serveObject)
+	mux.HandleFunc("POST "+multicast.PathObject+"{digest}"+multicast.PathDoubt, s.serveDoubt)
 	mux.HandleFunc("POST "+multicast.PathProbe, s.serveProbe)
 	mux.HandleFunc("POST "+multicast.PathProbeTrain, s.serveProbeTrain)
 	mux.HandleFunc("DELETE "+multicast.PathProbe+"/{id}", s.serveProbeEnd)
@@ -279,6 +281,9 @@ func (s *Service) admit(id, asked string, who multicast.Candidate, local netip.A
 				"the token is for content %s, not for %s", p.Content.ID, asked)
 		}
 	}
+	if err := p.Content.Damage(); err != nil {
+		return none, nil, api.ContentProblem(err)
+	}
 	in, adm, err := s.keeper.Admit(p, who, local, outpaced)
 	if err != nil {
 		return none, nil, api.ContentProblem(err)
@@ -310,7 +315,7 @@ func (s *Service) serveLeave(w http.ResponseWriter, r *http.Request) {
 		s.recordLeave(ticket, req, access.RemoteAddr(r))
 	}
 	if req.Complete {
-		err = s.tickets.End(ticket.Hash, false)
+		err = s.tickets.End(ticket.Hash)
 	}
 	if err != nil {
 		s.refuse(w, r, err)
@@ -320,7 +325,7 @@ func (s *Service) serveLeave(w http.ResponseWriter, r *http.Request) {
 }
 
 // Kick ends a member of a session and everything its ticket allowed.
-func (s *Service) Kick(c *session.Session, member uint32) error {
+func (s *Service) Kick(c *session.Session, member uint32, by string) error {
 	if err := c.Kick(member); err != nil {
 		return api.Refusal(http.StatusNotFound, protocol.CodeNotFound, "castpoint session show lists the members", "%v", err)
 	}
@@ -336,11 +341,11 @@ func (s *Service) Kick(c *session.Session, member uint32) error {
 	if hash == "" {
 		return nil
 	}
-	return s.tickets.End(hash, true)
+	return s.tickets.Revoke([]string{hash}, fmt.Sprintf("this machine was taken out of session %08x of %s by %s", c.ID(), c.Info().Content, by))
 }
 
 // Cancel ends a session, and what the tickets of its members allow.
-func (s *Service) Cancel(ctx context.Context, c *session.Session) error {
+func (s *Service) Cancel(ctx context.Context, c *session.Session, by string) error {
 	// Their tickets first: members that hear the end join again at once.
 	s.mu.Lock()
 	var hashes []string
@@ -351,7 +356,7 @@ func (s *Service) Cancel(ctx context.Context, c *session.Session) error {
 		}
 	}
 	s.mu.Unlock()
-	if err := s.tickets.Revoke(hashes); err != nil {
+	if err := s.tickets.Revoke(hashes, fmt.Sprintf("session %08x of %s was cancelled by %s", c.ID(), c.Info().Content, by)); err != nil {
 		return err
 	}
 	c.End()
@@ -375,10 +380,13 @@ func (s *Service) object(w http.ResponseWriter, r *http.Request) error {
 		if token, terr := s.tokens.Look(bearer(r)); terr == nil && token.Files {
 			return s.objectForServer(w, r, token)
 		}
-		if s.delivery != nil {
+		if s.delivery != nil && !ended(err) {
 			ct, object, runErr := s.delivery.Object(bearer(r), r.PathValue("digest"))
 			if runErr != nil {
 				return runErr
+			}
+			if err := ct.Damage(); err != nil {
+				return api.ContentProblem(err)
 			}
 			return s.sendObject(w, r, ct, object)
 		}
@@ -404,6 +412,9 @@ func (s *Service) object(w http.ResponseWriter, r *http.Request) error {
 	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil || p.Digest != ticket.Object || !p.Has(object) {
 		return api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s as it was", ticket.Content)
 	}
+	if err := ct.Damage(); err != nil {
+		return api.ContentProblem(err)
+	}
 	if ct.Distribution.MulticastOnly {
 		return api.Refusal(http.StatusForbidden, protocol.CodeRefused, "castpoint content set "+ct.ID+" --multicast-only=false allows it",
 			"content %s may be sent by multicast only", ct.ID)
@@ -416,6 +427,12 @@ func (s *Service) object(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.sendObject(w, r, ct, object)
+}
+
+// ended says whether a ticket is none any more because somebody has ended its session.
+func ended(err error) bool {
+	p, ok := errors.AsType[*protocol.Problem](err)
+	return ok && p.Code == protocol.CodeSessionEnded
 }
 
 // objectForServer gives another server an object of the content that its token
@@ -434,9 +451,9 @@ func (s *Service) objectForServer(w http.ResponseWriter, r *http.Request, token 
 }
 
 func (s *Service) sendObject(w http.ResponseWriter, r *http.Request, ct *content.Content, d content.Digest) error {
-	f, err := s.library.OpenObject(d)
+	f, err := s.openObject(ct, d)
 	if err != nil {
-		return api.ContentProblem(err)
+		return err
 	}
 	defer f.Close()
 	h := w.Header()

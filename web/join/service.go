@@ -1,6 +1,7 @@
 package join
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -66,6 +67,13 @@ type Service struct {
 
 	mu      sync.Mutex
 	members map[string]session.Place // by hash of the ticket
+	// validating are the contents, by id, that are validated because a machine doubts
+	// them; running are those validations, and ctx ends them.
+	validating map[string]bool
+	closed     bool
+	running    sync.WaitGroup
+	ctx        context.Context
+	stop       context.CancelFunc
 }
 
 // New opens what the data folder keeps of certificate, tokens and tickets.
@@ -73,7 +81,8 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.Assign.check(cfg.Library); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: cfg.Log.Named("join"), library: cfg.Library, members: make(map[string]session.Place)}
+	s := &Service{cfg: cfg, log: cfg.Log.Named("join"), library: cfg.Library, members: make(map[string]session.Place), validating: make(map[string]bool)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.assigned.Store(&cfg.Assign)
 	var err error
 	if s.identity, err = LoadIdentity(filepath.Join(cfg.Data, dirTLS)); err != nil {
@@ -159,6 +168,11 @@ func (s *Service) Identity() *Identity { return s.identity }
 
 // Close ends all sessions and waits for them.
 func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop()
+	s.running.Wait()
 	if s.keeper != nil {
 		s.keeper.Close()
 	}

@@ -183,7 +183,11 @@ func (s *shelf) reach(v *shelved) (err error) {
 		return nil
 	}
 	if v.file == nil {
-		if v.file, err = s.library.OpenObject(v.digest); err != nil {
+		v.file, err = s.library.OpenObject(v.digest)
+		if errors.Is(err, content.ErrNotFound) {
+			err = s.library.NoteDamage(v.digest, "it is missing")
+		}
+		if err != nil {
 			return err
 		}
 	} else {

@@ -299,6 +299,9 @@ func (k *Keeper) newID() uint32 {
 func (k *Keeper) routineRun(ctx context.Context, c *Session) {
 	err := c.Run(ctx)
 	c.cancel()
+	if source, ok := errors.AsType[*multicast.SourceError](err); ok {
+		_ = k.library.NoteDamage(source.Digest, source.Err.Error()) // which is logged
+	}
 	if err != nil {
 		k.log.Error("session failed", zap.String("content", c.cargo.parcels[0].Content.ID), zap.Error(err))
 	}
@@ -316,6 +319,18 @@ func (k *Keeper) routineRun(ctx context.Context, c *Session) {
 	k.ended = append(k.ended, info)
 	if n := len(k.ended) - keepEnded; n > 0 {
 		k.ended = slices.Delete(k.ended, 0, n)
+	}
+}
+
+// Drop ends the sessions that carry an object: it is damaged, or was replaced, and they
+// have it open as it was.
+func (k *Keeper) Drop(object content.Digest) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.live {
+		if _, carries := c.cargo.index[object]; carries {
+			c.cancel()
+		}
 	}
 }
 

@@ -1,0 +1,146 @@
+package join
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"go.uber.org/zap"
+
+	"castpoint/agent/protocol"
+	"castpoint/content"
+	"castpoint/multicast"
+	"castpoint/web/api"
+	"castpoint/web/session"
+)
+
+// serveDoubt hears of a block that a machine got with another hash than the manifest
+// has. The machine is not believed: the block is read.
+func (s *Service) serveDoubt(w http.ResponseWriter, r *http.Request) {
+	var doubt multicast.Doubt
+	err := api.ReadJSON(w, r, maxJoinBody, &doubt)
+	if err == nil {
+		err = s.doubt(r, doubt)
+	}
+	if err != nil {
+		s.refuse(w, r, err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (s *Service) doubt(r *http.Request, doubt multicast.Doubt) error {
+	ct, object, err := s.mayDoubt(r)
+	if err != nil {
+		return err
+	}
+	if doubt.Whole {
+		s.validateSoon(ct)
+		return nil
+	}
+	if err := s.library.CheckBlock(object, doubt.Block); err != nil {
+		s.Drop(object)
+		return api.ContentProblem(err)
+	}
+	return nil
+}
+
+// mayDoubt is the content and the object of it that a ticket, of a session or of a run,
+// gives.
+func (s *Service) mayDoubt(r *http.Request) (*content.Content, content.Digest, error) {
+	var object content.Digest
+	if err := object.UnmarshalText([]byte(r.PathValue("digest"))); err != nil {
+		return nil, object, api.Refusal(http.StatusBadRequest, "", "", "object %.64q: %v", r.PathValue("digest"), err)
+	}
+	ticket, err := s.tickets.Look(bearer(r))
+	if err != nil {
+		if s.delivery == nil || ended(err) {
+			return nil, object, err
+		}
+		return s.delivery.Object(bearer(r), object.String())
+	}
+	ct, err := api.Content(s.library, ticket.Content)
+	if err != nil {
+		return nil, object, err
+	}
+	if p, err := session.NewParcel(ct); err != nil || !p.Has(object) {
+		return nil, object, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "", "the ticket is for the objects of content %s", ct.ID)
+	}
+	return ct, object, nil
+}
+
+// validateSoon validates a content beside everything else, unless that is going on.
+func (s *Service) validateSoon(ct *content.Content) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.validating[ct.ID] {
+		return
+	}
+	s.validating[ct.ID] = true
+	s.running.Go(func() {
+		v, err := s.library.Validate(s.ctx, ct.ID, nil)
+		s.mu.Lock()
+		delete(s.validating, ct.ID)
+		s.mu.Unlock()
+		if err != nil {
+			s.log.Warn("content that a machine doubts is not validated", zap.String("content", ct.ID), zap.Error(err))
+			return
+		}
+		for _, f := range v.Files {
+			if !f.OK() {
+				s.Drop(f.File.Digest)
+			}
+		}
+	})
+}
+
+// Drop ends the sessions that send an object: it is damaged, or was replaced, and they
+// have it open as it was.
+func (s *Service) Drop(object content.Digest) {
+	if s.keeper != nil {
+		s.keeper.Drop(object)
+	}
+}
+
+// openObject opens an object to be sent. One that is not as it should be is noted.
+func (s *Service) openObject(ct *content.Content, d content.Digest) (*whole, error) {
+	f, err := s.library.OpenObject(d)
+	if errors.Is(err, content.ErrNotFound) {
+		return nil, api.ContentProblem(s.library.NoteDamage(d, "it is missing"))
+	}
+	if err != nil {
+		return nil, api.ContentProblem(err)
+	}
+	info, err := f.Stat()
+	for _, file := range ct.Files {
+		if err == nil && file.Digest == d && file.Size != info.Size() {
+			err = api.ContentProblem(s.library.NoteDamage(d, fmt.Sprintf("it has %d bytes, not %d", info.Size(), file.Size)))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &whole{File: f, library: s.library, digest: d}, nil
+}
+
+// whole is an object that is being sent; what cannot be read of it is noted.
+type whole struct {
+	*os.File
+	library *content.Library
+	digest  content.Digest
+}
+
+func (w *whole) Read(b []byte) (int, error) {
+	n, err := w.File.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		_ = w.library.NoteDamage(w.digest, fmt.Sprintf("it cannot be read: %v", err)) // which is logged
+	}
+	return n, err
+}
+
+// WriteTo would go round Read.
+func (w *whole) WriteTo(to io.Writer) (int64, error) {
+	return io.Copy(to, struct{ io.Reader }{w})
+}
