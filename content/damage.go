@@ -68,7 +68,7 @@ func (l *Library) NoteDamage(d Digest, what string) error {
 		i := slices.IndexFunc(next.Files, func(f File) bool { return f.Digest == d })
 		next.Checked = &Checked{Time: time.Now().UTC().Truncate(time.Second), Problem: fmt.Sprintf("file %s: %s", next.Files[i].Name, what)}
 		damage = next.Damage()
-		l.log.Error("content is damaged", zap.String("content", c.ID), zap.String("file", next.Files[i].Name), zap.String("problem", next.Checked.Problem))
+		l.log.Error("content is damaged", zap.String("content", c.ID), zap.String("file", next.Files[i].Name), zap.String("reason", next.Checked.Problem))
 		if err := l.commit(next); err != nil {
 			// What was found out is right all the same.
 			l.log.Error("damage cannot be noted", zap.String("content", c.ID), zap.Error(err))
