@@ -150,6 +150,63 @@ func TestWaitsAfterFailure(t *testing.T) {
 	}
 }
 
+// TestFlushed: what a step has done is on the disk before the step is said to be done,
+// and one whose work cannot be written has failed.
+func TestFlushed(t *testing.T) {
+	w := newWorld(t, "name: s\ncontents: [windows]\nsteps:\n  - {name: disk, partition-disk: {layout: linux}}\n  - {name: image, apply-image: {content: windows, target: Root}, patience: 20s}\n")
+	w.hook = func(_ int, name string) error {
+		if strings.HasSuffix(name, " done") && len(w.flushed) == 0 {
+			t.Errorf("%s before anything was flushed", name)
+		}
+		return nil
+	}
+	if end, err := w.start(); end != EndSucceeded || err != nil {
+		t.Fatalf("end %q, %v", end, err)
+	}
+	if len(w.flushed) != 2 || !strings.Contains(w.flushed[0], "Root") {
+		t.Errorf("flushed %q", w.flushed)
+	}
+	if !slices.Contains(w.ops, "receive os1 within 20s") {
+		t.Errorf("it did %q", w.ops)
+	}
+	w = newWorld(t, "name: s\nsteps:\n  - {name: disk, partition-disk: {layout: linux}}\n")
+	w.flush = errors.New("input/output error")
+	w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
+	if end, err := w.start(); end != EndOrdered || err != nil || w.states() != "disk failed" {
+		t.Fatalf("end %q, %v, %s", end, err, w.states())
+	}
+}
+
+// TestLogsWait: logs are sent to a server that is away when it is there again, and given
+// up when the step's patience ends.
+func TestLogsWait(t *testing.T) {
+	w := newWorld(t, "name: s\nsteps:\n  - {name: log, copy-log: {}}\n")
+	tries := 0
+	w.hook = func(_ int, name string) error {
+		if strings.HasPrefix(name, "server: log ") {
+			if tries++; tries < 3 {
+				return unavailable
+			}
+		}
+		return nil
+	}
+	if end, err := w.start(); end != EndSucceeded || err != nil || tries < 3 {
+		t.Fatalf("end %q, %v after %d tries", end, err, tries)
+	}
+	w = newWorld(t, "name: s\nsteps:\n  - {name: log, copy-log: {}}\n")
+	w.seq.Steps[0].Patience = 1 // shorter than Check allows
+	w.hook = func(_ int, name string) error {
+		if strings.HasPrefix(name, "server: log ") {
+			return unavailable
+		}
+		return nil
+	}
+	w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
+	if end, err := w.start(); end != EndOrdered || err != nil || w.states() != "log failed" {
+		t.Fatalf("end %q, %v, %s", end, err, w.states())
+	}
+}
+
 // TestNoDisks: a machine whose disks cannot be listed runs what needs none.
 func TestNoDisks(t *testing.T) {
 	w := newWorld(t, "name: s\nsteps:\n  - {name: first, run-command: {command: one}}\n")

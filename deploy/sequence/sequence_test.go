@@ -101,6 +101,9 @@ func TestParseRefuses(t *testing.T) {
 		head + "  - partition-disk: {layout: windows}\n  - apply-image: {content: c, target: Widnows}": `line 4: step apply-image: target: there is no volume "Widnows": earlier steps make Recovery, Reserved, System, Windows: did you mean "Windows"?`,
 		head + "  - run-command: {command: \"echo ${a\"}":                                              "${ has no }",
 		head + "  - &a\n    restart: {into: disk}\n  - *a":                                             "anchors and aliases",
+		head + "  - restart: {into: disk}\n    patience: 1m":                                           "line 4: step restart: patience: is for steps that receive or send something, not for restart: want apply-image,",
+		head + "  - copy-log: {}\n    patience: 9s":                                                    "line 4: step copy-log: patience: 9s: want at least 10s",
+		head + "  - patience: 1m\n    steps: [{copy-log: {}}]":                                         "line 3: step group: patience: is for single steps, not for groups",
 		"name: x\nvariables: {P: {secret: true, value: hunter2}}\nsteps: [{restart: {into: disk}}]":    "P is secret",
 	} {
 		_, err := Parse([]byte(text))
