@@ -15,7 +15,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
-	"castpoint/web"
+	"castpoint/web/admin"
 )
 
 // hurt changes the object of the server's content on the disk.
@@ -85,7 +85,7 @@ func TestDamagedContent(t *testing.T) {
 			}
 			// Repaired out of the original, both go on.
 			var v content.Validation
-			if err := web.NewLocalClient(s.Server).Stream(t.Context(), http.MethodPost, "/contents/image/repair", web.RepairContent{}, nil, &v); err != nil || v.Err() != nil {
+			if err := s.Client().Stream(t.Context(), http.MethodPost, "/contents/image/repair", admin.RepairContent{}, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(err)
 			}
 			for _, o := range []Options{o, next} {

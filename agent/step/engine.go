@@ -235,7 +235,7 @@ func (e *engine) from(ctx context.Context, next int) (end string, err error) {
 	}
 	// A restart that is the last step needs no run to go on with.
 	last := e.leaf(len(e.leaves) - 1)
-	if r := last.restart(); r != nil && e.state.Ended == last.Path {
+	if r := last.restart(); r != nil && (e.state.Ended == last.Path || e.o.Run.Resumed && e.o.Run.Next == "") {
 		if r.Into == sequence.RestartBootImage {
 			e.bootNetwork(ctx)
 		}
@@ -252,15 +252,16 @@ func (e *engine) succeed(ctx context.Context) error {
 	if err := e.o.Machine.Release(); err != nil {
 		e.say("%v", err)
 	}
+	// The server has heard of all steps, so the disk knows nothing that it does not. A
+	// machine that loses its power after the end does not come back to this.
+	if err := e.keep.erase(); err != nil {
+		e.say("%v", err)
+	}
 	err := e.tell(ctx, "tell the server of the end", func(ctx context.Context) error {
 		return e.o.Server.End(ctx, protocol.RunEnd{Run: e.o.Run.ID, State: protocol.RunSucceeded})
 	})
 	if err != nil {
 		return &overError{err}
-	}
-	// Last: until the server has heard, the disk knows more than it.
-	if err := e.keep.erase(); err != nil {
-		e.say("%v", err)
 	}
 	return nil
 }

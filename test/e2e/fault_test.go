@@ -257,7 +257,10 @@ func (f *plant) untilFailure(ctx context.Context, at map[int]func()) string {
 		case <-ctx.Done():
 			f.t.Fatalf("it has not failed; the machine said last:\n%s", f.agent.Output.Tail(30))
 		case <-f.agent.Done():
-			f.t.Fatalf("it has ended:\n%s", f.agent.Output.Tail(30))
+			f.off() // it restarts
+			if err := f.power(ctx); err != nil {
+				f.t.Fatal(err)
+			}
 		case line := <-f.lines:
 			if strings.Contains(line, "FAILED:") {
 				return line
@@ -512,7 +515,10 @@ func TestFaultsThatPeopleMend(t *testing.T) {
 				return mend{}
 			},
 		}, {
-			name: "image gone", before: func() { f.damage("stand-in", -1) }, step: "Image", says: "it is missing",
+			name: "image gone", before: func() {
+				f.endSessions() // one that sends it has it open
+				f.damage("stand-in", -1)
+			}, step: "Image", says: "it is missing",
 			mend: func() mend {
 				castpoint("content", "repair", "stand-in")
 				return mend{}
@@ -625,23 +631,39 @@ func (f *plant) mustBeDamaged(name string) {
 	}
 }
 
+// sessionRecord is a session as the API shows it.
+type sessionRecord struct {
+	ID      string
+	Ended   *time.Time
+	Members []struct{ Complete int }
+}
+
+// endSessions ends those that still wait for members.
+func (f *plant) endSessions() {
+	f.t.Helper()
+	var page struct{ Items []sessionRecord }
+	f.api.call(f.t, http.MethodGet, "/sessions", nil, &page)
+	for _, s := range page.Items {
+		if s.Ended == nil {
+			// It may end by itself just now.
+			_ = f.api.try(f.t.Context(), http.MethodDelete, "/sessions/"+s.ID, nil, nil)
+		}
+	}
+}
+
 // slowSession opens a session that takes half a minute.
 func (f *plant) slowSession(content string) {
 	f.t.Helper()
+	f.endSessions()
 	f.api.call(f.t, http.MethodPost, "/sessions", map[string]any{"content": content, "rate": 2_000_000, "open": 120}, nil)
 }
 
 // cancelSession cancels the session when it has sent a part of what it has.
 func (f *plant) cancelSession() {
 	f.t.Helper()
-	type session struct {
-		ID      string
-		Ended   *time.Time
-		Members []struct{ Complete int }
-	}
-	var running session
+	var running sessionRecord
 	eventually(f.t, "the machine has a part of the image", func() bool {
-		var page struct{ Items []session }
+		var page struct{ Items []sessionRecord }
 		f.api.call(f.t, http.MethodGet, "/sessions", nil, &page)
 		for _, s := range page.Items {
 			if s.Ended == nil && len(s.Members) > 0 && s.Members[0].Complete > 2 {
