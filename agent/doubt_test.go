@@ -14,6 +14,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/multicast"
 	"castpoint/web/admin"
 )
@@ -84,7 +85,7 @@ func TestDamagedContent(t *testing.T) {
 				t.Errorf("it has left something behind: %v", err)
 			}
 			// Repaired out of the original, both go on.
-			var v content.Validation
+			var v library.Validation
 			if err := s.Client().Stream(t.Context(), http.MethodPost, "/contents/image/repair", admin.RepairContent{}, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(err)
 			}

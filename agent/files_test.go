@@ -21,14 +21,14 @@ import (
 	"castpoint/multicast"
 )
 
-// library is a server that has files, and whose connections break off.
-type library struct {
+// origin is a server that has files, and whose connections break off.
+type origin struct {
 	objects map[string][]byte
 	breaks  atomic.Int32 // so many answers more
 	refuses bool
 }
 
-func (l *library) add(name string, size int) protocol.File {
+func (l *origin) add(name string, size int) protocol.File {
 	b := make([]byte, size)
 	_, _ = rand.Read(b)
 	sum := sha256.Sum256(b)
@@ -37,7 +37,7 @@ func (l *library) add(name string, size int) protocol.File {
 	return protocol.File{Name: name, Size: int64(size), SHA256: digest}
 }
 
-func (l *library) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (l *origin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b, ok := l.objects[strings.TrimPrefix(r.URL.Path, multicast.PathObject)]
 	if !ok || l.refuses || r.Header.Get("Authorization") != "Bearer ticket" {
 		w.WriteHeader(http.StatusForbidden)
@@ -65,7 +65,7 @@ func parseRange(text string, from *int) error {
 	return json.Unmarshal([]byte(text), from)
 }
 
-func (l *library) fetcher(t *testing.T) *files {
+func (l *origin) fetcher(t *testing.T) *files {
 	t.Helper()
 	server := httptest.NewTLSServer(l)
 	t.Cleanup(server.Close)
@@ -79,7 +79,7 @@ func (l *library) fetcher(t *testing.T) *files {
 
 // TestFilesByUnicast: what breaks off goes on where it was.
 func TestFilesByUnicast(t *testing.T) {
-	l := &library{objects: map[string][]byte{}}
+	l := &origin{objects: map[string][]byte{}}
 	f := l.fetcher(t)
 	dir := t.TempDir()
 	last := 0.0
@@ -115,7 +115,7 @@ func TestFilesByUnicast(t *testing.T) {
 }
 
 func TestFilesThatAreNotFetched(t *testing.T) {
-	l := &library{objects: map[string][]byte{}}
+	l := &origin{objects: map[string][]byte{}}
 	f := l.fetcher(t)
 	dir := t.TempDir()
 	good, bad := l.add("good", 1000), l.add("bad", 1000)

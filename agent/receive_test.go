@@ -26,6 +26,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/event"
 	"castpoint/internal/netio"
 	"castpoint/internal/store"
@@ -52,7 +53,7 @@ type server struct {
 
 func newServer(t *testing.T, size int, d content.Distribution, change func(*web.Config)) *server {
 	t.Helper()
-	lib, err := content.OpenOptions(filepath.Join(t.TempDir(), "library"), content.Options{Reserve: -1})
+	lib, err := library.OpenOptions(filepath.Join(t.TempDir(), "library"), library.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/content"
+	"castpoint/content/library"
 )
 
 // Library is what boot needs of the content library.
@@ -20,7 +21,7 @@ type Library interface {
 	OpenObject(content.Digest) (*os.File, error)
 }
 
-var _ Library = (*content.Library)(nil)
+var _ Library = (*library.Library)(nil)
 
 // imageDir is the folder of boot images in the name space:
 // boot/CONTENT-ID/vmlinuz and boot/CONTENT-ID/initrd.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -13,20 +12,20 @@ import (
 
 // Limits of what people and files may call a content.
 const (
-	maxName    = 200 // characters
+	MaxName    = 200 // characters
 	maxComment = 4000
-	maxID      = 48
+	MaxID      = 48
 	maxUnusual = 20
 	maxPath    = 1024 // bytes of a file's path within a content
-	maxSource  = 4096 // PATH_MAX
+	MaxSource  = 4096 // PATH_MAX
 
 	maxPrograms  = 100
 	maxExitCodes = 100
 	maxCommand   = 8191 // of cmd.exe
 )
 
-// check says what is wrong with a content, whoever made it.
-func (c *Content) check() error {
+// Check says what is wrong with a content, whoever made it.
+func (c *Content) Check() error {
 	if !knownKind(c.Kind) {
 		return fmt.Errorf("%w kind %q: use one of %s", ErrInvalid, c.Kind, kindNames())
 	}
@@ -37,12 +36,12 @@ func (c *Content) check() error {
 		return err
 	}
 	for _, u := range c.Unusual {
-		if err := checkText(u, maxComment, false); err != nil || len(c.Unusual) > maxUnusual {
+		if err := CheckText(u, maxComment, false); err != nil || len(c.Unusual) > maxUnusual {
 			return fmt.Errorf("%w remark on the WIM: %v, or more than %d", ErrInvalid, err, maxUnusual)
 		}
 	}
 	if c.Index < 0 || (len(c.Images) > 0 && c.Index > len(c.Images)) {
-		return fmt.Errorf("%w index %d: the file has %s", ErrInvalid, c.Index, imagesText(len(c.Images)))
+		return fmt.Errorf("%w index %d: the file has %s", ErrInvalid, c.Index, ImagesText(len(c.Images)))
 	}
 	return c.checkFiles()
 }
@@ -54,18 +53,18 @@ func (c *Content) checkSettings() error {
 		most         int
 		lines        bool
 	}{
-		{"name", c.Name, maxName, false},
-		{"version", c.Version, maxName, false},
+		{"name", c.Name, MaxName, false},
+		{"version", c.Version, MaxName, false},
 		{"comment", c.Comment, maxComment, true},
-		{"source", c.Source, maxSource, false},
-		{"source", c.SourceInitrd, maxSource, false},
-		{"language", c.Language, maxName, false},
+		{"source", c.Source, MaxSource, false},
+		{"source", c.SourceInitrd, MaxSource, false},
+		{"language", c.Language, MaxName, false},
 	} {
-		if err := checkText(t.value, t.most, t.lines); err != nil {
+		if err := CheckText(t.value, t.most, t.lines); err != nil {
 			return fmt.Errorf("%w %s: %v", ErrInvalid, t.field, err)
 		}
 	}
-	if err := checkArch(c.Arch); err != nil {
+	if err := CheckArch(c.Arch); err != nil {
 		return err
 	}
 	if c.Distribution.MulticastOnly && !c.Distribution.Multicast {
@@ -101,11 +100,11 @@ func (c *Content) checkPrograms() error {
 			return fmt.Errorf("%w program %q: more than %d exit codes", ErrInvalid, p.Name, maxExitCodes)
 		}
 		seen[name] = true
-		if err := errors.Join(checkText(p.Name, maxID, false), checkText(p.Command, maxCommand, false)); err != nil {
+		if err := errors.Join(CheckText(p.Name, MaxID, false), CheckText(p.Command, maxCommand, false)); err != nil {
 			return fmt.Errorf("%w program %q: %v", ErrInvalid, p.Name, err)
 		}
 		if p.Folder != "" {
-			if err := checkPath(p.Folder); err != nil {
+			if err := CheckPath(p.Folder); err != nil {
 				return fmt.Errorf("%w program %q: folder: %v", ErrInvalid, p.Name, err)
 			}
 		}
@@ -140,18 +139,18 @@ func (c *Content) checkFiles() error {
 			return fmt.Errorf("%w file %q: the name occurs twice", ErrInvalid, f.Name)
 		}
 		names[key] = true
-		if err := checkPath(f.Name); err != nil {
+		if err := CheckPath(f.Name); err != nil {
 			return fmt.Errorf("%w file name: %v", ErrInvalid, err)
 		}
-		if f.Size < 0 || f.Size > maxObjectSize {
+		if f.Size < 0 || f.Size > MaxObjectSize {
 			return fmt.Errorf("%w file %s: size %d", ErrInvalid, f.Name, f.Size)
 		}
 	}
 	return nil
 }
 
-// checkText refuses what would garble a terminal, a log line or a page.
-func checkText(s string, most int, lines bool) error {
+// CheckText refuses what would garble a terminal, a log line or a page.
+func CheckText(s string, most int, lines bool) error {
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("it is not UTF-8")
 	}
@@ -169,8 +168,8 @@ func checkText(s string, most int, lines bool) error {
 	return nil
 }
 
-// printableText makes text from a foreign file pass checkText.
-func printableText(s string) string {
+// Printable makes text from a foreign file pass checkText.
+func Printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return ' '
@@ -178,14 +177,14 @@ func printableText(s string) string {
 		return r
 	}, strings.ToValidUTF8(s, " "))
 	s = strings.Join(strings.Fields(s), " ")
-	if r := []rune(s); len(r) > maxName {
-		s = strings.TrimSpace(string(r[:maxName]))
+	if r := []rune(s); len(r) > MaxName {
+		s = strings.TrimSpace(string(r[:MaxName]))
 	}
 	return s
 }
 
-// checkArch accepts Go's names of the architectures that machines boot with.
-func checkArch(arch string) error {
+// CheckArch accepts Go's names of the architectures that machines boot with.
+func CheckArch(arch string) error {
 	switch arch {
 	case "", "amd64", "arm64", "386", "arm":
 		return nil
@@ -193,9 +192,9 @@ func checkArch(arch string) error {
 	return fmt.Errorf("%w architecture %q: use amd64, arm64, 386 or arm", ErrInvalid, arch)
 }
 
-// checkPath accepts a relative path with "/" that is safe on Linux and Windows:
+// CheckPath accepts a relative path with "/" that is safe on Linux and Windows:
 // it stays within its folder and has no name that Windows cannot store.
-func checkPath(p string) error {
+func CheckPath(p string) error {
 	if p == "" || len(p) > maxPath || !utf8.ValidString(p) {
 		return fmt.Errorf("%q is empty, longer than %d bytes or not UTF-8", p, maxPath)
 	}
@@ -219,54 +218,17 @@ func checkPath(p string) error {
 	return nil
 }
 
-// validID says whether s has the form of an ID: lower-case letters, digits and
+// ValidID says whether s has the form of an ID: lower-case letters, digits and
 // single hyphens between them.
-func validID(s string) bool {
-	if s == "" || len(s) > maxID || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
+func ValidID(s string) bool {
+	if s == "" || len(s) > MaxID || s[0] == '-' || s[len(s)-1] == '-' || strings.Contains(s, "--") {
 		return false
 	}
 	return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == "" // all of s is in the set
 }
 
-// slug makes an ID of a name; the kind serves where nothing of the name is left.
-func slug(name string, kind Kind) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(name) {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':
-			b.WriteRune(r)
-		case unicode.IsMark(r) || r == '\'' || r == '®' || r == '™':
-			// part of the word it is in
-		default:
-			if s := b.String(); s != "" && s[len(s)-1] != '-' {
-				b.WriteByte('-')
-			}
-		}
-	}
-	s := strings.Trim(b.String(), "-")
-	if len(s) > maxID-8 { // room for a number
-		s = strings.Trim(s[:maxID-8], "-")
-	}
-	if s == "" {
-		s = string(kind)
-	}
-	return s
-}
-
-// freeID makes the ID for a new content unique by a number behind it.
-func freeID(base string, used func(string) bool) string {
-	id := base
-	if len(base) > maxID-8 { // room for the number
-		base = strings.Trim(base[:maxID-8], "-")
-	}
-	for n := 2; used(id); n++ {
-		id = base + "-" + strconv.Itoa(n)
-	}
-	return id
-}
-
-// imagesText says which images a WIM has.
-func imagesText(n int) string {
+// ImagesText says which images a WIM has.
+func ImagesText(n int) string {
 	switch n {
 	case 0:
 		return "no images"

@@ -1,5 +1,6 @@
-// Package content is the library of a distribution point: contents that people
-// name and configure, and the immutable objects they are made of.
+// Package content says what contents are, which people name and configure, and the
+// immutable objects that they are made of. Package library keeps them on the disk,
+// package inspect finds out what a file is before it becomes one.
 //
 // Terms:
 //
@@ -66,8 +67,8 @@ func kindNames() string {
 	return strings.Join(names, ", ")
 }
 
-// folder says whether contents of the kind are trees of files.
-func (k Kind) folder() bool {
+// Folder says whether contents of the kind are trees of files.
+func (k Kind) Folder() bool {
 	return k == KindOSUpgrade || k == KindDriverPackage || k == KindPackage
 }
 
@@ -130,8 +131,8 @@ type Program struct {
 	Reboot  []int `json:"reboot,omitempty"`
 }
 
-// withCodes copies programs and gives those their exit codes that have none.
-func withCodes(programs []Program) []Program {
+// WithCodes copies programs and gives those their exit codes that have none.
+func WithCodes(programs []Program) []Program {
 	programs = slices.Clone(programs)
 	for i := range programs {
 		if p := &programs[i]; p.Success == nil && p.Reboot == nil {

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -27,9 +28,9 @@ const (
 	manifestBLAKE3  = 1
 	manifestHeader  = 0x40
 
-	// maxObjectSize (16 TiB) is above any image and keeps the arithmetic and
+	// MaxObjectSize (16 TiB) is above any image and keeps the arithmetic and
 	// the memory for a manifest that claims to be one (3 GB) within bounds.
-	maxObjectSize = 16 << 40
+	MaxObjectSize = 16 << 40
 )
 
 // ErrManifest says that the bytes are not a manifest, or a damaged one.
@@ -84,7 +85,7 @@ func (m *Manifest) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("%w: version %d with hash %d is not known", ErrManifest, version, algorithm)
 	case block != BlockSize:
 		return fmt.Errorf("%w: block size %d is not %d", ErrManifest, block, BlockSize)
-	case size > maxObjectSize:
+	case size > MaxObjectSize:
 		return fmt.Errorf("%w: object size %d is beyond any file", ErrManifest, size)
 	}
 	hashes := body[manifestHeader:]
@@ -101,7 +102,7 @@ func (m *Manifest) UnmarshalBinary(b []byte) error {
 // size of the largest object that the caller accepts, and bounds the memory
 // that is taken. Errors: ErrManifest, or the reader's.
 func ReadManifest(r io.Reader, limit int64) (*Manifest, error) {
-	most := manifestHeader + BlockCount(min(limit, maxObjectSize))*HashSize + HashSize
+	most := manifestHeader + BlockCount(min(limit, MaxObjectSize))*HashSize + HashSize
 	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
@@ -114,4 +115,14 @@ func ReadManifest(r io.Reader, limit int64) (*Manifest, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// VerifyBlock says whether b is block i of the object that m describes.
+func (m *Manifest) VerifyBlock(i int, b []byte) bool {
+	if i < 0 || i >= m.Blocks() {
+		return false
+	}
+	_, length, want := m.Block(i)
+	have := blake3.Sum256(b)
+	return len(b) == length && bytes.Equal(have[:], want)
 }

@@ -25,6 +25,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
@@ -575,7 +576,7 @@ func (c *contract) serverCalls(t *testing.T) {
 // noRoomCalls: what needs space is refused when there is less than the reserve.
 func (c *contract) noRoomCalls(t *testing.T) {
 	dir, data := folder(t, "castpoint"), t.TempDir()
-	library, err := content.OpenOptions(filepath.Join(data, FolderLibrary), content.Options{Reserve: -1})
+	library, err := library.OpenOptions(filepath.Join(data, FolderLibrary), library.Options{Reserve: -1})
 	if err == nil {
 		_, err = library.Add(t.Context(), content.AddRequest{Kind: content.KindPackage, Path: dir, Name: "small"})
 		err = errors.Join(err, library.Close())

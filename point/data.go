@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/web"
 	"castpoint/web/api"
@@ -21,7 +21,7 @@ const FolderLibrary = "library"
 
 // LocalRoutes makes operations of the admin API for a data folder that no server has:
 // those that a running server answers with parts of its own.
-type LocalRoutes func(*content.Library, *records, Build) ([]func(*api.API), error)
+type LocalRoutes func(*library.Library, *records, Build) ([]func(*api.API), error)
 
 // Build is what the program brings along.
 type Build struct {
@@ -46,14 +46,14 @@ func Local(ctx context.Context, data string, build Build, settings *config.Confi
 // openData opens the library of a data folder, making the folder when it is not
 // there, and the state beside it. The records are closed after the server and
 // before the library, which has the lock. more may be nil.
-func openData(ctx context.Context, data string, cfg web.Config, settings *config.Config, build Build, more LocalRoutes) (_ *web.Server, _ *content.Library, kept *records, err error) {
+func openData(ctx context.Context, data string, cfg web.Config, settings *config.Config, build Build, more LocalRoutes) (_ *web.Server, _ *library.Library, kept *records, err error) {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return nil, nil, nil, fmt.Errorf("data folder: %w; name another with --data", err)
 	}
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	library, err := content.OpenOptions(filepath.Join(data, FolderLibrary), content.Options{Reserve: libraryReserve(settings), Log: cfg.Log.Named("content"), Trial: inspectApart(inspectLimits())})
+	library, err := library.OpenOptions(filepath.Join(data, FolderLibrary), library.Options{Reserve: libraryReserve(settings), Log: cfg.Log.Named("content"), Trial: inspectApart(inspectLimits())})
 	if err != nil {
 		return nil, nil, nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
@@ -80,7 +81,7 @@ type explainer struct {
 	*bootParts // of its own: it makes scripts, but no tokens
 	cfg        config.Config
 	links      []Link
-	library    *content.Library
+	library    *library.Library
 	asked      rules
 	dhcp       *dhcp.Server
 	recent     *decisions // nil without a server
@@ -93,7 +94,7 @@ const tokenShown = "ONE-TIME-TOKEN"
 
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
-func newExplainer(cfg config.Config, links []Link, library *content.Library, asked rules, agents fs.FS) (*explainer, error) {
+func newExplainer(cfg config.Config, links []Link, library *library.Library, asked rules, agents fs.FS) (*explainer, error) {
 	joinPort, err := PortOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
@@ -336,7 +337,7 @@ func (p *point) routes() []func(*api.API) {
 			p.force.do(func(r *ruling) { e = r.explainer })
 			return e, func() {}
 		}),
-		reportOperation(func() *content.Library { return p.library }, func() (w *boot.Windows, done func()) {
+		reportOperation(func() *library.Library { return p.library }, func() (w *boot.Windows, done func()) {
 			p.force.do(func(r *ruling) { w = r.windows })
 			return w, func() {}
 		}),
@@ -351,7 +352,7 @@ func (p *point) routes() []func(*api.API) {
 
 // LocalExplain answers from the file of settings when no server runs.
 func LocalExplain(path, data string) LocalRoutes {
-	return func(library *content.Library, kept *records, build Build) ([]func(*api.API), error) {
+	return func(library *library.Library, kept *records, build Build) ([]func(*api.API), error) {
 		cfg, err := config.Load(path)
 		if err == nil {
 			cfg.Data = data

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/boot/winpe"
 	"castpoint/content"
+	"castpoint/content/inspect"
 	"castpoint/internal/confine"
 )
 
@@ -72,7 +73,7 @@ func Inspect(ctx context.Context, in io.Reader) error {
 	if err := json.NewDecoder(in).Decode(&i); err != nil {
 		return fmt.Errorf("what to inspect: %w", err)
 	}
-	c, err := content.Inspect(ctx, i.request())
+	c, err := inspect.Inspect(ctx, i.request())
 	if err != nil || c.Kind != content.KindBootImage || len(c.Images) == 0 {
 		return nil // the process that asks finds the same
 	}

@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/confine"
 )
 
 // TestInspectionIsApart: a file whose inspection meets a limit is refused, and nothing of
 // it is in the library.
 func TestInspectionIsApart(t *testing.T) {
-	open := func(limits confine.Limits) *content.Library {
-		l, err := content.OpenOptions(t.TempDir(), content.Options{Reserve: -1, Trial: inspectApart(limits)})
+	open := func(limits confine.Limits) *library.Library {
+		l, err := library.OpenOptions(t.TempDir(), library.Options{Reserve: -1, Trial: inspectApart(limits)})
 		if err != nil {
 			t.Fatal(err)
 		}

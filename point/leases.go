@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/dhcp"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -92,7 +92,7 @@ func storedLeases(data string) (all []dhcp.Lease, err error) {
 // LocalLeases answers with the addresses that the data folder remembers. The library is
 // open then, and nobody writes the journal.
 func LocalLeases(data string) LocalRoutes {
-	return func(*content.Library, *records, Build) ([]func(*api.API), error) {
+	return func(*library.Library, *records, Build) ([]func(*api.API), error) {
 		return []func(*api.API){leasesOperation(func() ([]dhcp.Lease, error) { return storedLeases(data) })}, nil
 	}
 }

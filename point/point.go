@@ -23,7 +23,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/agent/protocol"
 	"castpoint/boot"
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/dhcp"
 	"castpoint/doctor"
 	"castpoint/internal/config"
@@ -56,7 +56,7 @@ type point struct {
 	force     force
 	links     []Link // at least one; the first is the one that is told to people
 
-	library *content.Library
+	library *library.Library
 	server  *web.Server
 	dhcp    *dhcp.Server
 	journal *dhcp.Journal // nil unless addresses are given

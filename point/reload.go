@@ -11,7 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -149,6 +149,6 @@ func reloadOperation(reload func() (*Reloaded, error)) func(*api.API) {
 }
 
 // OnlyRunning is for requests that mean nothing without a server.
-func OnlyRunning(*content.Library, *records, Build) ([]func(*api.API), error) {
+func OnlyRunning(*library.Library, *records, Build) ([]func(*api.API), error) {
 	return nil, errors.New("no server is running for this data folder; start it with castpoint serve")
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"castpoint/agent/command"
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -142,7 +142,7 @@ func settingsOperation(get func() *Settings) func(*api.API) {
 
 // LocalSettings answers with the file of settings, the default one for "".
 func LocalSettings(path string) LocalRoutes {
-	return func(*content.Library, *records, Build) ([]func(*api.API), error) {
+	return func(*library.Library, *records, Build) ([]func(*api.API), error) {
 		s, err := ReadSettings(path, pflag.NewFlagSet("", pflag.ContinueOnError))
 		if err != nil {
 			return nil, command.Usage("%w", err)

@@ -12,6 +12,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 )
 
@@ -33,7 +34,7 @@ func (b *bootParts) close() error {
 const FolderAssets = "assets"
 
 // makeBoot makes them. Boot images are opened when the first machine needs them.
-func makeBoot(cfg *config.Config, library *content.Library, who rules, ticket boot.TicketFunc, agents fs.FS, log *zap.Logger) (*bootParts, error) {
+func makeBoot(cfg *config.Config, library *library.Library, who rules, ticket boot.TicketFunc, agents fs.FS, log *zap.Logger) (*bootParts, error) {
 	httpPort, err := PortOf("http", cfg.HTTP)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ import (
 	"castpoint/boot"
 	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -23,7 +23,7 @@ import (
 
 // windowsConfig makes the settings of Microsoft's boot chain out of those of the
 // file. Settings, Ticket and Log are missing.
-func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *content.Library, agents fs.FS) boot.WindowsConfig {
+func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *library.Library, agents fs.FS) boot.WindowsConfig {
 	return boot.WindowsConfig{
 		Loaders: loaders, Library: library, BootImage: cfg.BootImage, Extra: cfg.WinPEFiles,
 		Agent: func(arch string) (io.ReaderAt, int64, error) { return windowsAgent(agents, arch) },
@@ -70,7 +70,7 @@ func windowsAgent(agents fs.FS, arch string) (io.ReaderAt, int64, error) {
 }
 
 // reportOperation answers what machines can boot a boot image.
-func reportOperation(library func() *content.Library, windows func() (*boot.Windows, func())) func(*api.API) {
+func reportOperation(library func() *library.Library, windows func() (*boot.Windows, func())) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
 			ID: "get-boot-report", Method: http.MethodGet, Path: "/boot-images/{id}/report", Scope: access.Read, Tag: "contents",
@@ -97,17 +97,17 @@ func reportOperation(library func() *content.Library, windows func() (*boot.Wind
 // LocalReport answers without a server, with the settings of the file, or those of
 // a server without one.
 func LocalReport(data string) LocalRoutes {
-	return func(library *content.Library, kept *records, build Build) ([]func(*api.API), error) {
+	return func(lib *library.Library, kept *records, build Build) ([]func(*api.API), error) {
 		cfg, err := config.Load("")
 		if err != nil {
 			return nil, err
 		}
 		cfg.Data = data
-		parts, err := makeBoot(&cfg, library, rules{devices: kept.devices, rollout: kept.rollout}, nil, build.Agents, zap.NewNop())
+		parts, err := makeBoot(&cfg, lib, rules{devices: kept.devices, rollout: kept.rollout}, nil, build.Agents, zap.NewNop())
 		if err != nil {
 			return nil, err
 		}
-		return []func(*api.API){reportOperation(func() *content.Library { return library }, func() (*boot.Windows, func()) {
+		return []func(*api.API){reportOperation(func() *library.Library { return lib }, func() (*boot.Windows, func()) {
 			return parts.windows, func() { _ = parts.close() }
 		})}, nil
 	}

@@ -12,7 +12,8 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
-	"castpoint/test/library"
+	"castpoint/content/library"
+	"castpoint/test/contents"
 	"castpoint/web/admin"
 	"castpoint/web/api"
 	"castpoint/web/call"
@@ -20,7 +21,7 @@ import (
 )
 
 func TestGuard(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	h := p.AdminServer("secret").Handler
 	for _, c := range []struct {
 		host, origin, auth string
@@ -81,7 +82,7 @@ func clients(t *testing.T, p *point) map[string]*call.Client {
 }
 
 func TestContentsByAdminAPI(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
@@ -121,7 +122,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 				t.Fatal(changed, err)
 			}
 			wantStatus(t, c.Call(ctx, http.MethodPatch, "/contents/drivers", map[string]any{"speed": 3}, nil), 422)
-			var v content.Validation
+			var v library.Validation
 			if err := c.Stream(ctx, http.MethodPost, "/contents/drivers/validate", nil, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(v, err)
 			}
@@ -147,7 +148,7 @@ func wantStatus(t *testing.T, err error, status int) {
 }
 
 func TestTokensAndSessionsByAdminAPI(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
@@ -198,7 +199,7 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 }
 
 func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
-	lib, _, _ := library.New(t, 1000, library.Free)
+	lib, _, _ := contents.New(t, 1000, contents.Free)
 	s, err := New(Config{Data: t.TempDir(), Library: lib})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 
 	"castpoint/deploy"
 	"castpoint/internal/store"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/access"
 	"castpoint/web/admin"
 	"castpoint/web/api"
@@ -39,7 +39,7 @@ func withAccess(t *testing.T) (change func(*Config), a *access.Access) {
 // what was refused; secrets are not.
 func TestEveryChangeIsRecorded(t *testing.T) {
 	change, a := withAccess(t)
-	p := newPoint(t, library.Free, change)
+	p := newPoint(t, contents.Free, change)
 	c := p.Client()
 	var d deploy.Device
 	if err := c.Call(t.Context(), "POST", "/devices", admin.AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
@@ -82,7 +82,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 // TestStreamsAskToo: streams are refused before they begin.
 func TestStreamsAskToo(t *testing.T) {
 	change, _ := withAccess(t)
-	p := newPoint(t, library.Free, change)
+	p := newPoint(t, contents.Free, change)
 	for _, path := range []string{"/events", "/devices/x/events", "/sessions/x/events"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+path, nil)
 		r.Host = "localhost"

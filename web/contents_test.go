@@ -8,7 +8,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/admin"
 	"castpoint/web/admit"
 	"castpoint/web/api"
@@ -18,8 +18,8 @@ import (
 // A member gets the names and hashes of its own content, and the layout of all that
 // the session sends.
 func TestSessionOfSeveralContents(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
-	drivers := library.AddFolder(t, p.lib, "drivers", map[string]string{"net/a.inf": "first", "net/b.sys": "second", "copy/a.inf": "first", "empty": ""})
+	p := newPoint(t, contents.Free, nil)
+	drivers := contents.AddFolder(t, p.lib, "drivers", map[string]string{"net/a.inf": "first", "net/b.sys": "second", "copy/a.inf": "first", "empty": ""})
 	var s session.Info
 	client := p.Client()
 	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image", Also: []string{"drivers"}, MinMembers: 2}, &s); err != nil {

@@ -22,7 +22,7 @@ import (
 	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/admit"
 )
 
@@ -67,8 +67,8 @@ steps:
 // deployed is a point with a device, and a required deployment for it.
 func deployed(t testing.TB, change func(*rollout.Deployment)) (*point, deploy.Device) {
 	t.Helper()
-	p := newPoint(t, library.Free, withRollout(t, deploy.PolicyServe))
-	library.AddImage(t, p.lib, "other", 1000, library.Free)
+	p := newPoint(t, contents.Free, withRollout(t, deploy.PolicyServe))
+	contents.AddImage(t, p.lib, "other", 1000, contents.Free)
 	g := p.cfg.Rollout
 	d, err := p.cfg.Devices.Add(t.Context(), deploy.Device{Name: "pc-1", MACs: []string{deliveryMAC}}, "test")
 	if err != nil {
@@ -335,7 +335,7 @@ func TestWhoMayNotRun(t *testing.T) {
 	if status, body := try(protocol.RunRequest{Confirmed: true}); status != http.StatusNotFound || !strings.Contains(body, "needs content image") {
 		t.Errorf("%d %s", status, body)
 	}
-	library.AddImage(t, p.lib, "image", 1000, content.Distribution{})
+	contents.AddImage(t, p.lib, "image", 1000, content.Distribution{})
 	if status, body := try(protocol.RunRequest{Confirmed: true}); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}

@@ -14,7 +14,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/admin"
 	"castpoint/web/admit"
 )
@@ -47,7 +47,7 @@ func withDevices(t testing.TB, policy deploy.Policy) func(*Config) {
 func TestDevicesByAdminAPI(t *testing.T) {
 	for name := range map[string]bool{"running server": true, "in process": true} {
 		t.Run(name, func(t *testing.T) {
-			p := newPoint(t, library.Free, withDevices(t, deploy.PolicyApprove))
+			p := newPoint(t, contents.Free, withDevices(t, deploy.PolicyApprove))
 			c := clients(t, p)[name]
 			call := func(method, path string, body, answer any) int {
 				t.Helper()
@@ -139,7 +139,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 
 // TestFollowTimeline: what is there, then what happens, each once.
 func TestFollowTimeline(t *testing.T) {
-	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
+	p := newPoint(t, contents.Free, withDevices(t, deploy.PolicyServe))
 	for name, c := range clients(t, p) {
 		mac := map[string]string{"running server": "52:54:00:00:00:01", "in process": "52:54:00:00:00:02"}[name]
 		record := func(text string) {
@@ -166,7 +166,7 @@ func TestFollowTimeline(t *testing.T) {
 }
 
 func TestReportsBecomeEvents(t *testing.T) {
-	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
+	p := newPoint(t, contents.Free, withDevices(t, deploy.PolicyServe))
 	secret := p.token(t, admit.Token{MAC: "52:54:00:00:00:01"})
 	for _, e := range []protocol.Event{{Kind: "failed", Message: "the disk is full"}, {Kind: "progress", Blocks: 3, Total: 9, Rate: 5}} {
 		if status, body := p.do(t, http.MethodPost, protocol.PathEvents, secret, e); status != http.StatusNoContent {

@@ -18,7 +18,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/join"
@@ -26,7 +26,7 @@ import (
 )
 
 func TestJoinByTokenOnce(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	token := p.token(t, admit.Token{})
 	adm := p.joins(t, multicast.JoinRequest{Content: "image", Token: token, Name: "pc-1"})
 	if len(adm.Objects) != 1 || len(adm.Files) != 1 || adm.Folder || adm.Ticket == "" || len(adm.Member.Key) != 32 || adm.MulticastOnly ||
@@ -57,8 +57,8 @@ func TestJoinByTokenOnce(t *testing.T) {
 }
 
 func TestJoinRefusals(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
-	other, _ := library.AddImage(t, p.lib, "other", 1000, content.Distribution{})
+	p := newPoint(t, contents.Free, nil)
+	other, _ := contents.AddImage(t, p.lib, "other", 1000, content.Distribution{})
 	refused := func(status int, code string, req any, header ...string) *protocol.Problem {
 		t.Helper()
 		return p.refused(t, status, code, http.MethodPost, multicast.PathJoin, "", req, header...)
@@ -92,7 +92,7 @@ func TestJoinRefusals(t *testing.T) {
 }
 
 func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	for _, path := range []string{"/", api.Prefix + "/contents", api.Prefix + "/status", "/v1", "/v1/join/x"} {
 		if status, _ := p.do(t, http.MethodGet, path, "", nil); status != http.StatusNotFound {
 			t.Errorf("GET %s answered %d", path, status)
@@ -101,7 +101,7 @@ func TestNothingOfTheAdminAPIOnTheJoinListener(t *testing.T) {
 }
 
 func TestJoinListenerIsTLS13Only(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	_, err := tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
 	if err == nil {
 		t.Error("TLS 1.2 was accepted")
@@ -117,7 +117,7 @@ func TestJoinListenerIsTLS13Only(t *testing.T) {
 }
 
 func TestGuessingIsSlowedDown(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	token := p.token(t, admit.Token{})
 	for range 10 {
 		p.refused(t, 403, protocol.CodeTokenUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Token: "guess"})
@@ -127,7 +127,7 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 }
 
 func TestObject(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{})})
 	path := multicast.PathObject + adm.Objects[0].SHA256
 	status, body := p.do(t, http.MethodGet, path, adm.Ticket, nil, "Range", "bytes=1000-180223")
@@ -161,7 +161,7 @@ func TestMulticastOnlyRefusesUnicast(t *testing.T) {
 }
 
 func TestKickTakesTheTicketAway(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc"})
 	c, err := p.Keeper().Find(p.Keeper().List()[0].ID)
 	if err != nil {
@@ -176,7 +176,7 @@ func TestKickTakesTheTicketAway(t *testing.T) {
 }
 
 func TestTicketAfterARestartOfTheServer(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc"})
 	p.Close()
 	p.refused(t, 503, "", http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: adm.Ticket})
@@ -197,7 +197,7 @@ func TestTicketAfterARestartOfTheServer(t *testing.T) {
 }
 
 func TestPolicyAndEvents(t *testing.T) {
-	p := newPoint(t, library.Free, withDevices(t, deploy.PolicyServe))
+	p := newPoint(t, contents.Free, withDevices(t, deploy.PolicyServe))
 	boots := p.token(t, admit.Token{Boot: true, MAC: "52:54:00:aa:00:01", Name: "52-54-00-aa-00-01"})
 	policy := func(secret string) (got protocol.Policy) {
 		t.Helper()
@@ -240,7 +240,7 @@ func TestPolicyAndEvents(t *testing.T) {
 }
 
 func TestBootToken(t *testing.T) {
-	p := newPoint(t, library.Free, nil)
+	p := newPoint(t, contents.Free, nil)
 	c := boot.Client{MAC: []byte{0x52, 0x54, 0, 0xaa, 0, 1}, Server: netip.MustParseAddr("192.0.2.9")}
 	ticket, err := p.BootToken(t.Context(), c)
 	if err != nil {
@@ -256,8 +256,8 @@ func TestBootToken(t *testing.T) {
 }
 
 func TestAssignmentIsCheckedAtTheStart(t *testing.T) {
-	lib, ct, _ := library.New(t, 1000, library.Free)
-	_, _ = library.AddImage(t, lib, "closed", 1000, content.Distribution{})
+	lib, ct, _ := contents.New(t, 1000, contents.Free)
+	_, _ = contents.AddImage(t, lib, "closed", 1000, content.Distribution{})
 	for _, a := range []join.Assignment{{Content: "nothing"}, {Content: "closed"}, {After: "explode"}} {
 		if _, err := New(Config{Data: t.TempDir(), Library: lib, Assign: a}); err == nil {
 			t.Errorf("%+v was accepted", a)

@@ -8,7 +8,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/access"
 )
 
@@ -82,7 +82,7 @@ func TestPagesAreQuick(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p := newPoint(t, library.Free, func(c *Config) { c.Devices, c.Timeline, c.Access = devices, timeline, a })
+	p := newPoint(t, contents.Free, func(c *Config) { c.Devices, c.Timeline, c.Access = devices, timeline, a })
 	c := p.Client()
 	for _, path := range []string{
 		"/status", "/devices", "/devices?limit=500", "/devices?state=waiting", "/devices?search=pc-09999", "/devices?group=room-7", "/devices?after=1pc-05000",

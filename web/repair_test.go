@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"castpoint/content"
-	"castpoint/test/library"
+	"castpoint/content/library"
+	"castpoint/test/contents"
 	"castpoint/web/admin"
 )
 
 // damage spoils a byte of a content's first object.
-func damage(t *testing.T, lib *content.Library, ct *content.Content, at int) string {
+func damage(t *testing.T, lib *library.Library, ct *content.Content, at int) string {
 	t.Helper()
 	d := ct.Files[0].Digest.String()
 	path := filepath.Join(lib.Dir(), "objects", d[:2], d)
@@ -38,7 +39,7 @@ func TestRepairFromPeer(t *testing.T) {
 	ctx := t.Context()
 	// Multicast only is about machines.
 	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
-	branch := newPoint(t, library.Free, nil)
+	branch := newPoint(t, contents.Free, nil)
 	mainAdmin, client := main.Client(), branch.Client()
 	token := func(req admin.CreateToken) string {
 		t.Helper()
@@ -48,7 +49,7 @@ func TestRepairFromPeer(t *testing.T) {
 		}
 		return made.Token
 	}
-	other, _ := library.AddImage(t, main.lib, "other", 1000, library.Free)
+	other, _ := contents.AddImage(t, main.lib, "other", 1000, contents.Free)
 	files := token(admin.CreateToken{Content: main.ct.ID, Files: true})
 	pin := main.Identity().Pin.String()
 	path := damage(t, branch.lib, branch.ct, 400_000)
@@ -72,7 +73,7 @@ func TestRepairFromPeer(t *testing.T) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.words)
 		}
 	}
-	var v content.Validation
+	var v library.Validation
 	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}

@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
@@ -27,7 +27,7 @@ type Config struct {
 	// Data is the folder for the certificate, tokens and tickets. Required.
 	Data string
 	// Library is the content library. Required.
-	Library *content.Library
+	Library *library.Library
 	// Assign is what machines receive.
 	Assign join.Assignment
 	// Sessions says how sessions are sent; nil when this process does not serve

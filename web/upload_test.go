@@ -13,7 +13,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/access"
 )
 
@@ -25,7 +25,7 @@ func TestUploadRefused(t *testing.T) {
 	if err := os.MkdirAll(left, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	p := newPoint(t, library.Free, func(c *Config) { c.Data = data })
+	p := newPoint(t, contents.Free, func(c *Config) { c.Data = data })
 	if _, err := os.Stat(left); err == nil {
 		t.Error("what was left is still there")
 	}
@@ -75,7 +75,7 @@ func TestUploadRefused(t *testing.T) {
 
 // An archive becomes a content with all that is said about it, and new files for one.
 func TestUploadArchive(t *testing.T) {
-	p := newPoint(t, library.Free, func(c *Config) { c.Data = t.TempDir() })
+	p := newPoint(t, contents.Free, func(c *Config) { c.Data = t.TempDir() })
 	c := p.ConsoleClient()
 	ctx := access.With(t.Context(), access.Identity{Name: "anna", Scope: access.Admin})
 	send := func(query string, files map[string]string) (ct content.Content, err error) {

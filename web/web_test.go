@@ -16,8 +16,9 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/admit"
 	"castpoint/web/session"
 )
@@ -32,7 +33,7 @@ func loopback() *session.Config {
 // point is a server with its join listener on loopback, over real TLS.
 type point struct {
 	*Server
-	lib  *content.Library
+	lib  *library.Library
 	ct   *content.Content
 	data []byte
 	url  string
@@ -41,7 +42,7 @@ type point struct {
 
 func newPoint(t testing.TB, d content.Distribution, change func(*Config)) *point {
 	t.Helper()
-	lib, ct, data := library.New(t, 500_000, d)
+	lib, ct, data := contents.New(t, 500_000, d)
 	cfg := Config{Data: t.TempDir(), Library: lib, Sessions: loopback(), JoinURL: "https://127.0.0.1:8443", Version: "test"}
 	if change != nil {
 		change(&cfg)

@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/web"
 )
 
@@ -57,7 +57,7 @@ func authority(t *testing.T) (ca string, cert tls.Certificate) {
 // TestServerElsewhere: commands reach a server by URL, over TLS of its own CA or by its
 // pin, and say what is wrong when they do not.
 func TestServerElsewhere(t *testing.T) {
-	library, err := content.OpenOptions(t.TempDir(), content.Options{Reserve: -1})
+	library, err := library.OpenOptions(t.TempDir(), library.Options{Reserve: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
@@ -23,7 +23,7 @@ import (
 // that it has, too.
 type Config struct {
 	Join     *join.Service
-	Library  *content.Library
+	Library  *library.Library
 	Uploads  *upload.Uploads
 	Access   *access.Access
 	Devices  *deploy.Devices
@@ -44,7 +44,7 @@ type operations struct {
 	cfg      Config
 	log      *zap.Logger
 	join     *join.Service
-	library  *content.Library
+	library  *library.Library
 	uploads  *upload.Uploads
 	keeper   *session.Keeper    // nil without a network
 	delivery *delivery.Delivery // nil without deployments

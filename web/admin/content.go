@@ -11,6 +11,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/fetch"
+	"castpoint/content/library"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -184,8 +185,8 @@ func (s *operations) setContent(_ context.Context, in *struct {
 }
 
 // request is what the library is asked for.
-func (req *SetContent) request(ct *content.Content) (set content.SetRequest, err error) {
-	set = content.SetRequest{
+func (req *SetContent) request(ct *content.Content) (set library.SetRequest, err error) {
+	set = library.SetRequest{
 		Name: req.Name, Version: req.Version, Comment: req.Comment, Index: req.Index,
 		Source: req.Source, Language: req.Language, Arch: req.Arch,
 	}
@@ -267,7 +268,7 @@ func (s *operations) attachContent(_ context.Context, in *struct {
 			}
 		}
 		if len(req.Drivers)+len(req.Files) > 0 {
-			ct, err = s.library.Attach(ctx, ct.ID, content.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
+			ct, err = s.library.Attach(ctx, ct.ID, library.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
 			if err != nil {
 				return nil, api.ContentProblem(err)
 			}
@@ -294,12 +295,12 @@ func (s *operations) removeContent(_ context.Context, in *ContentPath) error {
 	return api.ContentProblem(s.library.Remove(ct.ID))
 }
 
-func (s *operations) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*content.Validation, error), error) {
+func (s *operations) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*library.Validation, error), error) {
 	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, progress api.Progress) (*content.Validation, error) {
+	return func(ctx context.Context, progress api.Progress) (*library.Validation, error) {
 		v, err := s.library.Validate(ctx, ct.ID, progress)
 		if err != nil {
 			return nil, api.ContentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))

@@ -11,6 +11,7 @@ import (
 	"reflect"
 
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -89,7 +90,7 @@ func (s *operations) receiveContent(ctx context.Context, _ *struct{}, w http.Res
 }
 
 func importProblem(err error) error {
-	if errors.Is(err, content.ErrExport) {
+	if errors.Is(err, library.ErrExport) {
 		return api.Refusal(http.StatusUnprocessableEntity, "", "", "%v", err)
 	}
 	return api.ContentProblem(err)

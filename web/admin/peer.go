@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/multicast"
 	"castpoint/web/api"
 	"castpoint/web/join"
@@ -87,7 +88,7 @@ func (p *peer) verify(state tls.ConnectionState) error {
 }
 
 // Open is that of content.Originals.
-func (p *peer) Open(ctx context.Context, f content.File) (content.Original, error) {
+func (p *peer) Open(ctx context.Context, f content.File) (library.Original, error) {
 	return &peerObject{ctx: ctx, peer: p, file: f}, nil
 }
 

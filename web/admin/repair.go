@@ -11,6 +11,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/fetch"
+	"castpoint/content/library"
 	"castpoint/web/api"
 )
 
@@ -30,7 +31,7 @@ type RepairContent struct {
 func (s *operations) repairContent(_ context.Context, in *struct {
 	ContentPath
 	Body RepairContent
-}) (func(context.Context, api.Progress) (*content.Validation, error), error) {
+}) (func(context.Context, api.Progress) (*library.Validation, error), error) {
 	ct, err := api.Content(s.library, in.ID)
 	if err != nil {
 		return nil, err
@@ -39,7 +40,7 @@ func (s *operations) repairContent(_ context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, progress api.Progress) (*content.Validation, error) {
+	return func(ctx context.Context, progress api.Progress) (*library.Validation, error) {
 		from.progress = progress
 		v, err := s.library.Repair(ctx, ct.ID, from, progress)
 		done(err)
@@ -49,7 +50,7 @@ func (s *operations) repairContent(_ context.Context, in *struct {
 			}
 		}
 		switch {
-		case errors.Is(err, content.ErrOther):
+		case errors.Is(err, library.ErrOther):
 			return nil, api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint content update takes other files", "%v", err)
 		case err != nil:
 			return nil, api.ContentProblem(err)
@@ -71,7 +72,7 @@ func (s *operations) originals(ct *content.Content, req RepairContent) (o *lazyO
 		if err != nil {
 			return nil, nil, err
 		}
-		return &lazyOriginals{open: func(context.Context, func(done, total int64)) (content.Originals, error) { return p, nil }}, func(error) { p.close() }, nil
+		return &lazyOriginals{open: func(context.Context, func(done, total int64)) (library.Originals, error) { return p, nil }}, func(error) { p.close() }, nil
 	}
 	add := AddContent{Path: req.Path, Initrd: req.Initrd, FetchRate: req.FetchRate}
 	if add.Path == "" {
@@ -84,30 +85,30 @@ func (s *operations) originals(ct *content.Content, req RepairContent) (o *lazyO
 		return nil, nil, err
 	}
 	fetched := func(bool) {}
-	o = &lazyOriginals{open: func(ctx context.Context, progress func(done, total int64)) (content.Originals, error) {
+	o = &lazyOriginals{open: func(ctx context.Context, progress func(done, total int64)) (library.Originals, error) {
 		var err error
 		if fetched, err = s.source(ctx, &add, progress); err != nil {
 			fetched = func(bool) {}
 			return nil, err
 		}
-		return content.OriginalsAt(ct, add.Path, add.Initrd)
+		return library.OriginalsAt(ct, add.Path, add.Initrd)
 	}}
 	return o, func(err error) {
-		fetched(err != nil && !errors.Is(err, content.ErrOther) && !errors.Is(err, content.ErrFile))
+		fetched(err != nil && !errors.Is(err, library.ErrOther) && !errors.Is(err, content.ErrFile))
 	}, nil
 }
 
 // lazyOriginals finds the originals when the first is opened.
 type lazyOriginals struct {
 	progress func(done, total int64) // of a download
-	open     func(ctx context.Context, progress func(done, total int64)) (content.Originals, error)
+	open     func(ctx context.Context, progress func(done, total int64)) (library.Originals, error)
 	once     sync.Once
-	found    content.Originals
+	found    library.Originals
 	err      error
 	used     bool
 }
 
-func (l *lazyOriginals) Open(ctx context.Context, f content.File) (content.Original, error) {
+func (l *lazyOriginals) Open(ctx context.Context, f content.File) (library.Original, error) {
 	l.used = true // by Repair, for one file after the other
 	l.once.Do(func() { l.found, l.err = l.open(ctx, l.progress) })
 	if l.err != nil {

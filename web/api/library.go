@@ -7,13 +7,14 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 )
 
 // ErrClosing is what is answered while the server stops.
 var ErrClosing = Refusal(http.StatusServiceUnavailable, "", "try again in a moment", "the server is stopping")
 
 // Content finds a content for a machine or a person, by id or name.
-func Content(library *content.Library, idOrName string) (*content.Content, error) {
+func Content(library *library.Library, idOrName string) (*content.Content, error) {
 	ct, err := library.Get(idOrName)
 	return ct, ContentProblem(err)
 }

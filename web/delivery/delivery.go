@@ -16,6 +16,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/named"
@@ -51,7 +52,7 @@ type Tokens interface {
 type Config struct {
 	Register *rollout.Register
 	Devices  *deploy.Devices
-	Library  *content.Library
+	Library  *library.Library
 	Tokens   Tokens
 	Data     string // folder
 	// Server is the URL of the join listener for a request.

@@ -18,6 +18,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
@@ -88,7 +89,7 @@ type bench struct {
 	tokens   *fakeTokens
 	devices  *deploy.Devices
 	register *rollout.Register
-	library  *content.Library
+	library  *library.Library
 	device   deploy.Device
 	mux      http.Handler
 	*Delivery
@@ -111,7 +112,7 @@ func newBench(t *testing.T) *bench {
 	if b.register, err = rollout.Open(context.Background(), rollout.Config{Store: s, Devices: b.devices, Data: dir, Now: func() time.Time { return b.clock }, Note: func(e event.Event) { b.events = append(b.events, e.Message) }}); err != nil {
 		t.Fatal(err)
 	}
-	if b.library, err = content.Open(filepath.Join(dir, "library")); err != nil {
+	if b.library, err = library.Open(filepath.Join(dir, "library")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -434,7 +435,7 @@ func TestContentsOfTheSequence(t *testing.T) {
 		t.Error("an object of another content")
 	}
 	// What is demanded of the content meanwhile holds.
-	if _, err := b.library.Set(image.ID, content.SetRequest{Distribution: &content.Distribution{Multicast: true, MulticastOnly: true}}); err != nil {
+	if _, err := b.library.Set(image.ID, library.SetRequest{Distribution: &content.Distribution{Multicast: true, MulticastOnly: true}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := b.Object(run.Ticket, image.Files[0].Digest.String()); err == nil || !strings.Contains(err.Error(), "multicast only") {

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/multicast"
 	"castpoint/web/api"
 	"castpoint/web/session"
@@ -128,7 +129,7 @@ func (s *Service) openObject(ct *content.Content, d content.Digest) (*whole, err
 // whole is an object that is being sent; what cannot be read of it is noted.
 type whole struct {
 	*os.File
-	library *content.Library
+	library *library.Library
 	digest  content.Digest
 }
 

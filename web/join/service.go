@@ -11,7 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
@@ -41,7 +41,7 @@ type Assignment struct {
 // it has, too.
 type Config struct {
 	Data     string
-	Library  *content.Library
+	Library  *library.Library
 	Assign   Assignment
 	Sessions *session.Config // nil without a network
 	URL      string          // of the join listener
@@ -56,7 +56,7 @@ type Config struct {
 type Service struct {
 	cfg      Config
 	log      *zap.Logger // of what machines ask and report
-	library  *content.Library
+	library  *library.Library
 	identity *Identity
 	tokens   *admit.Tokens
 	tickets  *admit.Tickets
@@ -112,14 +112,14 @@ func New(cfg Config) (*Service, error) {
 
 // check finds out now what would otherwise be found out by every machine, and
 // replaces a content's name by its id.
-func (a *Assignment) check(library *content.Library) error {
+func (a *Assignment) check(library *library.Library) error {
 	if err := a.resolve(library); err != nil {
 		return fmt.Errorf("assign content to machines: %w", err)
 	}
 	return nil
 }
 
-func (a *Assignment) resolve(library *content.Library) error {
+func (a *Assignment) resolve(library *library.Library) error {
 	switch a.After {
 	case "", protocol.AfterPoweroff, protocol.AfterReboot, protocol.AfterShell, protocol.AfterWait:
 	default:

@@ -12,6 +12,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/multicast"
 	"castpoint/web/api"
 )
@@ -54,7 +55,7 @@ func NewParcel(ct *content.Content) (Parcel, error) {
 }
 
 // Receivable is what machines may receive of a content by multicast.
-func Receivable(library *content.Library, idOrName string) (Parcel, error) {
+func Receivable(library *library.Library, idOrName string) (Parcel, error) {
 	ct, err := library.Get(idOrName)
 	if err != nil {
 		return Parcel{}, api.ContentProblem(err)
@@ -88,7 +89,7 @@ type cargo struct {
 }
 
 // load reads the manifests of the parcels' objects.
-func load(library *content.Library, parcels []Parcel) (*cargo, error) {
+func load(library *library.Library, parcels []Parcel) (*cargo, error) {
 	c := &cargo{parcels: parcels, index: make(map[content.Digest]int)}
 	for _, p := range parcels {
 		for _, f := range p.files {
@@ -138,7 +139,7 @@ const maxOpen = 64
 
 // shelf reads the objects of a session.
 type shelf struct {
-	library *content.Library
+	library *library.Library
 
 	mu   sync.Mutex
 	open []*shelved // the one that was read last comes last

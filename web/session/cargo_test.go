@@ -8,7 +8,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 )
 
 // What machines receive of a boot image is the image, not what firmware loads
@@ -46,12 +46,12 @@ func TestParcels(t *testing.T) {
 
 // Of a content of very many files few are open.
 func TestShelf(t *testing.T) {
-	lib, _, _ := library.New(t, 1000, library.Free)
+	lib, _, _ := contents.New(t, 1000, contents.Free)
 	files := map[string]string{}
 	for i := range 3 * maxOpen {
 		files[fmt.Sprintf("%d/file", i)] = fmt.Sprint("content ", i)
 	}
-	ct := library.AddFolder(t, lib, "many", files)
+	ct := contents.AddFolder(t, lib, "many", files)
 	k, err := NewKeeper(onLoopback(), lib, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/web/api"
@@ -70,7 +71,7 @@ type StartRule struct {
 type Keeper struct {
 	cfg     Config                 // what stays as it is
 	terms   atomic.Pointer[Config] // its rates, start rule and limits, which change
-	library *content.Library
+	library *library.Library
 	log     *zap.Logger
 	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
@@ -86,7 +87,7 @@ type Keeper struct {
 }
 
 // NewKeeper checks the settings. It opens nothing.
-func NewKeeper(cfg Config, library *content.Library, log *zap.Logger) (*Keeper, error) {
+func NewKeeper(cfg Config, library *library.Library, log *zap.Logger) (*Keeper, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err

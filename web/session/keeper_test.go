@@ -8,9 +8,10 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
-	"castpoint/test/library"
+	"castpoint/test/contents"
 	"castpoint/web/api"
 )
 
@@ -35,9 +36,9 @@ func wantRefusal(t *testing.T, err error, code string) {
 	}
 }
 
-func newTestKeeper(t *testing.T, change func(*Config)) (*Keeper, *content.Library, *content.Content) {
+func newTestKeeper(t *testing.T, change func(*Config)) (*Keeper, *library.Library, *content.Content) {
 	t.Helper()
-	lib, ct, _ := library.New(t, 300_000, library.Free)
+	lib, ct, _ := contents.New(t, 300_000, contents.Free)
 	cfg := onLoopback()
 	if change != nil {
 		change(&cfg)
@@ -95,13 +96,13 @@ func TestGroupsAreNotShared(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer squat.Close()
-	contents := []*content.Content{ct}
+	all := []*content.Content{ct}
 	for _, name := range []string{"b", "cc", "ddd"} {
-		other, _ := library.AddImage(t, lib, name, 1000, library.Free)
-		contents = append(contents, other)
+		other, _ := contents.AddImage(t, lib, name, 1000, contents.Free)
+		all = append(all, other)
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
-	for i, ct := range contents {
+	for i, ct := range all {
 		c, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
 		if i == 3 { // three groups, and three of four ports
 			wantRefusal(t, err, protocol.CodeTooMany)
@@ -119,7 +120,7 @@ func TestGroupsAreNotShared(t *testing.T) {
 
 func TestTotalRateIsShared(t *testing.T) {
 	k, lib, ct := newTestKeeper(t, func(c *Config) { c.TotalRate, c.Rate = 40e6, 30e6 })
-	other, _ := library.AddImage(t, lib, "other", 200_000, library.Free)
+	other, _ := contents.AddImage(t, lib, "other", 200_000, contents.Free)
 	targets := func() (all []float64) {
 		for _, s := range k.List() {
 			if s.Ended == nil {
@@ -160,7 +161,7 @@ func TestShareOfCappedSession(t *testing.T) {
 		p := parcelOf(t, ct)
 		rule := StartRule{Rate: 6e6, MinRate: 6e6}
 		if i > 0 {
-			other, _ := library.AddImage(t, lib, name, 1000*i, library.Free)
+			other, _ := contents.AddImage(t, lib, name, 1000*i, contents.Free)
 			p, rule = parcelOf(t, other), StartRule{}
 		}
 		if _, _, err := k.For([]Parcel{p}, k.cfg.links()[0], 0, rule); err != nil {
@@ -217,7 +218,7 @@ func TestClosedKeeperAdmitsNobody(t *testing.T) {
 }
 
 func TestSessionConfigIsChecked(t *testing.T) {
-	lib, _, _ := library.New(t, 1000, library.Free)
+	lib, _, _ := contents.New(t, 1000, contents.Free)
 	for name, change := range map[string]func(*Config){
 		"group":   func(c *Config) { c.FirstGroup, c.Groups = netip.MustParseAddr("10.0.0.1"), 5 },
 		"ports":   func(c *Config) { c.FirstPort, c.Ports = 65000, 1000 },

@@ -13,6 +13,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/web/admin"
 )
 
@@ -108,7 +109,7 @@ func attachedRows(ct *content.Content) [][]string {
 	folders := map[string]*sum{}
 	var rows [][]string
 	for _, f := range ct.Attached() {
-		below, isDriver := strings.CutPrefix(f.Name, content.DriversFolder+"/")
+		below, isDriver := strings.CutPrefix(f.Name, library.DriversFolder+"/")
 		name, _, inFolder := strings.Cut(below, "/")
 		if !isDriver || !inFolder {
 			rows = append(rows, []string{"attached", f.Name + "  " + agent.Size(f.Size)})

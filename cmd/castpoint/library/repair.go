@@ -10,8 +10,8 @@ import (
 	"castpoint/agent/command"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/content"
 	"castpoint/content/fetch"
+	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/web/admin"
 )
@@ -62,7 +62,7 @@ Exit codes: 0 all good now, 1 failed, 4 not found, 5 these are other files.`,
 			defer stop()
 			progress, clear := terminal.Meter(cmd.ErrOrStderr(), "repair "+args[0])
 			defer clear()
-			var v content.Validation
+			var v library.Validation
 			if err := client.Stream(ctx, http.MethodPost, "/contents/"+url.PathEscape(args[0])+"/repair", req, progress, &v); err != nil {
 				return err
 			}

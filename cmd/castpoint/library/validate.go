@@ -11,6 +11,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/web/call"
 )
 
@@ -43,11 +44,11 @@ Exit codes: 0 all good, 1 all damaged, 3 some damaged, 4 not found.`,
 				}
 			}
 			out := cmd.OutOrStdout()
-			results := []content.Validation{}
+			results := []library.Validation{}
 			var bad []error
 			for _, id := range ids {
 				progress, clear := terminal.Meter(cmd.ErrOrStderr(), "validate "+id)
-				var v content.Validation
+				var v library.Validation
 				err := client.Stream(ctx, http.MethodPost, "/contents/"+url.PathEscape(id)+"/validate", nil, progress, &v)
 				clear()
 				if err != nil {

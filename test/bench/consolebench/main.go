@@ -21,7 +21,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/monitor"
@@ -112,7 +112,7 @@ func seed(ctx context.Context, dir string, devices, events int) error {
 
 // withConsole opens everything as castpoint serve does.
 func withConsole(ctx context.Context, dir string, f func(pages, api http.Handler) error) (err error) {
-	library, err := content.Open(filepath.Join(dir, "library"))
+	library, err := library.Open(filepath.Join(dir, "library"))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"castpoint/boot/winpe"
 	"castpoint/content"
+	"castpoint/content/library"
 	"castpoint/web/admin"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
@@ -141,7 +142,7 @@ func (p *Library) set(r *http.Request) (to, said string, err error) {
 func (p *Library) validate(r *http.Request) (to, said string, err error) {
 	id := r.PathValue("id")
 	p.Jobs().Start(r.Context(), "validate "+id, p.Me(r).Name, func(ctx context.Context, progress func(done, total int64)) (string, string, error) {
-		var v content.Validation
+		var v library.Validation
 		if err := p.API().Stream(ctx, http.MethodPost, contentPath(id)+"/validate", nil, progress, &v); err != nil {
 			return "", "", err
 		}
@@ -154,7 +155,7 @@ func (p *Library) repair(r *http.Request) (to, said string, err error) {
 	id := r.PathValue("id")
 	req := admin.RepairContent{Path: strings.TrimSpace(r.PostFormValue("path")), Initrd: strings.TrimSpace(r.PostFormValue("initrd"))}
 	p.Jobs().Start(r.Context(), "repair "+id, p.Me(r).Name, func(ctx context.Context, progress func(done, total int64)) (string, string, error) {
-		var v content.Validation
+		var v library.Validation
 		if err := p.API().Stream(ctx, http.MethodPost, contentPath(id)+"/repair", req, progress, &v); err != nil {
 			return "", "", err
 		}

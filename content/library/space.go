@@ -1,0 +1,87 @@
+package library
+
+import (
+	"fmt"
+	"sync"
+
+	"castpoint/content"
+)
+
+// space knows how much of the free disk is already promised to unfinished adds,
+// so that two of them do not count the same bytes.
+type space struct {
+	mu       sync.Mutex
+	promised int64 // bytes
+}
+
+// claim is the part of the free disk promised to one add. It shrinks as blocks
+// are taken from the file system, which then counts them itself.
+type claim struct {
+	space *space
+	left  int64
+}
+
+// claimSpace promises need bytes. Errors: ErrNoSpace with the numbers.
+func (l *Library) claimSpace(need int64) (*claim, error) {
+	l.space.mu.Lock()
+	defer l.space.mu.Unlock()
+	free, err := l.replaced.free(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	if free-l.space.promised-l.reserve < need {
+		msg := fmt.Sprintf("%s needed, %s free in %s", sizeText(need), sizeText(free), l.dir)
+		if l.space.promised > 0 {
+			msg += ", " + sizeText(l.space.promised) + " promised to other additions"
+		}
+		if l.reserve > 0 {
+			msg += ", " + sizeText(l.reserve) + " kept in reserve (setting disk-reserve)"
+		}
+		if idle := l.idleCopies(); idle > 0 {
+			msg += "; " + sizeText(idle) + " are copies of interrupted additions, which castpoint content gc deletes"
+		}
+		return nil, fmt.Errorf("%w: %s", content.ErrNoSpace, msg)
+	}
+	l.space.promised += need
+	return &claim{space: &l.space, left: need}, nil
+}
+
+// release gives back up to n bytes of the promise.
+func (c *claim) release(n int64) {
+	if c == nil {
+		return
+	}
+	c.space.mu.Lock()
+	defer c.space.mu.Unlock()
+	n = min(n, c.left)
+	c.left -= n
+	c.space.promised -= n
+}
+
+// end gives back the rest.
+func (c *claim) end() {
+	if c != nil {
+		c.release(c.left)
+	}
+}
+
+// sizeText writes a size for a person: "13.4 GiB".
+func sizeText(n int64) string {
+	const units = "KMGTP"
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	f, i := float64(n)/(1<<10), 0
+	for f >= 1<<10 && i < len(units)-1 {
+		f, i = f/(1<<10), i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}
+
+// HasRoom says whether n bytes may be written to the file system of the library,
+// now and beside what is promised to additions. Errors: ErrNoSpace.
+func (l *Library) HasRoom(n int64) error {
+	c, err := l.claimSpace(n)
+	c.end()
+	return err
+}
