@@ -145,6 +145,7 @@ func (e *engine) wait(ctx context.Context, a *sequence.Wait) error {
 func (e *engine) ask(ctx context.Context, a *sequence.Ask) (outcome, error) {
 	questions := append([]sequence.Question(nil), a.Questions...)
 	for i := range questions {
+		questions[i].Secret = questions[i].Secret || e.secret(questions[i].Variable)
 		if questions[i].Default == "" {
 			questions[i].Default = e.state.Variables[questions[i].Variable].Value
 		}

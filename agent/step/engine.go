@@ -430,6 +430,7 @@ func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
 			return err
 		}
 	}
+	e.hideDerived(done.variables)
 	maps.Copy(e.state.Variables, done.variables)
 	e.last = sequence.Outcome{State: protocol.StepDone, ExitCode: done.code}
 	e.state.ended(l.Path, protocol.StepDone, done.code, done.variables)

@@ -130,6 +130,7 @@ var errCancelled = errors.New("cancelled from the console")
 
 // progress is told by actions how far they are.
 func (e *engine) progress(what string) func(float64) {
+	what = e.mask(what)
 	return func(percent float64) {
 		e.mu.Lock()
 		e.percent, e.doing = percent, what
@@ -153,6 +154,20 @@ func (e *engine) mask(text string) string {
 		text = strings.ReplaceAll(text, s, "***")
 	}
 	return text
+}
+
+// hideDerived makes those variables secret that the sequence declares so, that were
+// so, and that have the value of a secret one in theirs.
+func (e *engine) hideDerived(vars map[string]protocol.VariableValue) {
+	for name, v := range vars {
+		v.Secret = v.Secret || e.secret(name) || e.mask(v.Value) != v.Value
+		vars[name] = v
+	}
+}
+
+// secret says whether a variable is never to be shown.
+func (e *engine) secret(name string) bool {
+	return e.o.Run.Sequence.Variables[name].Secret || e.state.Variables[name].Secret
 }
 
 func cut(s string, limit int) string {

@@ -372,3 +372,43 @@ func TestUnzip(t *testing.T) {
 		}
 	}
 }
+
+// TestSecretsOfSecrets: what has the value of a secret variable in it is one, however a
+// step has come to it, and so is what the sequence declares.
+func TestSecretsOfSecrets(t *testing.T) {
+	w := newWorld(t, `name: s
+variables:
+  Secret: {secret: true}
+  Later: {secret: true}
+  Pin: {secret: true}
+steps:
+  - {name: fails, continue-on-error: true, run-command: {command: "exit 3 ${Later:-}"}}
+  - {name: join, set-variable: {name: Url, value: "https://ada:${Secret}@example.net"}}
+  - {name: rule, set-dynamic-variables: {rules: [{variables: {Line: "-p${Secret}"}}]}}
+  - {name: prints, run-command: {command: "echo ${Secret}", variable: Printed}}
+  - {name: plain, set-variable: {name: Plain, value: open}}
+  - {name: asks, ask: {questions: [{variable: Pin, prompt: Which}]}}
+  - {name: stops, run-command: {command: "exit 4 ${Later:-}"}}
+`)
+	w.vars["Secret"] = protocol.VariableValue{Value: "hunter2", Secret: true}
+	// The order to try again brings values that were set after the start.
+	w.orders = []protocol.Order{
+		{Kind: protocol.OrderRetry, Path: "1", Variables: map[string]protocol.VariableValue{"Later": {Value: "tomorrow", Secret: true}}}, {Kind: protocol.OrderReboot},
+	}
+	if end, err := w.start(); end != EndOrdered || err != nil {
+		t.Fatal(end, err, w.said)
+	}
+	for name, secret := range map[string]bool{"Url": true, "Line": true, "Printed": true, "Plain": false, "Pin": true} {
+		if v := w.vars[name]; v.Secret != secret || v.Value == "" {
+			t.Errorf("variable %s is %+v", name, v)
+		}
+	}
+	if !slices.Contains(w.ops, "run exit 3 tomorrow") {
+		t.Errorf("the step that was tried again had no new value: %q", w.ops)
+	}
+	for path, s := range w.steps {
+		if strings.Contains(s.Message+s.Output, "hunter2") || strings.Contains(s.Message+s.Output, "tomorrow") {
+			t.Errorf("step %s shows a secret: %s %s", path, s.Message, s.Output)
+		}
+	}
+}

@@ -61,9 +61,9 @@ func (g *Register) Retry(ctx context.Context, run, path, by string, vars map[str
 		if err != nil {
 			return nil, err
 		}
-		g.setVariables(r, vars) // they count for all that follows, whatever happens to the machine
+		g.setVariables(r, seq, vars) // they count for all that follows, whatever happens to the machine
 		r.Fetched = false
-		r.Order = &protocol.Order{Kind: protocol.OrderRetry, Path: leaf.Path, By: by, Variables: vars, Time: g.now().UTC()}
+		r.Order = &protocol.Order{Kind: protocol.OrderRetry, Path: leaf.Path, By: by, Time: g.now().UTC()}
 		shown = *r
 		return nil, nil
 	})
@@ -113,15 +113,49 @@ func (g *Register) Cancel(ctx context.Context, run, by string) (Run, error) {
 	return shown.Shown(g.now()), nil
 }
 
-// takeOrder takes the order of a run away from it.
-func takeOrder(r *Run) protocol.Order {
+// takeOrder takes the order of a run away from it, for its machine.
+func (g *Register) takeOrder(r *Run) (protocol.Order, error) {
 	r.Fetched = false
 	if r.Order == nil {
-		return protocol.Order{}
+		return protocol.Order{}, nil
 	}
-	o := *r.Order
+	o, err := g.forMachine(r.Order, r)
+	if err != nil {
+		return o, err
+	}
 	r.Order = nil
-	return o
+	return o, nil
+}
+
+// forMachine is an order as the machine of a run gets it. One to try again brings the
+// variables as they are now: what kept the step from succeeding may have been the value
+// of one.
+func (g *Register) forMachine(o *protocol.Order, r *Run) (protocol.Order, error) {
+	c := *o
+	if c.Kind != protocol.OrderRetry {
+		return c, nil
+	}
+	var err error
+	c.Variables, err = g.variablesNow(r)
+	return c, err
+}
+
+// variablesNow are the variables of a run that has begun, as collections, the device
+// and its steps have them now.
+func (g *Register) variablesNow(r *Run) (map[string]protocol.VariableValue, error) {
+	seq, err := g.OfferSequence(&Offer{Run: r, Deployment: Deployment{Sequence: r.Sequence}})
+	if err != nil {
+		return nil, err
+	}
+	d, err := g.Deployment(r.Deployment)
+	if err != nil {
+		return nil, err
+	}
+	device, err := g.cfg.Devices.Get(r.Device)
+	if err != nil {
+		return nil, fmt.Errorf("device of run %s: %w", r.ID, err)
+	}
+	return g.variablesOf(seq, &d, &device, r)
 }
 
 // Order waits until a run has an order, or ctx ends, and gives it to the machine.
@@ -148,14 +182,15 @@ func (g *Register) Order(ctx context.Context, run string) (protocol.Order, error
 		}
 	}
 	var order protocol.Order
-	err := g.update(context.WithoutCancel(ctx), run, func(r *Run) (*StepRecord, error) {
+	err := g.update(context.WithoutCancel(ctx), run, func(r *Run) (_ *StepRecord, err error) {
 		r.Heard = g.now().UTC()
 		if r.Retrying() {
-			r.Fetched, order = true, *r.Order
-			return nil, nil
+			r.Fetched = true
+			order, err = g.forMachine(r.Order, r)
+			return nil, err
 		}
-		order = takeOrder(r)
-		return nil, nil
+		order, err = g.takeOrder(r)
+		return nil, err
 	})
 	return order, err
 }

@@ -38,7 +38,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 			return nil, errInMemory
 		}
 		if r.Fetched {
-			_ = takeOrder(r) // it has begun to do what was ordered
+			r.Order, r.Fetched = nil, false // it has begun to do what was ordered
 		}
 		before := r.Step
 		step := runs.StepOf(&s, &leaf, &before, now)
@@ -48,6 +48,9 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 			r.Environment = s.Environment
 		}
 		r.Into, r.Next, r.Until, r.Lost = "", "", time.Time{}, false
+		if r.State.Ended() {
+			r.Message, r.Advice = "", "" // of the failure that is being mended
+		}
 		r.State, r.Ended, r.Ending = StateRunning, time.Time{}, false
 		if r.Questions != nil && s.State != protocol.StepProgress {
 			r.Questions = nil
@@ -62,8 +65,10 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 			}
 			g.tellRun(r, false, "", "its recovery password is kept: castpoint device recovery "+r.Device)
 		}
-		g.setVariables(r, s.Variables)
-		order = takeOrder(r)
+		g.setVariables(r, seq, s.Variables)
+		if order, err = g.takeOrder(r); err != nil {
+			return nil, err
+		}
 		if s.State == protocol.StepFailed && !step.Over() {
 			// It says so itself in a moment, unless it loses its power before.
 			r.State, r.Ended, r.Ending, failed = StateFailed, now, true, r.Deployment
@@ -86,15 +91,16 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 	return order, err
 }
 
-// setVariables keeps what steps have set.
-func (g *Register) setVariables(r *Run, vars map[string]protocol.VariableValue) {
+// setVariables keeps what steps have set. What the sequence declares as secret is kept
+// so, whatever has set it.
+func (g *Register) setVariables(r *Run, seq *sequence.Sequence, vars map[string]protocol.VariableValue) {
 	for name, v := range vars {
 		if sequence.CheckVariable(name) != nil || len(v.Value) > sequence.MaxValue {
 			continue // an agent checks them too
 		}
 		delete(r.Variables, name)
 		delete(r.Secrets, name)
-		if v.Secret {
+		if v.Secret || seq.Variables[name].Secret {
 			if r.Secrets == nil {
 				r.Secrets = make(map[string][]byte)
 			}
@@ -149,7 +155,7 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 			return nil, errInMemory
 		}
 		if r.Fetched {
-			_ = takeOrder(r)
+			r.Order, r.Fetched = nil, false
 		}
 		r.Ending = false
 		r.State, r.Heard, r.Message, r.Questions, r.Into = state, now, runs.Line(e.Message), nil, ""

@@ -410,6 +410,76 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+// TestRetryHasValuesOfNow: what was wrong with a variable is mended where it is set, and
+// the machine that waits gets it. No secret value is shown or written as it is.
+func TestRetryHasValuesOfNow(t *testing.T) {
+	b := newBench(t)
+	d := b.device("pc-1", "52:54:00:00:00:01")
+	dep := b.deploy(Deployment{Name: "a", Purpose: Required}, d)
+	fail := func(run *protocol.Run) {
+		t.Helper()
+		b.report(run, "1/1", protocol.StepFailed, func(s *protocol.StepStatus) { s.Message = "no" })
+		if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunFailed, Message: "step Disk: no"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run := b.begin(d)
+	fail(run)
+	if err := b.Collections.SetSecret(t.Context(), dep.Collection, "Key", "key-of-now"); err != nil {
+		t.Fatal(err)
+	}
+	c, err := b.Collections.Get(dep.Collection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Variables = map[string]string{"Role": "kiosk"}
+	if _, err := b.Collections.Put(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Retry(t.Context(), run.ID, "", "anna", nil); err != nil {
+		t.Fatal(err)
+	}
+	b.reopen()
+	order, err := b.Order(t.Context(), run.ID)
+	want := map[string]protocol.VariableValue{"Role": {Value: "kiosk"}, "Key": {Value: "key-of-now", Secret: true}}
+	if diff := cmp.Diff(want, order.Variables); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	// It was failed; when a step begins it is not, and says nothing of what is over.
+	b.report(run, "1/1", protocol.StepStarted)
+	if one, _, err := b.Run(t.Context(), run.ID); err != nil || one.State != StateRunning || one.Message != "" {
+		t.Errorf("%+v, %v", one, err)
+	}
+
+	// A value for a secret variable is secret, also when it comes with the order.
+	fail(run)
+	shown, err := b.Retry(t.Context(), run.ID, "", "anna", map[string]protocol.VariableValue{"Key": {Value: "key-of-order"}, "Role": {Value: "desk"}})
+	if err != nil || shown.Variables["Key"] != "" || shown.Variables["Role"] != "desk" || shown.Order.Variables != nil {
+		t.Errorf("%+v, %v", shown, err)
+	}
+	b.reopen()
+	if order, err = b.Order(t.Context(), run.ID); err != nil || order.Variables["Key"] != (protocol.VariableValue{Value: "key-of-order", Secret: true}) {
+		t.Errorf("%+v, %v", order, err)
+	}
+	b.report(run, "1/1", protocol.StepDone, func(s *protocol.StepStatus) {
+		s.Variables = map[string]protocol.VariableValue{"Key": {Value: "key-of-step"}}
+	})
+	if one, _, err := b.Run(t.Context(), run.ID); err != nil || one.Variables["Key"] != "" {
+		t.Errorf("%+v, %v", one, err)
+	}
+	for _, name := range []string{store.FileName, store.FileName + "-wal"} {
+		db, err := os.ReadFile(filepath.Join(b.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"key-of-now", "key-of-order", "key-of-step"} {
+			if strings.Contains(string(db), secret) {
+				t.Errorf("%s is in %s as it is", secret, name)
+			}
+		}
+	}
+}
+
 func TestSizeHasToBeConfirmed(t *testing.T) {
 	b := newBench(t)
 	var all []deploy.Device

@@ -225,9 +225,6 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		}
 		if r.Retrying() {
 			out.Next, out.Interrupted = r.Order.Path, false
-			for name, v := range r.Order.Variables {
-				out.Variables[name] = v
-			}
 		}
 		if r.Order != nil && r.Order.Kind != protocol.OrderCancel { // which is still to be heard
 			r.Order = nil
