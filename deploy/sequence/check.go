@@ -1,7 +1,10 @@
 package sequence
 
 import (
+	"encoding/xml"
+	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,11 +27,11 @@ func BuiltIn() []string {
 // Check reads a sequence and says all that is wrong with it, in the order of lines.
 // The sequence is nil when it could not be read.
 func Check(data []byte) (*Sequence, []Problem) {
-	s, problems := decode(data)
+	s, root, problems := decode(data)
 	if s == nil {
 		return nil, problems
 	}
-	c := &checker{sequence: s, variables: make(map[string]bool), volumes: make(map[string]bool)}
+	c := &checker{sequence: s, root: root, variables: make(map[string]bool), volumes: make(map[string]bool)}
 	c.all()
 	slices.SortStableFunc(c.problems, func(a, b Problem) int { return a.Line - b.Line })
 	return s, slices.Compact(c.problems)
@@ -38,6 +41,7 @@ func Check(data []byte) (*Sequence, []Problem) {
 // earlier ones have made.
 type checker struct {
 	sequence  *Sequence
+	root      *yaml.Node // that it was read from
 	problems  []Problem
 	variables map[string]bool // that have a value, or are declared
 	volumes   map[string]bool
@@ -115,23 +119,30 @@ func (c *checker) all() {
 }
 
 func (c *checker) declared(name string, v *Variable) {
+	wrong := func(format string, args ...any) {
+		p := Problem{Text: "variables: " + fmt.Sprintf(format, args...)}
+		if node := child(child(c.root, "variables"), name); node != nil {
+			p.Line = node.Line
+		}
+		c.problems = append(c.problems, p)
+	}
 	if err := CheckVariable(name); err != nil {
-		c.wrong("", "variables: %s", trim(err))
+		wrong("%s", trim(err))
 	}
 	c.variables[name] = true
 	if v.Pattern != "" {
 		if _, err := regexp.Compile(v.Pattern); err != nil {
-			c.wrong("", "variables: %s: pattern: %v", name, err)
+			wrong("%s: pattern: %v", name, err)
 			return
 		}
 	}
 	if v.Secret && v.Value != "" {
-		c.wrong("", "variables: %s is secret: its value is set for a collection or a device, not in the sequence", name)
+		wrong("%s is secret: its value is set for a collection or a device, not in the sequence", name)
 		return
 	}
 	if v.Value != "" {
 		if err := v.Accept(name, v.Value); err != nil {
-			c.wrong("", "variables: %s", trim(err))
+			wrong("%s", trim(err))
 		}
 	}
 }
@@ -215,8 +226,11 @@ func patientKinds() []string {
 // expansions checks the variables in the texts of an action.
 func (c *checker) expansions(action Action) {
 	// The texts are put back as they are.
-	_ = texts(valueOf(action), "", func(field, text string) (string, error) {
+	_ = texts(valueOf(action), "", func(field, format, text string) (string, error) {
 		c.text(field, text)
+		if format == formatXML && text != "" {
+			c.xml(field, text)
+		}
 		return text, nil
 	})
 }
@@ -229,6 +243,23 @@ func (c *checker) text(field, text string) {
 	})
 	if err != nil {
 		c.wrong(field, "%s", trim(err))
+	}
+}
+
+// xml reads a text as the machine will, with some value in place of each variable.
+func (c *checker) xml(field, text string) {
+	filled, err := Expand(text, func(string) (string, bool) { return "x", true })
+	if err != nil {
+		return // said already
+	}
+	for d := xml.NewDecoder(strings.NewReader(filled)); ; {
+		switch _, err := d.Token(); {
+		case errors.Is(err, io.EOF):
+			return
+		case err != nil:
+			c.wrong(field, "%v of the text; write & as &amp; and < as &lt;", err)
+			return
+		}
 	}
 }
 

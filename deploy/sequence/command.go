@@ -74,6 +74,6 @@ type Wait struct {
 // PrepareCapture runs Sysprep.
 type PrepareCapture struct {
 	Mode     string `yaml:"mode,omitempty" json:"mode,omitempty" enum:"oobe,audit" doc:"What Windows does at its next start; oobe is the default."`
-	Unattend string `yaml:"unattend,omitempty" json:"unattend,omitempty" doc:"The text of an unattend.xml for Sysprep."`
+	Unattend string `yaml:"unattend,omitempty" json:"unattend,omitempty" format:"xml" doc:"The text of an unattend.xml for Sysprep, as template of windows-settings."`
 	KeepApps bool   `yaml:"keep-apps,omitempty" json:"keep-apps,omitempty" doc:"Leaves apps in place that were installed for one user; Sysprep may refuse them."`
 }

@@ -2,6 +2,7 @@ package sequence
 
 import (
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"reflect"
 	"strings"
@@ -75,8 +76,15 @@ func ExpandAction(action Action, lookup func(name string) (string, bool)) (Actio
 	if err := json.Unmarshal(data, c); err != nil {
 		return nil, fmt.Errorf("copy a step: %w", err)
 	}
-	return c, texts(reflect.ValueOf(c), "", func(field, text string) (string, error) {
-		value, err := Expand(text, lookup)
+	return c, texts(reflect.ValueOf(c), "", func(field, format, text string) (string, error) {
+		take := lookup
+		if format == formatXML {
+			take = func(name string) (string, bool) {
+				value, ok := lookup(name)
+				return escapeXML(value), ok
+			}
+		}
+		value, err := Expand(text, take)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", field, err)
 		}
@@ -84,14 +92,30 @@ func ExpandAction(action Action, lookup func(name string) (string, bool)) (Actio
 	})
 }
 
-// texts replaces each text below v in which variables count by f of it.
-func texts(v reflect.Value, field string, f func(field, text string) (string, error)) error {
+// formatXML is the tag of texts that are XML: values are written in them so that they
+// are read as they are.
+const formatXML = "xml"
+
+// escapeXML writes a text so that XML has it between two tags, or in quotes.
+func escapeXML(text string) string {
+	var b strings.Builder
+	_ = xml.EscapeText(&b, []byte(text)) // a strings.Builder takes all
+	return b.String()
+}
+
+// texts replaces each text below v in which variables count by f of it. format is
+// formatXML or "".
+func texts(v reflect.Value, field string, f func(field, format, text string) (string, error)) error {
+	return formatted(v, field, "", f)
+}
+
+func formatted(v reflect.Value, field, format string, f func(field, format, text string) (string, error)) error {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if v.IsNil() {
 			return nil
 		}
-		return texts(v.Elem(), field, f)
+		return formatted(v.Elem(), field, format, f)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			sf := v.Type().Field(i)
@@ -103,7 +127,7 @@ func texts(v reflect.Value, field string, f func(field, text string) (string, er
 			if name == "" && !sf.Anonymous || sf.Tag.Get("enum") != "" || sf.Tag.Get("raw") != "" {
 				continue
 			}
-			if err := texts(v.Field(i), name, f); err != nil {
+			if err := formatted(v.Field(i), name, sf.Tag.Get("format"), f); err != nil {
 				return err
 			}
 		}
@@ -112,20 +136,20 @@ func texts(v reflect.Value, field string, f func(field, text string) (string, er
 			return nil
 		}
 		for i := range v.Len() {
-			if err := texts(v.Index(i), field, f); err != nil {
+			if err := formatted(v.Index(i), field, format, f); err != nil {
 				return err
 			}
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
-			value, err := f(field+" "+key.String(), v.MapIndex(key).String())
+			value, err := f(field+" "+key.String(), format, v.MapIndex(key).String())
 			if err != nil {
 				return err
 			}
 			v.SetMapIndex(key, reflect.ValueOf(value))
 		}
 	case reflect.String:
-		value, err := f(field, v.String())
+		value, err := f(field, format, v.String())
 		if err != nil {
 			return err
 		}

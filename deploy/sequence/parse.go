@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"castpoint/internal/yamltext"
 )
 
 // Limits of a file.
@@ -77,27 +79,28 @@ func (v *Variable) UnmarshalYAML(node *yaml.Node) error {
 }
 
 // decode reads the YAML and refuses what the format does not have.
-func decode(data []byte) (*Sequence, []Problem) {
+func decode(data []byte) (*Sequence, *yaml.Node, []Problem) {
 	if len(data) > MaxFile {
-		return nil, []Problem{{Text: fmt.Sprintf("the file has %d bytes, at most %d are read", len(data), MaxFile)}}
+		return nil, nil, []Problem{{Text: fmt.Sprintf("the file has %d bytes, at most %d are read", len(data), MaxFile)}}
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, []Problem{{Text: strings.TrimPrefix(err.Error(), "yaml: ")}} // has the line
+		line, says := yamltext.Explain(err, data)
+		return nil, nil, []Problem{{Line: line, Text: says}}
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 || doc.Content[0].Kind != yaml.MappingNode {
-		return nil, []Problem{{Line: doc.Line, Text: "a sequence begins with name: and has steps:"}}
+		return nil, nil, []Problem{{Line: doc.Line, Text: "a sequence begins with name: and has steps:"}}
 	}
 	var st strict
 	st.value(doc.Content[0], reflect.TypeFor[Sequence](), reflect.StructField{}, "sequence", 0)
 	if len(st.problems) > 0 {
-		return nil, st.problems
+		return nil, nil, st.problems
 	}
 	s := &Sequence{}
 	if err := doc.Content[0].Decode(s); err != nil {
-		return nil, []Problem{{Text: strings.TrimPrefix(err.Error(), "yaml: ")}}
+		return nil, nil, []Problem{{Text: strings.TrimPrefix(err.Error(), "yaml: ")}}
 	}
-	return s, nil
+	return s, doc.Content[0], nil
 }
 
 // strict compares YAML with the types it is going to be read into.

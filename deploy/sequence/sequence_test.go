@@ -76,12 +76,14 @@ func TestParse(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	const head = "name: x\nsteps:\n"
 	for text, want := range map[string]string{
-		"":                          "a sequence begins with name:",
-		"- a":                       "a sequence begins with name:",
-		"name: x\nsteps: [":         "line 2",
-		"name: x\nsteps: []":        "no steps",
-		"namme: x\nsteps: []":       `line 1: sequence has no field "namme": did you mean "name"?`,
-		"name: x\nname: y\nsteps: ": `line 2: sequence: "name" is there already, in line 1`,
+		"":                  "a sequence begins with name:",
+		"- a":               "a sequence begins with name:",
+		"name: x\nsteps: [": "line 2",
+		head + "  - run-command: {command: echo ${A} x}":                                 "line 3: did not find expected ',' or '}': between",
+		head + "  - windows-settings:\n      target: 'C:'\n      template: <a>b & c</a>": "line 5: step windows-settings: template: XML syntax error on line 1: invalid character entity & (no semicolon) of the text",
+		"name: x\nsteps: []":                                                                           "no steps",
+		"namme: x\nsteps: []":                                                                          `line 1: sequence has no field "namme": did you mean "name"?`,
+		"name: x\nname: y\nsteps: ":                                                                    `line 2: sequence: "name" is there already, in line 1`,
 		head + "  - partition-dsk: {layout: windows}":                                                  `line 3: "partition-dsk" is neither an action nor a field of a step: did you mean "partition-disk"?`,
 		head + "  - partition-disk: {layot: windows}":                                                  `line 3: partition-disk has no field "layot": did you mean "layout"?`,
 		head + "  - partition-disk:\n      layout: windoze":                                            `line 4: partition-disk: layout: "windoze" is none of windows, linux, data: did you mean "windows"?`,
@@ -104,7 +106,7 @@ func TestParseRefuses(t *testing.T) {
 		head + "  - restart: {into: disk}\n    patience: 1m":                                           "line 4: step restart: patience: is for steps that receive or send something, not for restart: want apply-image,",
 		head + "  - copy-log: {}\n    patience: 9s":                                                    "line 4: step copy-log: patience: 9s: want at least 10s",
 		head + "  - patience: 1m\n    steps: [{copy-log: {}}]":                                         "line 3: step group: patience: is for single steps, not for groups",
-		"name: x\nvariables: {P: {secret: true, value: hunter2}}\nsteps: [{restart: {into: disk}}]":    "P is secret",
+		"name: x\nvariables: {P: {secret: true, value: hunter2}}\nsteps: [{restart: {into: disk}}]":    "line 2: variables: P is secret",
 	} {
 		_, err := Parse([]byte(text))
 		if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
@@ -161,6 +163,13 @@ func TestExpand(t *testing.T) {
 	}
 	if a.Arguments[0] != "${A}" {
 		t.Error("the original was changed")
+	}
+	// What is XML stays XML, whatever a value is.
+	vars["A"] = `Käse & <Söhne> "x"`
+	got, err = ExpandAction(&WindowsSettings{Target: "C:", Owner: "${A}", Template: "<a b=\"${A}\">${A} ${None:-&amp;}</a>"}, lookup)
+	const escaped = "Käse &amp; &lt;Söhne&gt; &#34;x&#34;"
+	if diff := cmp.Diff(&WindowsSettings{Target: "C:", Owner: vars["A"], Template: `<a b="` + escaped + `">` + escaped + ` &amp;</a>`}, got); err != nil || diff != "" {
+		t.Error(err, diff)
 	}
 	if _, err := ExpandAction(&SetVariable{Name: "x", Value: "${None}"}, lookup); err == nil || !strings.Contains(err.Error(), "value: ") {
 		t.Error(err)

@@ -14,7 +14,7 @@ type WindowsSettings struct {
 	InputLocale   string `yaml:"input-locale,omitempty" json:"input-locale,omitempty" doc:"Keyboard: 0407:00000407 or de-DE; without it the language."`
 	AdminPassword string `yaml:"admin-password,omitempty" json:"admin-password,omitempty" doc:"Of the local administrator, whose account is enabled by it; give it by a secret variable."`
 	SkipWelcome   *bool  `yaml:"skip-welcome,omitempty" json:"skip-welcome,omitempty" doc:"No questions at the first start; true without it."`
-	Template      string `yaml:"template,omitempty" json:"template,omitempty" doc:"The text of an unattend.xml to begin with, instead of castpoint's own; variables are replaced in it."`
+	Template      string `yaml:"template,omitempty" json:"template,omitempty" format:"xml" doc:"The text of an unattend.xml to begin with, instead of castpoint's own; variables are replaced in it, and what XML does not take in their values is written so that it does."`
 }
 
 // NetworkSettings are added to unattend.xml.

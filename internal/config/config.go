@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"castpoint/internal/yamltext"
 )
 
 // DefaultPath is read when it exists and no other file is named.
@@ -212,7 +214,7 @@ func (c *Config) parse(b []byte) error {
 		return nil // nothing but comments
 	}
 	if err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+		return yamltext.Error(err, b)
 	}
 	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return errors.New("it holds more than one YAML document: keep one")

@@ -13,6 +13,7 @@ import (
 
 	"castpoint/internal/config"
 	"castpoint/internal/lab"
+	"castpoint/internal/yamltext"
 )
 
 // Net is a file of castpoint lab up --net: what the network is like.
@@ -171,7 +172,7 @@ func ReadNet(path string) (*Net, error) {
 func (n *Net) parse(b []byte) error {
 	var file yaml.Node
 	if err := yaml.Unmarshal(b, &file); err != nil {
-		return errors.New(strings.TrimPrefix(err.Error(), "yaml: "))
+		return yamltext.Error(err, b)
 	}
 	if len(file.Content) == 0 {
 		return nil // nothing but comments
