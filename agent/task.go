@@ -55,10 +55,15 @@ func inventory(ctx context.Context, c *client, o RunOptions) {
 func runTask(ctx context.Context, c *client, p *protocol.Policy, o RunOptions) (after string, err error) {
 	t := o.Tasks
 	req := protocol.RunRequest{Environment: t.Machine.Environment(), Facts: t.Facts, Run: step.FindRun(t.Machine)}
-	if err := choose(ctx, t.Person, p.Offers, &req); err != nil {
+	offer, err := choose(ctx, t.Person, p.Offers)
+	if err != nil {
 		return "", err
 	}
-	run, err := beginRun(ctx, c, o, req)
+	run, err := beginOffer(ctx, c, o, offer, req)
+	if errors.Is(err, errDeclined) {
+		o.Say(err.Error() + "; this machine restarts")
+		return protocol.AfterReboot, nil
+	}
 	if err != nil {
 		return "", fmt.Errorf("begin the task sequence: %w", err)
 	}
@@ -99,11 +104,56 @@ func beginRun(ctx context.Context, c *client, o RunOptions, req protocol.RunRequ
 	}
 }
 
+// errDeclined says that a person at the machine did not want what it was offered.
+var errDeclined = errors.New("nobody has said yes at this machine")
+
+// wrongPause is between a wrong password and the next question for it.
+const wrongPause = time.Second
+
+// beginOffer begins an offer, and asks the person at the machine what the offer wants of
+// them: a password until it is the right one.
+func beginOffer(ctx context.Context, c *client, o RunOptions, offer *protocol.RunOffer, req protocol.RunRequest) (*protocol.Run, error) {
+	req.Deployment = offer.Deployment
+	if offer.Resume || !offer.Confirm && !offer.Password {
+		return beginRun(ctx, c, o, req)
+	}
+	if offer.Confirm {
+		q := sequence.Question{Variable: "confirm", Choices: []string{"no", "yes"},
+			Prompt: fmt.Sprintf("%s (%s): all on this machine's disk may be lost. Begin?", offer.Name, offer.Sequence)}
+		answers, err := o.Tasks.Person.Ask(ctx, []sequence.Question{q})
+		if err != nil {
+			return nil, fmt.Errorf("ask at the machine: %w", err)
+		}
+		if req.Confirmed = answers[q.Variable] == "yes"; !req.Confirmed {
+			return nil, fmt.Errorf("%s does not begin: %w", offer.Name, errDeclined)
+		}
+	}
+	if !offer.Password {
+		return beginRun(ctx, c, o, req)
+	}
+	for q := (sequence.Question{Variable: "password", Prompt: "Password of " + offer.Name, Secret: true}); ; {
+		answers, err := o.Tasks.Person.Ask(ctx, []sequence.Question{q})
+		if err != nil {
+			return nil, fmt.Errorf("ask at the machine: %w", err)
+		}
+		req.Password = answers[q.Variable]
+		run, err := beginRun(ctx, c, o, req)
+		if p, ok := errors.AsType[*protocol.Problem](err); !ok || p.Code != protocol.CodePassword {
+			return run, err
+		}
+		o.Say("the password is wrong")
+		q.Prompt = "That was wrong. Password of " + offer.Name
+		if !sleep(ctx, wrongPause) {
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
 // choose takes one of the offers: the one that is required or was begun, else the
 // one that a person wants.
-func choose(ctx context.Context, person step.Person, offers []protocol.RunOffer, req *protocol.RunRequest) error {
+func choose(ctx context.Context, person step.Person, offers []protocol.RunOffer) (*protocol.RunOffer, error) {
 	if len(offers) == 0 {
-		return errors.New("the server offers this machine no task sequence")
+		return nil, errors.New("the server offers this machine no task sequence")
 	}
 	taken := -1
 	for i, o := range offers {
@@ -117,52 +167,43 @@ func choose(ctx context.Context, person step.Person, offers []protocol.RunOffer,
 	if taken < 0 {
 		var err error
 		if taken, err = askOffer(ctx, person, offers); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	offer := offers[taken]
-	req.Deployment = offer.Deployment
-	if offer.Resume {
-		return nil
-	}
-	var questions []sequence.Question
-	if offer.Confirm {
-		questions = append(questions, sequence.Question{Variable: "confirm", Choices: []string{"yes", "no"},
-			Prompt: fmt.Sprintf("%s (%s): all on this machine's disk may be lost. Begin?", offer.Name, offer.Sequence)})
-	}
-	if offer.Password {
-		questions = append(questions, sequence.Question{Variable: "password", Prompt: "Password of " + offer.Name, Secret: true})
-	}
-	if len(questions) == 0 {
-		return nil
-	}
-	answers, err := person.Ask(ctx, questions)
-	if err != nil {
-		return fmt.Errorf("ask at the machine: %w", err)
-	}
-	if offer.Confirm && answers["confirm"] != "yes" {
-		return mark(ErrRefused, "%s was not confirmed at the machine", offer.Name)
-	}
-	req.Confirmed, req.Password = offer.Confirm, answers["password"]
-	return nil
+	return &offers[taken], nil
 }
 
 // askOffer has a person choose.
 func askOffer(ctx context.Context, person step.Person, offers []protocol.RunOffer) (int, error) {
 	q := sequence.Question{Variable: "offer", Prompt: "What is to be installed?"}
-	for _, o := range offers {
-		q.Choices = append(q.Choices, o.Name)
+	for i := range offers {
+		q.Choices = append(q.Choices, choice(&offers[i]))
 	}
 	answers, err := person.Ask(ctx, []sequence.Question{q})
 	if err != nil {
 		return 0, fmt.Errorf("ask at the machine: %w", err)
 	}
-	for i, o := range offers {
-		if o.Name == answers["offer"] {
+	for i := range offers {
+		if q.Choices[i] == answers["offer"] {
 			return i, nil
 		}
 	}
 	return 0, mark(ErrRefused, "nothing was chosen at the machine")
+}
+
+// maxChoice bounds a line of the menu, in characters, for screens of 80 columns.
+const maxChoice = 70
+
+// choice is an offer as people choose it: its name and what is said of it.
+func choice(o *protocol.RunOffer) string {
+	text := o.Name
+	if said := strings.Join(strings.Fields(o.Description), " "); said != "" {
+		text += ": " + said
+	}
+	if r := []rune(text); len(r) > maxChoice {
+		text = string(r[:maxChoice-3]) + "..."
+	}
+	return text
 }
 
 // runServer is the server as a run sees it.

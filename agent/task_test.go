@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -56,5 +57,74 @@ func TestReceiveWaitsForTheServer(t *testing.T) {
 	defer cancel()
 	if err := s.Receive(ctx, wanted); err == nil {
 		t.Error("a server that is away is there")
+	}
+}
+
+// person answers questions out of a list.
+type person struct {
+	answers []string
+	asked   []sequence.Question
+}
+
+func (p *person) Say(string)               {}
+func (p *person) Progress(string, float64) {}
+func (p *person) Ask(_ context.Context, list []sequence.Question) (map[string]string, error) {
+	answers := make(map[string]string)
+	for _, q := range list {
+		if len(p.answers) == 0 {
+			return nil, errors.New("this console has no input")
+		}
+		p.asked, answers[q.Variable], p.answers = append(p.asked, q), p.answers[0], p.answers[1:]
+	}
+	return answers, nil
+}
+
+// TestBeginOffer: what a person has to say at the machine before a run begins. A wrong
+// password is asked for again, and who says no is believed.
+func TestBeginOffer(t *testing.T) {
+	var requests []protocol.RunRequest
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var req protocol.RunRequest
+		_ = json.NewDecoder(r.Body).Decode(&req)
+		requests = append(requests, req)
+		if req.Password != "sesame" {
+			w.WriteHeader(http.StatusForbidden)
+			_ = json.NewEncoder(w).Encode(protocol.Problem{Detail: "wrong password", Code: protocol.CodePassword})
+			return
+		}
+		_ = json.NewEncoder(w).Encode(protocol.Run{ID: "run1"})
+	}))
+	defer server.Close()
+	c, err := newClient(server.URL, protocol.NewPin(server.Certificate().Raw).String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	offers := []protocol.RunOffer{
+		{Deployment: "1", Name: "desk", Description: "Windows and\nOffice"},
+		{Deployment: "2", Name: "lab", Sequence: "install", Confirm: true, Password: true, Description: strings.Repeat("long ", 30)},
+	}
+	who := &person{answers: []string{"lab: " + strings.Repeat("long ", 12) + "lo...", "yes", "open", "Sesame", "sesame"}}
+	o := RunOptions{Say: func(string) {}, Tasks: &TaskOptions{Person: who}}
+	offer, err := choose(t.Context(), who, offers)
+	if err != nil || offer.Name != "lab" {
+		t.Fatalf("%+v, %v; asked %+v", offer, err, who.asked)
+	}
+	if got := who.asked[0].Choices; got[0] != "desk: Windows and Office" || len(got[1]) != maxChoice {
+		t.Errorf("the menu is %q", got)
+	}
+	run, err := beginOffer(t.Context(), c, o, offer, protocol.RunRequest{})
+	if err != nil || run.ID != "run1" || len(requests) != 3 || !requests[2].Confirmed || requests[2].Deployment != "2" {
+		t.Errorf("%+v, %v; requests %+v", run, err, requests)
+	}
+	if last := who.asked[len(who.asked)-1]; !last.Secret || !strings.Contains(last.Prompt, "wrong") {
+		t.Errorf("asked at last %+v", last)
+	}
+	if q := who.asked[1]; q.Choices[0] != "no" {
+		t.Errorf("without a choice the disk is lost: %+v", q)
+	}
+	who.answers = []string{"no"}
+	if _, err := beginOffer(t.Context(), c, o, offer, protocol.RunRequest{}); !errors.Is(err, errDeclined) || len(requests) != 3 {
+		t.Errorf("%v, %d requests", err, len(requests))
 	}
 }

@@ -40,14 +40,16 @@ type StepCount struct {
 
 // Target is one device of a deployment.
 type Target struct {
-	Device  string       `json:"device"` // id
-	Label   string       `json:"label"`
-	MAC     string       `json:"mac,omitempty"`
-	State   string       `json:"state"` // waiting, a rollout.State, or unknown
-	Again   bool         `json:"again,omitempty"`
-	Gone    bool         `json:"gone,omitempty"` // not in the collection any more
-	Percent float64      `json:"percent"`
-	Run     *rollout.Run `json:"run,omitempty"`
+	Device  string  `json:"device"` // id
+	Label   string  `json:"label"`
+	MAC     string  `json:"mac,omitempty"`
+	State   string  `json:"state"` // waiting, a rollout.State, or unknown
+	Again   bool    `json:"again,omitempty"`
+	Gone    bool    `json:"gone,omitempty"` // not in the collection any more
+	Percent float64 `json:"percent"`
+	// Refused: it wanted to begin, and could not.
+	Refused *rollout.Refusal `json:"refused,omitempty"`
+	Run     *rollout.Run     `json:"run,omitempty"`
 }
 
 // States of targets that are no rollout.State of a run.
@@ -84,6 +86,7 @@ func (m *Monitor) Counts(d *rollout.Deployment) (Counts, error) {
 // look finds the devices of a deployment, in no order, and counts them.
 func (m *Monitor) look(d *rollout.Deployment) (counts Counts, list []Target, err error) {
 	runs, again := m.cfg.Register.Progress(d.ID)
+	refusals := m.cfg.Register.Refusals(d.ID)
 	counts.Untold, err = m.cfg.Register.Collections.EachMember(d.Collection, func(one *deploy.Device) {
 		run, has := runs[one.ID]
 		delete(runs, one.ID)
@@ -97,6 +100,9 @@ func (m *Monitor) look(d *rollout.Deployment) (counts Counts, list []Target, err
 		}
 		if has {
 			t.take(&run)
+		}
+		if why, ok := refusals[one.ID]; ok {
+			t.Refused = &why
 		}
 		list = append(list, t)
 	})

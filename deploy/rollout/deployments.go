@@ -131,6 +131,7 @@ func (g *Register) RemoveDeployment(ctx context.Context, text string) error {
 	defer g.mu.Unlock()
 	delete(g.deployments, d.ID)
 	delete(g.onceMore, d.ID)
+	delete(g.refusals, d.ID)
 	for _, e := range g.runs {
 		if e.run.Deployment == d.ID {
 			g.drop(e)

@@ -54,6 +54,7 @@ type Register struct {
 	last        map[string]map[string]*runEntry // by device, by deployment
 	tickets     map[string]*runEntry            // by hash
 	onceMore    map[string]map[string]bool      // by deployment, by device
+	refusals    map[string]map[string]Refusal   // by deployment, by device
 	ended       []func(deployment string)
 }
 
@@ -81,6 +82,7 @@ func Open(ctx context.Context, cfg Config) (*Register, error) {
 	g := &Register{
 		cfg: cfg, log: cfg.Log, now: cfg.Now, since: cfg.Now(), deployments: make(map[string]*Deployment), runs: make(map[string]*runEntry),
 		last: make(map[string]map[string]*runEntry), tickets: make(map[string]*runEntry), onceMore: make(map[string]map[string]bool),
+		refusals: make(map[string]map[string]Refusal),
 	}
 	var err error
 	if g.Secrets, err = secret.Open(ctx, cfg.Store, cfg.Data); err != nil {

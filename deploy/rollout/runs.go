@@ -65,7 +65,7 @@ func (b *Begin) Check() error {
 	}
 	ok, err := secret.MatchPassword(d.PasswordHash, b.Request.Password)
 	if err == nil && !ok {
-		err = fmt.Errorf("%w: the password of deployment %s is another one", ErrRefused, d.Name)
+		err = fmt.Errorf("%w for deployment %s", ErrPassword, d.Name)
 	}
 	return err
 }
@@ -140,6 +140,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	g.mu.Lock()
 	g.enter(r)
 	delete(g.onceMore[d.ID], b.Device.ID)
+	delete(g.refusals[d.ID], b.Device.ID)
 	g.mu.Unlock()
 	g.tell(&b.Device, r.ID, false, "", fmt.Sprintf("deployment %s begins: sequence %s (revision %d), %d steps", d.Name, seq.Name, r.Revision, r.Total))
 	return &protocol.Run{

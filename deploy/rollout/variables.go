@@ -48,6 +48,14 @@ func checkRequired(seq *sequence.Sequence, vars map[string]protocol.VariableValu
 		return nil
 	}
 	slices.Sort(missing)
-	return fmt.Errorf("%w: sequence %s needs values for %s: set them for the collection or the device (castpoint device set ID --variable NAME=VALUE, --secret NAME)",
-		ErrRefused, seq.Name, strings.Join(missing, ", "))
+	var how []string
+	for _, name := range missing {
+		if seq.Variables[name].Secret {
+			how = append(how, "castpoint collection secret ID "+name)
+		} else {
+			how = append(how, "castpoint collection set ID --variable "+name+"=VALUE")
+		}
+	}
+	return fmt.Errorf("%w: sequence %s needs values for %s: set them for the collection or, with castpoint device, for the device: %s",
+		ErrRefused, seq.Name, strings.Join(missing, ", "), strings.Join(how, "; "))
 }

@@ -457,13 +457,57 @@ func TestPassword(t *testing.T) {
 	word := "open sesame"
 	b.deploy("asked", "pc-1", rollout.Deployment{Purpose: rollout.Available, Confirm: true}, &word)
 	token := b.boot(ownMAC, "")
-	for _, req := range []protocol.RunRequest{{}, {Confirmed: true}, {Password: word}, {Confirmed: true, Password: "open"}} {
-		status, body := b.do(http.MethodPost, protocol.PathRun, token, req)
-		b.refused(fmt.Sprintf("%+v", req.Confirmed), http.StatusForbidden, protocol.CodePassword, status, body)
+	for _, c := range []struct {
+		req  protocol.RunRequest
+		code string
+	}{
+		{protocol.RunRequest{}, protocol.CodeRefused}, {protocol.RunRequest{Password: word}, protocol.CodeRefused},
+		{protocol.RunRequest{Confirmed: true}, protocol.CodePassword}, {protocol.RunRequest{Confirmed: true, Password: "open"}, protocol.CodePassword},
+	} {
+		status, body := b.do(http.MethodPost, protocol.PathRun, token, c.req)
+		b.refused(fmt.Sprintf("%+v", c.req), http.StatusForbidden, c.code, status, body)
+	}
+	if all := strings.Join(b.events, "\n"); strings.Count(all, "deployment asked does not begin: wrong password") != 1 || strings.Contains(all, "open") {
+		t.Errorf("a wrong password is in the timeline once, without itself:\n%s", all)
 	}
 	b.begin(token, protocol.RunRequest{Confirmed: true, Password: word})
 	// It has been typed: after a restart nobody is asked once more.
 	b.begin(b.boot(ownMAC, ""), protocol.RunRequest{})
+}
+
+// TestRefusalIsSeen: why a machine does not begin what it is to begin is said where people
+// look for it, until it begins.
+func TestRefusalIsSeen(t *testing.T) {
+	b := newBench(t)
+	c, err := b.register.Collections.Get("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := b.register.Deployment("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.register.Secrets.Drop(t.Context(), secret.OfCollection(c.ID)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // it starts anew each time
+		status, body := b.do(http.MethodPost, protocol.PathRun, b.boot(ownMAC, ""), protocol.RunRequest{})
+		b.refused("no value", http.StatusForbidden, protocol.CodeRefused, status, body)
+		if !strings.Contains(body, "castpoint collection secret ID Password") {
+			t.Errorf("it is not said how to set it: %s", body)
+		}
+	}
+	why := b.register.Refusals(lab.ID)[b.device.ID]
+	if all := strings.Join(b.events, "\n"); strings.Count(all, "deployment lab does not begin: sequence install needs values for Password") != 1 || !strings.Contains(why.Text, "Password") {
+		t.Errorf("refusal %+v, timeline:\n%s", why, all)
+	}
+	if err := b.register.Collections.SetSecret(t.Context(), c.ID, "Password", thePassword); err != nil {
+		t.Fatal(err)
+	}
+	b.begin(b.boot(ownMAC, ""), protocol.RunRequest{})
+	if left := b.register.Refusals(lab.ID); len(left) > 0 {
+		t.Errorf("it has begun, and there is %+v", left)
+	}
 }
 
 // TestOrderOfReports: what comes late, twice or from nowhere does not confuse a run.

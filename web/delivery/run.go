@@ -69,18 +69,43 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 		return nil, err
 	}
 	b := rollout.Begin{Offer: *offer, Request: *req, Remote: remote(r), MACs: macs(r)}
-	if err := b.Check(); err != nil {
-		if b.Offer.Deployment.Password {
-			return nil, api.Refusal(http.StatusForbidden, protocol.CodePassword, "", "%v", err)
+	out, err := d.beginNew(r, m.Device, who, &b, secret, proof, again)
+	if err != nil && !(errors.Is(err, rollout.ErrPassword) && req.Password == "") {
+		d.tellRefused(&b, m.Device, who, err)
+	}
+	if errors.Is(err, rollout.ErrPassword) {
+		err = api.Refusal(http.StatusForbidden, protocol.CodePassword, "", "%v", err)
+	}
+	return out, err
+}
+
+// tellRefused notes why a machine may not begin what it is to begin: people look for it
+// at the deployment and in the timeline, and not at the machine.
+func (d *Delivery) tellRefused(b *rollout.Begin, known *deploy.Device, who Bearer, err error) {
+	if p, ok := errors.AsType[*protocol.Problem](asProblem(err)); !ok || p.Status >= http.StatusInternalServerError {
+		return
+	}
+	if known == nil {
+		known = &deploy.Device{UUID: who.UUID}
+		if who.MAC != "" {
+			known.MACs = []string{who.MAC}
 		}
+	}
+	d.cfg.Register.Refused(b.Offer.Deployment.ID, known, err)
+}
+
+// beginNew begins what was offered, or goes on with it after a network boot.
+func (d *Delivery) beginNew(r *http.Request, known *deploy.Device, who Bearer, b *rollout.Begin, secret, proof string, again bool) (*protocol.Run, error) {
+	err := b.Check()
+	if err != nil {
 		return nil, err
 	}
 	// What can go wrong goes wrong before the token is used up and the machine is
 	// put on record: it may ask again.
-	if b.Device, err = d.device(r.Context(), m.Device, who, &req.Facts); err != nil {
+	if b.Device, err = d.device(r.Context(), known, who, &b.Request.Facts); err != nil {
 		return nil, err
 	}
-	contents, err := d.contents(&b)
+	contents, err := d.contents(b)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +114,12 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 			return nil, err
 		}
 	}
-	out, err := d.cfg.Register.Begin(r.Context(), b, "")
+	out, err := d.cfg.Register.Begin(r.Context(), *b, "")
 	if err != nil {
 		return nil, err
 	}
 	out.Contents, out.Server = contents, d.cfg.Server(r)
-	out.Agents, err = d.agentsFor(req.Facts.Architecture)
+	out.Agents, err = d.agentsFor(b.Request.Facts.Architecture)
 	return out, err
 }
 
