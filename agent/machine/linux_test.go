@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"castpoint/agent/disk"
 	"castpoint/boot/bcd"
@@ -136,5 +137,41 @@ func TestWipe(t *testing.T) {
 	}
 	if err := l.Wipe(t.Context(), disk.Disk{Path: path, Size: size}, &sequence.WipeDisk{Method: "secure-erase"}, nil); err == nil {
 		t.Error("secure-erase is not refused")
+	}
+}
+
+// TestTimeLimitEndsAll: a shell that has reached its time limit ends with the programs
+// that it has started.
+func TestTimeLimitEndsAll(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	limit := errors.New("it took too long")
+	go func() {
+		for t.Context().Err() == nil {
+			if b, err := os.ReadFile(file); err == nil && len(b) > 0 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		cancel(limit)
+	}()
+	_, err := System{}.Run(ctx, Program{Args: []string{"sh", "-c", "sleep 600 & echo $! > " + file + ".new; mv " + file + ".new " + file + "; wait"}})
+	if !errors.Is(err, limit) {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := strings.TrimSpace(string(b))
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		// A process that has ended is there until its parent, here the system, has looked.
+		stat, err := os.ReadFile("/proc/" + pid + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the shell's program runs on: %s", stat)
+		}
 	}
 }

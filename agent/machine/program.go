@@ -55,7 +55,16 @@ func (System) Run(ctx context.Context, p Program) (Result, error) {
 	setLine(c, p.Line)
 	out := &tail{follow: p.Output}
 	c.Stdout, c.Stderr = out, out
-	err := c.Run()
+	// At its time limit a program ends with all that it has started: a shell's child
+	// that goes on would write to the disk that the next step works on.
+	all := newFamily(c)
+	c.Cancel = all.kill
+	err := c.Start()
+	if err == nil {
+		all.begin()
+		err = c.Wait()
+	}
+	all.close()
 	r := Result{Tail: out.String()}
 	if ctx.Err() != nil {
 		return r, fmt.Errorf("%s: %w", name(p.Args), context.Cause(ctx))
