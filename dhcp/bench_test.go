@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"castpoint/dhcp/lease"
 	"encoding/binary"
 	"net/netip"
 	"path/filepath"
@@ -13,7 +14,7 @@ import (
 // BenchmarkExchange is DISCOVER and REQUEST of a new client, from bytes to
 // bytes, with the lease in the journal: all but the sockets.
 func BenchmarkExchange(b *testing.B) {
-	journal, err := OpenJournal(filepath.Join(b.TempDir(), "leases"))
+	journal, err := lease.OpenJournal(filepath.Join(b.TempDir(), "leases"))
 	if err != nil {
 		b.Fatal(err)
 	}

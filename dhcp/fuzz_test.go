@@ -2,7 +2,6 @@ package dhcp
 
 import (
 	"bytes"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -116,68 +115,5 @@ func FuzzReply(f *testing.F) {
 		if uuid := back.Options.Get(optUUID); uuid != nil && !bytes.Equal(uuid, request.Options.Get(optUUID)) {
 			t.Fatal("another UUID came back")
 		}
-	})
-}
-
-// FuzzJournal: whatever is in the file of leases, all of it is read in order, and what is
-// no lease is counted.
-func FuzzJournal(f *testing.F) {
-	line, err := appendLine(nil, record{Lease: Lease{Address: goldenServer, Key: "mac:x", Expires: time.Unix(1e9, 0).UTC()}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(append([]byte(journalHeader+"\n"), line...))
-	f.Add(append([]byte(journalHeader+"\n"+string(line[:20])+"\n"), line[:len(line)-1]...))
-	f.Add(append([]byte(journalHeader+"\n"), bytes.Repeat([]byte("x"), 2*maxLine+1)...))
-	f.Add([]byte("castpoint leases 0\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		whole := 0
-		damaged, err := readJournal(bytes.NewReader(b), func(record) { whole++ })
-		if err == nil && whole+damaged > bytes.Count(b, []byte("\n"))+len(b)/maxLine+1 {
-			t.Fatalf("%d and %d of %q", whole, damaged, b)
-		}
-	})
-}
-
-// FuzzJournalLine: a damaged line is passed over, a whole one comes back.
-func FuzzJournalLine(f *testing.F) {
-	line, err := appendLine(nil, record{Lease: Lease{Address: goldenServer, Key: "mac:x", Expires: time.Unix(1e9, 0).UTC()}})
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(line)
-	f.Add(line[:len(line)-1])
-	f.Add([]byte("00000000 {}\n"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, ok := parseLine(b)
-		if !ok {
-			return
-		}
-		again, err := appendLine(nil, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if back, ok := parseLine(again); !ok || back.Address != r.Address || back.Key != r.Key || !back.Expires.Equal(r.Expires) {
-			t.Fatalf("%+v came back as %+v", r, back)
-		}
-	})
-}
-
-// FuzzSplitUDP: frames come from the network without the kernel's checks.
-func FuzzSplitUDP(f *testing.F) {
-	from, to := netip.MustParseAddrPort("10.77.0.2:67"), netip.MustParseAddrPort("255.255.255.255:68")
-	f.Add(appendUDP(nil, from, to, []byte("payload")))
-	f.Add([]byte{0x4f})
-	f.Add(append([]byte{0x60, 0, 0, 0, 0, 15, protoUDP, 255}, append(make([]byte, 32), 2, 34, 2, 35, 0, 15, 0, 0, 1, 2, 3, 4, 5, 6, 7)...))
-	f.Add(arpProbe(net.HardwareAddr{2, 0, 0, 0, 0, 1}, to.Addr())[lenEthernet:])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		payload, _, _, ok := splitUDP(b)
-		if ok && len(payload) > len(b)-lenIPv4-lenUDP {
-			t.Fatalf("%d bytes of payload from %d", len(payload), len(b))
-		}
-		if payload, _, _, ok := splitUDP6(b); ok && len(payload) > len(b)-lenIPv6-lenUDP {
-			t.Fatalf("%d bytes of payload from %d", len(payload), len(b))
-		}
-		arpSender(b)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/socket"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/zap"
@@ -17,14 +18,14 @@ import (
 // arrival completes what the socket knows about a packet.
 func (s *Server) arrival(j job, p *dhcpv4.DHCPv4) Arrival {
 	state := j.from.link.state.Load()
-	own := state.own(j.sentTo, addrOf(p.ClientIPAddr), addrOf(p.GatewayIPAddr))
+	own := state.own(j.SentTo, addrOf(p.ClientIPAddr), addrOf(p.GatewayIPAddr))
 	port := uint16(PortServer)
 	if j.from.port == s.config.ports[1] {
 		port = PortProxy
 	}
 	return Arrival{
 		Interface: j.from.link.name, Index: state.index, Server: own.Addr(), Network: own.Masked(),
-		Port: port, Source: j.source, Local: j.sentTo,
+		Port: port, Source: j.Source, Local: j.SentTo,
 	}
 }
 
@@ -235,7 +236,7 @@ func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (st
 	state := from.link.state.Load()
 	if route.Hardware != nil && s.frames != nil && len(state.mac) == 6 {
 		source := netip.AddrPortFrom(a.Server, a.Port)
-		err := s.frames.send(state.index, udpFrame(state.mac, route.Hardware, source, route.To, packet))
+		err := s.frames.Send(state.index, socket.UDPFrame(state.mac, route.Hardware, source, route.To, packet))
 		if err == nil {
 			return route.To.String() + " at " + route.Hardware.String(), nil
 		}
@@ -249,5 +250,5 @@ func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (st
 	if conn == nil {
 		return to.String(), net.ErrClosed
 	}
-	return to.String(), conn.transmit(packet, netip.AddrPortFrom(a.Server, from.port), to, state.index)
+	return to.String(), conn.Transmit(packet, netip.AddrPortFrom(a.Server, from.port), to, state.index)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/socket"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -23,9 +24,9 @@ type sent struct {
 	to      []netip.AddrPort
 }
 
-func (s *sent) receive(func([]byte, received) []byte) error { return net.ErrClosed }
+func (s *sent) Receive(func([]byte, socket.Received) []byte) error { return net.ErrClosed }
 
-func (s *sent) transmit(payload []byte, _, to netip.AddrPort, _ int) error {
+func (s *sent) Transmit(payload []byte, _, to netip.AddrPort, _ int) error {
 	p, err := Parse(payload)
 	if err != nil {
 		return err
@@ -83,7 +84,7 @@ func newBench(t *testing.T, c Config) *bench {
 func (b *bench) hear(t *testing.T, p *dhcpv4.DHCPv4) Event {
 	t.Helper()
 	a := arrivalOf(p, PortServer)
-	b.handle(t.Context(), job{from: b.on, received: received{source: a.Source, sentTo: a.Local}}, p)
+	b.handle(t.Context(), job{from: b.on, Received: socket.Received{Source: a.Source, SentTo: a.Local}}, p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.events) == 0 {
@@ -293,39 +294,6 @@ func TestServerModeServesEverybody(t *testing.T) {
 		if e.Answer != "OFFER" || !e.Address.IsValid() || e.File != "" {
 			t.Errorf("%s: %+v", name, e)
 		}
-	}
-}
-
-func TestFrameOfReply(t *testing.T) {
-	payload := []byte("an odd number of b.")
-	source, dest := netip.MustParseAddrPort("10.77.0.1:67"), netip.MustParseAddrPort("10.77.0.100:68")
-	f := udpFrame(testMAC(1), testMAC(2), source, dest, payload)
-	if !bytes.Equal(f[:6], testMAC(2)) || !bytes.Equal(f[6:12], testMAC(1)) || binary.BigEndian.Uint16(f[12:]) != 0x0800 {
-		t.Errorf("Ethernet header %x", f[:14])
-	}
-	// A correct Internet checksum sums up to all ones.
-	ip, udp := f[14:34], f[34:]
-	if c := checksum(0, ip); c != 0 {
-		t.Errorf("IP checksum is off by %04x", c)
-	}
-	pseudo := append(append([]byte{}, ip[12:20]...), 0, 17, udp[4], udp[5])
-	if c := checksum(sum(0, pseudo), udp); c != 0 {
-		t.Errorf("UDP checksum is off by %04x", c)
-	}
-	got, s, d, ok := splitUDP(f[14:])
-	if !ok || s != source || d != dest || !bytes.Equal(got, payload) {
-		t.Errorf("read back %q from %v to %v", got, s, d)
-	}
-}
-
-func TestARPProbe(t *testing.T) {
-	b := arpProbe(testMAC(1), goldenServer)
-	if len(b) != 42 || !bytes.Equal(b[28:32], make([]byte, 4)) || !bytes.Equal(b[38:42], goldenServer.AsSlice()) {
-		t.Errorf("probe %x: wants sender 0.0.0.0 (RFC 5227)", b)
-	}
-	mac, a, ok := arpSender(b[14:])
-	if !ok || !bytes.Equal(mac, testMAC(1)) || a.String() != "0.0.0.0" {
-		t.Errorf("sender %s %s", mac, a)
 	}
 }
 

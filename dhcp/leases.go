@@ -10,30 +10,10 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/lease"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
-
-// Lease is one address and the client it was given to.
-type Lease struct {
-	Address  netip.Addr `json:"address"`
-	Key      string     `json:"key"` // who holds it: "mac:..." or "id:..."
-	MAC      string     `json:"mac,omitempty"`
-	UUID     string     `json:"uuid,omitempty"`
-	Hostname string     `json:"hostname,omitempty"` // as the client said
-	Expires  time.Time  `json:"expires"`
-	Declined bool       `json:"declined,omitempty"` // taken out of use until Expires: somebody else answers there
-}
-
-// LeaseStore keeps leases over a restart. The leases of IPv4 and of IPv6 call it at
-// the same time.
-type LeaseStore interface {
-	// Load gives every lease that was put and not deleted, in any order.
-	Load() ([]Lease, error)
-	// Put returns when the lease would outlive the death of this process.
-	Put(Lease) error
-	Delete(netip.Addr) error
-}
 
 // Reservation keeps an address for one machine. It is found by any of the three
 // names that is set.
@@ -55,7 +35,7 @@ const (
 // Leases gives addresses away. Safe for concurrent use.
 type Leases struct {
 	matchClientID bool
-	store         LeaseStore
+	store         lease.Store
 
 	mu       sync.Mutex
 	pools    []*pool
@@ -71,7 +51,7 @@ type Leases struct {
 type LeasesConfig struct {
 	Pools        []Pool // each with its network
 	Reservations []Reservation
-	Store        LeaseStore // nil keeps leases in memory only
+	Store        lease.Store // nil keeps leases in memory only
 	// MatchClientID tells machines apart by option 61 before their MAC, as RFC
 	// 2131 has it. Off by default: boot ROM, iPXE and Windows send different
 	// identifiers, so one machine would take an address for each.
@@ -148,7 +128,7 @@ func (l *Leases) reserve(r Reservation) error {
 	l.reserved[r.Address] = &r
 	s := p.at(r.Address)
 	if s == nil {
-		s = &slot{lease: Lease{Address: r.Address}}
+		s = &slot{lease: lease.Lease{Address: r.Address}}
 		l.outside[r.Address] = s
 	}
 	s.reserved = true
@@ -157,7 +137,7 @@ func (l *Leases) reserve(r Reservation) error {
 
 // restore puts a stored lease back; one whose address no pool has any more is
 // forgotten.
-func (l *Leases) restore(lease Lease) {
+func (l *Leases) restore(lease lease.Lease) {
 	s := l.slotOf(lease.Address)
 	if s == nil {
 		return
@@ -335,7 +315,7 @@ func (q *question) choose() *slot {
 			if s.lease.Address != q.arrival.Server {
 				return s
 			}
-			s.state, s.lease = slotDeclined, Lease{Address: s.lease.Address, Expires: q.now.Add(24 * time.Hour)}
+			s.state, s.lease = slotDeclined, lease.Lease{Address: s.lease.Address, Expires: q.now.Add(24 * time.Hour)}
 		}
 	}
 	for _, p := range q.pools {
@@ -441,7 +421,7 @@ func (q *question) assign(s *slot, state slotState, expires time.Time) {
 		delete(q.held, old)
 	}
 	s.state = state
-	s.lease = Lease{
+	s.lease = lease.Lease{
 		Address: s.lease.Address, Key: q.key, MAC: q.client.MAC.String(), UUID: q.client.UUID,
 		Hostname: printable(q.request.Options.Get(dhcpv4.OptionHostName)), Expires: expires,
 	}
@@ -463,7 +443,7 @@ func (l *Leases) quarantine(s *slot, now time.Time) {
 		delete(l.held, s.lease.Key)
 	}
 	s.state = slotDeclined
-	s.lease = Lease{Address: s.lease.Address, Expires: now.Add(declineHold), Declined: true}
+	s.lease = lease.Lease{Address: s.lease.Address, Expires: now.Add(declineHold), Declined: true}
 	if l.store != nil {
 		// Losing this record costs one more probe after a restart.
 		_ = l.store.Put(s.lease)
@@ -507,10 +487,10 @@ func (l *Leases) Conflict(a netip.Addr, now time.Time) {
 }
 
 // Current is a copy of the leases in force, unordered.
-func (l *Leases) Current(now time.Time) []Lease {
+func (l *Leases) Current(now time.Time) []lease.Lease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []Lease
+	var all []lease.Lease
 	add := func(s *slot) {
 		if s.state == slotBound && !s.free(now) {
 			all = append(all, s.lease)

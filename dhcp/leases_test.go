@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/lease"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -412,9 +414,9 @@ func TestServerAddressIsNeverGivenAway(t *testing.T) {
 // brokenStore fails like a full disk.
 type brokenStore struct{ err error }
 
-func (b brokenStore) Load() ([]Lease, error)  { return nil, nil }
-func (b brokenStore) Put(Lease) error         { return b.err }
-func (b brokenStore) Delete(netip.Addr) error { return b.err }
+func (b brokenStore) Load() ([]lease.Lease, error) { return nil, nil }
+func (b brokenStore) Put(lease.Lease) error        { return b.err }
+func (b brokenStore) Delete(netip.Addr) error      { return b.err }
 
 func TestNoAckThatIsNotStored(t *testing.T) {
 	o := newOffice(t, LeasesConfig{Store: brokenStore{errors.New("no space left on device")}})
@@ -501,4 +503,36 @@ func TestLeasesUnderLoad(t *testing.T) {
 	if len(seen) != clients {
 		t.Errorf("%d addresses for %d clients", len(seen), clients)
 	}
+}
+
+// Leases and journal together: a new server knows what the old one gave.
+func TestLeasesOutliveTheServer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "leases")
+	j := mustOpen(t, path)
+	o := newOffice(t, LeasesConfig{Store: j})
+	one, two := o.join(from(1)), o.join(from(2))
+	o.hear(4, from(2), wants(two.String())) // DECLINE
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o = newOffice(t, LeasesConfig{Store: mustOpen(t, path)})
+	expect(t, o.hear(ask, from(1), holds(one.String())), ack, one.String())
+	if g := o.discover(from(3)); g.Address == one || g.Address == two {
+		t.Errorf("%s offered: it is %s's, or declined", g.Address, one)
+	}
+	for n := byte(4); n < 7; n++ {
+		if g := o.discover(from(n)); g.Address == one {
+			t.Errorf("%s offered to %d: it is another's", g.Address, n)
+		}
+	}
+}
+
+func mustOpen(t *testing.T, path string) *lease.Journal {
+	t.Helper()
+	j, err := lease.OpenJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
 }

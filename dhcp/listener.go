@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"castpoint/dhcp/socket"
 	"context"
 	"errors"
 	"fmt"
@@ -10,24 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 )
-
-// transport is a way to hear requests on one interface and port and to answer
-// from it: a bound UDP socket, or a tap beside somebody else's.
-type transport interface {
-	// receive hands every packet over in a buffer and goes on with the buffer it
-	// gets back, until the transport fails or is closed.
-	receive(take func([]byte, received) []byte) error
-	// transmit sends a payload out of the interface.
-	transmit(payload []byte, from, to netip.AddrPort, index int) error
-	Close() error
-}
-
-// received is what a transport knows about a packet.
-type received struct {
-	length int
-	source netip.AddrPort
-	sentTo netip.Addr
-}
 
 // link is one interface castpoint answers on.
 type link struct {
@@ -121,27 +104,27 @@ func broadcastLinks() ([]string, error) {
 type listener struct {
 	link *link
 	port uint16
-	tap  bool // beside the owner of the port
+	Tap  bool // beside the owner of the port
 	v6   bool
 
 	mu     sync.Mutex
-	conn   transport
+	conn   socket.Transport
 	index  int // the interface's index when the socket was opened
 	closed bool
 }
 
 func (l *listener) open(ctx context.Context) error {
-	var conn transport
+	var conn socket.Transport
 	var err error
 	switch {
-	case l.v6 && l.tap:
-		conn, err = openRaw6(ctx, l.link.name, l.port)
+	case l.v6 && l.Tap:
+		conn, err = socket.OpenRaw6(ctx, l.link.name, l.port)
 	case l.v6:
-		conn, err = openUDP6(ctx, l.link.name, l.port)
-	case l.tap:
-		conn, err = openTap(l.link.name, l.port, true)
+		conn, err = socket.OpenUDP6(ctx, l.link.name, l.port)
+	case l.Tap:
+		conn, err = socket.OpenTap(l.link.name, l.port, true)
 	default:
-		conn, err = openUDP(ctx, l.link.name, l.port)
+		conn, err = socket.OpenUDP(ctx, l.link.name, l.port)
 	}
 	if err != nil {
 		return err
@@ -157,7 +140,7 @@ func (l *listener) open(ctx context.Context) error {
 }
 
 // current is the open socket, nil when there is none.
-func (l *listener) current() transport {
+func (l *listener) current() socket.Transport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conn

@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"castpoint/dhcp/lease"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -73,7 +74,7 @@ const (
 // slot is one address. Its key stays after the lease has ended, so that a
 // client that comes back finds its address again unless it was needed.
 type slot struct {
-	lease    Lease
+	lease    lease.Lease
 	state    slotState
 	reserved bool // only for the client of a reservation
 	queued   bool // stands in the pool's queue of free slots

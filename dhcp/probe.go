@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"castpoint/dhcp/socket"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -36,7 +37,11 @@ type linkProber struct{}
 
 func (linkProber) Probe(ctx context.Context, a Arrival, address netip.Addr) (net.HardwareAddr, bool, error) {
 	if a.Network.Contains(address) {
-		return probeARP(ctx, a, address)
+		mac, used, err := socket.ProbeARP(ctx, a.Index, address)
+		if err != nil {
+			err = fmt.Errorf("probe %s on interface %s: %w", address, a.Interface, err)
+		}
+		return mac, used, err
 	}
 	used, err := probeICMP(ctx, address)
 	return nil, used, err

@@ -13,6 +13,8 @@ import (
 
 	"castpoint/boot"
 	"castpoint/dhcp/dhcp6"
+	"castpoint/dhcp/lease"
+	"castpoint/dhcp/socket"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
@@ -35,10 +37,10 @@ type Config struct {
 	// Server mode.
 	Pools         []Pool // at least one
 	Reservations  []Reservation
-	Store         LeaseStore // nil keeps leases in memory only
-	Prober        Prober     // nil asks by ARP, and by ICMP behind relays
-	NoProbe       bool       // offer addresses without asking first
-	MatchClientID bool       // see LeasesConfig
+	Store         lease.Store // nil keeps leases in memory only
+	Prober        Prober      // nil asks by ARP, and by ICMP behind relays
+	NoProbe       bool        // offer addresses without asking first
+	MatchClientID bool        // see LeasesConfig
 
 	// Quirks go in front of the table that comes with castpoint. A row whose
 	// MACs holds a whole MAC decides for one device.
@@ -75,10 +77,6 @@ type Config struct {
 const (
 	queueLength = 4096 // packets waiting for each worker; 0.4 s of a storm of 10 000 a second
 	queueShed   = 2048 // beyond so many, no DISCOVER or SOLICIT is taken in
-	bufferSize  = 2048 // bytes; the largest request that is read
-	batchSize   = 32   // packets per system call
-
-	receiveBuffer = 4 << 20 // bytes of socket buffer asked for
 
 	maxLater   = 1024 // answers that wait for a delay or a probe
 	watchEvery = 2 * time.Second
@@ -99,7 +97,7 @@ type Server struct {
 
 	links     []*link
 	listeners []*listener
-	frames    *frames // nil when the host does not allow them
+	frames    *socket.Frames // nil when the host does not allow them
 
 	queues  []chan job
 	buffers chan []byte   // free ones
@@ -119,7 +117,7 @@ type Server struct {
 type job struct {
 	from   *listener
 	buffer []byte // bufferSize long, given back to the pool
-	received
+	socket.Received
 }
 
 // New checks the settings. It opens nothing.
@@ -222,7 +220,7 @@ func (s *Server) listen() error {
 		}
 		s.links = append(s.links, l)
 		for i, port := range s.config.ports {
-			sock := &listener{link: l, port: port, tap: s.config.Share && i == 0}
+			sock := &listener{link: l, port: port, Tap: s.config.Share && i == 0}
 			if err := sock.open(context.Background()); err != nil {
 				return err
 			}
@@ -233,7 +231,7 @@ func (s *Server) listen() error {
 		return err
 	}
 	var err error
-	if s.frames, err = openFrames(); err != nil {
+	if s.frames, err = socket.OpenFrames(); err != nil {
 		s.frames = nil
 		s.log.Info("no raw frames: clients without an address are answered by broadcast", zap.Error(err))
 	}
@@ -314,7 +312,7 @@ func (s *Server) Close() error {
 	s.closeSockets()
 	var err error
 	if s.frames != nil {
-		err = s.frames.close()
+		err = s.frames.Close()
 		s.frames = nil
 	}
 	return err
@@ -371,7 +369,7 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 	for told := false; ctx.Err() == nil; {
 		if conn := l.current(); conn != nil {
 			told = false
-			err := conn.receive(func(b []byte, r received) []byte { return s.enqueue(l, b, r) })
+			err := conn.Receive(func(b []byte, r socket.Received) []byte { return s.enqueue(l, b, r) })
 			if ctx.Err() != nil {
 				return
 			}
@@ -396,16 +394,16 @@ func (s *Server) serveSocket(ctx context.Context, l *listener) {
 // queue drops it: the client will ask again. Before that, what begins an
 // exchange is dropped, so that those that were begun come to an end: in a storm
 // that nothing can answer whole, some clients are served instead of none.
-func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
+func (s *Server) enqueue(l *listener, buffer []byte, r socket.Received) []byte {
 	s.received.Add(1)
 	var client []byte
 	switch {
-	case l.v6 && r.length == 0:
+	case l.v6 && r.Length == 0:
 		s.malformed.Add(1)
 		return buffer
 	case l.v6:
-		client = clientBytes6(buffer[:r.length], r.source)
-	case r.length < offsetOptions:
+		client = clientBytes6(buffer[:r.Length], r.Source)
+	case r.Length < offsetOptions:
 		s.malformed.Add(1)
 		return buffer
 	default:
@@ -413,7 +411,7 @@ func (s *Server) enqueue(l *listener, buffer []byte, r received) []byte {
 	}
 	h := maphash.Bytes(s.seed, client)
 	queue := s.queues[h%uint64(len(s.queues))]
-	if len(queue) < queueShed || !begins(buffer[:r.length], l.v6) {
+	if len(queue) < queueShed || !begins(buffer[:r.Length], l.v6) {
 		if spare := s.spare(); spare != nil {
 			select {
 			case queue <- job{l, buffer, r}:
@@ -439,7 +437,7 @@ func (s *Server) spare() []byte {
 		s.made.Add(-1)
 		return nil
 	}
-	return make([]byte, bufferSize)
+	return make([]byte, socket.BufferSize)
 }
 
 // begins says whether a packet is one that begins an exchange, without reading
@@ -455,14 +453,14 @@ func begins(packet []byte, v6 bool) bool {
 func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
 	for j := range queue {
 		if j.from.v6 {
-			packet := slices.Clone(j.buffer[:j.length])
+			packet := slices.Clone(j.buffer[:j.Length])
 			s.buffers <- j.buffer
 			if ctx.Err() == nil {
 				s.handle6(ctx, j, packet)
 			}
 			continue
 		}
-		packet, err := Parse(j.buffer[:j.length])
+		packet, err := Parse(j.buffer[:j.Length])
 		s.buffers <- j.buffer
 		if ctx.Err() != nil {
 			continue // the sockets are closed: nothing can be answered any more

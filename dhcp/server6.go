@@ -11,6 +11,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/dhcp/dhcp6"
+	"castpoint/dhcp/lease"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/insomniacslk/dhcp/iana"
@@ -58,7 +59,7 @@ func (s *Server) listen6() error {
 			s.serverID = &dhcpv6.DUIDLL{HWType: iana.HWTypeEthernet, LinkLayerAddr: state.mac}
 		}
 		for _, port := range s.config.ports6 {
-			sock := &listener{link: l, port: port, v6: true, tap: s.config.Share && port == s.config.ports6[0]}
+			sock := &listener{link: l, port: port, v6: true, Tap: s.config.Share && port == s.config.ports6[0]}
 			if err := sock.open(context.Background()); err != nil {
 				return err
 			}
@@ -102,10 +103,10 @@ func (s *Server) Leases6() *dhcp6.Leases { return s.leases6 }
 
 // store6 keeps IPv6 leases in the store of the IPv4 ones: the addresses tell
 // them apart.
-type store6 struct{ LeaseStore }
+type store6 struct{ lease.Store }
 
 func (t store6) Load() ([]dhcp6.Lease, error) {
-	all, err := t.LeaseStore.Load()
+	all, err := t.Store.Load()
 	var leases []dhcp6.Lease
 	for _, l := range all {
 		if l.Address.Is6() {
@@ -118,7 +119,7 @@ func (t store6) Load() ([]dhcp6.Lease, error) {
 }
 
 func (t store6) Put(l dhcp6.Lease) error {
-	return t.LeaseStore.Put(Lease{
+	return t.Store.Put(lease.Lease{
 		Address: l.Address, Key: l.Key, MAC: l.MAC, UUID: l.UUID, Expires: l.Expires, Declined: l.Declined,
 	})
 }
@@ -144,7 +145,7 @@ func (s *linkState) own6(sentTo, near netip.Addr) netip.Addr {
 func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 	r, err := dhcp6.Parse(packet)
 	if err != nil {
-		if !s.heard6(j.from.link.name, packet, j.source) {
+		if !s.heard6(j.from.link.name, packet, j.Source) {
 			s.malformed.Add(1)
 		}
 		return
@@ -154,7 +155,7 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 	}
 	state := j.from.link.state.Load()
 	a := dhcp6.Arrival{
-		Interface: j.from.link.name, Server: state.own6(j.sentTo, r.Link()), Source: j.source,
+		Interface: j.from.link.name, Server: state.own6(j.SentTo, r.Link()), Source: j.Source,
 		Port: dhcp6.PortServer, ServerID: s.serverID,
 	}
 	if j.from.port == s.config.ports6[1] {
@@ -230,9 +231,9 @@ func (s *Server) answer6(j job, r *dhcp6.Request, a dhcp6.Arrival, client boot.C
 		// else the kernel's choice: link-local to link-local.
 		from := netip.AddrPortFrom(netip.Addr{}, j.from.port)
 		if a.Port == dhcp6.PortProxy {
-			from = netip.AddrPortFrom(replyFrom(j.sentTo), j.from.port)
+			from = netip.AddrPortFrom(replyFrom(j.SentTo), j.from.port)
 		}
-		err = conn.transmit(dhcp6.Encode(r, m), from, to, j.from.link.state.Load().index)
+		err = conn.Transmit(dhcp6.Encode(r, m), from, to, j.from.link.state.Load().index)
 	}
 	if err != nil {
 		s.failed.Add(1)

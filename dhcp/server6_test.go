@@ -12,6 +12,8 @@ import (
 
 	"castpoint/boot"
 	"castpoint/dhcp/dhcp6"
+	"castpoint/dhcp/lease"
+	"castpoint/dhcp/socket"
 )
 
 func TestMACsAreRemembered(t *testing.T) {
@@ -41,12 +43,12 @@ func TestMACsAreRemembered(t *testing.T) {
 // One journal holds leases of both protocols; each finds its own.
 func TestJournalKeepsBothProtocols(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "leases")
-	j, err := OpenJournal(path)
+	j, err := lease.OpenJournal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	six := dhcp6.Lease{Address: netip.MustParseAddr("fd77::5"), Key: "ab/01", MAC: "52:54:00:00:00:01", Expires: time.Now().Add(time.Hour).Round(0)}
-	four := Lease{Address: netip.MustParseAddr("10.77.0.5"), Key: "mac:52:54:00:00:00:01", Expires: time.Now().Add(time.Hour)}
+	four := lease.Lease{Address: netip.MustParseAddr("10.77.0.5"), Key: "mac:52:54:00:00:00:01", Expires: time.Now().Add(time.Hour)}
 	if err := (store6{j}).Put(six); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +58,7 @@ func TestJournalKeepsBothProtocols(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if j, err = OpenJournal(path); err != nil {
+	if j, err = lease.OpenJournal(path); err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
@@ -120,17 +122,17 @@ func TestQueueShedsDiscoversFirst(t *testing.T) {
 	discover, request := packet(1).ToBytes(), packet(3).ToBytes()
 	l := &listener{}
 	for range queueLength {
-		s.enqueue(l, bytes.Clone(discover), received{length: len(discover)})
+		s.enqueue(l, bytes.Clone(discover), socket.Received{Length: len(discover)})
 	}
 	if n := len(s.queues[0]); n != queueShed {
 		t.Fatalf("%d DISCOVERs were taken in, want %d", n, queueShed)
 	}
-	s.enqueue(l, bytes.Clone(request), received{length: len(request)})
+	s.enqueue(l, bytes.Clone(request), socket.Received{Length: len(request)})
 	if n := len(s.queues[0]); n != queueShed+1 {
 		t.Error("the REQUEST was dropped")
 	}
 	for range 2 * queueLength {
-		s.enqueue(l, bytes.Clone(request), received{length: len(request)})
+		s.enqueue(l, bytes.Clone(request), socket.Received{Length: len(request)})
 	}
 	if n := s.made.Load(); len(s.queues[0]) != queueLength || n > queueLength {
 		t.Errorf("%d packets wait in %d buffers, at most %d may", len(s.queues[0]), n, queueLength)

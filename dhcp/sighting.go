@@ -1,6 +1,7 @@
 package dhcp
 
 import (
+	"castpoint/dhcp/socket"
 	"net/netip"
 	"slices"
 	"strings"
@@ -89,7 +90,7 @@ func (s *Server) Sightings() []Sighting {
 // allowed, REQUESTs still name the server a client chose.
 func (s *Server) openWatches() {
 	for _, l := range s.links {
-		w, err := openTap(l.name, PortClient, false)
+		w, err := socket.OpenTap(l.name, PortClient, false)
 		if err != nil {
 			s.log.Info("other DHCP servers are seen only when clients choose them", zap.Error(err))
 			return
@@ -100,15 +101,15 @@ func (s *Server) openWatches() {
 
 // watch is a tap on one interface and what takes the packets it hears.
 type watch struct {
-	*tap
+	*socket.Tap
 	name  string
 	heard func(name string, b []byte, source netip.AddrPort)
 }
 
 // serveSightings reads the answers of other servers until the tap is closed.
 func (s *Server) serveSightings(w watch) {
-	err := w.receive(func(b []byte, r received) []byte {
-		w.heard(w.name, b[:r.length], r.source)
+	err := w.Receive(func(b []byte, r socket.Received) []byte {
+		w.heard(w.name, b[:r.Length], r.Source)
 		return b
 	})
 	s.log.Debug("no longer watching for other servers", zap.String("interface", w.name), zap.Error(err))

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"castpoint/dhcp/dhcp6"
+	"castpoint/dhcp/socket"
 
 	"go.uber.org/zap"
 )
@@ -29,7 +30,7 @@ func (s *Server) openWatches6() {
 		if !l.v6 || l.port != s.config.ports6[0] {
 			continue
 		}
-		w, err := openTap6(l.link.name, dhcp6.PortClient)
+		w, err := socket.OpenTap6(l.link.name, dhcp6.PortClient)
 		if err != nil {
 			s.log.Info("other DHCPv6 servers are not seen", zap.Error(err))
 			return
@@ -96,7 +97,7 @@ func (s *Server) ask6(l *listener) error {
 		return nil // it is opened again, and asked for next time
 	}
 	to := netip.AddrPortFrom(dhcp6.AllServers.WithZone(l.link.name), dhcp6.PortServer)
-	return conn.transmit(packet, netip.AddrPortFrom(netip.Addr{}, l.port), to, l.link.state.Load().index)
+	return conn.Transmit(packet, netip.AddrPortFrom(netip.Addr{}, l.port), to, l.link.state.Load().index)
 }
 
 // strangeServer makes serveQuestions ask; it does not wait.

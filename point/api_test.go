@@ -25,7 +25,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
-	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
@@ -65,9 +65,9 @@ type apiPoint struct {
 // newAPIPoint makes one on a data folder, with more lines of settings.
 func newAPIPoint(t *testing.T, data, more string) *apiPoint {
 	t.Helper()
-	journal, err := dhcp.OpenJournal(filepath.Join(data, fileLeases))
+	journal, err := lease.OpenJournal(filepath.Join(data, fileLeases))
 	if err == nil {
-		err = errors.Join(journal.Put(dhcp.Lease{Address: netip.MustParseAddr("127.0.0.100"), Key: "mac:" + apiMAC, MAC: apiMAC, Hostname: "pc-1", Expires: time.Now().Add(time.Hour)}), journal.Close())
+		err = errors.Join(journal.Put(lease.Lease{Address: netip.MustParseAddr("127.0.0.100"), Key: "mac:" + apiMAC, MAC: apiMAC, Hostname: "pc-1", Expires: time.Now().Add(time.Hour)}), journal.Close())
 	}
 	if err != nil {
 		t.Fatal(err)

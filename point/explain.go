@@ -20,6 +20,7 @@ import (
 	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/internal/config"
 	"castpoint/internal/notice"
 	"castpoint/web/access"
@@ -85,7 +86,7 @@ type explainer struct {
 	asked      rules
 	dhcp       *dhcp.Server
 	recent     *decisions // nil without a server
-	leases     func() []dhcp.Lease
+	leases     func() []lease.Lease
 	agents     fs.FS
 }
 

@@ -10,12 +10,13 @@ import (
 
 	"castpoint/content/library"
 	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
 
 // currentLeases are the addresses that are given away, in order.
-func (p *point) currentLeases() ([]dhcp.Lease, error) {
+func (p *point) currentLeases() ([]lease.Lease, error) {
 	if dhcp.Mode(p.cfg.DHCP) != dhcp.ModeServer {
 		return nil, api.Problem(http.StatusConflict, "--dhcp server does", "this server runs with --dhcp %s and gives no addresses", p.cfg.DHCP)
 	}
@@ -23,17 +24,17 @@ func (p *point) currentLeases() ([]dhcp.Lease, error) {
 }
 
 // leasesOperation lists what get gives.
-func leasesOperation(get func() ([]dhcp.Lease, error)) func(*api.API) {
+func leasesOperation(get func() ([]lease.Lease, error)) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
 			ID: "list-leases", Method: http.MethodGet, Path: "/dhcp/leases", Scope: access.Read, Tag: "dhcp",
 			Summary: "List the addresses that are given away",
 			About:   "In the order of the addresses, IPv4 first. Refused when the server gives no addresses (setting dhcp).",
 			Errors:  []int{http.StatusConflict},
-		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[dhcp.Lease], error) {
+		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[lease.Lease], error) {
 			all, err := get()
 			if err != nil {
-				return api.Page[dhcp.Lease]{}, err
+				return api.Page[lease.Lease]{}, err
 			}
 			return api.Cut(all, leaseKey, in.PageQuery), nil
 		})
@@ -41,32 +42,32 @@ func leasesOperation(get func() ([]dhcp.Lease, error)) func(*api.API) {
 }
 
 // leaseKey is where a lease stands in the list: addresses as numbers, IPv4 first.
-func leaseKey(l *dhcp.Lease) string {
+func leaseKey(l *lease.Lease) string {
 	b := l.Address.AsSlice()
 	return fmt.Sprintf("%02d%x", len(b), b)
 }
 
-func (p *point) leases() []dhcp.Lease {
-	now, all := time.Now(), []dhcp.Lease{}
+func (p *point) leases() []lease.Lease {
+	now, all := time.Now(), []lease.Lease{}
 	if l := p.dhcp.Leases(); l != nil {
 		all = append(all, l.Current(now)...)
 	}
 	if l := p.dhcp.Leases6(); l != nil {
 		for _, six := range l.Current(now) {
-			all = append(all, dhcp.Lease{Address: six.Address, Key: six.Key, MAC: six.MAC, UUID: six.UUID, Expires: six.Expires, Declined: six.Declined})
+			all = append(all, lease.Lease{Address: six.Address, Key: six.Key, MAC: six.MAC, UUID: six.UUID, Expires: six.Expires, Declined: six.Declined})
 		}
 	}
 	sortLeases(all)
 	return all
 }
 
-func sortLeases(all []dhcp.Lease) {
-	slices.SortFunc(all, func(a, b dhcp.Lease) int { return a.Address.Compare(b.Address) })
+func sortLeases(all []lease.Lease) {
+	slices.SortFunc(all, func(a, b lease.Lease) int { return a.Address.Compare(b.Address) })
 }
 
 // storedLeases are those in the data folder of a server that does not run.
-func storedLeases(data string) (all []dhcp.Lease, err error) {
-	j, err := dhcp.OpenJournal(filepath.Join(data, fileLeases))
+func storedLeases(data string) (all []lease.Lease, err error) {
+	j, err := lease.OpenJournal(filepath.Join(data, fileLeases))
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func storedLeases(data string) (all []dhcp.Lease, err error) {
 	if err != nil {
 		return nil, err
 	}
-	all = []dhcp.Lease{}
+	all = []lease.Lease{}
 	for _, l := range stored {
 		if !l.Declined && l.Expires.After(time.Now()) {
 			all = append(all, l)
@@ -93,6 +94,6 @@ func storedLeases(data string) (all []dhcp.Lease, err error) {
 // open then, and nobody writes the journal.
 func LocalLeases(data string) LocalRoutes {
 	return func(*library.Library, *records, Build) ([]func(*api.API), error) {
-		return []func(*api.API){leasesOperation(func() ([]dhcp.Lease, error) { return storedLeases(data) })}, nil
+		return []func(*api.API){leasesOperation(func() ([]lease.Lease, error) { return storedLeases(data) })}, nil
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"castpoint/boot"
 	"castpoint/content/library"
 	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
@@ -59,10 +60,10 @@ type point struct {
 	library *library.Library
 	server  *web.Server
 	dhcp    *dhcp.Server
-	journal *dhcp.Journal // nil unless addresses are given
-	tftp    *tftp.Server  // nil when switched off
-	uploads *uploads      // nil unless TFTP takes them
-	recent  decisions     // what DHCP has answered lately
+	journal *lease.Journal // nil unless addresses are given
+	tftp    *tftp.Server   // nil when switched off
+	uploads *uploads       // nil unless TFTP takes them
+	recent  decisions      // what DHCP has answered lately
 	kept    *records
 	witness *witness
 
@@ -215,7 +216,7 @@ func (p *point) makeServers() error {
 		p.witness.dhcp(e)
 	}
 	if d.Mode == dhcp.ModeServer {
-		if p.journal, err = dhcp.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
+		if p.journal, err = lease.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err
 		}
 		d.Store = p.journal

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"castpoint/agent"
-	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/point"
 	"castpoint/web/admin"
 	"castpoint/web/call"
@@ -146,12 +146,12 @@ func TestLeasesWithoutAServer(t *testing.T) {
 	if out := succeeds(t, "dhcp", "leases", "--data", data); !strings.Contains(out, "no address") {
 		t.Error(out)
 	}
-	j, err := dhcp.OpenJournal(filepath.Join(data, "leases"))
+	j, err := lease.OpenJournal(filepath.Join(data, "leases"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for last, expires := range map[string]time.Duration{"192.0.2.9": time.Hour, "192.0.2.8": time.Hour, "192.0.2.7": -time.Hour} {
-		l := dhcp.Lease{Address: netip.MustParseAddr(last), Key: "mac:52:54:00:00:00:01", MAC: "52:54:00:00:00:01", Hostname: "pc", Expires: time.Now().Add(expires)}
+		l := lease.Lease{Address: netip.MustParseAddr(last), Key: "mac:52:54:00:00:00:01", MAC: "52:54:00:00:00:01", Hostname: "pc", Expires: time.Now().Add(expires)}
 		if err := j.Put(l); err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +159,7 @@ func TestLeasesWithoutAServer(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	list := decode[[]dhcp.Lease](t, "dhcp", "leases", "--data", data)
+	list := decode[[]lease.Lease](t, "dhcp", "leases", "--data", data)
 	if len(list) != 2 || list[0].Address.String() != "192.0.2.8" || list[1].Hostname != "pc" {
 		t.Errorf("%+v", list)
 	}

@@ -9,7 +9,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/dhcp"
+	"castpoint/dhcp/lease"
 	"castpoint/point"
 	"castpoint/web/call"
 )
@@ -31,7 +31,7 @@ or, when none runs, those that the data folder remembers.`,
 				return err
 			}
 			defer done()
-			all, err := call.List[dhcp.Lease](cmd.Context(), client, "/dhcp/leases")
+			all, err := call.List[lease.Lease](cmd.Context(), client, "/dhcp/leases")
 			if err != nil {
 				return err
 			}

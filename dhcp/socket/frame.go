@@ -1,4 +1,4 @@
-package dhcp
+package socket
 
 import (
 	"encoding/binary"
@@ -18,9 +18,9 @@ const (
 	lenARP        = 28
 )
 
-// udpFrame is an Ethernet frame around a UDP datagram: the way to reach a
+// UDPFrame is an Ethernet frame around a UDP datagram: the way to reach a
 // client that has been given an address and cannot answer ARP for it yet.
-func udpFrame(from, to net.HardwareAddr, source, dest netip.AddrPort, payload []byte) []byte {
+func UDPFrame(from, to net.HardwareAddr, source, dest netip.AddrPort, payload []byte) []byte {
 	b := make([]byte, 0, lenEthernet+lenIPv4+lenUDP+len(payload))
 	return appendUDP(appendEthernet(b, from, to, etherTypeIPv4), source, dest, payload)
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package dhcp
+package socket
 
 import (
 	"context"
@@ -9,6 +9,6 @@ import (
 	"net/netip"
 )
 
-func probeARP(context.Context, Arrival, netip.Addr) (net.HardwareAddr, bool, error) {
+func ProbeARP(context.Context, int, netip.Addr) (net.HardwareAddr, bool, error) {
 	return nil, false, errors.ErrUnsupported
 }

@@ -1,4 +1,4 @@
-package dhcp
+package socket
 
 import (
 	"context"
@@ -21,9 +21,9 @@ type udp6Socket struct {
 	*ipv6.PacketConn
 }
 
-// openUDP6 opens a socket that hears and speaks on one interface only.
-func openUDP6(ctx context.Context, name string, port uint16) (transport, error) {
-	fail := func(err error) (transport, error) {
+// OpenUDP6 opens a socket that hears and speaks on one interface only.
+func OpenUDP6(ctx context.Context, name string, port uint16) (Transport, error) {
+	fail := func(err error) (Transport, error) {
 		return nil, fmt.Errorf("listen on UDP port %d of interface %s by IPv6: %w%s", port, name, err, bindAdvice(err))
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -64,7 +64,7 @@ func join6(p *ipv6.PacketConn, name string) error {
 	return p.SetControlMessage(ipv6.FlagDst|ipv6.FlagInterface, true)
 }
 
-func (u udp6Socket) receive(take func([]byte, received) []byte) error {
+func (u udp6Socket) Receive(take func([]byte, Received) []byte) error {
 	return receiveBatches(u.ReadBatch, len(ipv6.NewControlMessage(ipv6.FlagDst|ipv6.FlagInterface)), sentTo6, take)
 }
 
@@ -77,8 +77,8 @@ func sentTo6(oob []byte) netip.Addr {
 	return a
 }
 
-// transmit leaves the source address to the kernel when from has none.
-func (u udp6Socket) transmit(packet []byte, from, to netip.AddrPort, index int) error {
+// Transmit leaves the source address to the kernel when from has none.
+func (u udp6Socket) Transmit(packet []byte, from, to netip.AddrPort, index int) error {
 	_, err := u.WriteTo(packet, control6Message(from, index), net.UDPAddrFromAddrPort(to))
 	return err
 }
@@ -98,9 +98,9 @@ type raw6Socket struct {
 	port uint16
 }
 
-// openRaw6 needs CAP_NET_RAW.
-func openRaw6(ctx context.Context, name string, port uint16) (transport, error) {
-	fail := func(err error) (transport, error) {
+// OpenRaw6 needs CAP_NET_RAW.
+func OpenRaw6(ctx context.Context, name string, port uint16) (Transport, error) {
+	fail := func(err error) (Transport, error) {
 		return nil, fmt.Errorf("listen beside UDP port %d of interface %s by IPv6: %w%s", port, name, err, bindAdvice(err))
 	}
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
@@ -135,8 +135,8 @@ func portFilter(port uint16) []bpf.Instruction {
 	}
 }
 
-func (u raw6Socket) receive(take func([]byte, received) []byte) error {
-	buffer, datagram := make([]byte, bufferSize), make([]byte, bufferSize+lenUDP)
+func (u raw6Socket) Receive(take func([]byte, Received) []byte) error {
+	buffer, datagram := make([]byte, BufferSize), make([]byte, BufferSize+lenUDP)
 	return untilBroken(func() error {
 		n, control, source, err := u.conn.ReadFrom(datagram)
 		if err != nil {
@@ -147,19 +147,19 @@ func (u raw6Socket) receive(take func([]byte, received) []byte) error {
 			return nil
 		}
 		from, _ := netip.AddrFromSlice(ip.IP)
-		r := received{
-			length: copy(buffer, datagram[lenUDP:n]),
-			source: netip.AddrPortFrom(from, uint16(datagram[0])<<8|uint16(datagram[1])),
+		r := Received{
+			Length: copy(buffer, datagram[lenUDP:n]),
+			Source: netip.AddrPortFrom(from, uint16(datagram[0])<<8|uint16(datagram[1])),
 		}
 		if control != nil {
-			r.sentTo, _ = netip.AddrFromSlice(control.Dst)
+			r.SentTo, _ = netip.AddrFromSlice(control.Dst)
 		}
 		buffer = take(buffer, r)
 		return nil
 	})
 }
 
-func (u raw6Socket) transmit(packet []byte, from, to netip.AddrPort, index int) error {
+func (u raw6Socket) Transmit(packet []byte, from, to netip.AddrPort, index int) error {
 	size := lenUDP + len(packet)
 	b := make([]byte, 0, size)
 	b = append(b, byte(u.port>>8), byte(u.port), byte(to.Port()>>8), byte(to.Port()), byte(size>>8), byte(size), 0, 0)

@@ -1,4 +1,4 @@
-package dhcp
+package socket
 
 import (
 	"context"
@@ -20,10 +20,10 @@ type udpSocket struct {
 	name string
 }
 
-// openUDP opens a socket that hears and speaks on one interface only, so that
+// OpenUDP opens a socket that hears and speaks on one interface only, so that
 // replies leave by it whatever the routing table says, and another DHCP server
 // may serve other interfaces of the host.
-func openUDP(ctx context.Context, name string, port uint16) (transport, error) {
+func OpenUDP(ctx context.Context, name string, port uint16) (Transport, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var bind error
 		err := raw.Control(func(fd uintptr) {
@@ -76,23 +76,23 @@ func bindAdvice(err error) string {
 	return ""
 }
 
-func (u udpSocket) receive(take func([]byte, received) []byte) error {
+func (u udpSocket) Receive(take func([]byte, Received) []byte) error {
 	return receiveBatches(u.ReadBatch, len(ipv4.NewControlMessage(ipv4.FlagDst|ipv4.FlagInterface)), sentTo4, take)
 }
 
 // receiveBatches hands over what one call after the other reads. The messages of
 // both families are of one type; their control messages, of oob bytes, are not.
-func receiveBatches(read func([]ipv4.Message, int) (int, error), oob int, sentTo func(oob []byte) netip.Addr, take func([]byte, received) []byte) error {
+func receiveBatches(read func([]ipv4.Message, int) (int, error), oob int, sentTo func(oob []byte) netip.Addr, take func([]byte, Received) []byte) error {
 	batch := make([]ipv4.Message, batchSize)
 	for i := range batch {
-		batch[i].Buffers = [][]byte{make([]byte, bufferSize)}
+		batch[i].Buffers = [][]byte{make([]byte, BufferSize)}
 		batch[i].OOB = make([]byte, oob)
 	}
 	return untilBroken(func() error {
 		n, err := read(batch, 0)
 		for i := range batch[:max(0, n)] {
 			m := &batch[i]
-			m.Buffers[0] = take(m.Buffers[0], received{length: m.N, source: sourceOf(m.Addr), sentTo: sentTo(m.OOB[:m.NN])})
+			m.Buffers[0] = take(m.Buffers[0], Received{Length: m.N, Source: sourceOf(m.Addr), SentTo: sentTo(m.OOB[:m.NN])})
 		}
 		return err
 	})
@@ -125,7 +125,7 @@ func sentTo4(oob []byte) netip.Addr {
 	return a
 }
 
-func (u udpSocket) transmit(packet []byte, from, to netip.AddrPort, index int) error {
+func (u udpSocket) Transmit(packet []byte, from, to netip.AddrPort, index int) error {
 	control := &ipv4.ControlMessage{Src: from.Addr().AsSlice(), IfIndex: index}
 	_, err := u.WriteTo(packet, control, net.UDPAddrFromAddrPort(to))
 	return err
@@ -140,17 +140,17 @@ func sourceOf(a net.Addr) netip.AddrPort {
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
 }
 
-// tap hears the UDP packets to one port that come in by one interface without
+// Tap hears the UDP packets to one port that come in by one interface without
 // owning the port, and sends from it. It serves to live beside a DHCP server on
 // the same host, and to see what other servers answer.
-type tap struct {
+type Tap struct {
 	packets *os.File // packet socket
 	split   func([]byte) (payload []byte, source, dest netip.AddrPort, ok bool)
 	raw     *os.File // raw IP socket for sending; nil when the tap only listens
 }
 
-// openTap hears IPv4; with sends it can answer too. It needs CAP_NET_RAW.
-func openTap(name string, port uint16, sends bool) (*tap, error) {
+// OpenTap hears IPv4; with sends it can answer too. It needs CAP_NET_RAW.
+func OpenTap(name string, port uint16, sends bool) (*Tap, error) {
 	t, err := openPackets(name, port, etherTypeIPv4, udpFilter(port))
 	if err != nil {
 		return nil, err
@@ -166,8 +166,8 @@ func openTap(name string, port uint16, sends bool) (*tap, error) {
 	return t, nil
 }
 
-// openTap6 hears IPv6, and answers nothing. It needs CAP_NET_RAW.
-func openTap6(name string, port uint16) (*tap, error) {
+// OpenTap6 hears IPv6, and answers nothing. It needs CAP_NET_RAW.
+func OpenTap6(name string, port uint16) (*Tap, error) {
 	t, err := openPackets(name, port, etherTypeIPv6, udpFilter6(port))
 	if err != nil {
 		return nil, err
@@ -176,8 +176,8 @@ func openTap6(name string, port uint16) (*tap, error) {
 	return t, nil
 }
 
-func openPackets(name string, port, etherType uint16, filter []bpf.Instruction) (*tap, error) {
-	fail := func(err error) (*tap, error) {
+func openPackets(name string, port, etherType uint16, filter []bpf.Instruction) (*Tap, error) {
+	fail := func(err error) (*Tap, error) {
 		return nil, fmt.Errorf("listen beside UDP port %d of interface %s: %w%s", port, name, err, bindAdvice(err))
 	}
 	i, err := net.InterfaceByName(name)
@@ -190,7 +190,7 @@ func openPackets(name string, port, etherType uint16, filter []bpf.Instruction) 
 	if err != nil {
 		return fail(err)
 	}
-	t := &tap{packets: os.NewFile(uintptr(fd), "packet")}
+	t := &Tap{packets: os.NewFile(uintptr(fd), "packet")}
 	err = attach(fd, filter)
 	if err == nil {
 		makeRoom(fd)
@@ -262,8 +262,8 @@ func attach(fd int, program []bpf.Instruction) error {
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
-func (t *tap) receive(take func([]byte, received) []byte) error {
-	buffer := make([]byte, bufferSize)
+func (t *Tap) Receive(take func([]byte, Received) []byte) error {
+	buffer := make([]byte, BufferSize)
 	return untilBroken(func() error {
 		n, err := t.packets.Read(buffer)
 		if err != nil {
@@ -271,15 +271,15 @@ func (t *tap) receive(take func([]byte, received) []byte) error {
 		}
 		if payload, source, dest, ok := t.split(buffer[:n]); ok {
 			length := copy(buffer, payload)
-			buffer = take(buffer, received{length: length, source: source, sentTo: dest.Addr()})
+			buffer = take(buffer, Received{Length: length, Source: source, SentTo: dest.Addr()})
 		}
 		return nil
 	})
 }
 
-// transmit lets the kernel find the next hop: the packet is whole from the IP
+// Transmit lets the kernel find the next hop: the packet is whole from the IP
 // header on.
-func (t *tap) transmit(packet []byte, from, to netip.AddrPort, _ int) error {
+func (t *Tap) Transmit(packet []byte, from, to netip.AddrPort, _ int) error {
 	raw, err := t.raw.SyscallConn()
 	if err != nil {
 		return err
@@ -293,7 +293,7 @@ func (t *tap) transmit(packet []byte, from, to netip.AddrPort, _ int) error {
 	return errors.Join(err, failed)
 }
 
-func (t *tap) Close() error {
+func (t *Tap) Close() error {
 	err := t.packets.Close()
 	if t.raw != nil {
 		err = errors.Join(err, t.raw.Close())
@@ -301,24 +301,24 @@ func (t *tap) Close() error {
 	return err
 }
 
-// frames sends whole Ethernet frames.
-type frames struct{ fd int }
+// Frames sends whole Ethernet frames.
+type Frames struct{ fd int }
 
-// openFrames opens a packet socket that receives nothing; it needs CAP_NET_RAW.
-func openFrames() (*frames, error) {
+// OpenFrames opens a packet socket that receives nothing; it needs CAP_NET_RAW.
+func OpenFrames() (*Frames, error) {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open packet socket: %w", err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 6) // see goFirst
-	return &frames{fd}, nil
+	return &Frames{fd}, nil
 }
 
-// send puts a frame on the interface with the given index.
-func (f *frames) send(index int, frame []byte) error {
+// Send puts a frame on the interface with the given index.
+func (f *Frames) Send(index int, frame []byte) error {
 	to := unix.SockaddrLinklayer{Ifindex: index, Halen: 6}
 	copy(to.Addr[:], frame[:6])
 	return unix.Sendto(f.fd, frame, 0, &to)
 }
 
-func (f *frames) close() error { return unix.Close(f.fd) }
+func (f *Frames) Close() error { return unix.Close(f.fd) }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package dhcp
+package lease
 
 import "os"
 

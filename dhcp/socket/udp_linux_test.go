@@ -1,4 +1,4 @@
-package dhcp
+package socket
 
 import (
 	"net/netip"

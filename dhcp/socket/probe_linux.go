@@ -1,4 +1,4 @@
-package dhcp
+package socket
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func probeARP(ctx context.Context, a Arrival, address netip.Addr) (net.HardwareAddr, bool, error) {
+// ProbeARP asks on an interface who has an address, until somebody answers or ctx ends.
+func ProbeARP(ctx context.Context, index int, address netip.Addr) (net.HardwareAddr, bool, error) {
 	fail := func(err error) (net.HardwareAddr, bool, error) {
-		return nil, false, fmt.Errorf("probe %s on interface %s: %w", address, a.Interface, err)
+		return nil, false, fmt.Errorf("ask by ARP: %w", err)
 	}
-	i, err := net.InterfaceByIndex(a.Index)
+	i, err := net.InterfaceByIndex(index)
 	if err != nil {
 		return fail(err)
 	}
@@ -28,7 +29,7 @@ func probeARP(ctx context.Context, a Arrival, address netip.Addr) (net.HardwareA
 	}
 	f := os.NewFile(uintptr(fd), "arp")
 	defer f.Close()
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherTypeARP), Ifindex: a.Index}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder(etherTypeARP), Ifindex: index}); err != nil {
 		return fail(err)
 	}
 	if deadline, ok := ctx.Deadline(); ok {
