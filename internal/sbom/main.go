@@ -1,7 +1,7 @@
 // Command sbom writes the software bill of materials of a Go program and of those that
 // it carries in it: the modules they were built from, out of what the Go linker noted in
 // them, as SPDX 2.3 JSON. The licences come from the table of dependencies, and a
-// module that is missing there is an error.
+// module that is missing there is an error. It also collects the texts of the licences.
 package main
 
 import (
@@ -28,12 +28,13 @@ import (
 func main() {
 	out := flag.String("o", "", "write to `FILE`")
 	table := flag.String("licences", "docs/dependencies.md", "`FILE` with the table of dependencies")
+	texts := flag.String("texts", "", "write the texts of the licences to `FILE`")
 	flag.Parse()
-	if *out == "" || flag.NArg() == 0 {
-		fmt.Fprintln(os.Stderr, "usage: sbom -o FILE PROGRAM [PROGRAM WITHIN IT...]")
+	if *out == "" && *texts == "" || flag.NArg() == 0 {
+		fmt.Fprintln(os.Stderr, "usage: sbom [-o FILE] [-texts FILE] PROGRAM [PROGRAM WITHIN IT...]")
 		os.Exit(2)
 	}
-	if err := write(*out, *table, flag.Args()...); err != nil {
+	if err := write(*out, *texts, *table, flag.Args()...); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
@@ -65,8 +66,9 @@ func read(file string) (program, error) {
 	return p, nil
 }
 
-// write describes the first program, which carries the others.
-func write(out, table string, files ...string) error {
+// write describes the first program, which carries the others. A file without a name is
+// not written.
+func write(out, texts, table string, files ...string) error {
 	f, err := os.Open(table)
 	if err != nil {
 		return err
@@ -81,6 +83,18 @@ func write(out, table string, files ...string) error {
 		if programs[i], err = read(file); err != nil {
 			return err
 		}
+	}
+	if texts != "" {
+		b, err := notices(programs, licences)
+		if err != nil {
+			return err
+		}
+		if err := atomicfile.Write(texts, b); err != nil {
+			return err
+		}
+	}
+	if out == "" {
+		return nil
 	}
 	programs[0].name = "castpoint"
 	doc, err := describe(programs, licences)

@@ -53,11 +53,7 @@ func TestDebianPackage(t *testing.T) {
 	// Root adds before the service has ever run; it belongs to the service.
 	in("castpoint", "content", "add", "os-image", "/root/image.wim", "--name", "image")
 	in("castpoint", "doctor", "--help")
-	for _, part := range []string{"/usr/share/man/man1/castpoint-content-add.1", "/usr/share/bash-completion/completions/castpoint", "/usr/lib/systemd/system/castpoint.service"} {
-		if _, err := os.Stat(filepath.Join(root, part)); err != nil {
-			t.Error(err)
-		}
-	}
+	everybodyReads(in)
 	serve := func() *lab.Process {
 		t.Helper()
 		args := append([]string{"chroot", root}, asService...)
@@ -114,6 +110,21 @@ func TestDebianPackage(t *testing.T) {
 	t.Run("RPM", func(t *testing.T) { rpmPackage(t, root, serve, in) })
 }
 
+// everybodyReads looks whether what is for everybody can be read by nobody, who owns
+// nothing. It fails the test by in.
+func everybodyReads(in func(...string) string) {
+	for _, part := range []string{
+		"/usr/share/man/man1/castpoint-content-add.1.gz", "/usr/share/doc/castpoint/getting-started.md", "/usr/share/doc/castpoint/adr/README.md", "/usr/share/doc/castpoint/copyright",
+		"/usr/share/bash-completion/completions/castpoint", "/usr/share/fish/vendor_completions.d/castpoint.fish", "/usr/lib/systemd/system/castpoint.service",
+		"/usr/lib/sysctl.d/60-castpoint.conf",
+	} {
+		in("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "-r", part)
+	}
+	for _, part := range []string{"/etc/castpoint/castpoint.yaml", "/var/lib/castpoint/"} {
+		in("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "test", "!", "-r", part)
+	}
+}
+
 // rpmPackage installs the RPM package into a root without a trace of castpoint: rpm
 // itself compares what is there with what the package says of files, owners and modes.
 func rpmPackage(t *testing.T, root string, serve func() *lab.Process, in func(...string) string) {
@@ -136,6 +147,7 @@ func rpmPackage(t *testing.T, root string, serve func() *lab.Process, in func(..
 	if out := rpm("--verify", "castpoint"); out != "" {
 		t.Errorf("installed otherwise than the package says:\n%s", out)
 	}
+	everybodyReads(in)
 	if out := in("stat", "-c", "%U:%G %a", "/var/lib/castpoint", "/etc/castpoint/castpoint.yaml", "/usr/bin/castpoint"); out != "castpoint:castpoint 700\nroot:castpoint 640\nroot:root 755\n" {
 		t.Errorf("owners and modes:\n%s", out)
 	}

@@ -79,10 +79,10 @@ var firstDocs = []struct {
 	name  string
 	pages []string
 }{
-	{"To begin with", []string{"getting-started", "operations", "console", "troubleshooting", "doctor", "coming-from-microsoft", "coming-from-fog"}},
+	{"To begin with", []string{"getting-started", "operations", "threat-model", "console", "troubleshooting", "doctor", "coming-from-microsoft", "coming-from-fog"}},
 	{"Machines", []string{"booting", "winpe", "dhcp", "tftp", "devices", "quirks"}},
 	{"Images and deployments", []string{"content", "multicast", "deployments", "sequences", "steps"}},
-	{"Programs", []string{"cli", "api", "metrics"}},
+	{"Programs", []string{"cli", "api", "metrics", "lab", "changelog"}},
 }
 
 // chapters lists the pages: those for operators first, then the others by name.
