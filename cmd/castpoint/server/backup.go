@@ -3,6 +3,9 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -23,6 +26,9 @@ settings file, the database, keys and certificates, tokens, leases, imported boo
 programs, and the library's contents with the hashes of their blocks. Objects, the
 bytes of the images, are named in it and not carried.
 
+Files that settings name, certificates of your own and passwords, are not in it; the
+command names them.
+
 The server may run meanwhile. The file holds the keys: keep it as you keep them.`,
 		Example: "  castpoint backup /mnt/backup/castpoint-$(date +%F).tar.zst",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -33,12 +39,15 @@ The server may run meanwhile. The file holds the keys: keep it as you keep them.
 			if err != nil {
 				return err
 			}
+			whole := carried{r, elsewhere(settings, func(string) bool { return true })}
 			if o.JSON {
-				return terminal.JSON(cmd.OutOrStdout(), r)
+				return terminal.JSON(cmd.OutOrStdout(), whole)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d files, %s; %d objects of the library are named and not in it, %s\n",
-				args[0], r.Files, agent.Size(r.Bytes), len(r.Objects), agent.Size(total(r.Objects)))
-			return err
+			if _, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %d files, %s; %d objects of the library are named and not in it, %s\n",
+				args[0], r.Files, agent.Size(r.Bytes), len(r.Objects), agent.Size(total(r.Objects))); err != nil {
+				return err
+			}
+			return whole.print(cmd.OutOrStdout(), "not in it, keep a copy")
 		},
 	})
 	settingsFlag(c, &settings)
@@ -68,10 +77,14 @@ Exit code 3: restored, with objects missing.`,
 			if err != nil {
 				return err
 			}
+			whole := carried{r, elsewhere(r.Settings, func(path string) bool {
+				_, err := os.Stat(path)
+				return errors.Is(err, fs.ErrNotExist)
+			})}
 			if o.JSON {
-				err = terminal.JSON(cmd.OutOrStdout(), r)
-			} else {
-				err = printRestored(cmd, o.Data, r)
+				err = terminal.JSON(cmd.OutOrStdout(), whole)
+			} else if err = printRestored(cmd, o.Data, r); err == nil {
+				err = whole.print(cmd.OutOrStdout(), "not there, and in no backup")
 			}
 			if err == nil && len(r.Missing) > 0 {
 				err = fmt.Errorf("%d of %d objects are missing (%s): castpoint content repair fetches them: %w",
@@ -83,6 +96,40 @@ Exit code 3: restored, with objects missing.`,
 	settingsFlag(c, &settings)
 	c.Flags().StringVar(&objects, "objects", "", "`FOLDER` of objects of another library")
 	return c
+}
+
+// carried is what a backup or a restore has done, with the files that the settings name
+// and that no backup has: they are outside the data folder.
+type carried struct {
+	*backup.Result
+	Elsewhere []config.NamedFile `json:"elsewhere,omitempty"`
+}
+
+// elsewhere are the files that a settings file names, of which want is true. Settings
+// that cannot be read name none: serve says what is wrong with them.
+func elsewhere(settings string, want func(path string) bool) (list []config.NamedFile) {
+	if settings == "" {
+		return nil
+	}
+	c, err := config.Load(settings)
+	if err != nil {
+		return nil
+	}
+	for _, f := range c.NamedFiles() {
+		if want(f.Path) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+func (c *carried) print(out io.Writer, what string) error {
+	for _, f := range c.Elsewhere {
+		if _, err := fmt.Fprintf(out, "%s: %s (setting %s)\n", what, f.Path, f.Setting); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func printRestored(cmd *cobra.Command, data string, r *backup.Result) error {
