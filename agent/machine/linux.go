@@ -180,12 +180,16 @@ func (l *Linux) Flush(volumes []disk.Volume) error {
 		l.kernel.sync()
 		return nil
 	}
+	paths := slices.Collect(maps.Keys(l.mounted)) // more than the volumes, where some were there before
 	for _, v := range volumes {
-		if v.Path == "" {
-			continue
+		if v.Path != "" {
+			paths = append(paths, v.Path)
 		}
-		if err := l.kernel.flush(l.mounted[v.Path], v.Path); err != nil {
-			return fmt.Errorf("write what volume %s has to the disk: %w", v.Name, err)
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) {
+		if err := l.kernel.flush(l.mounted[path], path); err != nil {
+			return fmt.Errorf("write what was written to volume %s to its disk: %w", path, err)
 		}
 	}
 	return nil

@@ -128,15 +128,6 @@ func (w *Windows) Flush(volumes []disk.Volume) error {
 	return nil
 }
 
-// flushVolume is FlushFileBuffers for a volume, which is for all of its files.
-func flushVolume(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // ApplyImage applies an operating system to a volume.
 func (w *Windows) ApplyImage(ctx context.Context, _ *disk.Plan, v disk.Volume, im Image) error {
 	return w.ApplyFiles(ctx, v, "", im)

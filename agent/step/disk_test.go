@@ -163,7 +163,7 @@ func TestFlushed(t *testing.T) {
 	if end, err := w.start(); end != EndSucceeded || err != nil {
 		t.Fatalf("end %q, %v", end, err)
 	}
-	if len(w.flushed) != 2 || !strings.Contains(w.flushed[0], "Root") {
+	if len(w.flushed) != 2 || !strings.Contains(w.flushed[0], "Root") || w.flushed[1] != w.flushed[0] {
 		t.Errorf("flushed %q", w.flushed)
 	}
 	if !slices.Contains(w.ops, "receive os1 within 20s") {

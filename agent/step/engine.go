@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"castpoint/agent/disk"
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
 )
@@ -425,10 +426,8 @@ type outcome struct {
 // ended notes that a leaf is done.
 func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
 	// First what it did, then that it did it.
-	for _, p := range e.state.Plans {
-		if err := e.o.Machine.Flush(p.Volumes); err != nil {
-			return err
-		}
+	if err := e.o.Machine.Flush(e.volumes()); err != nil {
+		return err
 	}
 	e.hideDerived(done.variables)
 	maps.Copy(e.state.Variables, done.variables)
@@ -443,6 +442,17 @@ func (e *engine) ended(ctx context.Context, l *leaf, done outcome) error {
 		return &overError{err}
 	}
 	return nil
+}
+
+// volumes are those that steps may have written to.
+func (e *engine) volumes() (list []disk.Volume) {
+	for _, p := range e.state.Plans {
+		list = append(list, p.Volumes...)
+	}
+	if _, v, err := e.volume(e.state.Applied); err == nil && len(e.state.Plans) == 0 {
+		list = append(list, v) // one that was there before
+	}
+	return list
 }
 
 // attempt runs the action once, within the step's time.
