@@ -2,12 +2,13 @@ package cli
 
 import (
 	"bytes"
-	"castpoint/cmd/castpoint/terminal"
 	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"castpoint/cmd/castpoint/terminal"
 
 	"github.com/spf13/cobra"
 )

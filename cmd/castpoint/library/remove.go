@@ -1,10 +1,11 @@
 package library
 
 import (
-	"castpoint/cmd/castpoint/cli"
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"castpoint/cmd/castpoint/cli"
 
 	"github.com/spf13/cobra"
 )

@@ -1,11 +1,12 @@
 package machines
 
 import (
-	"castpoint/cmd/castpoint/cli"
-	"castpoint/cmd/castpoint/terminal"
 	"fmt"
 	"net/http"
 	"net/url"
+
+	"castpoint/cmd/castpoint/cli"
+	"castpoint/cmd/castpoint/terminal"
 
 	"github.com/spf13/cobra"
 )

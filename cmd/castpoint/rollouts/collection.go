@@ -32,28 +32,14 @@ func NewCollection(o *cli.Options) *cobra.Command {
 }
 
 func newCollectionList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List collections", Args: cobra.NoArgs, Example: "  castpoint collection list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[collection.Collection](cmd.Context(), o, "/collections")
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
-			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "no collections: castpoint collection add makes one")
-				return err
-			}
-			rows := [][]string{{"ID", "NAME", "DEVICES LISTED", "RULES", "VARIABLES", "SECRETS"}}
-			for _, c := range list {
-				rows = append(rows, []string{c.ID, c.Name, fmt.Sprint(len(c.Devices)), fmt.Sprint(len(c.Rules)), fmt.Sprint(len(c.Variables)), fmt.Sprint(len(c.Secrets))})
-			}
-			return terminal.Table(out, rows)
+	return cli.List[collection.Collection]{
+		Short: "List collections", Example: "  castpoint collection list",
+		Path: "/collections", Empty: "no collections: castpoint collection add makes one",
+		Heads: []string{"ID", "NAME", "DEVICES LISTED", "RULES", "VARIABLES", "SECRETS"},
+		Row: func(c collection.Collection) []string {
+			return []string{c.ID, c.Name, fmt.Sprint(len(c.Devices)), fmt.Sprint(len(c.Rules)), fmt.Sprint(len(c.Variables)), fmt.Sprint(len(c.Secrets))}
 		},
-	})
+	}.Command(o)
 }
 
 func newCollectionShow(o *cli.Options) *cobra.Command {

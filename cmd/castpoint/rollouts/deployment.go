@@ -26,37 +26,23 @@ func NewDeployment(o *cli.Options) *cobra.Command {
 }
 
 func newDeploymentList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List deployments, and how far they are", Args: cobra.NoArgs, Example: "  castpoint deployment list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[admin.DeploymentItem](cmd.Context(), o, "/deployments")
-			if err != nil {
-				return err
+	return cli.List[admin.DeploymentItem]{
+		Short: "List deployments, and how far they are", Example: "  castpoint deployment list",
+		Path: "/deployments", Empty: "no deployments: castpoint deployment add makes one",
+		Heads: []string{"ID", "NAME", "SEQUENCE", "COLLECTION", "PURPOSE", "TARGETS", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"},
+		Row: func(d admin.DeploymentItem) []string {
+			purpose := string(d.Purpose)
+			if d.Disabled {
+				purpose += ", disabled"
 			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
+			c := d.Counts
+			row := []string{d.ID, d.Name, d.Sequence, terminal.OrDash(d.CollectionName), purpose}
+			for _, n := range []int{c.Targets, c.Waiting, c.Running, c.Succeeded, c.Failed, c.Unknown} {
+				row = append(row, strconv.Itoa(n))
 			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "no deployments: castpoint deployment add makes one")
-				return err
-			}
-			rows := [][]string{{"ID", "NAME", "SEQUENCE", "COLLECTION", "PURPOSE", "TARGETS", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"}}
-			for _, d := range list {
-				purpose := string(d.Purpose)
-				if d.Disabled {
-					purpose += ", disabled"
-				}
-				c := d.Counts
-				row := []string{d.ID, d.Name, d.Sequence, terminal.OrDash(d.CollectionName), purpose}
-				for _, n := range []int{c.Targets, c.Waiting, c.Running, c.Succeeded, c.Failed, c.Unknown} {
-					row = append(row, strconv.Itoa(n))
-				}
-				rows = append(rows, row)
-			}
-			return terminal.Table(out, rows)
+			return row
 		},
-	})
+	}.Command(o)
 }
 
 func newDeploymentShow(o *cli.Options) *cobra.Command {

@@ -24,28 +24,14 @@ func NewSequence(o *cli.Options) *cobra.Command {
 }
 
 func newSequenceList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List task sequences", Args: cobra.NoArgs, Example: "  castpoint sequence list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[revision.SequenceInfo](cmd.Context(), o, "/sequences")
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
-			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "no sequences: castpoint sequence template prints one to begin with, castpoint sequence add takes it")
-				return err
-			}
-			rows := [][]string{{"NAME", "REVISION", "STEPS", "CHANGED", "BY", "DEPLOYMENTS", "DESCRIPTION"}}
-			for _, q := range list {
-				rows = append(rows, []string{q.Name, strconv.Itoa(q.Revision), strconv.Itoa(q.Steps), terminal.When(q.Changed), terminal.OrDash(q.By), terminal.OrDash(strings.Join(q.Deployments, ", ")), q.Description})
-			}
-			return terminal.Table(out, rows)
+	return cli.List[revision.SequenceInfo]{
+		Short: "List task sequences", Example: "  castpoint sequence list",
+		Path: "/sequences", Empty: "no sequences: castpoint sequence template prints one to begin with, castpoint sequence add takes it",
+		Heads: []string{"NAME", "REVISION", "STEPS", "CHANGED", "BY", "DEPLOYMENTS", "DESCRIPTION"},
+		Row: func(q revision.SequenceInfo) []string {
+			return []string{q.Name, strconv.Itoa(q.Revision), strconv.Itoa(q.Steps), terminal.When(q.Changed), terminal.OrDash(q.By), terminal.OrDash(strings.Join(q.Deployments, ", ")), q.Description}
 		},
-	})
+	}.Command(o)
 }
 
 func newSequenceShow(o *cli.Options) *cobra.Command {

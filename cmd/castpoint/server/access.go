@@ -79,29 +79,14 @@ Receivers and machines need no such token: see castpoint token create.`,
 }
 
 func newAccessTokenList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List the tokens of programs", Args: cobra.NoArgs,
-		Example: "  castpoint access token list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[access.Token](cmd.Context(), o, "/access/tokens")
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
-			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "no program has a token: castpoint access token create makes one")
-				return err
-			}
-			rows := [][]string{{"ID", "NAME", "SCOPE", "BY", "CREATED", "EXPIRES", "LAST USED"}}
-			for _, t := range list {
-				rows = append(rows, []string{t.ID, t.Name, string(t.Scope), t.By, terminal.When(t.Created), terminal.When(t.Expires), terminal.When(t.LastUsed)})
-			}
-			return terminal.Table(out, rows)
+	return cli.List[access.Token]{
+		Short: "List the tokens of programs", Example: "  castpoint access token list",
+		Path: "/access/tokens", Empty: "no program has a token: castpoint access token create makes one",
+		Heads: []string{"ID", "NAME", "SCOPE", "BY", "CREATED", "EXPIRES", "LAST USED"},
+		Row: func(t access.Token) []string {
+			return []string{t.ID, t.Name, string(t.Scope), t.By, terminal.When(t.Created), terminal.When(t.Expires), terminal.When(t.LastUsed)}
 		},
-	})
+	}.Command(o)
 }
 
 func newAccessTokenRevoke(o *cli.Options) *cobra.Command {
@@ -157,29 +142,14 @@ func printUser(o *cli.Options, cmd *cobra.Command, done string, u access.User) e
 }
 
 func newAccessUserList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List the users of the console", Args: cobra.NoArgs,
-		Example: "  castpoint access user list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[access.User](cmd.Context(), o, "/access/users")
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
-			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "nobody can log in with a password: castpoint access user add makes a user")
-				return err
-			}
-			rows := [][]string{{"NAME", "SCOPE", "CREATED", "LAST LOGIN"}}
-			for _, u := range list {
-				rows = append(rows, []string{u.Name, string(u.Scope), terminal.When(u.Created), terminal.When(u.LastLogin)})
-			}
-			return terminal.Table(out, rows)
+	return cli.List[access.User]{
+		Short: "List the users of the console", Example: "  castpoint access user list",
+		Path: "/access/users", Empty: "nobody can log in with a password: castpoint access user add makes a user",
+		Heads: []string{"NAME", "SCOPE", "CREATED", "LAST LOGIN"},
+		Row: func(u access.User) []string {
+			return []string{u.Name, string(u.Scope), terminal.When(u.Created), terminal.When(u.LastLogin)}
 		},
-	})
+	}.Command(o)
 }
 
 func newAccessUserSet(o *cli.Options) *cobra.Command {

@@ -27,38 +27,23 @@ func NewSession(o *cli.Options) *cobra.Command {
 }
 
 func newList(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
-		Use: "list", Short: "List sessions, those that have ended last", Args: cobra.NoArgs,
-		Example: "  castpoint session list",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := cli.ListAll[session.Info](cmd.Context(), o, "/sessions")
-			if err != nil {
-				return err
-			}
-			out := cmd.OutOrStdout()
-			if o.JSON {
-				return terminal.JSON(out, list)
-			}
-			if len(list) == 0 {
-				_, err := fmt.Fprintln(out, "no sessions: one begins when the first receiver joins")
-				return err
-			}
-			rows := [][]string{{"ID", "CONTENT", "STATE", "GROUP", "MEMBERS", "DONE", "RATE", "SENT", "REPAIR"}}
-			for _, s := range list {
-				done := 0
-				for _, m := range s.Members {
-					if m.State == "done" {
-						done++
-					}
+	return cli.List[session.Info]{
+		Short: "List sessions, those that have ended last", Example: "  castpoint session list",
+		Path: "/sessions", Empty: "no sessions: one begins when the first receiver joins",
+		Heads: []string{"ID", "CONTENT", "STATE", "GROUP", "MEMBERS", "DONE", "RATE", "SENT", "REPAIR"},
+		Row: func(s session.Info) []string {
+			done := 0
+			for _, m := range s.Members {
+				if m.State == "done" {
+					done++
 				}
-				rows = append(rows, []string{
-					s.ID, s.Content, s.State, s.Group, strconv.Itoa(len(s.Members)), strconv.Itoa(done),
-					agent.Rate(s.Rate), agent.Size(int64(s.Sent)), repairShare(s),
-				})
 			}
-			return terminal.Table(out, rows)
+			return []string{
+				s.ID, s.Content, s.State, s.Group, strconv.Itoa(len(s.Members)), strconv.Itoa(done),
+				agent.Rate(s.Rate), agent.Size(int64(s.Sent)), repairShare(s),
+			}
 		},
-	})
+	}.Command(o)
 }
 
 // repairShare is how much of what was sent was repair.
