@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"castpoint/internal/lab"
 	"castpoint/test/image"
@@ -112,8 +114,8 @@ var given = map[string]string{
 }
 
 // Every command line of the documentation is run, in the order of its page, or says why
-// not. A page begins with an empty server in a network of its own; what a block takes
-// for granted stands above it, for nobody but this test to see.
+// not. A page begins with an empty server in a network of its own, beside the other
+// pages; what a block takes for granted stands above it, for nobody but this test to see.
 func TestDocumentedCommandsRun(t *testing.T) {
 	pages, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
@@ -123,6 +125,11 @@ func TestDocumentedCommandsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	images := t.TempDir() // that people have: the pages copy them
+	if err := image.Make(t.Context(), filepath.Join(images, "install.wim"), "Windows 11", 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	makeWinPE(t, images)
 	ran := 0
 	for _, page := range slices.Concat([]string{"../../README.md"}, pages, more) {
 		b, err := os.ReadFile(page)
@@ -143,7 +150,8 @@ func TestDocumentedCommandsRun(t *testing.T) {
 		}
 		ran += len(toRun)
 		t.Run(filepath.Base(page), func(t *testing.T) {
-			runPage(t, page, toRun)
+			t.Parallel()
+			runPage(t, page, images, toRun)
 		})
 	}
 	if ran < 20 {
@@ -151,8 +159,11 @@ func TestDocumentedCommandsRun(t *testing.T) {
 	}
 }
 
+// pageTime is what a page may take, beside others: one builds a boot environment.
+const pageTime = 3 * time.Minute
+
 // runPage runs the blocks of a page on the server of a network.
-func runPage(t *testing.T, page string, toRun []block) {
+func runPage(t *testing.T, page, images string, toRun []block) {
 	p := newPoint(t, lab.Config{})
 	dir := filepath.Join(p.Network.Dir, "page")
 	work, bin := filepath.Join(dir, "work"), filepath.Join(dir, "bin")
@@ -176,12 +187,8 @@ func runPage(t *testing.T, page string, toRun []block) {
 	}
 	write(work+"/diag.exe", "MZ", 0o644)
 	write(work+"/startnet.cmd", "wpeinit\r\n", 0o644)
-	if err := image.Make(t.Context(), work+"/install.wim", "Windows 11", 1<<20); err != nil {
-		t.Fatal(err)
-	}
-	source, _ := makeWinPE(t, dir)
-	if err := os.Rename(source, work+"/boot.wim"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"install.wim", "boot.wim"} {
+		copyTo(t, filepath.Join(images, name), filepath.Join(work, name))
 	}
 
 	var script strings.Builder
@@ -218,12 +225,15 @@ cd $PAGE/work
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := wait(t, proc); code != 0 {
+	ctx, cancel := context.WithTimeout(t.Context(), pageTime)
+	defer cancel()
+	code, err := proc.Wait(ctx)
+	if code != 0 || err != nil {
 		at := "its preparation"
 		if m := regexp.MustCompile(`(?m)^@@ (.+)$`).FindAllStringSubmatch(proc.Output.String(), -1); m != nil {
 			at = m[len(m)-1][1]
 		}
 		log, _ := os.ReadFile(dir + "/serve.log")
-		t.Errorf("%s, %s: exit code %d:\n%s\nthe server:\n%s", page, at, code, proc.Output.Tail(20), log)
+		t.Errorf("%s, %s: exit code %d, %v:\n%s\nthe server:\n%s", page, at, code, err, proc.Output.Tail(20), log)
 	}
 }
