@@ -3,11 +3,11 @@ package point
 import (
 	"context"
 	"errors"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,7 +139,9 @@ func TestUploads(t *testing.T) {
 		t.Fatal(err)
 	}
 	room := u.room
-	u.room = func() error { return roomIn(dir, math.MaxInt64) }
+	u.room = func() error {
+		return tooFull(dir, &syscall.Statfs_t{Bsize: 1 << 12, Blocks: 1 << 20, Bavail: 1 << 12}, 1<<30)
+	}
 	if _, err := write("more.log", "x"); !errors.Is(err, tftp.ErrNoSpace) || !strings.Contains(err.Error(), "disk-reserve") {
 		t.Errorf("a full disk: %v", err)
 	}
@@ -148,6 +150,18 @@ func TestUploads(t *testing.T) {
 	}
 	up.Abort()
 	u.room = room
+	for _, c := range []struct {
+		blocks, free, files, left uint64
+		says                      string
+	}{
+		{1 << 30, 1 << 20, 100, 50, ""}, {1 << 10, 1 << 9, 100, 50, ""}, {1 << 10, 10, 100, 50, "disk-reserve"}, {1 << 30, 0, 0, 0, "disk-reserve"},
+		{1 << 30, 1 << 20, 100, 4, "4 files only"}, {1 << 30, 1 << 20, 0, 0, ""},
+	} {
+		err := tooFull(dir, &syscall.Statfs_t{Bsize: 4096, Blocks: c.blocks, Bavail: c.free, Files: c.files, Ffree: c.left}, 1<<30)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 	for _, name := range []string{"", "/", ".."} {
 		if _, err := write(name, "x"); !errors.Is(err, tftp.ErrForbidden) {
 			t.Errorf("upload as %q: %v", name, err)

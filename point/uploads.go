@@ -34,16 +34,22 @@ func openUploads(dir string, reserve int64) (*uploads, error) {
 	return &uploads{root, func() error { return roomIn(dir, reserve) }}, nil
 }
 
-// leastFree is the share of a file system's files that are left for others.
+// leastFree is the share of a file system that is left for others, of its files and,
+// where the reserve is more than that, of its bytes: small ones are used, too.
 const leastFree = 0.05
 
-// roomIn says whether a file system has more than its reserve, of bytes and of files.
+// roomIn says why no more may be written to a file system: it has no more than is kept.
 func roomIn(dir string, reserve int64) error {
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(dir, &disk); err != nil {
 		return fmt.Errorf("free space of %s: %w", dir, err)
 	}
-	if free := int64(disk.Bavail) * disk.Bsize; free <= reserve {
+	return tooFull(dir, &disk, reserve)
+}
+
+func tooFull(dir string, disk *syscall.Statfs_t, reserve int64) error {
+	reserve = min(reserve, int64(leastFree*float64(disk.Blocks))*disk.Bsize)
+	if free := int64(disk.Bavail) * disk.Bsize; free < reserve || free == 0 {
 		return fmt.Errorf("%w: %s has %d bytes free, and %d are kept (setting disk-reserve)", tftp.ErrNoSpace, dir, free, reserve)
 	}
 	if float64(disk.Ffree) < leastFree*float64(disk.Files) {

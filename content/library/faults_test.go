@@ -545,3 +545,21 @@ func TestUpdate(t *testing.T) {
 	}
 	consistent(t, l)
 }
+
+// Logs of machines may use the reserve, but for its last quarter.
+func TestRoomInReserve(t *testing.T) {
+	l, err := OpenOptions(t.TempDir(), Options{Reserve: 400 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	for free, fits := range map[int64]bool{1 << 30: true, 200 << 20: true, 101 << 20: true, 100 << 20: false, 0: false} {
+		l.replaced.free = func(string) (int64, error) { return free, nil }
+		if err := l.HasRoomInReserve(1 << 20); (err == nil) != fits || err != nil && !errors.Is(err, content.ErrNoSpace) {
+			t.Errorf("%d bytes free: %v", free, err)
+		}
+		if l.HasRoom(1<<20) == nil != (free == 1<<30) {
+			t.Errorf("%d bytes free: room for an addition is otherwise", free)
+		}
+	}
+}

@@ -85,3 +85,16 @@ func (l *Library) HasRoom(n int64) error {
 	c.end()
 	return err
 }
+
+// lastPart of the reserve is what nothing but the database may use: a quarter.
+const lastPart = 4
+
+// HasRoomInReserve says whether n bytes may be written that the reserve is for, the logs
+// of machines among them: the last quarter of it stays. Errors: ErrNoSpace.
+func (l *Library) HasRoomInReserve(n int64) error {
+	free, err := l.replaced.free(l.dir)
+	if err == nil && free-l.reserve/lastPart < n {
+		err = fmt.Errorf("%w: %s needed, %s free in %s, of which %s are kept for the database", content.ErrNoSpace, sizeText(n), sizeText(free), l.dir, sizeText(l.reserve/lastPart))
+	}
+	return err
+}

@@ -52,7 +52,7 @@ func (d *Delivery) takeLog(w http.ResponseWriter, r *http.Request) error {
 	if room <= 0 {
 		return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s of run %s: a run has %d logs and %d bytes of them at most", name, run.ID, maxRunLogs, maxDeviceLogs)
 	}
-	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w), room: d.cfg.Library.HasRoom}
+	body := &patient{r: http.MaxBytesReader(w, r.Body, min(protocol.MaxLog, room)), control: http.NewResponseController(w), room: d.cfg.Library.HasRoomInReserve}
 	if err := writeWhole(folder, name, body); err != nil {
 		if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return api.Refusal(http.StatusRequestEntityTooLarge, "", "", "log %s is larger than %d bytes", name, tooLarge.Limit)
@@ -96,8 +96,8 @@ func roomFor(folder, name string) (int64, error) {
 	return room, nil
 }
 
-// patient gives every read of a long body its own time, and stops when the disk has no
-// more room than is kept in reserve: many machines may send their logs at once.
+// patient gives every read of a long body its own time, and stops when the disk is nearly
+// full: many machines may send their logs at once.
 type patient struct {
 	r       io.Reader
 	control *http.ResponseController
