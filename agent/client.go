@@ -195,6 +195,43 @@ func away(err error) bool {
 	return ok && (p.Status >= http.StatusInternalServerError || p.Status == http.StatusTooManyRequests)
 }
 
+// Pauses before a server that has given no answer is asked again; they double.
+const (
+	askPause     = 500 * time.Millisecond
+	askPauseMost = 5 * time.Second
+)
+
+// defaultReach is how long a server that gives no answer is asked for a command that
+// somebody waits for: the link of a switch port comes up to 30 s late where spanning
+// tree is on, and a question for the server's hardware address (ARP) that is lost in a
+// full queue costs 3 s (Linux' "no route to host").
+const defaultReach = 40 * time.Second
+
+// reached asks until there is an answer, whichever, for the last time when patience is
+// over; a negative patience asks once. again is told why it asks again, and when.
+func reached(ctx context.Context, patience time.Duration, again func(err error, pause time.Duration), ask func() error) error {
+	pause := askPause
+	for began := time.Now(); ; pause = min(2*pause, askPauseMost) {
+		err := ask()
+		if _, silent := errors.AsType[*reachError](err); !silent || ctx.Err() != nil {
+			return err
+		}
+		if _, other := errors.AsType[tls.RecordHeaderError](err); other {
+			return err // something else listens there, and will go on doing so
+		}
+		if since := time.Since(began); since+pause > patience {
+			if since > askPause {
+				err = &reachError{fmt.Errorf("%w (asked for %s)", err, since.Round(time.Second))}
+			}
+			return err
+		}
+		again(err, pause)
+		if !sleep(ctx, pause) {
+			return context.Cause(ctx)
+		}
+	}
+}
+
 func isTimeout(err error) bool {
 	t, ok := errors.AsType[net.Error](err)
 	return ok && t.Timeout()

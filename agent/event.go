@@ -4,6 +4,7 @@ import "time"
 
 // Kinds of events that Receive reports.
 const (
+	EventAway        = "away" // the server does not answer, and is asked again; Message says why
 	EventJoined      = "joined"
 	EventResumed     = "resumed"      // blocks of an earlier receive were found right
 	EventProgress    = "progress"     // several times a second

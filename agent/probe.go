@@ -125,7 +125,9 @@ func Probe(ctx context.Context, o ProbeOptions) (_ *ProbeResult, err error) {
 		return nil, err
 	}
 	defer p.client.close()
-	if err := p.client.call(ctx, http.MethodPost, multicast.PathProbe, o.Token, nil, &p.offer); err != nil {
+	err = reached(ctx, defaultReach, func(err error, pause time.Duration) { o.Say(fmt.Sprintf("%v; asking again in %s", err, pause)) },
+		func() error { return p.client.call(ctx, http.MethodPost, multicast.PathProbe, o.Token, nil, &p.offer) })
+	if err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,10 @@ type Options struct {
 	// Patience is how long to go on without a single new block before giving
 	// up; 0 means 10 min.
 	Patience time.Duration
-	Memory   int64 // bytes for blocks that are being put together; 0 means 64 MiB
+	// Reach is how long a server that does not answer is asked before anything was
+	// received; 0 means 40 s, less than 0 asks once.
+	Reach  time.Duration
+	Memory int64 // bytes for blocks that are being put together; 0 means 64 MiB
 	// VerifySHA256 also computes the SHA-256 of the whole and compares it with the
 	// object's name; every block is checked in any case.
 	VerifySHA256 bool
@@ -119,6 +123,9 @@ func Receive(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
+	}
+	if o.Reach == 0 {
+		o.Reach = defaultReach
 	}
 	if o.Name == "" {
 		o.Name, _ = os.Hostname() // without one the server takes the address
@@ -235,7 +242,10 @@ func (r *receive) enter(ctx context.Context) error {
 		if err := r.open(old.Folder); err != nil {
 			return err
 		}
-		r.adm, err = r.join(ctx, multicast.JoinRequest{Ticket: old.Ticket})
+		err = r.reached(ctx, func() (err error) {
+			r.adm, err = r.join(ctx, multicast.JoinRequest{Ticket: old.Ticket})
+			return err
+		})
 		if p, ok := errors.AsType[*protocol.Problem](err); ok && r.o.Token != "" && (p.Code == protocol.CodeTicketUnknown || p.Code == protocol.CodeSessionEnded) {
 			// Blocks that are right are found again by their hashes.
 			err = nil
@@ -249,7 +259,11 @@ func (r *receive) enter(ctx context.Context) error {
 			return mark(ErrUsage, "no token given, and no earlier receive of %s to go on with: make one with castpoint token create", r.o.Out)
 		}
 		// A disk that is full must not cost the token.
-		p, err := r.client.policy(ctx, r.o.Token)
+		var p *protocol.Policy
+		err := r.reached(ctx, func() (err error) {
+			p, err = r.client.policy(ctx, r.o.Token)
+			return err
+		})
 		if err == nil {
 			err = r.open(p.Folder)
 		}
@@ -259,7 +273,14 @@ func (r *receive) enter(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if r.adm, err = r.join(ctx, multicast.JoinRequest{Token: r.o.Token}); err != nil {
+		// The token is good once: when the answer is lost, the nonce shows that it is
+		// this machine that asks again.
+		req := multicast.JoinRequest{Token: r.o.Token, Nonce: rand.Text()}
+		err = r.reached(ctx, func() (err error) {
+			r.adm, err = r.join(ctx, req)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
@@ -268,6 +289,13 @@ func (r *receive) enter(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// reached asks a server that may not be there yet.
+func (r *receive) reached(ctx context.Context, ask func() error) error {
+	return reached(ctx, r.o.Reach, func(err error, pause time.Duration) {
+		r.report(Event{Kind: EventAway, Message: fmt.Sprintf("%v; asking again in %s", err, pause)})
+	}, ask)
 }
 
 // open opens the output, which is of the kind that the content is.

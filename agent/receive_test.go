@@ -9,6 +9,8 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -18,7 +20,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -348,7 +352,7 @@ func TestRefusalsBeforeAnythingIsWritten(t *testing.T) {
 		"bad pin":      {func(o *Options) { o.Pin = "sha256:12" }, ExitUsage, []string{"sha256:12"}},
 		"no server":    {func(o *Options) { o.Server = "" }, ExitUsage, []string{"castpoint serve"}},
 		"plain http":   {func(o *Options) { o.Server = "http://127.0.0.1" }, ExitUsage, []string{"http://127.0.0.1"}},
-		"nobody there": {func(o *Options) { o.Server = "127.0.0.1:1" }, ExitFailed, []string{"127.0.0.1:1", "connection refused"}},
+		"nobody there": {func(o *Options) { o.Server, o.Reach = "127.0.0.1:1", -1 }, ExitFailed, []string{"127.0.0.1:1", "connection refused"}},
 		"no token":     {func(o *Options) { o.Token = "" }, ExitUsage, []string{"token create"}},
 		"bad token":    {func(o *Options) { o.Token = "00" }, ExitRefused, []string{"token create"}},
 		"no content":   {func(o *Options) { o.Content = "nothing" }, ExitNotFound, []string{"nothing"}},
@@ -385,6 +389,129 @@ func TestRefusalsBeforeAnythingIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	inPlace(t, there, s.data)
+}
+
+// TestServerThatComesLate: nothing listens at first, then the answer to the join is
+// lost. The machine asks again, and is one member in the end.
+func TestServerThatComesLate(t *testing.T) {
+	s := newServer(t, 3*blockSize, free, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	joins := 0
+	late := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == multicast.PathJoin {
+			if joins++; joins == 1 {
+				lost := httptest.NewRecorder()
+				if s.JoinHandler().ServeHTTP(lost, r); lost.Code != http.StatusOK {
+					t.Errorf("first join: %d %s", lost.Code, lost.Body)
+				}
+				panic(http.ErrAbortHandler)
+			}
+		}
+		s.JoinHandler().ServeHTTP(w, r)
+	}))
+	late.Config.ErrorLog = log.New(io.Discard, "", 0)
+	late.StartTLS()
+	pin := protocol.NewPin(late.Certificate().Raw).String()
+	defer late.Close()
+
+	var events []Event
+	o := s.options(t, &events)
+	o.Server, o.Pin = "https://"+addr, pin
+	var relay net.Listener
+	var relays sync.WaitGroup
+	o.Report = func(e Event) {
+		events = append(events, e)
+		if e.Kind == EventAway && relay == nil {
+			var err error
+			if relay, err = net.Listen("tcp", addr); err != nil {
+				t.Error(err)
+				return
+			}
+			relays.Go(func() { forward(relay, late.Listener.Addr().String()) })
+		}
+	}
+	if _, err := Receive(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	_ = relay.Close()
+	late.CloseClientConnections()
+	relays.Wait()
+	inPlace(t, o.Out, s.data)
+	if k := kinds(events); !slices.Equal(k, []string{EventAway, EventAway, EventJoined, EventDone}) {
+		t.Error(k)
+	}
+	if e := events[0]; !strings.Contains(e.Message, "connection refused") || !strings.Contains(e.Message, "asking again in 500ms") {
+		t.Error(e.Message)
+	}
+	list, err := web.List[web.SessionInfo](t.Context(), web.NewLocalClient(s.Server), "/sessions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if joins != 2 || len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != multicast.MemberDone {
+		t.Errorf("%d joins, %+v", joins, list)
+	}
+}
+
+// forward copies what comes to a listener to an address and back, until it is closed.
+func forward(l net.Listener, to string) {
+	var copies sync.WaitGroup
+	defer copies.Wait()
+	for {
+		in, err := l.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = in.Close()
+			return
+		}
+		for _, pair := range [][2]net.Conn{{in, out}, {out, in}} {
+			copies.Go(func() {
+				_, _ = io.Copy(pair[1], pair[0])
+				_, _ = pair[0].Close(), pair[1].Close()
+			})
+		}
+	}
+}
+
+// TestServerThatDoesNotCome: the time is kept, and named.
+func TestServerThatDoesNotCome(t *testing.T) {
+	silent := &reachError{errors.New("reach it: no route to host")}
+	synctest.Test(t, func(t *testing.T) {
+		began, asked, pauses := time.Now(), 0, []time.Duration(nil)
+		err := reached(t.Context(), 20*time.Second, func(_ error, pause time.Duration) { pauses = append(pauses, pause) }, func() error {
+			asked++
+			time.Sleep(3 * time.Second) // as long as Linux asks for a hardware address
+			return silent
+		})
+		if took := time.Since(began); took != 22500*time.Millisecond { // the last time is asked after 19.5 s
+			t.Errorf("took %s", took)
+		}
+		if err == nil || !errors.Is(err, silent) || !strings.Contains(err.Error(), "asked for 23s") {
+			t.Error(err)
+		}
+		if asked != 5 || len(pauses) != 4 || pauses[0] != askPause || pauses[3] != 4*time.Second {
+			t.Error(asked, pauses)
+		}
+	})
+	for _, err := range []error{nil, errors.New("another"), &protocol.Problem{Status: http.StatusForbidden}, &reachError{tls.RecordHeaderError{}}} {
+		asked := 0
+		got := reached(t.Context(), time.Hour, func(error, time.Duration) {}, func() error { asked++; return err })
+		if got != err || asked != 1 { //nolint:errorlint // it is handed through
+			t.Errorf("%v: asked %d times, %v", err, asked, got)
+		}
+	}
+	if got := reached(t.Context(), -1, nil, func() error { return silent }); !errors.Is(got, silent) {
+		t.Error(got)
+	}
 }
 
 func TestFullDiskCostsNothing(t *testing.T) {

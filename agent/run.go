@@ -70,6 +70,9 @@ type RunOptions struct {
 	// SetClock is called with the server's time when this machine's is another;
 	// nil leaves the clock as it is.
 	SetClock func(time.Time) error
+	// Reach is how long a server that does not answer is asked at first; 0 means 40 s,
+	// less than 0 asks once.
+	Reach time.Duration
 	// Tasks are for task sequences; nil where none can be run.
 	Tasks *TaskOptions
 	Log   *zap.Logger
@@ -85,7 +88,9 @@ func Run(ctx context.Context, o RunOptions) error {
 		return err
 	}
 	defer c.close()
-	inventory(ctx, c, o)
+	if err := inventory(ctx, c, o, o.Reach); err != nil {
+		return err
+	}
 	p, err := awaitPolicy(ctx, c, o)
 	if err != nil {
 		return err
@@ -117,6 +122,9 @@ func (o *RunOptions) setDefaults() {
 	}
 	if o.Report == nil {
 		o.Report = func(Event) {}
+	}
+	if o.Reach == 0 {
+		o.Reach = defaultReach
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -156,11 +164,17 @@ func receiveAssigned(ctx context.Context, c *client, p *protocol.Policy, o RunOp
 // awaitPolicy asks until the server has something to do.
 func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy, error) {
 	said := ""
+	patience := o.Reach
 	for clock := false; ; {
-		p, err := c.policy(ctx, o.Boot.Token)
+		var p *protocol.Policy
+		err := o.reached(ctx, patience, func() (err error) {
+			p, err = c.policy(ctx, o.Boot.Token)
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
+		patience = max(patience, beginPatience) // who waits for work waits for a restart of the server
 		if !clock {
 			clock = true
 			setClock(c, o)
@@ -189,6 +203,17 @@ func awaitPolicy(ctx context.Context, c *client, o RunOptions) (*protocol.Policy
 			return nil, errors.New("interrupted while waiting for something to do")
 		}
 	}
+}
+
+// reached asks a server that may not be there yet, or not any more.
+func (o *RunOptions) reached(ctx context.Context, patience time.Duration, ask func() error) error {
+	said := ""
+	return reached(ctx, patience, func(err error, _ time.Duration) {
+		if text := err.Error(); text != said {
+			said = text
+			o.Say("the server is asked again: " + text)
+		}
+	}, ask)
 }
 
 // clockTolerance is how wrong the clock of a machine may be: the server's time

@@ -151,7 +151,9 @@ func over(err error) bool {
 
 // run goes on with the run, and returns what comes then.
 func (o *ContinueOptions) run(ctx context.Context, c *client, ro RunOptions) (after string, err error) {
-	inventory(ctx, c, ro)
+	if err := inventory(ctx, c, ro, -1); err != nil {
+		ro.Log.Warn("inventory not reported", zap.Error(err))
+	}
 	req := protocol.RunRequest{Environment: o.Tasks.Machine.Environment(), Facts: o.Tasks.Facts, Run: step.FindRun(o.Tasks.Machine)}
 	info, err := os.Stat(o.Settings)
 	if err != nil {

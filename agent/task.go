@@ -39,15 +39,22 @@ const (
 	lastBeginPause = 30 * time.Second
 )
 
-// inventory tells the server what this machine is. A server that does not hear it
-// does without.
-func inventory(ctx context.Context, c *client, o RunOptions) {
+// inventory tells the server what this machine is. A server that does not want to hear
+// it does without; one that is not there is asked for patience, and then is the error.
+func inventory(ctx context.Context, c *client, o RunOptions, patience time.Duration) error {
 	if o.Tasks == nil {
-		return
+		return nil
 	}
-	if err := c.call(ctx, http.MethodPost, protocol.PathInventory, o.Boot.Token, o.Tasks.Facts, nil); err != nil {
+	err := o.reached(ctx, patience, func() error {
+		return c.call(ctx, http.MethodPost, protocol.PathInventory, o.Boot.Token, o.Tasks.Facts, nil)
+	})
+	if _, silent := errors.AsType[*reachError](err); silent {
+		return err
+	}
+	if err != nil {
 		o.Log.Warn("inventory not reported", zap.Error(err))
 	}
+	return nil
 }
 
 // runTask runs the task sequence that a policy offers, and returns what the machine
@@ -309,7 +316,7 @@ func (s *runServer) join(ctx context.Context, w step.Wanted, alone bool) error {
 				w.Percent(float64(e.Blocks) / float64(e.Total) * 100)
 			}
 			switch e.Kind {
-			case EventNoDatagrams, EventUnicast, EventAgain:
+			case EventAway, EventNoDatagrams, EventUnicast, EventAgain:
 				s.o.Say(strings.Join(append([]string{e.Message}, e.Advice...), "; "))
 			}
 		},

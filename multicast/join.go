@@ -39,6 +39,10 @@ type JoinRequest struct {
 	// Ticket readmits a member that was admitted before (after a restart of the
 	// receiver or of the server's session). Either Token or Ticket is set.
 	Ticket string `json:"ticket,omitempty"`
+	// Nonce is random, made by the machine for one token and told to nobody else: with
+	// the same token and the same nonce it is admitted once more, when the answer was
+	// lost.
+	Nonce string `json:"nonce,omitempty"`
 	// Name is what people know the machine by: its host name or MAC.
 	Name string `json:"name,omitempty"`
 	// AES says that the machine's processor has instructions for AES. A session that

@@ -89,6 +89,7 @@ again to go on), 4 content not found, 5 refused.`,
 	f.StringVar(&o.Name, "name", "", "`NAME` in the server's tables (default: the host name)")
 	f.BoolVar(&o.NoUnicast, "no-unicast", false, "fail when nothing comes by multicast, instead of unicast")
 	f.BoolVar(&o.VerifySHA256, "verify-sha256", false, "also compute the SHA-256 of the whole; blocks are verified in any case")
+	f.DurationVar(&o.Reach, "reach", 40*time.Second, "how long to ask a server that does not answer, before anything was received; -1s asks once")
 	f.DurationVar(&o.Silence, "silence", 5*time.Second, "how long to wait for the first datagram")
 	f.DurationVar(&o.Patience, "patience", 10*time.Minute, "how long to go on without anything new")
 	f.BoolVar(&json, "json", false, "one JSON object a line, on a terminal too")

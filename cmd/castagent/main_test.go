@@ -31,7 +31,7 @@ func TestExitCodes(t *testing.T) {
 		{"run", 2, "--from-cmdline"},
 		{"run --from-cmdline --cmdline " + empty, 2, "castpoint.server"},
 		{"run --from-cmdline --cmdline " + filepath.Join(dir, "none"), 1, "kernel command line"},
-		{"run --from-cmdline --cmdline " + nobody, 1, "connection refused"},
+		{"run --reach -1s --from-cmdline --cmdline " + nobody, 1, "connection refused"},
 		{"continue --from " + filepath.Join(dir, "none"), 1, "settings of the run"},
 		{"continue --from " + file("run.json", `{"server": "https://127.0.0.1:1"}`), 1, "have no "},
 		{"receive --server 127.0.0.1:1", 2, "--out"},

@@ -21,6 +21,7 @@ const consoleInterval = time.Second
 func newRun() *cobra.Command {
 	var fromCmdline bool
 	var path string
+	var reach time.Duration
 	c := &cobra.Command{
 		Use:   "run --from-cmdline",
 		Short: "Do what the server has for this machine (in the boot environment)",
@@ -53,18 +54,19 @@ blocks kept, 4 content not found, 5 refused.`,
 			}
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
-			return runOn(ctx, platform.New(), cmd.OutOrStdout(), boot)
+			return runOn(ctx, platform.New(), cmd.OutOrStdout(), boot, reach)
 		},
 	}
 	c.Flags().BoolVar(&fromCmdline, "from-cmdline", false, "take server, pin, token and MAC from the kernel command line")
 	c.Flags().StringVar(&path, "cmdline", "/proc/cmdline", "`FILE` with the kernel command line")
+	c.Flags().DurationVar(&reach, "reach", 40*time.Second, "how long to ask a server that does not answer at first; -1s asks once")
 	return c
 }
 
 // runOn brings the platform up and runs the agent on it.
-func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.Boot) (err error) {
+func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.Boot, reach time.Duration) (err error) {
 	o := agent.RunOptions{
-		Boot: boot, SetClock: p.SetClock,
+		Boot: boot, Reach: reach, SetClock: p.SetClock,
 		Say: func(s string) { fmt.Fprintln(out, s) }, Report: agent.ScreenReporter(out, consoleInterval),
 	}
 	note := func(func(*platform.Status)) {}

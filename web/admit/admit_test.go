@@ -13,6 +13,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/web/delivery"
 )
 
 // clock is a time that tests move.
@@ -55,20 +56,20 @@ func TestTokenIsForOneUse(t *testing.T) {
 		if k, err := tokens.Look(secret); err != nil || k.Content != "win11" {
 			t.Fatal(k, err)
 		}
-		if _, err := tokens.Check(secret, nil); err != nil {
+		if _, err := tokens.Check(secret, "", nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := tokens.Use(secret, "pc-1", nil); err != nil {
+	if _, err := tokens.Use(secret, "pc-1", "", nil); err != nil {
 		t.Fatal(err)
 	}
 	clock.now = clock.now.Add(time.Minute)
-	_, err = tokens.Use(secret, "pc-2", nil)
+	_, err = tokens.Use(secret, "pc-2", "", nil)
 	p := wantCode(t, err, protocol.CodeTokenUsed)
 	if p.Detail != "token was already used at 2026-05-01T12:00:00Z by pc-1" {
 		t.Errorf("detail %q", p.Detail)
 	}
-	_, err = tokens.Check(secret, nil)
+	_, err = tokens.Check(secret, "", nil)
 	wantCode(t, err, protocol.CodeTokenUsed)
 	if _, err := tokens.Look(secret); err != nil {
 		t.Errorf("a used token still says who its machine is: %v", err)
@@ -77,6 +78,41 @@ func TestTokenIsForOneUse(t *testing.T) {
 	wantCode(t, err, protocol.CodeTokenUnknown)
 	_, err = tokens.Look("")
 	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+// TestTokenOfALostAnswer: who has used the token may use it again, until it expires, and
+// nobody else.
+func TestTokenOfALostAnswer(t *testing.T) {
+	tokens, clock := newTokens(t)
+	secret, _, err := tokens.Create(Token{Content: "x"}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := delivery.Proof(secret, "mine")
+	for range 2 {
+		if _, err := tokens.Use(secret, "pc", mine, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, nonce := range []string{"", "another"} {
+		_, err = tokens.Use(secret, "pc", delivery.Proof(secret, nonce), nil)
+		wantCode(t, err, protocol.CodeTokenUsed)
+	}
+	if b, err := os.ReadFile(tokens.path); err != nil || strings.Contains(string(b), "mine") {
+		t.Error("the file holds the nonce", err)
+	}
+	clock.now = clock.now.Add(2 * time.Hour)
+	_, err = tokens.Use(secret, "pc", mine, nil)
+	wantCode(t, err, protocol.CodeTokenExpired)
+	// One that was used without a nonce is good once.
+	if secret, _, err = tokens.Create(Token{Content: "x"}, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err = tokens.Use(secret, "pc", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err = tokens.Use(secret, "pc", "", nil)
+	wantCode(t, err, protocol.CodeTokenUsed)
 }
 
 func TestTokenOfManyUsersOneWins(t *testing.T) {
@@ -89,7 +125,7 @@ func TestTokenOfManyUsersOneWins(t *testing.T) {
 	var users sync.WaitGroup
 	for range 16 {
 		users.Go(func() {
-			if _, err := tokens.Use(secret, "pc", nil); err == nil {
+			if _, err := tokens.Use(secret, "pc", "", nil); err == nil {
 				won.Add(1)
 			}
 		})
@@ -110,7 +146,7 @@ func TestTokenSurvivesRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tokens.Use(used, "pc", nil); err != nil {
+	if _, err := tokens.Use(used, "pc", "", nil); err != nil {
 		t.Fatal(err)
 	}
 	if st, err := os.Stat(tokens.path); err != nil || st.Mode().Perm() != 0o600 {
@@ -124,11 +160,11 @@ func TestTokenSurvivesRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.now = clock.Now
-	_, err = again.Use(used, "pc", nil)
+	_, err = again.Use(used, "pc", "", nil)
 	wantCode(t, err, protocol.CodeTokenUsed)
-	_, err = again.Use(unused, "pc", []string{"52:54:00:aa:00:02"})
+	_, err = again.Use(unused, "pc", "", []string{"52:54:00:aa:00:02"})
 	wantCode(t, err, protocol.CodeTokenOther)
-	if _, err = again.Use(unused, "pc", []string{"52:54:00:aa:00:02", "52:54:00:aa:00:01"}); err != nil {
+	if _, err = again.Use(unused, "pc", "", []string{"52:54:00:aa:00:02", "52:54:00:aa:00:01"}); err != nil {
 		t.Error(err)
 	}
 }
@@ -140,7 +176,7 @@ func TestTokenExpires(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.now = clock.now.Add(time.Hour + time.Second)
-	_, err = tokens.Use(secret, "pc", nil)
+	_, err = tokens.Use(secret, "pc", "", nil)
 	wantCode(t, err, protocol.CodeTokenExpired)
 	clock.now = clock.now.Add(time.Hour)
 	if _, _, err := tokens.Create(Token{Content: "y"}, time.Hour); err != nil {
@@ -342,7 +378,7 @@ func FuzzStores(f *testing.F) {
 			t.Fatal(err)
 		}
 		if tokens, err := OpenTokens(path); err == nil {
-			_, _ = tokens.Check("guess", nil)
+			_, _ = tokens.Check("guess", "", nil)
 			if _, _, err := tokens.Create(Token{Content: "image"}, time.Hour); err != nil {
 				t.Fatal(err)
 			}

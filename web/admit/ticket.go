@@ -29,6 +29,7 @@ type Ticket struct {
 	Name    string         `json:"name"` // of the member
 	MAC     string         `json:"mac,omitempty"`
 	Granted bool           `json:"granted,omitempty"` // to a machine that runs a sequence
+	Token   string         `json:"token,omitempty"`   // hash of the token that it was given for
 	Content string         `json:"content"`           // id
 	Object  content.Digest `json:"object"`
 	Created time.Time      `json:"created"`
@@ -61,8 +62,19 @@ func OpenTickets(path string) (*Tickets, error) {
 	return t, nil
 }
 
-// Create makes a ticket and returns its secret. Of want, Name, MAC, Content and
-// Object count.
+// Of are the hashes of the tickets that were given for a token.
+func (t *Tickets) Of(token string) (hashes []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for h, k := range t.byHash {
+		if k.Token == token {
+			hashes = append(hashes, h)
+		}
+	}
+	return hashes
+}
+
+// Create makes a ticket and returns its secret. Hash and times of want do not count.
 func (t *Tickets) Create(want Ticket) (secret string, err error) {
 	secret, hash := newSecret()
 	t.mu.Lock()

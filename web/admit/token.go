@@ -3,6 +3,7 @@ package admit
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -54,8 +55,8 @@ type Token struct {
 	UsedAt  time.Time `json:"used_at,omitzero"`
 	UsedBy  string    `json:"used_by,omitempty"`
 
-	// Proof is of who has used it to begin a run: the same may begin again, when the
-	// answer was lost.
+	// Proof is of who has used it, to join or to begin a run: the same may ask again,
+	// when the answer was lost. See delivery.Proof.
 	Proof string `json:"proof,omitempty"`
 
 	Granted bool `json:"-"` // to a machine that runs a sequence: in memory only, it asks for another
@@ -216,19 +217,19 @@ func (t *Tokens) find(secret string) (*Token, error) {
 	return k, nil
 }
 
-// Check is Look for somebody who is going to use the token: it must be unused,
-// and macs must have the machine it is bound to.
-func (t *Tokens) Check(secret string, macs []string) (Token, error) {
+// Check is Look for somebody who is going to use the token: it must be unused, or used
+// by who has this proof, and macs must have the machine it is bound to.
+func (t *Tokens) Check(secret, proof string, macs []string) (Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k, err := t.check(secret, macs)
+	k, err := t.check(secret, proof, macs)
 	if err != nil {
 		return Token{}, err
 	}
 	return *k, nil
 }
 
-func (t *Tokens) check(secret string, macs []string) (*Token, error) {
+func (t *Tokens) check(secret, proof string, macs []string) (*Token, error) {
 	k, err := t.find(secret)
 	if err != nil {
 		return nil, err
@@ -236,7 +237,8 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 	if k.Files {
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenOther, "make one with castpoint token create", "the token is for castpoint content repair on another server")
 	}
-	if !k.UsedAt.IsZero() {
+	again := proof != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(k.Proof)) == 1
+	if !k.UsedAt.IsZero() && !again {
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUsed, "make another with castpoint token create",
 			"token was already used at %s by %s", k.UsedAt.Format(time.RFC3339), k.UsedBy)
 	}
@@ -248,18 +250,16 @@ func (t *Tokens) check(secret string, macs []string) (*Token, error) {
 }
 
 // Use uses the token up for the member called by. Of any number of callers with
-// the same token one succeeds.
-func (t *Tokens) Use(secret, by string, macs []string) (Token, error) {
-	return t.Begin(secret, by, "", macs)
-}
-
-// Begin is Use for a run: the proof is of who may begin it again.
-func (t *Tokens) Begin(secret, by, proof string, macs []string) (Token, error) {
+// the same token one succeeds; it may come again with the same proof, "" for none.
+func (t *Tokens) Use(secret, by, proof string, macs []string) (Token, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k, err := t.check(secret, macs)
+	k, err := t.check(secret, proof, macs)
 	if err != nil {
 		return Token{}, err
+	}
+	if !k.UsedAt.IsZero() {
+		return *k, nil
 	}
 	k.UsedAt, k.UsedBy, k.Proof = t.now().UTC().Truncate(time.Second), by, proof
 	if k.Granted {

@@ -41,6 +41,16 @@ func (d *Delivery) begin(w http.ResponseWriter, r *http.Request) error {
 	return write(w, out)
 }
 
+// Proof is what is remembered of the nonce of a machine that uses a token up: enough to
+// know the machine again, and of no use to who reads the file. "" for none.
+func Proof(secret, nonce string) string {
+	if nonce == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(secret + " " + nonce))
+	return hex.EncodeToString(sum[:])
+}
+
 func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protocol.Run, error) {
 	secret := bearer(r)
 	if run, ok := d.cfg.Register.Authorized(secret); ok {
@@ -50,11 +60,7 @@ func (d *Delivery) beginRun(r *http.Request, req *protocol.RunRequest) (*protoco
 	if err != nil {
 		return nil, err
 	}
-	proof := ""
-	if req.Nonce != "" {
-		sum := sha256.Sum256([]byte(secret + " " + req.Nonce))
-		proof = hex.EncodeToString(sum[:])
-	}
+	proof := Proof(secret, req.Nonce)
 	// The machine that has used the token asks again when the answer was lost.
 	again := who.Used && proof != "" && subtle.ConstantTimeCompare([]byte(proof), []byte(who.Proof)) == 1
 	if who.Used && !again {

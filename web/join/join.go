@@ -19,6 +19,7 @@ import (
 	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
+	"castpoint/web/delivery"
 	"castpoint/web/session"
 )
 
@@ -156,7 +157,8 @@ func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs
 	if req.Ticket != "" {
 		return s.rejoin(req, remote, local)
 	}
-	token, err := s.tokens.Check(req.Token, macs)
+	proof := delivery.Proof(req.Token, req.Nonce)
+	token, err := s.tokens.Check(req.Token, proof, macs)
 	if err != nil {
 		return nil, err
 	}
@@ -173,11 +175,15 @@ func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs
 	}
 	// Only now: a join that fails for another reason must not cost the token. Of
 	// two that come at once, the second loses its place again.
-	if _, err := s.tokens.Use(req.Token, name, macs); err != nil {
+	if token, err = s.tokens.Use(req.Token, name, proof, macs); err == nil {
+		// A machine that asks again has not got the answer, and so not the ticket in it.
+		err = s.forsake(s.tickets.Of(token.Hash))
+	}
+	if err != nil {
 		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "token refused"})
 		return nil, err
 	}
-	ticket := admit.Ticket{Name: name, MAC: token.MAC, Granted: token.Granted, Content: place.Parcel.Content.ID, Object: place.Parcel.Digest}
+	ticket := admit.Ticket{Name: name, MAC: token.MAC, Granted: token.Granted, Token: token.Hash, Content: place.Parcel.Content.ID, Object: place.Parcel.Digest}
 	if adm.Ticket, err = s.tickets.Create(ticket); err != nil {
 		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "no ticket"})
 		return nil, err
@@ -185,6 +191,26 @@ func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs
 	s.enrol(admit.HashOf(adm.Ticket), place)
 	s.recordJoin(ticket, adm, remote, "joined")
 	return adm, nil
+}
+
+// forsake ends tickets that nobody has, and the memberships that came with them.
+func (s *Service) forsake(tickets []string) error {
+	if len(tickets) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	var places []session.Place
+	for _, h := range tickets {
+		if m, ok := s.members[h]; ok {
+			places = append(places, m)
+			delete(s.members, h)
+		}
+	}
+	s.mu.Unlock()
+	for _, m := range places {
+		m.Session.Leave(m.Member, multicast.LeaveRequest{Reason: session.ReasonAgain})
+	}
+	return s.tickets.Revoke(tickets)
 }
 
 // mayReceive refuses machines that were denied since they got their token or ticket,

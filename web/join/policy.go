@@ -140,7 +140,7 @@ func (b bootTokens) Bearer(secret string, macs []string) (delivery.Bearer, error
 }
 
 func (b bootTokens) Use(secret, name, proof string, macs []string) error {
-	_, err := b.tokens.Begin(secret, name, proof, macs)
+	_, err := b.tokens.Use(secret, name, proof, macs)
 	return err
 }
 
