@@ -16,6 +16,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"castpoint/internal/netio"
 )
 
 // HandlerConfig is what [NewHandler] needs.
@@ -180,6 +182,7 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 	if f.OS() != nil {
 		body = f.OS() // straight from disk to socket
 	}
+	netio.TakePlace(r.Context(), netio.PlaceOf(f.Size))
 	http.ServeContent(w, r, "", modified, body)
 	switch {
 	case errors.Is(w.err, os.ErrDeadlineExceeded):

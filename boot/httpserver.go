@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"castpoint/internal/netio"
 )
 
 // HTTPServerConfig is what [NewLimitedHTTPServer] needs.
@@ -104,6 +106,7 @@ func (cfg *HTTPServerConfig) server() *http.Server {
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ConnState:         conns.change,
+		ConnContext:       netio.WithPlace,
 		ErrorLog:          errorLog,
 		// HTTP/2 has no use here and no sendfile: a file would be cut into frames.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},

@@ -33,6 +33,8 @@ type link interface {
 	// sendBlocks sends the DATA datagrams of count consecutive blocks; data holds
 	// their payloads one behind the other, the last one possibly short or empty.
 	sendBlocks(first int64, count, blockSize int, data []byte) error
+	// stand says where what is sent from now on stands in the queue of the link.
+	stand(place netio.Place)
 	// pathMTU is the largest IP packet in bytes that is known to pass.
 	pathMTU() int
 	close() error
@@ -59,6 +61,7 @@ type loopLink struct {
 	out   *netio.Sender
 	mtu   int
 	stop  atomic.Bool
+	place netio.Place // of what is sent; netio.Ordinary at first
 
 	one     []byte // a datagram on its way
 	headers []byte
@@ -200,6 +203,14 @@ func (l *loopLink) sendBlocks(first int64, count, blockSize int, data []byte) er
 		if err := l.sleep(fullWait); err != nil {
 			return err
 		}
+	}
+}
+
+// stand does nothing over the listening socket, which is that of all transfers.
+func (l *loopLink) stand(place netio.Place) {
+	if l.sock != nil && l.place != place {
+		l.place = place
+		l.sock.SetPlace(place)
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"castpoint/internal/netio"
 )
 
 // reader carries out one read transfer over a link: the sending side of RFC 1350
@@ -33,10 +35,11 @@ type reader struct {
 	final   int64 // the last block of the file; -1 until it was read
 	tail    int64 // its payload in bytes
 
-	resent  int64     // blocks up to this one may have been sent twice
-	flight  time.Time // when the flight's first block left, or the last ACK that moved the window
-	sent    time.Time // when the newest block left
-	suspect time.Time // when a complaint will be believed; zero when there is none
+	place   netio.Place // of blocks that are sent for the first time
+	resent  int64       // blocks up to this one may have been sent twice
+	flight  time.Time   // when the flight's first block left, or the last ACK that moved the window
+	sent    time.Time   // when the newest block left
+	suspect time.Time   // when a complaint will be believed; zero when there is none
 	pacer   pacer
 
 	progress   time.Time // when something new was acknowledged, or the start
@@ -144,6 +147,13 @@ func (r *reader) fly(ctx context.Context) error {
 	}
 	if r.next == r.acked+1 {
 		r.flight = time.Now()
+	}
+	// What was lost goes first when it is sent again: a client whose window is lost
+	// over and over in a full queue waits for each of the intervals, which double.
+	if r.next <= r.maxSent {
+		r.link.stand(netio.Ordinary)
+	} else {
+		r.link.stand(r.place)
 	}
 	limit := maxBatch
 	if len(r.limiters) > 0 {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"castpoint/internal/netio"
 )
 
 // simNet is a network of two ends in memory. Inside a synctest bubble its delays
@@ -38,6 +40,7 @@ type simNet struct {
 	dropData, dropAck func(b []byte, n int) bool
 
 	moved func() bool // of the reader, when set
+	place netio.Place // of what the server sends
 
 	toClient, toServer int // datagrams sent
 	dropped            int // by the bottleneck
@@ -169,7 +172,12 @@ func (e *simEnd) sleep(d time.Duration) error {
 	time.Sleep(d)
 	return nil
 }
-func (e *simEnd) interrupt()   { e.once.Do(func() { close(e.stop) }) }
+func (e *simEnd) interrupt() { e.once.Do(func() { close(e.stop) }) }
+func (e *simEnd) stand(place netio.Place) {
+	e.net.mu.Lock()
+	defer e.net.mu.Unlock()
+	e.net.place = place
+}
 func (e *simEnd) pathMTU() int { return e.mtu }
 func (e *simEnd) close() error { return nil }
 
@@ -362,6 +370,50 @@ func TestSorcerersApprentice(t *testing.T) {
 					})
 				})
 			}
+		}
+	}
+}
+
+// TestFullQueue has a queue that loses most of what is bulk, as one that images fill,
+// and nothing of what goes first: images that are sent again do, so that no client
+// waits for one interval after the other. A small file goes first from the beginning.
+func TestFullQueue(t *testing.T) {
+	for _, tt := range []struct {
+		size int
+		lost bool
+	}{{netio.BulkFrom + 100, true}, {netio.BulkFrom - 1, false}} {
+		for seed := range uint64(20) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newSimNet(seed)
+				n.minDelay, n.maxDelay = time.Millisecond, time.Millisecond
+				var last time.Time
+				var longest time.Duration
+				n.dropData = func(b []byte, _ int) bool {
+					_, _, data := parseData(b)
+					if !data && n.place != netio.Ordinary {
+						t.Error("an answer to a request is bulk")
+					}
+					lost := n.place == netio.Bulk && n.rng.Float64() < 0.7
+					if !lost {
+						if now := time.Now(); !last.IsZero() {
+							longest = max(longest, now.Sub(last))
+						}
+						last = time.Now()
+					}
+					return lost
+				}
+				c := &testClient{options: []Option{{"blksize", "1468"}, {"windowsize", "4"}}}
+				stats, err, clientErr := n.run(t, randomBytes(tt.size), c)
+				if err != nil || clientErr != nil {
+					t.Fatal(err, clientErr)
+				}
+				if lost := stats.Timeouts > 0; lost != tt.lost {
+					t.Errorf("%d bytes: %d timeouts", tt.size, stats.Timeouts)
+				}
+				if longest > initialInterval+100*time.Millisecond {
+					t.Errorf("nothing came for %s", longest)
+				}
+			})
 		}
 	}
 }

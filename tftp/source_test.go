@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"castpoint/internal/netio"
 )
 
 // nullLink is a link whose client is deaf and mute.
@@ -17,6 +19,7 @@ func (nullLink) blocking()                                {}
 func (nullLink) interrupt()                               {}
 func (nullLink) send([]byte) error                        { return nil }
 func (nullLink) sendBlocks(int64, int, int, []byte) error { return nil }
+func (nullLink) stand(netio.Place)                        {}
 func (nullLink) pathMTU() int                             { return 1500 }
 func (nullLink) close() error                             { return nil }
 

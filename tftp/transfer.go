@@ -11,6 +11,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"castpoint/internal/netio"
 )
 
 // repeatTime is how long a request from the same port, byte for byte the same, is
@@ -101,7 +103,7 @@ func (s *Server) newReader(lnk link, file File, req *Request, stats *Stats) *rea
 		blockSize: s.blockLimit(req.Peer.Addr(), lnk.pathMTU()), window: s.cfg.MaxWindow, size: told,
 	})
 	*stats = Stats{Size: size}
-	r := &reader{link: lnk, terms: terms, idle: s.cfg.IdleTimeout, heard: func() {}, moved: func() bool { return false }, stats: stats}
+	r := &reader{link: lnk, terms: terms, place: netio.PlaceOf(size), idle: s.cfg.IdleTimeout, heard: func() {}, moved: func() bool { return false }, stats: stats}
 	if req.Mode == Netascii {
 		window := terms.Window
 		if terms.VarWindow {

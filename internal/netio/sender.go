@@ -54,6 +54,7 @@ func OpenGroupSender(cfg GroupSenderConfig) (*GroupSender, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open sender on %s for %s: %w", cfg.Interface, cfg.Group, err)
 	}
+	setPlace(conn, Bulk)
 	s.gso.Store(s.out.segmenting())
 	return s, nil
 }

@@ -67,7 +67,7 @@ func (t *Tickets) Of(token string) (hashes []string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for h, k := range t.byHash {
-		if k.Token == token {
+		if k.Token == token && k.Ended == "" {
 			hashes = append(hashes, h)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/web/access"
 	"castpoint/web/admit"
@@ -43,6 +44,7 @@ func (s *Service) JoinServer() *http.Server {
 		ReadTimeout:       headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
+		ConnContext:       netio.WithPlace,
 		ErrorLog:          zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
 	}
 }
@@ -79,6 +81,8 @@ func (s *Service) refusing(next http.Handler) http.Handler {
 			api.WriteProblem(w, err)
 			return
 		}
+		// What follows on the connection of an image is small again.
+		netio.TakePlace(r.Context(), netio.Ordinary)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -210,7 +214,7 @@ func (s *Service) forsake(tickets []string) error {
 	for _, m := range places {
 		m.Session.Leave(m.Member, multicast.LeaveRequest{Reason: session.ReasonAgain})
 	}
-	return s.tickets.Revoke(tickets)
+	return s.tickets.Revoke(tickets, "its machine has joined again by its token")
 }
 
 // mayReceive refuses machines that were denied since they got their token or ticket,
@@ -486,6 +490,7 @@ func (s *Service) sendObject(w http.ResponseWriter, r *http.Request, ct *content
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("ETag", `"`+d.String()+`"`)
+	netio.TakePlace(r.Context(), netio.PlaceOf(ct.Size()))
 	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", ct.Created, f)
 	return nil
 }

@@ -68,6 +68,7 @@ type options struct {
 	size       int64 // of what is fetched, bytes
 	session    int64 // of what is sent, bytes
 	rate       string
+	queue      string
 	minRate    string
 	limit      time.Duration
 }
@@ -81,6 +82,7 @@ func main() {
 	kib := flag.Int64("size", 1024, "size of what each of them fetches, KiB")
 	mib := flag.Int64("session", 64, "size of what the session sends, MiB")
 	flag.StringVar(&o.rate, "rate", "1gbit", "rate of the server's link; none for no limit")
+	flag.StringVar(&o.queue, "queue", "pfifo_fast", "queue of the server's link below that rate: pfifo_fast, fq_codel, pfifo")
 	flag.StringVar(&o.minRate, "min-rate", "50mbit", "what the session does not go below")
 	flag.DurationVar(&o.limit, "limit", 5*time.Minute, "give up after this time")
 	flag.Parse()
@@ -221,7 +223,7 @@ func (l *load) prepare(ctx context.Context) (err error) {
 			return err
 		}
 		// The kernel's own queue below the rate, as on a server with a real card.
-		if out, code, err := l.network.Server.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "parent", "1:1", "pfifo_fast"); err != nil || code != 0 {
+		if out, code, err := l.network.Server.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "parent", "1:1", l.queue); err != nil || code != 0 {
 			return fmt.Errorf("queue of the server: code %d, %w: %s", code, err, out)
 		}
 	}
@@ -472,8 +474,8 @@ func quantile(d []time.Duration, q float64) time.Duration {
 
 // table shows what was seen; the error says that a promise was broken.
 func (l *load) table() error {
-	fmt.Printf("\n%d clients by HTTP and %d by TFTP fetch %d KiB each, %d DISCOVER/s, a session of %d MiB to %d members; the server's link: %s\n\n",
-		l.http, l.tftp, l.size>>10, l.storm, l.session>>20, members, l.rate)
+	fmt.Printf("\n%d clients by HTTP and %d by TFTP fetch %d KiB each, %d DISCOVER/s, a session of %d MiB to %d members; the server's link: %s, %s\n\n",
+		l.http, l.tftp, l.size>>10, l.storm, l.session>>20, members, l.rate, l.queue)
 	fmt.Println("| what | clients | ended well | median s | 99 % s | slowest s | longest silence s | | promised | kept |")
 	fmt.Println("|---|--:|--:|--:|--:|--:|--:|---|---|---|")
 	broken := false
