@@ -243,6 +243,26 @@ func TestDeclinedAddressesComeBackWhenThereAreNoOthers(t *testing.T) {
 	}
 }
 
+// As many machines as there are such addresses get one at the same time: a room that
+// is switched on does not wait a second for each.
+func TestDeclinedAddressesComeBackForAll(t *testing.T) {
+	o := newOffice(t, LeasesConfig{})
+	for n := range byte(3) {
+		g := o.hear(dhcpv4.MessageTypeDiscover, from(10+n))
+		o.hear(dhcpv4.MessageTypeRequest, from(10+n), wants(g.Address.String()))
+		o.hear(dhcpv4.MessageTypeDecline, from(10+n), wants(g.Address.String()))
+	}
+	o.now = o.now.Add(time.Second)
+	given := map[netip.Addr]bool{}
+	for n := range byte(3) {
+		g := o.discover(from(1 + n))
+		if !g.Address.IsValid() || given[g.Address] || !g.unsure {
+			t.Errorf("machine %d: %s, to be probed %v: %s", n, g.Address, g.unsure, g.Reason)
+		}
+		given[g.Address] = true
+	}
+}
+
 // A stranger who asks and asks, and takes nothing of what he is offered, does not
 // leave the others without.
 func TestOffersOfAFullPoolAreGivenOnSooner(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -94,7 +95,8 @@ type pool struct {
 	// taken by name (a returning client) is passed over when its turn comes.
 	queue     []uint32
 	reclaimed time.Time // when expired slots were last looked for
-	retaken   time.Time // when a declined address was last looked for
+	retaken   time.Time // when declined addresses were last looked for
+	resting   []uint32  // indices of those that were found then, declined longest ago first
 }
 
 func newPool(c Pool) *pool {
@@ -178,19 +180,25 @@ func (p *pool) take(now time.Time) *slot {
 // anybody can decline one address after the other, and machines are not to go without
 // for it. It is probed before it is offered, whenever that was done last.
 func (p *pool) rested(now time.Time) *slot {
-	if now.Sub(p.retaken) < time.Second {
-		return nil // a full pool under a storm of requests, as in take
+	rests := func(s *slot) bool { return s.state == slotDeclined && s.lease.Declined && !s.reserved }
+	// A full pool under a storm of requests is searched once a second, as in take; what
+	// was found is for all of them.
+	if len(p.resting) == 0 && now.Sub(p.retaken) >= time.Second {
+		p.retaken = now
+		for i := range p.slots {
+			if rests(&p.slots[i]) {
+				p.resting = append(p.resting, uint32(i))
+			}
+		}
+		slices.SortFunc(p.resting, func(a, b uint32) int { return p.slots[a].lease.Expires.Compare(p.slots[b].lease.Expires) })
 	}
-	p.retaken = now
-	var first *slot
-	for i := range p.slots {
-		s := &p.slots[i]
-		if s.state == slotDeclined && s.lease.Declined && !s.reserved && (first == nil || s.lease.Expires.Before(first.lease.Expires)) {
-			first = s
+	for len(p.resting) > 0 {
+		s := &p.slots[p.resting[0]]
+		p.resting = p.resting[1:]
+		if rests(s) {
+			s.state, s.probed = slotFree, time.Time{}
+			return s
 		}
 	}
-	if first != nil {
-		first.state, first.probed = slotFree, time.Time{}
-	}
-	return first
+	return nil
 }

@@ -54,6 +54,10 @@ type GroupConn interface {
 	Close() error
 }
 
+// A GroupConn may have a method Promised: what is sent then was promised (MinRate), and
+// leaves before other images that fill the same link.
+type promiser interface{ Promised(yes bool) }
+
 // MemberConn is a member's edge.
 type MemberConn interface {
 	// ReadGroup waits for at least one datagram of the group and hands each it

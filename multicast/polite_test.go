@@ -3,6 +3,8 @@ package multicast
 import (
 	"testing"
 	"time"
+
+	"castpoint/internal/simnet"
 )
 
 // TestPolite plays a link of 1 Gbit/s that a session shares with traffic that
@@ -72,5 +74,35 @@ func TestPoliteForgets(t *testing.T) {
 	now = now.Add(fullMemory + time.Second)
 	if limit := n.observe(now, LinkUse{foreign + 1e9, own + 3e9, 1}, own+3e9); limit != 0 {
 		t.Errorf("limited to %v by a capacity of half a minute ago", limit)
+	}
+}
+
+// promised is a sender's edge that notes what it is told.
+type promised struct {
+	*simnet.Sender
+	last bool
+}
+
+func (p *promised) Promised(yes bool) { p.last = yes }
+
+// TestLeastRateGoesFirst: what a session was promised at least does not stand behind
+// the images that fill the link; what is above does.
+func TestLeastRateGoesFirst(t *testing.T) {
+	for _, c := range []struct {
+		least, most int64
+		want        bool
+	}{{10e6, 10e6, true}, {1e6, 10e6, false}, {0, 10e6, false}} {
+		conn := &promised{Sender: simnet.New(1).Sender()}
+		o, data := object(1000, 1)
+		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: sourcesOf(data), Conn: conn, Group: testGroup, MinRate: c.least, MaxRate: c.most})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.newEmitter().wait(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		if conn.last != c.want {
+			t.Errorf("least %d of at most %d bit/s goes first: %v", c.least, c.most, conn.last)
+		}
 	}
 }

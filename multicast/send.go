@@ -52,28 +52,35 @@ func (s *Session) routineSend(ctx context.Context) error {
 
 // emitter turns work into datagrams. Its buffers are reused for every block.
 type emitter struct {
-	s       *Session
-	source  []byte   // the block, padded with zeros, as far as ...
-	read    int      // ... it has been read
-	repair  []byte   // its repair symbols
-	shards  [][]byte // scratch of the code
-	order   []uint16 // symbols to send
-	out     []byte   // a burst, datagram by datagram
-	pace    pacer
-	looked  time.Time     // when others' traffic was looked at last
-	blocked time.Duration // in sends since then
-	timer   *time.Timer
+	s      *Session
+	source []byte   // the block, padded with zeros, as far as ...
+	read   int      // ... it has been read
+	repair []byte   // its repair symbols
+	shards [][]byte // scratch of the code
+	order  []uint16 // symbols to send
+	out    []byte   // a burst, datagram by datagram
+	pace   pacer
+	// promiser is the connection, where there is a least rate and it can tell.
+	promiser promiser
+	looked   time.Time     // when others' traffic was looked at last
+	blocked  time.Duration // in sends since then
+	timer    *time.Timer
 }
 
 func (s *Session) newEmitter() *emitter {
+	var p promiser
+	if s.cfg.MinRate > 0 {
+		p, _ = s.cfg.Conn.(promiser)
+	}
 	return &emitter{
-		s:      s,
-		source: make([]byte, s.g.k*s.g.symbolSize),
-		repair: make([]byte, s.g.m*s.g.symbolSize),
-		shards: make([][]byte, 0, s.g.k+s.g.m),
-		out:    make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
-		order:  make([]uint16, 0, s.g.k+s.g.m),
-		timer:  time.NewTimer(time.Hour),
+		promiser: p,
+		s:        s,
+		source:   make([]byte, s.g.k*s.g.symbolSize),
+		repair:   make([]byte, s.g.m*s.g.symbolSize),
+		shards:   make([][]byte, 0, s.g.k+s.g.m),
+		out:      make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
+		order:    make([]uint16, 0, s.g.k+s.g.m),
+		timer:    time.NewTimer(time.Hour),
 	}
 }
 
@@ -203,6 +210,9 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 		s.heldBack(time.Since(began))
 	}
 	rate := s.rate.rate
+	if e.promiser != nil {
+		e.promiser.Promised(rate <= float64(s.cfg.MinRate))
+	}
 	s.wireBytes += uint64(size)
 	s.sentBytes += uint64(n * s.g.symbolSize)
 	s.mu.Unlock()

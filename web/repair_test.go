@@ -87,7 +87,7 @@ func TestRepairFromPeer(t *testing.T) {
 	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}
-	if _, err := main.Tokens().Check(files, nil); err == nil {
+	if _, err := main.Tokens().Check(files, "", nil); err == nil {
 		t.Error("a receiver joins with a token for files")
 	}
 }

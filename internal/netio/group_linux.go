@@ -101,6 +101,15 @@ func (w *groupWriter) send(b []byte, size int) error {
 	}
 }
 
+// stand says where what is sent from now on stands in the queue of the link.
+func (w *groupWriter) stand(place Place) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.closed.Load() {
+		placeSocket(w.fd, place)
+	}
+}
+
 // close waits for a send, which ends with its slice.
 func (w *groupWriter) close() error {
 	if w.closed.Swap(true) {

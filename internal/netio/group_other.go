@@ -33,4 +33,6 @@ func (w *groupWriter) send(b []byte, _ int) error {
 	return err
 }
 
+func (w *groupWriter) stand(Place) {}
+
 func (w *groupWriter) close() error { return w.conn.Close() }

@@ -29,6 +29,7 @@ type GroupSender struct {
 	group netip.AddrPort
 	local netip.AddrPort
 	gso   atomic.Bool
+	first atomic.Bool // see Promised
 }
 
 // OpenGroupSender binds the group's port number on the interface's address.
@@ -54,7 +55,6 @@ func OpenGroupSender(cfg GroupSenderConfig) (*GroupSender, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("open sender on %s for %s: %w", cfg.Interface, cfg.Group, err)
 	}
-	setPlace(conn, Bulk)
 	s.gso.Store(s.out.segmenting())
 	return s, nil
 }
@@ -66,12 +66,27 @@ func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, cfg GroupSenderConfi
 		buffer = greedyBuffer
 	}
 	_ = conn.SetWriteBuffer(buffer) // a smaller one only costs speed
+	setPlace(conn, Bulk)
 	if cfg.Group.Addr().Is4() {
 		p := ipv4.NewPacketConn(conn)
 		return firstError(p.SetMulticastInterface(ifi), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(true))
 	}
 	p := ipv6.NewPacketConn(conn)
 	return firstError(p.SetMulticastInterface(ifi), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(true))
+}
+
+// Promised says whether what is sent from now on is what the session was promised at
+// least: as little as that stands before the images, or a link that they fill loses its
+// part of it. Everything else of a session stands with them.
+func (s *GroupSender) Promised(yes bool) {
+	if s.first.Swap(yes) == yes {
+		return
+	}
+	place := Bulk
+	if yes {
+		place = Ordinary
+	}
+	s.out.stand(place)
 }
 
 func firstError(errs ...error) error {

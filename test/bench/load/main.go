@@ -501,6 +501,7 @@ func (l *load) table() error {
 		}
 	}
 	if broken {
+		fmt.Printf("the server said:\n%s\n", l.point.Server.Output.Tail(20))
 		return errors.New("a promise was not kept")
 	}
 	return nil
