@@ -97,7 +97,8 @@ func (s *Session) tick(now time.Time) (over bool) {
 		if since.IsZero() {
 			since = s.start
 		}
-		over = now.Sub(since) >= s.cfg.Linger
+		// A start by the calendar is waited for, also when the clock is put back meanwhile.
+		over = now.Sub(since) >= s.cfg.Linger && !(s.state == wire.StateWaiting && now.Before(s.cfg.StartAt))
 	}
 	s.measure(now)
 	s.mu.Unlock()

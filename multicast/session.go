@@ -163,6 +163,7 @@ func NewSession(cfg Config) (*Session, error) {
 	if cfg.MinRate > 0 && cfg.MaxRate > 0 && cfg.MinRate > cfg.MaxRate {
 		return nil, fmt.Errorf("session's least rate of %d bits per second is above its highest of %d", cfg.MinRate, cfg.MaxRate)
 	}
+	cfg.StartAt = cfg.StartAt.Round(0) // of the calendar alone: clocks are set
 	if cfg.Linger == 0 {
 		cfg.Linger = defaultLinger
 	}

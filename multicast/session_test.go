@@ -11,6 +11,7 @@ import (
 
 	"castpoint/internal/simnet"
 	"castpoint/multicast/wire"
+	hostclock "castpoint/test/clock"
 )
 
 func TestLoss(t *testing.T) {
@@ -280,6 +281,40 @@ func TestStartAt(t *testing.T) {
 		l.stop()
 		l.close()
 	})
+}
+
+// TestStartWhileTheClockIsSet: a start is of the calendar. A session that waits for one
+// does not end before it, when the clock is put back meanwhile, and begins at once when
+// the clock is put forward over it.
+func TestStartWhileTheClockIsSet(t *testing.T) {
+	o, data := object(testBlock, 1)
+	began := time.Now()
+	waiting := func() *Session {
+		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: sourcesOf(data), Conn: simnet.New(1).Sender(), Group: testGroup,
+			StartAt: began.Add(time.Hour), Linger: 90 * time.Minute})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := waiting()
+	back := hostclock.Set(began, -5*time.Hour)
+	for _, after := range []time.Duration{time.Minute, 2 * time.Hour, 5*time.Hour + 59*time.Minute} {
+		if s.tick(back.Add(after)) {
+			t.Errorf("put back by five hours, it is over after %s", after)
+		}
+	}
+	if !s.tick(back.Add(6*time.Hour + time.Minute)) {
+		t.Error("nobody came until the start, and it goes on")
+	}
+	s = waiting()
+	if _, _, _, err := s.Admit(Candidate{Name: "a", AES: true}); err != nil {
+		t.Fatal(err)
+	}
+	forward := hostclock.Set(time.Now(), 2*time.Hour)
+	if s.tick(forward); s.state != wire.StateSending {
+		t.Errorf("put forward over the start, it is %v", s.state)
+	}
 }
 
 func TestFullSession(t *testing.T) {

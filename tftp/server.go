@@ -313,7 +313,6 @@ func (s *Server) admit(ctx context.Context, l *listener, raw []byte, req Request
 		s: s, l: l, key: key, id: s.count, raw: string(raw), req: req, client: c, started: now,
 	}
 	t.ctx, t.cancel = context.WithCancelCause(ctx)
-	t.heard.Store(now.UnixNano())
 	s.active[key] = t
 	c.transfers[t] = struct{}{}
 	s.wg.Add(1)

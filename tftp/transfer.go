@@ -31,7 +31,7 @@ type transfer struct {
 	client  *client
 	started time.Time
 
-	heard  atomic.Int64 // unix nanoseconds of the client's last datagram
+	heard  atomic.Int64 // nanoseconds from the start to the client's last datagram
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	inbox  atomic.Pointer[loopLink] // single-port mode: where its datagrams go
@@ -44,7 +44,7 @@ type transfer struct {
 // repeats tells whether a request datagram is the one of this transfer again.
 func (t *transfer) repeats(raw []byte, now time.Time) bool {
 	return t.raw == string(raw) &&
-		(now.Sub(t.started) < repeatTime || now.UnixNano()-t.heard.Load() < int64(repeatTime))
+		(now.Sub(t.started) < repeatTime || now.Sub(t.started)-time.Duration(t.heard.Load()) < repeatTime)
 }
 
 // serve carries the transfer out and reports it.
@@ -120,7 +120,7 @@ func (s *Server) newReader(lnk link, file File, req *Request, stats *Stats) *rea
 }
 
 // hear notes that the client is there.
-func (t *transfer) hear() { t.heard.Store(time.Now().UnixNano()) }
+func (t *transfer) hear() { t.heard.Store(int64(time.Since(t.started))) }
 
 // end tells the client how the transfer ended, when it does not know, and
 // reports it.

@@ -79,6 +79,11 @@ func (l *Library) due(now time.Time, every time.Duration, tried map[string]time.
 		case c.Revision > 1:
 			last = c.Updated
 		}
+		if last.After(now) {
+			// The clock was put back since. Nobody knows how long ago it was, and it may
+			// have been years ahead.
+			last = time.Time{}
+		}
 		if t := tried[c.ID]; t.After(last) {
 			last = t
 		}

@@ -39,7 +39,8 @@ type Monitor struct {
 	mu      sync.Mutex
 	alerted map[string]time.Time // deployments that people were told of, as changed then
 
-	woken map[string]time.Time // by deployment and device; routine's own
+	woken  map[string]time.Time // by deployment and device; routine's own, as
+	looked time.Time            // when it was last looked what is due
 }
 
 // New makes a Monitor, which is told by the Register from then on.

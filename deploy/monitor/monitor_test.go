@@ -18,6 +18,7 @@ import (
 	"castpoint/deploy/rollout"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
+	hostclock "castpoint/test/clock"
 )
 
 // bench is a monitor with deployments to watch.
@@ -290,4 +291,33 @@ func TestWake(t *testing.T) {
 	if _, err := b.Wake("two", "anna"); !errors.Is(err, rollout.ErrRefused) || !strings.Contains(err.Error(), "castpoint serve") {
 		t.Error(err)
 	}
+}
+
+// TestWakeWhileTheClockIsSet: a start that the clock jumps over is none that was missed,
+// and a start that comes again wakes those that have not begun.
+func TestWakeWhileTheClockIsSet(t *testing.T) {
+	b := newBench(t)
+	b.clock = time.Now()
+	start := b.clock.Add(time.Hour)
+	_, all := b.deploy(rollout.Deployment{Purpose: rollout.Required, Wake: true, Start: start}, 2)
+	look := func(when string, want ...string) {
+		t.Helper()
+		b.woken = nil
+		b.wakeDue()
+		b.wakeDue()
+		if diff := cmp.Diff(want, b.woken); diff != "" {
+			t.Errorf("%s: %s", when, diff)
+		}
+	}
+	first, second := "52:54:00:00:00:01", "52:54:00:00:00:02"
+	look("an hour before")
+	b.clock = hostclock.Set(b.clock.Add(tick), 5*time.Hour)
+	look("put forward over the start", first, second)
+	b.begin(all[0])
+	b.clock = b.clock.Add(tick)
+	look("four hours after the start")
+	b.clock = hostclock.Set(b.clock, -4*time.Hour-time.Minute)
+	look("put back, half a minute after they were woken")
+	b.clock = b.clock.Add(wakeEvery)
+	look("five minutes later", second)
 }

@@ -25,8 +25,16 @@ func (m *Monitor) wakeDue() {
 		return
 	}
 	now := m.now()
+	// A start that lies between two looks was not missed: the clock was put forward.
+	before := m.looked
+	if m.looked = now; before.IsZero() {
+		before = now
+	}
 	for _, d := range m.cfg.Register.Deployments() {
-		if !d.Wake || d.Disabled || d.Purpose != rollout.Required || d.Start.IsZero() || now.Before(d.Start.Add(-wakeBefore)) || now.After(d.Start.Add(wakeAfter)) {
+		if !d.Wake || d.Disabled || d.Purpose != rollout.Required || d.Start.IsZero() || now.Before(d.Start.Add(-wakeBefore)) {
+			continue
+		}
+		if now.After(d.Start.Add(wakeAfter)) && !before.Round(0).Before(d.Start) || !d.End.IsZero() && !now.Before(d.End) {
 			continue
 		}
 		_, _, targets, err := m.Status(d.ID)

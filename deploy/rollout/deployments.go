@@ -58,6 +58,7 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 		return Deployment{}, err
 	}
 	d.Collection, d.Sequence, d.Changed = c.ID, s.Name, g.now().UTC()
+	d.Start, d.End = d.Start.UTC(), d.End.UTC() // of the calendar alone: clocks are set
 	if d.ID == "" {
 		d.ID, d.Created, d.By, d.ConfirmedSize, d.PasswordHash = named.NewID(), d.Changed, by, 0, ""
 	} else {

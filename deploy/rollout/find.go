@@ -62,16 +62,16 @@ func (g *Register) LastRun(device string) (Run, error) {
 	}
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	var best *Run
+	var best *runEntry
 	for _, e := range g.last[d.ID] {
-		if best == nil || e.run.Started.After(best.Started) {
-			best = e.run
+		if best == nil || e.order > best.order { // not by time: clocks are set
+			best = e
 		}
 	}
 	if best == nil {
 		return Run{}, fmt.Errorf("%w: device %s has run no deployment", named.ErrNotFound, d.Label())
 	}
-	return best.Shown(g.now()), nil
+	return best.run.Shown(g.now()), nil
 }
 
 // RunsOf are all runs of a device, oldest first.

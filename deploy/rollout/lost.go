@@ -15,26 +15,36 @@ import (
 
 // deadline is when the machine of a run that restarts has to be back. A server that
 // was away could not hear it: its start begins the time anew.
-func (g *Register) deadline(r *Run) time.Time {
+// heard is that of the run's entry.
+func (g *Register) deadline(r *Run, heard time.Time) time.Time {
 	within := sequence.ReturnTime
 	if !r.Until.IsZero() {
 		within = r.Until.Sub(r.Heard)
 	}
-	from := r.Heard
-	if g.since.After(from) {
-		from = g.since
+	from := g.since
+	if heard.After(from) {
+		from = heard
 	}
 	return from.Add(within)
+}
+
+// absence is for how long the machine of a run was not heard: by the calendar as long as
+// it was heard by another process, whose clock may have been another.
+func (g *Register) absence(r *Run, heard, now time.Time) time.Duration {
+	if !heard.IsZero() {
+		return now.Sub(heard)
+	}
+	return max(now.Sub(r.Heard), now.Sub(g.since))
 }
 
 // LoseDue fails the runs whose machines have not come back from a restart in time.
 // They go on when they come back after all.
 func (g *Register) LoseDue(ctx context.Context) {
-	now := g.now().UTC()
+	now := g.now()
 	var due []string
 	g.mu.RLock()
 	for id, e := range g.runs {
-		if e.run.State == StateRestarting && now.After(g.deadline(e.run)) {
+		if e.run.State == StateRestarting && now.After(g.deadline(e.run, e.heard)) {
 			due = append(due, id)
 		}
 	}
@@ -48,8 +58,14 @@ func (g *Register) LoseDue(ctx context.Context) {
 
 func (g *Register) lose(ctx context.Context, id string, now time.Time) error {
 	var done Run
+	g.mu.RLock()
+	var heard time.Time
+	if e := g.runs[id]; e != nil {
+		heard = e.heard
+	}
+	g.mu.RUnlock()
 	err := g.update(ctx, id, func(r *Run) (*StepRecord, error) {
-		if r.State != StateRestarting || !now.After(g.deadline(r)) {
+		if r.State != StateRestarting || !now.After(g.deadline(r, heard)) {
 			return nil, errBack
 		}
 		where := "the boot environment"
@@ -58,11 +74,11 @@ func (g *Register) lose(ctx context.Context, id string, now time.Time) error {
 			where = "the system on its disk"
 			r.Advice = "look at its screen: its firmware may start something else, Windows may wait in its setup, or the system has no network; it goes on when it comes back, and castpoint run retry --step has it begin again from another step"
 		}
-		r.Message = fmt.Sprintf("the machine has not come back from its restart into %s within %s", where, now.Sub(r.Heard).Round(time.Second))
+		r.Message = fmt.Sprintf("the machine has not come back from its restart into %s within %s", where, g.absence(r, heard, now).Round(time.Second))
 		if l, err := g.leafOf(r, r.Next); err == nil {
 			r.Message += fmt.Sprintf("; it was to go on with step %d, %s", l.Number, l.Step.Title())
 		}
-		r.State, r.Ended, r.Lost = StateFailed, now, true
+		r.State, r.Ended, r.Lost = StateFailed, now.UTC(), true
 		done = *r
 		return nil, nil
 	})

@@ -7,6 +7,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
+	hostclock "castpoint/test/clock"
 )
 
 const installAndGoOn = `name: install
@@ -171,5 +172,94 @@ func TestTicketEnds(t *testing.T) {
 		if _, ok := b.Authorized(run.Ticket); ok {
 			t.Errorf("after a run that %s the ticket does not end", state)
 		}
+	}
+}
+
+// The clock is set while machines restart: none is lost before its time has passed, by
+// the clock that nobody sets, and none is waited for longer. Nor is one of a server that
+// has just started lost for what its disk says.
+func TestRestartWhileTheClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{5 * time.Hour, -5 * time.Hour, 300 * 24 * time.Hour, -300 * 24 * time.Hour} {
+		for _, restart := range []bool{false, true} {
+			b, comeBack := onDiskBench(t)
+			b.clock = time.Now()
+			b.since = b.clock
+			comeBack()
+			r := b.only()
+			if err := b.End(t.Context(), r.ID, protocol.RunEnd{Run: r.ID, State: protocol.RunRestart, Path: "3", Into: sequence.RestartDisk, Within: 3600}); err != nil {
+				t.Fatal(err)
+			}
+			b.clock = hostclock.Set(b.clock.Add(time.Minute), by)
+			if restart {
+				b.reopen()
+			}
+			b.clock = b.clock.Add(57 * time.Minute)
+			b.LoseDue(t.Context())
+			if r := b.only(); r.State != StateRestarting {
+				t.Errorf("set by %s, restart %v: it is %s: %s", by, restart, r.State, r.Message)
+			}
+			b.clock = b.clock.Add(5 * time.Minute)
+			b.LoseDue(t.Context())
+			if r := b.only(); r.State != StateFailed || !restart && !strings.Contains(r.Message, "within 1h3m0s") {
+				t.Errorf("set by %s, restart %v: after an hour it is %s: %s", by, restart, r.State, r.Message)
+			}
+			b.close()
+		}
+	}
+}
+
+// A deployment's window is of the calendar: it opens and closes when the clock says so,
+// however it came to say so, and what has run does not run again.
+func TestWindowWhileTheClockIsSet(t *testing.T) {
+	b := newBench(t)
+	b.clock = time.Now()
+	pc := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required, Start: b.clock.Add(2 * time.Hour), End: b.clock.Add(10 * time.Hour)}, pc)
+	b.mode(pc, ModeLocal)
+	b.clock = hostclock.Set(b.clock, 3*time.Hour)
+	b.mode(pc, ModeRequired)
+	b.clock = hostclock.Set(b.clock, -2*time.Hour)
+	b.mode(pc, ModeLocal)
+	b.clock = hostclock.Set(b.clock, 20*time.Hour)
+	b.mode(pc, ModeLocal)
+	b.clock = hostclock.Set(b.clock, -17*time.Hour)
+	b.mode(pc, ModeRequired)
+	run := b.begin(pc)
+	// It goes on, whatever the clock says and whether the window is over.
+	for _, by := range []time.Duration{20 * time.Hour, -40 * time.Hour, 20 * time.Hour} {
+		b.clock = hostclock.Set(b.clock, by)
+		b.mode(pc, ModeRequired)
+		if _, ok := b.Authorized(run.Ticket); !ok {
+			t.Errorf("set by %s: the run's ticket is not known", by)
+		}
+	}
+	if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunSucceeded}); err != nil {
+		t.Fatal(err)
+	}
+	for _, by := range []time.Duration{-4 * time.Hour, 4 * time.Hour, 20 * time.Hour, -20 * time.Hour} {
+		b.clock = hostclock.Set(b.clock, by)
+		b.mode(pc, ModeLocal)
+		b.reopen()
+		b.mode(pc, ModeLocal)
+	}
+}
+
+// The last run of a device is the one that began last, though the clock was put back
+// between them.
+func TestLastRunWhileTheClockIsSet(t *testing.T) {
+	b := newBench(t)
+	pc := b.device("pc-1", "52:54:00:00:00:01")
+	b.deploy(Deployment{Name: "a", Purpose: Required, Rerun: RerunAlways}, pc)
+	first := b.begin(pc)
+	if err := b.End(t.Context(), first.ID, protocol.RunEnd{Run: first.ID, State: protocol.RunSucceeded}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock = b.clock.Add(-5 * time.Hour)
+	second := b.begin(pc)
+	for range 2 {
+		if r := b.only(); r.ID != second.ID {
+			t.Errorf("the last run is %s, want %s", r.ID, second.ID)
+		}
+		b.reopen()
 	}
 }

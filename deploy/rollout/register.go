@@ -51,6 +51,7 @@ type Register struct {
 	mu          sync.RWMutex // guards what follows; never held while the disk works
 	deployments map[string]*Deployment
 	runs        map[string]*runEntry            // by id: the last of each device in each deployment
+	entered     uint64                          // runs so far
 	last        map[string]map[string]*runEntry // by device, by deployment
 	tickets     map[string]*runEntry            // by hash
 	onceMore    map[string]map[string]bool      // by deployment, by device
@@ -61,6 +62,10 @@ type Register struct {
 type runEntry struct {
 	write sync.Mutex // held from reading a run to having written it
 	run   *Run       // guarded by Register.mu; replaced, never changed
+	order uint64     // of entering; guarded by Register.mu
+	// heard is when this process has last heard the machine, by the clock that nobody
+	// sets; zero when it has not. Run.Heard is of the calendar.
+	heard time.Time
 	// changed is closed, and replaced, when the run has an order.
 	changed chan struct{}
 }
@@ -182,7 +187,8 @@ func (g *Register) enter(r *Run) *runEntry {
 	if old := byDeployment[r.Deployment]; old != nil {
 		g.drop(old)
 	}
-	e := &runEntry{run: r, changed: make(chan struct{})}
+	g.entered++
+	e := &runEntry{run: r, order: g.entered, changed: make(chan struct{})}
 	byDeployment[r.Deployment] = e
 	g.runs[r.ID] = e
 	if r.Ticket != "" {

@@ -138,7 +138,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 		return nil, fmt.Errorf("begin deployment %s on %s: %w", d.Name, r.Label, err)
 	}
 	g.mu.Lock()
-	g.enter(r)
+	g.enter(r).heard = g.now()
 	delete(g.onceMore[d.ID], b.Device.ID)
 	delete(g.refusals[d.ID], b.Device.ID)
 	g.mu.Unlock()
@@ -309,6 +309,9 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 	defer g.mu.Unlock()
 	if g.runs[id] != e {
 		return fmt.Errorf("run %s: %w", id, named.ErrNotFound) // a newer one has begun
+	}
+	if !r.Heard.Equal(e.run.Heard) {
+		e.heard = g.now()
 	}
 	e.run = r
 	if r.Ticket != oldTicket {

@@ -165,10 +165,10 @@ type RunStep struct {
 	Body   json.RawMessage
 }
 
-// LastRuns reads the last run of each device in each deployment.
+// LastRuns reads the last run of each device in each deployment, oldest first.
 func (s *Store) LastRuns(ctx context.Context) ([]Run, error) {
 	return s.runs(ctx, `SELECT id, deployment, device, ended, body, started FROM run
-		WHERE rowid IN (SELECT max(rowid) FROM run GROUP BY deployment, device)`)
+		WHERE rowid IN (SELECT max(rowid) FROM run GROUP BY deployment, device) ORDER BY rowid`)
 }
 
 // RunsOf reads the runs of a device in a deployment, oldest first; "" of either

@@ -105,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Access, error) {
 		return nil, fmt.Errorf("read login sessions: %w", err)
 	}
 	for _, s := range sessions {
-		a.sessions[s.Hash] = &sessionEntry{s, newLive()}
+		a.sessions[s.Hash] = &sessionEntry{s, newLive(), s.Created, s.Seen}
 	}
 	return a, nil
 }

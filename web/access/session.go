@@ -28,23 +28,35 @@ type Session struct {
 type sessionEntry struct {
 	store.AccessSession
 	live
+	// created and seen are those times by the clock that nobody sets; of a session that
+	// was read from disk by the calendar.
+	created, seen time.Time
 }
 
+// over says whether the session has ended. One of the future was made before the clock
+// was put back: its time begins now.
 func (s *sessionEntry) over(now time.Time) bool {
-	return now.Sub(s.Seen) > sessionIdle || now.Sub(s.Created) > sessionLife
+	if s.created.After(now) {
+		s.created = now
+	}
+	if s.seen.After(now) {
+		s.seen = now
+	}
+	return now.Sub(s.seen) > sessionIdle || now.Sub(s.created) > sessionLife
 }
 
 // begin makes a session. a.mu is held.
 func (a *Access) begin(ctx context.Context, user, how string, scope Scope, remote netip.Addr) (*Session, error) {
-	now := a.now().UTC().Truncate(time.Second)
-	if err := a.pruneSessions(ctx, now); err != nil {
+	clock := a.now()
+	if err := a.pruneSessions(ctx, clock); err != nil {
 		return nil, err
 	}
+	now := clock.UTC().Truncate(time.Second)
 	secret, hash := newSecret()
 	csrf, _ := newSecret()
 	s := &sessionEntry{store.AccessSession{
 		Hash: hash, User: user, How: how, Scope: string(scope), CSRF: csrf, Remote: remote.String(), Created: now, Seen: now,
-	}, newLive()}
+	}, newLive(), clock, clock}
 	if err := a.store.PutAccessSession(ctx, s.AccessSession); err != nil {
 		return nil, storeError(err)
 	}
@@ -65,7 +77,7 @@ func (a *Access) pruneSessions(ctx context.Context, now time.Time) error {
 			if err := a.endSession(ctx, s); err != nil {
 				return err
 			}
-		} else if oldest == nil || s.Seen.Before(oldest.Seen) {
+		} else if oldest == nil || s.seen.Before(oldest.seen) {
 			oldest = s
 		}
 	}
@@ -112,12 +124,12 @@ func (a *Access) bySession(ctx context.Context, secret string, remote netip.Addr
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s, ok := a.sessions[hashSecret(secret)]
-	now := a.now().UTC()
+	now := a.now()
 	if !ok || s.over(now) {
 		return Identity{}, live{}, false
 	}
-	if now.Sub(s.Seen) > usedEvery {
-		s.Seen = now.Truncate(time.Second)
+	if now.Sub(s.seen) > usedEvery {
+		s.seen, s.Seen = now, now.UTC().Truncate(time.Second)
 		a.note(a.store.PutAccessSession(ctx, s.AccessSession))
 	}
 	return s.identity(remote), s.live, true

@@ -115,7 +115,7 @@ func (a *Access) byToken(ctx context.Context, secret string, remote netip.Addr) 
 	if !ok || !t.Expires.IsZero() && now.After(t.Expires) {
 		return Identity{}, live{}, false
 	}
-	if now.Sub(t.LastUsed) > usedEvery {
+	if now.Sub(t.LastUsed).Abs() > usedEvery { // in the future after the clock was put back
 		t.LastUsed = now.Truncate(time.Second)
 		a.note(a.store.PutAccessToken(ctx, t.AccessToken))
 	}

@@ -37,6 +37,10 @@ type Ticket struct {
 	// Ended is why it is worth nothing any more before its time; "" for one that is
 	// good.
 	Ended string `json:"ended,omitempty"`
+	// Done says that its member has everything: it does not live longer by being seen.
+	Done bool `json:"done,omitempty"`
+
+	until time.Time // as that of a Token
 }
 
 // Tickets are the tickets of a server. They survive a restart, so that members
@@ -57,6 +61,7 @@ func OpenTickets(path string) (*Tickets, error) {
 		return nil, fmt.Errorf("open tickets: %w", err)
 	}
 	for i := range list {
+		list[i].until = list[i].Expires
 		t.byHash[list[i].Hash] = &list[i]
 	}
 	return t, nil
@@ -79,16 +84,17 @@ func (t *Tickets) Create(want Ticket) (secret string, err error) {
 	secret, hash := newSecret()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now().UTC().Truncate(time.Second)
+	now := t.now()
 	for h, k := range t.byHash {
-		if now.After(k.Expires) {
+		if now.After(k.until) {
 			delete(t.byHash, h)
 		}
 	}
 	if len(t.byHash) >= maxTickets {
 		return "", api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "", "%d machines are admitted already", len(t.byHash))
 	}
-	want.Hash, want.Created, want.Expires = hash, now, now.Add(ticketLife)
+	want.Hash, want.Created = hash, now.UTC().Truncate(time.Second)
+	want.live(now, ticketLife)
 	t.byHash[hash] = &want
 	if err := t.save(); err != nil {
 		delete(t.byHash, hash)
@@ -97,9 +103,17 @@ func (t *Tickets) Create(want Ticket) (secret string, err error) {
 	return secret, nil
 }
 
+// live has the ticket live for so long from now on.
+func (k *Ticket) live(now time.Time, life time.Duration) {
+	k.until = now.Add(life)
+	k.Expires = k.until.UTC().Truncate(time.Second)
+}
+
 func (t *Tickets) save() error {
 	list := make([]*Ticket, 0, len(t.byHash))
+	now := t.now()
 	for _, k := range t.byHash {
+		k.Expires = onCalendar(k.Expires, k.until, now)
 		list = append(list, k)
 	}
 	slices.SortFunc(list, func(a, b *Ticket) int { return strings.Compare(a.Hash, b.Hash) })
@@ -118,8 +132,8 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, ok := t.byHash[HashOf(secret)]
-	now := t.now().UTC().Truncate(time.Second)
-	if !ok || now.After(k.Expires) {
+	now := t.now()
+	if !ok || now.After(k.until) {
 		return Ticket{}, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "join again with a new token (castpoint token create)",
 			"the ticket is not known to this server, or has ended")
 	}
@@ -128,8 +142,8 @@ func (t *Tickets) Look(secret string) (Ticket, error) {
 	}
 	// In memory only: after a restart it has at least what is left of its life
 	// since it was last saved.
-	if k.Expires.Sub(now) > ticketAfter {
-		k.Expires = now.Add(ticketLife)
+	if !k.Done {
+		k.live(now, ticketLife)
 	}
 	return *k, nil
 }
@@ -140,13 +154,12 @@ func (t *Tickets) Revoke(hashes []string, why string) error {
 	defer t.mu.Unlock()
 	for _, h := range hashes {
 		if k, ok := t.byHash[h]; ok {
-			k.Ended, k.Expires = why, t.later()
+			k.Ended = why
+			k.live(t.now(), ticketAfter)
 		}
 	}
 	return t.save()
 }
-
-func (t *Tickets) later() time.Time { return t.now().UTC().Truncate(time.Second).Add(ticketAfter) }
 
 // End lets the ticket live a little longer and no more.
 func (t *Tickets) End(hash string) error {
@@ -156,6 +169,7 @@ func (t *Tickets) End(hash string) error {
 	if !ok {
 		return nil
 	}
-	k.Expires = t.later()
+	k.Done = true
+	k.live(t.now(), ticketAfter)
 	return t.save()
 }

@@ -1,6 +1,7 @@
 package admit
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -59,7 +60,13 @@ type Token struct {
 	// when the answer was lost. See delivery.Proof.
 	Proof string `json:"proof,omitempty"`
 
+	// Number tells which of two is older: times do not when the clock was set between.
+	Number uint64 `json:"number,omitempty"`
+
 	Granted bool `json:"-"` // to a machine that runs a sequence: in memory only, it asks for another
+	// until is when it expires by the clock that nobody sets; of one that was read from
+	// disk by the calendar, as Expires.
+	until time.Time
 }
 
 // Tokens are the one-time tokens of a server. They survive a restart: every
@@ -70,6 +77,7 @@ type Tokens struct {
 
 	mu     sync.Mutex
 	byHash map[string]*Token
+	number uint64 // of the last that was made
 }
 
 // OpenTokens reads the store's file; a missing one is an empty store.
@@ -80,7 +88,10 @@ func OpenTokens(path string) (*Tokens, error) {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
 	for i := range list {
-		t.byHash[list[i].Hash] = &list[i]
+		k := &list[i]
+		k.until = k.Expires
+		t.byHash[k.Hash] = k
+		t.number = max(t.number, k.Number)
 	}
 	return t, nil
 }
@@ -120,11 +131,14 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 	secret, hash := newSecret()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.now().UTC()
+	clock := t.now()
+	now := clock.UTC()
 	k := &want
 	k.Hash, k.MAC, k.UsedAt, k.UsedBy, k.Proof = hash, strings.ToLower(want.MAC), time.Time{}, "", ""
-	k.Created, k.Expires = now.Truncate(time.Second), now.Add(ttl).Truncate(time.Second)
-	t.prune(now)
+	k.Created, k.Expires, k.until = now.Truncate(time.Second), now.Add(ttl).Truncate(time.Second), clock.Add(ttl)
+	t.number++
+	k.Number = t.number
+	t.prune(clock)
 	if k.Granted {
 		t.forget(maxGranted-1, func(o *Token) bool { return o.Granted })
 		t.byHash[hash] = k
@@ -148,7 +162,7 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 // prune drops what nobody asks about any more.
 func (t *Tokens) prune(now time.Time) {
 	for hash, k := range t.byHash {
-		end := k.Expires
+		end := k.until
 		if !k.UsedAt.IsZero() && !k.Granted {
 			end = end.Add(keepUsed)
 		}
@@ -169,16 +183,29 @@ func (t *Tokens) forget(keep int, match func(*Token) bool) {
 	if len(list) <= keep {
 		return
 	}
-	slices.SortFunc(list, func(a, b *Token) int { return a.Created.Compare(b.Created) })
+	slices.SortFunc(list, func(a, b *Token) int { return cmp.Or(cmp.Compare(a.Number, b.Number), a.Created.Compare(b.Created)) })
 	for _, k := range list[:len(list)-keep] {
 		delete(t.byHash, k.Hash)
 	}
 }
 
+// onCalendar is the time of the calendar at which a time comes that nobody sets: as it was,
+// unless the clock has been set since. What is on disk then goes on after a restart for
+// as long as it would have without.
+func onCalendar(was, until, now time.Time) time.Time {
+	at := now.Round(0).Add(until.Sub(now)).UTC().Truncate(time.Second)
+	if at.Sub(was).Abs() <= time.Minute { // clocks drift, and are put right
+		return was
+	}
+	return at
+}
+
 func (t *Tokens) save() error {
 	list := make([]*Token, 0, len(t.byHash))
+	now := t.now()
 	for _, k := range t.byHash {
 		if !k.Granted {
+			k.Expires = onCalendar(k.Expires, k.until, now)
 			list = append(list, k)
 		}
 	}
@@ -210,7 +237,7 @@ func (t *Tokens) find(secret string) (*Token, error) {
 	if !ok {
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenUnknown, "make one with castpoint token create", "the token is not known to this server")
 	}
-	if now := t.now(); now.After(k.Expires) {
+	if now := t.now(); now.After(k.until) {
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTokenExpired, "make another with castpoint token create",
 			"the token expired at %s", k.Expires.Format(time.RFC3339))
 	}
