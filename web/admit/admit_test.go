@@ -216,7 +216,7 @@ func TestTokensAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range maxTokens {
-		k := Token{Hash: fmt.Sprint(i), Boot: true, MAC: fmt.Sprint(i), Created: clock.now.Add(time.Duration(i) * time.Millisecond), Expires: clock.now.Add(time.Hour)}
+		k := Token{Hash: fmt.Sprint(i), Boot: true, MAC: fmt.Sprint(i), Created: clock.now.Add(time.Duration(i) * time.Millisecond), Expires: clock.now.Add(time.Hour), until: clock.now.Add(time.Hour)}
 		tokens.byHash[k.Hash] = &k
 	}
 	last, _, err := tokens.Create(Token{Boot: true, MAC: "52:54:00:aa:00:01"}, time.Hour)
