@@ -450,7 +450,7 @@ func TestServerThatComesLate(t *testing.T) {
 	if e := events[0]; !strings.Contains(e.Message, "connection refused") || !strings.Contains(e.Message, "asking again in 500ms") {
 		t.Error(e.Message)
 	}
-	list, err := web.List[web.SessionInfo](t.Context(), web.NewLocalClient(s.Server), "/sessions")
+	list, err := call.List[session.Info](t.Context(), s.Client(), "/sessions")
 	if err != nil {
 		t.Fatal(err)
 	}

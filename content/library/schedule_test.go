@@ -1,4 +1,4 @@
-package content
+package library
 
 import (
 	"os"
@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/content"
 	hostclock "castpoint/test/clock"
 )
 
@@ -17,7 +18,7 @@ func TestScheduleWhileTheClockIsSet(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a"), []byte("content"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	c, err := l.Add(t.Context(), AddRequest{Kind: KindPackage, Path: dir, Name: "package"})
+	c, err := l.Add(t.Context(), content.AddRequest{Kind: content.KindPackage, Path: dir, Name: "package"})
 	if err != nil {
 		t.Fatal(err)
 	}
