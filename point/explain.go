@@ -23,6 +23,7 @@ import (
 	"castpoint/dhcp/lease"
 	"castpoint/internal/config"
 	"castpoint/internal/notice"
+	"castpoint/point/host"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -81,7 +82,7 @@ type Rule struct {
 type explainer struct {
 	*bootParts // of its own: it makes scripts, but no tokens
 	cfg        config.Config
-	links      []Link
+	links      []host.Link
 	library    *library.Library
 	asked      rules
 	dhcp       *dhcp.Server
@@ -95,7 +96,7 @@ const tokenShown = "ONE-TIME-TOKEN"
 
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
-func newExplainer(cfg config.Config, links []Link, library *library.Library, asked rules, agents fs.FS) (*explainer, error) {
+func newExplainer(cfg config.Config, links []host.Link, library *library.Library, asked rules, agents fs.FS) (*explainer, error) {
 	joinPort, err := PortOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
@@ -153,7 +154,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 			}
 		}
 		if !found {
-			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(linkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
+			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(host.LinkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
 		}
 	}
 	c := boot.Client{
@@ -362,7 +363,7 @@ func LocalExplain(path, data string) LocalRoutes {
 		if err != nil {
 			return nil, command.Usage("%w", err)
 		}
-		links, err := FindLinks(cfg.Interface)
+		links, err := host.FindLinks(cfg.Interface)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"castpoint/dhcp"
 	"castpoint/internal/netio"
+	"castpoint/point/host"
 	"castpoint/tftp"
 	"castpoint/web/call"
 )
@@ -106,7 +107,7 @@ func (p *point) tftpEndpoints(given *inherited) []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
 		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), TFTPPort), Device: l.Name})
-		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.hasIPv6() {
+		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.HasIPv6() {
 			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), TFTPPort), Device: l.Name})
 		}
 	}
@@ -123,7 +124,7 @@ func dhcpObstacles(err error) []obstacle {
 	var list []obstacle
 	if errors.Is(err, syscall.EADDRINUSE) {
 		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {
-			if who := holders("udp", port); len(who) > 0 {
+			if who := host.Holders("udp", port); len(who) > 0 {
 				list = append(list, obstruct("DHCP", "udp", port, err, out))
 			}
 		}
@@ -140,7 +141,7 @@ func obstruct(what, network string, port uint16, err error, out string) obstacle
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		o.why = "the port is held by another program"
-		if who := holders(network, port); len(who) > 0 {
+		if who := host.Holders(network, port); len(who) > 0 {
 			o.why = "the port is held by " + strings.Join(who, ", ")
 		}
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):

@@ -30,6 +30,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
+	"castpoint/point/host"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/call"
@@ -55,7 +56,7 @@ type point struct {
 	read      func() (*Settings, error)
 	reloading sync.Mutex
 	force     force
-	links     []Link // at least one; the first is the one that is told to people
+	links     []host.Link // at least one; the first is the one that is told to people
 
 	library *library.Library
 	server  *web.Server
@@ -93,7 +94,7 @@ type Options struct {
 
 // Serve runs a distribution point until ctx ends, which is no error.
 func Serve(ctx context.Context, o Options) error {
-	if err := BecomeOwner(o.Settings.cfg.Data, slices.Concat(AsRoot(), onPorts(), []cap.Value{cap.NET_ADMIN})...); err != nil {
+	if err := host.BecomeOwner(o.Settings.cfg.Data, slices.Concat(host.AsRoot(), onPorts(), []cap.Value{cap.NET_ADMIN})...); err != nil {
 		return err
 	}
 	p, err := newPoint(ctx, o)
@@ -104,7 +105,7 @@ func Serve(ctx context.Context, o Options) error {
 	if err := p.listen(ctx); err != nil {
 		return err
 	}
-	if err := keepOnly(p.stillNeeded()...); err != nil {
+	if err := host.KeepOnly(p.stillNeeded()...); err != nil {
 		return err
 	}
 	summary, err := p.summary()
@@ -125,7 +126,7 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
-	if p.links, err = FindLinks(cfg.Interface); err != nil {
+	if p.links, err = host.FindLinks(cfg.Interface); err != nil {
 		return nil, err
 	}
 	if _, err := PortOf("admin", cfg.Admin); err != nil {
@@ -262,7 +263,7 @@ func PortOf(setting, address string) (uint16, error) {
 // is not known.
 func (p *point) linkName(index int) string {
 	for _, l := range p.links {
-		if l.index == index {
+		if l.Index == index {
 			return l.Name
 		}
 	}
@@ -336,7 +337,7 @@ func (p *point) run(ctx context.Context) error {
 	if err := notify(ctx, "READY=1"); err != nil {
 		p.log.Warn("readiness not reported", zap.Error(err))
 	}
-	p.log.Info("serving", zap.Strings("interfaces", linkNames(p.links)), zap.Stringer("address", p.links[0].Address), zap.String("dhcp", p.cfg.DHCP))
+	p.log.Info("serving", zap.Strings("interfaces", host.LinkNames(p.links)), zap.Stringer("address", p.links[0].Address), zap.String("dhcp", p.cfg.DHCP))
 
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()

@@ -21,6 +21,7 @@ import (
 	"castpoint/internal/event"
 	"castpoint/internal/notice"
 	"castpoint/internal/store"
+	"castpoint/point/host"
 	"castpoint/web/access"
 )
 
@@ -44,7 +45,7 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	if log == nil {
 		log = zap.NewNop()
 	}
-	r := &records{wake: sendWake}
+	r := &records{wake: host.SendWake}
 	defer func() {
 		if err != nil {
 			_ = r.close()

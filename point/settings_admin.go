@@ -13,13 +13,14 @@ import (
 
 	"castpoint/boot"
 	"castpoint/internal/config"
+	"castpoint/point/host"
 	"castpoint/web/access"
 )
 
 // adminTLS is the certificate of the admin listener: the one that is given, or,
 // when the listener is wider than loopback, one of castpoint's own authority. nil
 // is plain HTTP.
-func adminTLS(cfg *config.Config, links []Link) (*tls.Config, error) {
+func adminTLS(cfg *config.Config, links []host.Link) (*tls.Config, error) {
 	if cfg.AdminCert != "" {
 		t, err := boot.LoadTLS(cfg.AdminCert, cfg.AdminKey)
 		if err != nil {

@@ -14,13 +14,14 @@ import (
 	"castpoint/boot"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
+	"castpoint/point/host"
 	"castpoint/tftp"
 )
 
-func testLinks() []Link {
-	return []Link{
-		{Name: "eth1", index: 2, Address: netip.MustParseAddr("192.0.2.1"), networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}},
-		{Name: "eth2", index: 3, Address: netip.MustParseAddr("198.51.100.1"), networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}},
+func testLinks() []host.Link {
+	return []host.Link{
+		{Name: "eth1", Index: 2, Address: netip.MustParseAddr("192.0.2.1"), Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24")}},
+		{Name: "eth2", Index: 3, Address: netip.MustParseAddr("198.51.100.1"), Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.1/24")}},
 	}
 }
 

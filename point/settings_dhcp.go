@@ -8,13 +8,14 @@ import (
 	"castpoint/dhcp"
 	"castpoint/dhcp/dhcp6"
 	"castpoint/internal/config"
+	"castpoint/point/host"
 )
 
 // dhcpConfig makes the settings of the DHCP server out of those of the file. The
 // caller adds store, planner and log.
-func dhcpConfig(cfg *config.Config, links []Link) (dhcp.Config, error) {
+func dhcpConfig(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 	d := dhcp.Config{
-		Mode: dhcp.Mode(cfg.DHCP), Interfaces: linkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
+		Mode: dhcp.Mode(cfg.DHCP), Interfaces: host.LinkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
 		Allow: cfg.Allow, Deny: cfg.Deny, Delay: cfg.Delay, Share: cfg.Share,
 	}
 	pools, err := cfg.Pools()
@@ -25,7 +26,7 @@ func dhcpConfig(cfg *config.Config, links []Link) (dhcp.Config, error) {
 		network := p.Network
 		for _, l := range links {
 			if !network.IsValid() {
-				network = l.network(p.From)
+				network = l.Network(p.From)
 			}
 		}
 		pool := dhcp.Pool{

@@ -9,6 +9,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/internal/config"
+	"castpoint/point/host"
 )
 
 // bootServer makes the server of a boot listener; t is nil for plain HTTP.
@@ -22,7 +23,7 @@ func bootServer(cfg *config.Config, handler http.Handler, t *tls.Config, log *za
 // bootTLS is the certificate of the boot listener with TLS: the one that is
 // given, or one of castpoint's own authority for the addresses of this server,
 // whose certificate machines have to be given (authority, PEM).
-func bootTLS(cfg *config.Config, links []Link) (t *tls.Config, authority []byte, err error) {
+func bootTLS(cfg *config.Config, links []host.Link) (t *tls.Config, authority []byte, err error) {
 	if cfg.HTTPSCert != "" {
 		t, err = boot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey)
 		return t, nil, err

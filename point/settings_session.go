@@ -3,11 +3,12 @@ package point
 import (
 	"castpoint/internal/config"
 	"castpoint/multicast"
+	"castpoint/point/host"
 	"castpoint/web/session"
 )
 
 // sessionConfig makes the settings of sessions out of those of the file.
-func sessionConfig(cfg *config.Config, links []Link) (*session.Config, error) {
+func sessionConfig(cfg *config.Config, links []host.Link) (*session.Config, error) {
 	group, groups, err := cfg.GroupRange()
 	if err != nil {
 		return nil, err

@@ -1,16 +1,14 @@
 package point
 
 import (
-	"bufio"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
 	"castpoint/boot"
 	"castpoint/deploy"
+	"castpoint/point/host"
 )
 
 // Bounds of what is remembered of addresses.
@@ -102,7 +100,7 @@ func (w *whois) at(addr netip.Addr) (mac, uuid string) {
 	defer w.mu.Unlock()
 	// The kernel's table is about now, and what was heard about then.
 	if now := time.Now(); now.Sub(w.read) > neighbourLife {
-		w.neighbours, w.read = readNeighbours("/proc/net/arp"), now
+		w.neighbours, w.read = host.Neighbours("/proc/net/arp"), now
 	}
 	if mac = w.neighbours[addr]; mac == "" {
 		if r, ok := w.byAddr[addr]; ok && time.Since(r.since) < addressLife {
@@ -120,26 +118,4 @@ func (w *whois) client(addr netip.Addr) boot.Client {
 		c.MAC = hw
 	}
 	return c
-}
-
-// readNeighbours reads the IPv4 neighbours of Linux; elsewhere there are none.
-func readNeighbours(path string) map[netip.Addr]string {
-	found := make(map[netip.Addr]string)
-	f, err := os.Open(path)
-	if err != nil {
-		return found
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan() && len(found) < maxAddresses; {
-		// IP address, HW type, flags, HW address, mask, device
-		cells := strings.Fields(lines.Text())
-		if len(cells) < 6 || cells[3] == "00:00:00:00:00:00" {
-			continue
-		}
-		addr, err := netip.ParseAddr(cells[0])
-		if mac, macErr := net.ParseMAC(cells[3]); err == nil && macErr == nil {
-			found[addr] = mac.String()
-		}
-	}
-	return found
 }

@@ -12,6 +12,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/host"
 	"castpoint/web/call"
 )
 
@@ -58,7 +59,7 @@ func (o *Options) AdminRoutes(ctx context.Context, local point.LocalRoutes) (_ *
 		if file, err := config.Load(""); err == nil { // what is wrong with it serve says
 			settings.DiskReserve = file.DiskReserve
 		}
-		if err := point.BecomeOwner(o.Data, point.AsRoot()...); err != nil {
+		if err := host.BecomeOwner(o.Data, host.AsRoot()...); err != nil {
 			return nil, nil, err
 		}
 		server, done, err := point.Local(ctx, o.Data, o.Build, &settings, local)

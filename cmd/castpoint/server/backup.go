@@ -14,7 +14,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/backup"
 	"castpoint/internal/config"
-	"castpoint/point"
+	"castpoint/point/host"
 )
 
 func NewBackup(o *cli.Options) *cobra.Command {
@@ -32,7 +32,7 @@ command names them.
 The server may run meanwhile. The file holds the keys: keep it as you keep them.`,
 		Example: "  castpoint backup /mnt/backup/castpoint-$(date +%F).tar.zst",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := point.BecomeOwner(o.Data, point.AsRoot()...); err != nil {
+			if err := host.BecomeOwner(o.Data, host.AsRoot()...); err != nil {
 				return err
 			}
 			r, err := backup.Write(cmd.Context(), args[0], o.Data, settings, o.Build.Version)

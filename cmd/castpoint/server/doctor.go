@@ -26,6 +26,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/host"
 	"castpoint/web/admin"
 	"castpoint/web/session"
 )
@@ -152,7 +153,7 @@ func nearTarget(ctx context.Context, o *cli.Options, cfg *config.Config, path st
 		n := binary.BigEndian.Uint32(first.AsSlice()) + uint32(count) - 1
 		t.Groups = [2]netip.Addr{first, netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, n)))}
 	}
-	links, err := point.FindLinks(cfg.Interface)
+	links, err := host.FindLinks(cfg.Interface)
 	for _, l := range links {
 		t.Interfaces = append(t.Interfaces, doctor.Interface{Name: l.Name, Address: l.Address})
 	}

@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"bufio"
@@ -19,13 +19,13 @@ import (
 type Link struct {
 	Name     string
 	Address  netip.Addr
-	index    int
-	networks []netip.Prefix // IPv4
+	Index    int
+	Networks []netip.Prefix // IPv4
 }
 
-// network is the network of the link that the address lies in; invalid for none.
-func (l *Link) network(a netip.Addr) netip.Prefix {
-	for _, n := range l.networks {
+// Network is the network of the link that the address lies in; invalid for none.
+func (l *Link) Network(a netip.Addr) netip.Prefix {
+	for _, n := range l.Networks {
 		if n.Contains(a) {
 			return n.Masked()
 		}
@@ -33,8 +33,8 @@ func (l *Link) network(a netip.Addr) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// hasIPv6 says whether the interface has an IPv6 address.
-func (l *Link) hasIPv6() bool {
+// HasIPv6 says whether the interface has an IPv6 address.
+func (l *Link) HasIPv6() bool {
 	ifi, err := net.InterfaceByName(l.Name)
 	if err != nil {
 		return false
@@ -43,7 +43,7 @@ func (l *Link) hasIPv6() bool {
 	return err == nil
 }
 
-func linkNames(links []Link) (names []string) {
+func LinkNames(links []Link) (names []string) {
 	for _, l := range links {
 		names = append(names, l.Name)
 	}
@@ -91,14 +91,14 @@ func findLink(name string) (Link, error) {
 	if err != nil {
 		return Link{}, fmt.Errorf("interface %s has no IPv4 address: give it one, machines could not reach this server", name)
 	}
-	l := Link{Name: name, index: ifi.Index, Address: addr}
+	l := Link{Name: name, Index: ifi.Index, Address: addr}
 	all, err := ifi.Addrs()
 	if err != nil {
 		return Link{}, fmt.Errorf("interface %s: %w", name, err)
 	}
 	for _, a := range all {
 		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Is4() {
-			l.networks = append(l.networks, p)
+			l.Networks = append(l.Networks, p)
 		}
 	}
 	return l, nil

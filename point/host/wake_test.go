@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ func TestWakePacket(t *testing.T) {
 	if len(p) != 102 || !bytes.Equal(p[:6], []byte{255, 255, 255, 255, 255, 255}) || !bytes.Equal(p[96:], mac) {
 		t.Errorf("% x", p)
 	}
-	if err := sendWake([]string{"no such interface"}, mac); err == nil {
+	if err := SendWake([]string{"no such interface"}, mac); err == nil {
 		t.Error("sent by an interface that is not there")
 	}
 }

@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"errors"
@@ -8,18 +8,11 @@ import (
 	"syscall"
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
-
-	"castpoint/dhcp"
 )
 
 // AsRoot are the capabilities over files that a command of root keeps: root reads
 // an image wherever it lies, and writes an export wherever it is told to.
 func AsRoot() []cap.Value { return []cap.Value{cap.DAC_OVERRIDE, cap.DAC_READ_SEARCH, cap.FOWNER} }
-
-// onPorts are what serving needs as long as it runs: a socket is opened again
-// when its interface has been away, and an address is probed by ARP before it is
-// offered.
-func onPorts() []cap.Value { return []cap.Value{cap.NET_BIND_SERVICE, cap.NET_RAW} }
 
 // BecomeOwner makes a process of root one of the user that the data folder
 // belongs to, and keeps the capabilities named. What root adds then belongs to
@@ -43,12 +36,12 @@ func BecomeOwner(data string, keep ...cap.Value) error {
 	if err := errors.Join(cap.SetGroups(int(owner.Gid)), cap.SetUID(int(owner.Uid))); err != nil {
 		return fmt.Errorf("work as the owner of %s (user %d): %w", data, owner.Uid, err)
 	}
-	return keepOnly(keep...)
+	return KeepOnly(keep...)
 }
 
-// keepOnly gives up all capabilities but those named, of which only those remain
+// KeepOnly gives up all capabilities but those named, of which only those remain
 // that the process has. Without any it does nothing.
-func keepOnly(keep ...cap.Value) error {
+func KeepOnly(keep ...cap.Value) error {
 	has := cap.GetProc()
 	left := cap.NewSet()
 	for _, v := range keep {
@@ -62,16 +55,4 @@ func keepOnly(keep ...cap.Value) error {
 		return fmt.Errorf("give up privileges: %w", err)
 	}
 	return nil
-}
-
-// stillNeeded are the capabilities that serving uses once everything is bound.
-func (p *point) stillNeeded() []cap.Value {
-	var keep []cap.Value
-	if os.Geteuid() == 0 {
-		keep = AsRoot()
-	}
-	if p.cfg.DHCP != string(dhcp.ModeOff) || p.cfg.DHCP6 {
-		keep = append(keep, onPorts()...)
-	}
-	return keep
 }

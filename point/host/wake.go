@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"bytes"
@@ -24,8 +24,8 @@ func wakePacket(mac net.HardwareAddr) []byte {
 	return append(bytes.Repeat([]byte{0xff}, 6), bytes.Repeat(mac, 16)...)
 }
 
-// sendWake broadcasts a packet on the networks of interfaces, of all without names.
-func sendWake(interfaces []string, mac net.HardwareAddr) error {
+// SendWake broadcasts a packet on the networks of interfaces, of all without names.
+func SendWake(interfaces []string, mac net.HardwareAddr) error {
 	list, err := net.Interfaces()
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"bufio"
@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// holders names the processes of this network namespace that listen on a port,
+// Holders names the processes of this network namespace that listen on a port,
 // as "dnsmasq (process 712)", as far as this user may see them. network is udp
 // or tcp.
-func holders(network string, port uint16) []string {
+func Holders(network string, port uint16) []string {
 	inodes := map[string]bool{}
 	for _, suffix := range []string{"", "6"} {
 		text, err := os.ReadFile("/proc/net/" + network + suffix)

@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"os"
@@ -20,7 +20,7 @@ func FuzzKernelTables(f *testing.F) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		for addr, mac := range readNeighbours(path) {
+		for addr, mac := range Neighbours(path) {
 			if !addr.IsValid() || mac == "" {
 				t.Fatalf("%s has %q", addr, mac)
 			}
