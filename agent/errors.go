@@ -61,8 +61,11 @@ func ExitCode(err error) int {
 		return ExitRefused
 	}
 	if p, ok := errors.AsType[*protocol.Problem](err); ok {
-		if p.Code == protocol.CodeInvalid {
+		switch p.Code {
+		case protocol.CodeInvalid:
 			return ExitUsage
+		case protocol.CodeDamaged:
+			return ExitFailed
 		}
 		switch p.Status {
 		case http.StatusBadRequest:
