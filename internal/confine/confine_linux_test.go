@@ -17,7 +17,7 @@ func TestHarm(t *testing.T) {
 	if version < 4 {
 		t.Skipf("this kernel has version %d of Landlock, and refuses nothing by it that limits do not refuse", version)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func work(args []string) int {
 				runtime.LockOSThread()
 				for what, err := range map[string]error{
 					"truncate": os.Truncate(args[1], 0), "remove": os.Remove(args[1]), "rename": os.Rename(args[1], args[1]+"2"),
-					"make": os.Mkdir(args[1]+"3", 0o700), "link": os.Link(args[1], args[1]+"4"), "run": exec.Command("/bin/true").Run(),
+					"make": os.Mkdir(args[1]+"3", 0o700), "link": os.Link(args[1], args[1]+"4"), "run": exec.CommandContext(context.Background(), "/bin/true").Run(),
 					"connect": connect(args[2]),
 				} {
 					if err == nil {
@@ -100,7 +100,7 @@ func work(args []string) int {
 }
 
 func connect(address string) error {
-	c, err := net.Dial("tcp", address)
+	c, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", address)
 	if err == nil {
 		err = c.Close()
 	}

@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/base64"
@@ -34,7 +35,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: sbom [-o FILE] [-texts FILE] PROGRAM [PROGRAM WITHIN IT...]")
 		os.Exit(2)
 	}
-	if err := write(*out, *texts, *table, flag.Args()...); err != nil {
+	if err := write(context.Background(), *out, *texts, *table, flag.Args()...); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
@@ -68,7 +69,7 @@ func read(file string) (program, error) {
 
 // write describes the first program, which carries the others. A file without a name is
 // not written.
-func write(out, texts, table string, files ...string) error {
+func write(ctx context.Context, out, texts, table string, files ...string) error {
 	f, err := os.Open(table)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func write(out, texts, table string, files ...string) error {
 		}
 	}
 	if texts != "" {
-		b, err := notices(programs, licences)
+		b, err := notices(ctx, programs, licences)
 		if err != nil {
 			return err
 		}

@@ -56,7 +56,7 @@ func TestWrite(t *testing.T) {
 		t.Fatalf("%v: %s", err, b)
 	}
 	texts := filepath.Join(dir, "texts")
-	if err := write(out, texts, table, program, inner); err != nil {
+	if err := write(t.Context(), out, texts, table, program, inner); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(texts); err != nil || !strings.Contains(string(b), "stdlib go1.") || !strings.Contains(string(b), "Redistributions in binary form must reproduce the above") {
@@ -74,7 +74,7 @@ func TestWrite(t *testing.T) {
 	if err := os.WriteFile(table, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(out, "", table, program); err == nil || !strings.Contains(err.Error(), "no licence for stdlib") {
+	if err := write(t.Context(), out, "", table, program); err == nil || !strings.Contains(err.Error(), "no licence for stdlib") {
 		t.Errorf("without a licence: %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,8 +21,8 @@ var notice = regexp.MustCompile(`(?i)^(un)?(licen[cs]e|copying|copyright|notice|
 // notices are the texts of the licences of everything that is in some programs: most
 // licences demand that whoever hands on the program hands on their text. The texts are
 // those of the modules as they were downloaded.
-func notices(programs []program, licences map[string]string) ([]byte, error) {
-	folders, err := moduleFolders()
+func notices(ctx context.Context, programs []program, licences map[string]string) ([]byte, error) {
+	folders, err := moduleFolders(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -74,12 +75,12 @@ func noticeFiles(folder string) (files []string, err error) {
 }
 
 // moduleFolders says where the source of each module of the build is, and of Go itself.
-func moduleFolders() (map[string]string, error) {
-	root, err := exec.Command("go", "env", "GOROOT").Output()
+func moduleFolders(ctx context.Context) (map[string]string, error) {
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go env: %w", err)
 	}
-	out, err := exec.Command("go", "list", "-m", "-json", "all").Output()
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-json", "all").Output()
 	if err != nil {
 		return nil, fmt.Errorf("go list: %w", err)
 	}
