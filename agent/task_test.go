@@ -68,6 +68,7 @@ type person struct {
 
 func (p *person) Say(string)               {}
 func (p *person) Progress(string, float64) {}
+func (p *person) Trouble([]string)         {}
 func (p *person) Ask(_ context.Context, list []sequence.Question) (map[string]string, error) {
 	answers := make(map[string]string)
 	for _, q := range list {

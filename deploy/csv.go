@@ -32,11 +32,14 @@ var columns = []struct {
 		return nil
 	}},
 	{"protected", func(d *Device) string { return strconv.FormatBool(d.Protected) }, func(d *Device, s string) (err error) {
-		if s == "" {
+		switch s = strings.ToLower(s); s {
+		case "", "no":
 			s = "false"
+		case "yes":
+			s = "true"
 		}
-		if d.Protected, err = strconv.ParseBool(strings.ToLower(s)); err != nil {
-			return fmt.Errorf("%w: protected %q: want true or false", ErrInvalid, s)
+		if d.Protected, err = strconv.ParseBool(s); err != nil {
+			return fmt.Errorf("%w: protected %q: want true or false, or yes or no", ErrInvalid, s)
 		}
 		return nil
 	}},
@@ -354,7 +357,7 @@ func (d *Devices) importRow(trial *index, set []func(*Device, string) error, lin
 		one.State = StateKnown // somebody has named it: that is an approval
 	}
 	if old.Protected && !same(old, one) {
-		return nil, nil, fmt.Errorf("%w: %s: castpoint device set %s --protected=false first", ErrProtected, old.Label(), old.ID)
+		return nil, nil, fmt.Errorf("%w: %s", ErrProtected, old.Label())
 	}
 	return old, one, nil
 }

@@ -67,7 +67,9 @@ type Explanation struct {
 	ImageName string `json:"image_name,omitempty"`
 	Assigned  string `json:"assigned,omitempty"` // content that it receives then
 	Target    string `json:"target,omitempty"`
-	Script    string `json:"script,omitempty"` // for iPXE; the token is left out
+	// Deployments are those that it runs, or from which a person there chooses.
+	Deployments []string `json:"deployments,omitempty"`
+	Script      string   `json:"script,omitempty"` // for iPXE; the token is left out
 
 	Lately []Decision `json:"lately,omitempty"` // what was answered to it, oldest first
 }
@@ -252,7 +254,9 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 	for _, text := range why {
 		say("record", text)
 	}
-	_, why = e.asked.rollout.Apply(ruling, c)
+	var offers []string
+	offers, why = e.asked.rollout.Offers(ruling, c)
+	x.Deployments = offers
 	for _, text := range why {
 		say("deployments", text)
 	}

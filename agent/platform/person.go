@@ -61,6 +61,17 @@ func (p *Person) Progress(text string, percent float64) {
 	fmt.Fprintln(p.out, shown)
 }
 
+// Trouble shows what has failed, and what to do, until it is called with nil.
+func (p *Person) Trouble(lines []string) {
+	if p.screen != nil {
+		p.screen.Update(func(s *Status) { s.Trouble = lines })
+		return
+	}
+	for _, line := range lines {
+		p.say(line)
+	}
+}
+
 // Ask asks question after question, each until its answer is one that may be
 // given.
 func (p *Person) Ask(ctx context.Context, questions []sequence.Question) (map[string]string, error) {

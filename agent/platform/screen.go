@@ -28,6 +28,7 @@ type Status struct {
 	Said     []string     // newest last
 	Prompt   bool         // F8 gives a command prompt
 	Asking   *Asking      // a question, in place of the progress; nil for none
+	Trouble  []string     // what has failed, in place of the progress; paragraphs, none for nothing
 }
 
 // Asking is a question that waits for its answer.
@@ -85,6 +86,8 @@ func (s *Status) Render(width, height int) []string {
 	lines = append(lines, "")
 	if a := s.Asking; a != nil {
 		lines = append(lines, a.lines(width)...)
+	} else if len(s.Trouble) > 0 {
+		lines = append(lines, troubleLines(s.Trouble, width)...)
 	} else if e := s.Progress; e != nil {
 		lines = append(lines, bar(e, width), " "+agent.ProgressText(*e), "")
 	}
@@ -117,6 +120,21 @@ func (s *Status) Render(width, height int) []string {
 		lines[i] = fit(text, width)
 	}
 	return lines
+}
+
+// troubleLines lays trouble out between two bars that are seen from afar.
+func troubleLines(paragraphs []string, width int) []string {
+	bar := " " + strings.Repeat("*", max(width-2, 0))
+	lines := []string{bar}
+	for i, text := range paragraphs {
+		if i > 0 {
+			lines = append(lines, "")
+		}
+		for _, line := range wrap(text, width-2) {
+			lines = append(lines, " "+line)
+		}
+	}
+	return append(lines, bar, "")
 }
 
 // bar is the progress bar, with the share at its end.

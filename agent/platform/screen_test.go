@@ -42,6 +42,10 @@ func TestRender(t *testing.T) {
 		{"small", 40, 14, Status{Device: mac1, Server: "https://[2001:db8::1]:8443", Address: "2001:db8::7 on eth0", Step: "receiving by multicast", Progress: &receiving, Said: said, Prompt: true}},
 		{"asking", 80, 25, Status{Device: mac1, Server: "https://192.0.2.1:8443", Address: "192.0.2.7 on Ethernet", Step: "asking the server what to do", Prompt: true,
 			Asking: &Asking{Text: "Which deployment is this machine to run?", Choices: []string{"Windows 11 lab", "Windows 11 office"}, At: 1, Wrong: "the last one was refused"}}},
+		{"failed", 80, 25, Status{Device: "pc-17", Server: "https://192.0.2.1:8443", Address: "192.0.2.7 on eth0", Step: "failed", Said: []string{"[3/8] Apply Windows"}, Trouble: []string{
+			"FAILED: step 3 of 8, Apply Windows: the volume is too small: the image takes 21 GB, and it has 16 GB",
+			"What to do: make the partition larger, or take a machine with a larger disk; then run the sequence from the partition-disk step.",
+			"On the server: castpoint run retry 6a1f0c2d9b goes on from step 3 (or the device's page in the console). This machine, pc-17, stays on and waits for that; it may be switched off."}}},
 		{"tiny", 12, 4, Status{Device: mac1, Said: said, Progress: &receiving}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

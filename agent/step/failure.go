@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 
@@ -64,9 +65,8 @@ func (e *engine) afterFailure(ctx context.Context, failed error) (protocol.Order
 	if errors.Is(failed, errCancelled) {
 		end.State = protocol.RunCancelled
 	}
-	e.say("FAILED: %s", e.mask(failed.Error()))
-	e.say("this machine stays on; run again from the step in the console, or switch the machine off")
-	e.o.Person.Progress("failed: "+e.mask(failed.Error()), -1)
+	e.o.Person.Progress("failed", -1)
+	e.trouble(failed)
 	e.sendLog(ctx)
 	e.mu.Lock()
 	e.order = nil
@@ -75,6 +75,23 @@ func (e *engine) afterFailure(ctx context.Context, failed error) (protocol.Order
 		return protocol.Order{}, err
 	}
 	return e.await(ctx)
+}
+
+// trouble shows a person that the run has failed, where and why, and what to do.
+func (e *engine) trouble(failed error) {
+	lines := []string{"FAILED: " + e.mask(failed.Error())}
+	how := "On the server: castpoint run retry " + e.o.Run.ID
+	if one, ok := errors.AsType[*stepError](failed); ok {
+		l := one.leaf
+		lines[0] = fmt.Sprintf("FAILED: step %d of %d, %s: %s", l.Number, len(e.leaves), l.Step.Title(), e.mask(one.err.Error()))
+		how += fmt.Sprintf(" goes on from step %d (or the device's page in the console)", l.Number)
+		lines = append(lines, "What to do: "+advice(one.err)+".")
+	}
+	lines = append(lines, how+". This machine, "+e.o.Run.Device+", stays on and waits for that; it may be switched off.")
+	for _, line := range lines {
+		e.log.write(e.now(), line)
+	}
+	e.o.Person.Trouble(lines)
 }
 
 // await waits for an order to go on.
@@ -90,6 +107,7 @@ func (e *engine) await(ctx context.Context) (protocol.Order, error) {
 		}
 		switch order.Kind {
 		case protocol.OrderRetry:
+			e.o.Person.Trouble(nil)
 			e.say("order from the console: run again from step %s", order.Path)
 			maps.Copy(e.state.Variables, order.Variables)
 			return order, nil

@@ -232,6 +232,11 @@ func (p *fakePerson) Say(text string) {
 	w.said = append(w.said, text)
 }
 func (p *fakePerson) Progress(string, float64) {}
+func (p *fakePerson) Trouble(lines []string) {
+	for _, line := range lines {
+		p.Say(line)
+	}
+}
 
 func (p *fakePerson) Ask(ctx context.Context, q []sequence.Question) (map[string]string, error) {
 	if err := (*world)(p).op(ctx, "person asked"); err != nil {

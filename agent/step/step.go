@@ -77,6 +77,9 @@ type Person interface {
 	Say(text string)
 	// Progress shows what runs: a line, and percent of it (below 0: not known).
 	Progress(text string, percent float64)
+	// Trouble shows what has failed, and what to do: paragraphs that stay where they are
+	// seen until the next call. nil is for when it is over.
+	Trouble(lines []string)
 	// Ask asks questions; it returns at the end of ctx when nobody answers.
 	Ask(ctx context.Context, questions []sequence.Question) (map[string]string, error)
 }

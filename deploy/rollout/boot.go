@@ -11,18 +11,33 @@ import (
 // presses a key, and with neither it boots from its disk. why has one sentence for
 // each rule. It changes nothing.
 func (g *Register) Apply(r deploy.Ruling, c boot.Client) (_ deploy.Ruling, why []string) {
+	r, _, why = g.apply(r, c)
+	return r, why
+}
+
+// Offers are the names of the deployments that a client runs when it netboots now, or
+// out of which a person there chooses, and why.
+func (g *Register) Offers(r deploy.Ruling, c boot.Client) (names, why []string) {
+	_, d, why := g.apply(r, c)
+	for i := range d.Offers {
+		names = append(names, d.Offers[i].Deployment.Name)
+	}
+	return names, why
+}
+
+func (g *Register) apply(r deploy.Ruling, c boot.Client) (_ deploy.Ruling, d Decision, why []string) {
 	if r.Record.Silent != "" || r.Record.Waiting {
-		return r, nil
+		return r, d, nil
 	}
 	m := collection.Machine{Device: r.Device}
 	if c.HasArch {
 		m.Architecture, m.Firmware = collection.ArchOf(c.Arch)
 	}
-	d := g.Decide(m, "")
+	d = g.Decide(m, "")
 	why = d.Why
 	switch d.Mode {
 	case ModeGeneral:
-		return r, why
+		return r, d, why
 	case ModeLocal:
 		r.Change = r.Change.Then(changeLocal)
 		why = append(why, "nothing is deployed to it now: it boots from its disk")
@@ -39,7 +54,7 @@ func (g *Register) Apply(r deploy.Ruling, c boot.Client) (_ deploy.Ruling, why [
 	if r.Record.BootImage == "" {
 		r.Record.BootImage = d.BootImage
 	}
-	return r, why
+	return r, d, why
 }
 
 // The boot settings that deployments change.

@@ -257,7 +257,7 @@ func (c *checker) xml(field, text string) {
 		case errors.Is(err, io.EOF):
 			return
 		case err != nil:
-			c.wrong(field, "%v of the text; write & as &amp; and < as &lt;", err)
+			c.warn(field, "%v of the text: write & as &amp; and < as &lt;", err)
 			return
 		}
 	}

@@ -79,8 +79,7 @@ func TestParseRefuses(t *testing.T) {
 		"":                  "a sequence begins with name:",
 		"- a":               "a sequence begins with name:",
 		"name: x\nsteps: [": "line 2",
-		head + "  - run-command: {command: echo ${A} x}":                                 "line 3: did not find expected ',' or '}': between",
-		head + "  - windows-settings:\n      target: 'C:'\n      template: <a>b & c</a>": "line 5: step windows-settings: template: XML syntax error on line 1: invalid character entity & (no semicolon) of the text",
+		head + "  - run-command: {command: echo ${A} x}":                                               "line 3: did not find expected ',' or '}': between",
 		"name: x\nsteps: []":                                                                           "no steps",
 		"namme: x\nsteps: []":                                                                          `line 1: sequence has no field "namme": did you mean "name"?`,
 		"name: x\nname: y\nsteps: ":                                                                    `line 2: sequence: "name" is there already, in line 1`,
@@ -121,11 +120,12 @@ func TestParseRefuses(t *testing.T) {
 func TestCheckWarns(t *testing.T) {
 	const head = "name: x\nsteps:\n"
 	for text, want := range map[string]string{
-		head + "  - apply-image: {content: c, target: 'C:'}":                        "no install-bootloader step",
-		head + "  - run-command: {command: 'echo ${Namme}'}":                        "line 3: warning: step run-command: command: variable Namme is declared nowhere",
-		head + "  - windows-settings:\n      target: 'C:'\n      admin-password: p": "line 5: warning: step windows-settings: admin-password: a secret stands in the sequence",
-		head + "  - wait: {until: exists('/x')}":                                    "for ever",
-		head + "  - apply-drivers: {content: '${D:-x}', target: 'C:'}":              "list the contents",
+		head + "  - apply-image: {content: c, target: 'C:'}":                             "no install-bootloader step",
+		head + "  - run-command: {command: 'echo ${Namme}'}":                             "line 3: warning: step run-command: command: variable Namme is declared nowhere",
+		head + "  - windows-settings:\n      target: 'C:'\n      admin-password: p":      "line 5: warning: step windows-settings: admin-password: a secret stands in the sequence",
+		head + "  - windows-settings:\n      target: 'C:'\n      template: <a>b & c</a>": "line 5: warning: step windows-settings: template: XML syntax error on line 1: invalid character entity & (no semicolon) of the text",
+		head + "  - wait: {until: exists('/x')}":                                         "for ever",
+		head + "  - apply-drivers: {content: '${D:-x}', target: 'C:'}":                   "list the contents",
 	} {
 		s, problems := Check([]byte(text))
 		found := ""

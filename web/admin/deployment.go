@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +42,7 @@ func (s *operations) deploymentOperations(a *api.API) {
 			return DeploymentStatus{}, err
 		}
 		page := api.CutPlaces(targets, in.LongQuery)
-		return DeploymentStatus{Deployment: d, Counts: counts, Targets: page.Items, Next: page.Next, Warnings: s.deploymentWarnings(&d)}, nil
+		return DeploymentStatus{Deployment: d, CollectionName: s.collectionName(d.Collection), Counts: counts, Targets: page.Items, Next: page.Next, Warnings: s.deploymentWarnings(&d)}, nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-deployment", Method: http.MethodPatch, Path: "/deployments/{id}", Scope: access.Operate, Tag: tag,
@@ -104,20 +106,40 @@ type DeploymentItem struct {
 // DeploymentStatus is a deployment and how far it is.
 type DeploymentStatus struct {
 	Deployment rollout.Deployment `json:"deployment"`
-	Counts     monitor.Counts     `json:"counts"`
-	Targets    []monitor.Target   `json:"targets" nullable:"false" doc:"its devices; counts has their number"`
-	Next       string             `json:"next,omitempty" doc:"after of the next page of targets; left out on the last"`
-	Warnings   []string           `json:"warnings,omitempty" doc:"what may keep machines from running it"`
+	// CollectionName is what its collection is called.
+	CollectionName string           `json:"collection_name"`
+	Counts         monitor.Counts   `json:"counts"`
+	Targets        []monitor.Target `json:"targets" nullable:"false" doc:"its devices; counts has their number"`
+	Next           string           `json:"next,omitempty" doc:"after of the next page of targets; left out on the last"`
+	Warnings       []string         `json:"warnings,omitempty" doc:"what may keep machines from running it"`
+}
+
+// collectionName is what a collection is called, its id when it is gone.
+func (s *operations) collectionName(id string) string {
+	if c := s.cfg.Rollout.Collections.ByID(id); c != nil {
+		return c.Name
+	}
+	return id
 }
 
 // deploymentWarnings says what may keep machines from running a deployment.
 func (s *operations) deploymentWarnings(d *rollout.Deployment) (list []string) {
 	names, seq, vars := s.cfg.Rollout.Missing(d)
 	for _, name := range names {
-		list = append(list, fmt.Sprintf("variable %s has no value in the collection: devices without one of their own cannot run it", name))
+		how := fmt.Sprintf("castpoint collection set %s --variable %s=VALUE", d.Collection, name)
+		if seq.Variables[name].Secret {
+			how = fmt.Sprintf("castpoint collection secret %s %s", d.Collection, name)
+		}
+		list = append(list, fmt.Sprintf("variable %s has no value in the collection: devices without one of their own cannot run it: %s", name, how))
 	}
 	if seq == nil {
 		return list
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		if vars[name] != "" && seq.Variables[name].Secret {
+			list = append(list, fmt.Sprintf("variable %s is secret in the sequence, and the collection shows a value of it: castpoint collection set %s --variable %s=, then castpoint collection secret %s %s",
+				name, d.Collection, name, d.Collection, name))
+		}
 	}
 	for _, name := range seq.ContentNames(func(name string) (string, bool) { return vars[name], vars[name] != "" }) {
 		if _, err := s.library.Get(name); err != nil {

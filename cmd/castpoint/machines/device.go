@@ -76,7 +76,7 @@ func newDeviceList(o *cli.Options) *cobra.Command {
 				if more := len(d.MACs) - 1; more > 0 {
 					mac += fmt.Sprintf(" +%d", more)
 				}
-				rows = append(rows, []string{d.ID, terminal.OrDash(d.Name), string(d.State), mac, terminal.OrDash(d.UUID), terminal.OrDash(d.Seen.Firmware), terminal.When(d.LastSeen)})
+				rows = append(rows, []string{d.ID, terminal.OrDash(d.Name), deviceState(&d), mac, terminal.OrDash(d.UUID), terminal.OrDash(d.Seen.Firmware), terminal.When(d.LastSeen)})
 			}
 			if err := terminal.Table(out, rows); err != nil {
 				return err
@@ -106,12 +106,28 @@ func newDeviceShow(o *cli.Options) *cobra.Command {
 			if err := o.Call(cmd.Context(), http.MethodGet, DevicePath(args[0]), nil, &d); err != nil {
 				return err
 			}
-			return printDevice(o, cmd.OutOrStdout(), &d)
+			if o.JSON {
+				return terminal.JSON(cmd.OutOrStdout(), d)
+			}
+			var secrets admin.Names
+			if err := o.Call(cmd.Context(), http.MethodGet, DevicePath(d.ID, "/secrets"), nil, &secrets); err != nil {
+				return err
+			}
+			return printDevice(o, cmd.OutOrStdout(), &d, secrets.Items...)
 		},
 	})
 }
 
-func printDevice(o *cli.Options, out io.Writer, d *deploy.Device) error {
+// deviceState is a device's state for tables.
+func deviceState(d *deploy.Device) string {
+	if d.Protected {
+		return string(d.State) + ", protected"
+	}
+	return string(d.State)
+}
+
+// printDevice prints a device with the names of its secret variables.
+func printDevice(o *cli.Options, out io.Writer, d *deploy.Device, secrets ...string) error {
 	if o.JSON {
 		return terminal.JSON(out, d)
 	}
@@ -131,6 +147,9 @@ func printDevice(o *cli.Options, out io.Writer, d *deploy.Device) error {
 	add("groups", strings.Join(d.Groups, ", "))
 	for _, name := range slices.Sorted(maps.Keys(d.Variables)) {
 		add("variable", name+"="+d.Variables[name])
+	}
+	for _, name := range secrets {
+		add("secret", name)
 	}
 	add("boot", strings.Join(d.Boot.Settings, " "))
 	add("boot image", d.Boot.Image)
@@ -158,6 +177,14 @@ func printDevice(o *cli.Options, out io.Writer, d *deploy.Device) error {
 		if i.Firmware == "uefi" {
 			add("Secure Boot", map[bool]string{true: "on", false: "off"}[i.SecureBoot])
 		}
+		for _, n := range i.NICs {
+			link := "no link"
+			if n.Link {
+				link = "link"
+			}
+			add("network card", strings.TrimSpace(fmt.Sprintf("%s %s, %s %s", n.Name, n.MAC, link, strings.Join(n.Addresses, " "))))
+		}
+		add("firmware is", strings.TrimSpace(fmt.Sprintf("%s %s %s %s", i.Firmware, i.FirmwareVendor, i.FirmwareVersion, i.FirmwareDate)))
 		add("reported", terminal.When(i.Time))
 	}
 	add("on record since", terminal.When(d.Created))
@@ -362,7 +389,7 @@ func newDeviceImport(o *cli.Options) *cobra.Command {
 		Long: `Import reads a table whose first line names its columns: name, uuid, mac (several with
 blanks between), state, protected, groups, notes, boot, boot-image, loader, style,
 delay and var.NAME. A row that has the UUID, a MAC or the name of a device on record
-changes it, in the columns that the table has. All rows are taken, or none, and every
+changes it, in the columns that the table has. protected is true or false. All rows are taken, or none, and every
 wrong line is named. "-" is standard input.`,
 		Example: "  castpoint device import lab.csv",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -209,11 +209,16 @@ func printExplanation(out io.Writer, x *point.Explanation, script bool) error {
 			add("then", "it waits on its screen until it is approved")
 		case x.Script != "" || x.Image != "":
 			add("boot image", image)
-			assigned := "nothing: it boots, says so, and waits"
-			if x.Assigned != "" {
-				assigned = strings.TrimSuffix(x.Assigned+" on "+x.Target, " on ")
+			switch {
+			case x.Assigned != "":
+				add("then receives", strings.TrimSuffix(x.Assigned+" on "+x.Target, " on "))
+			case len(x.Deployments) == 1:
+				add("then runs", "deployment "+x.Deployments[0])
+			case len(x.Deployments) > 1:
+				add("then", "a person there chooses: "+strings.Join(x.Deployments, ", "))
+			default:
+				add("then receives", "nothing: it boots, says so, and waits")
 			}
-			add("then receives", assigned)
 		}
 	}
 	if err := terminal.Table(out, rows); err != nil {

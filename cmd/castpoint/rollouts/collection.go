@@ -158,6 +158,10 @@ func parseRule(text string) (collection.MemberRule, error) {
 		r.When = []string{when}
 	}
 	fields := ruleFields(&r)
+	var names []string
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
 	for _, word := range strings.Split(strings.TrimPrefix(head, ","), ",") {
 		name, value, ok := strings.Cut(strings.TrimSpace(word), "=")
 		i := slices.IndexFunc(fields, func(f struct {
@@ -179,7 +183,7 @@ func parseRule(text string) (collection.MemberRule, error) {
 			}
 			r.Variables[variable] = value
 		default:
-			return r, command.Usage("rule %q: %q is not understood; castpoint collection add --help says how rules are written", text, word)
+			return r, command.Usage("rule %q: %q: want NAME=TEXT with one of %s, var.NAME and when, or unknown", text, word, strings.Join(names, ", "))
 		}
 	}
 	return r, nil

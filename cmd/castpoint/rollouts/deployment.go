@@ -15,6 +15,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
+	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
 	"castpoint/web/admin"
 )
@@ -72,7 +73,7 @@ func newDeploymentShow(o *cli.Options) *cobra.Command {
 			if o.JSON {
 				return terminal.JSON(out, s)
 			}
-			if err := printDeployment(out, &s.Deployment); err != nil {
+			if err := printDeployment(out, &s.Deployment, s.CollectionName); err != nil {
 				return err
 			}
 			return printStatus(out, &s)
@@ -80,8 +81,21 @@ func newDeploymentShow(o *cli.Options) *cobra.Command {
 	})
 }
 
-func printDeployment(out io.Writer, d *rollout.Deployment) error {
-	rows := [][]string{{"id", d.ID}, {"name", d.Name}, {"sequence", d.Sequence}, {"collection", d.Collection}, {"purpose", string(d.Purpose)}, {"runs again", string(d.Rerun)}}
+// printChanged prints a deployment that was made or changed.
+func printChanged(cmd *cobra.Command, o *cli.Options, d *rollout.Deployment) error {
+	var c collection.Collection
+	if err := o.Call(cmd.Context(), http.MethodGet, "/collections/"+url.PathEscape(d.Collection), nil, &c); err != nil {
+		return err
+	}
+	return printDeployment(cmd.OutOrStdout(), d, c.Name)
+}
+
+func printDeployment(out io.Writer, d *rollout.Deployment, collection string) error {
+	size := strconv.Itoa(d.MaxSize)
+	if d.ConfirmedSize > 0 {
+		size += fmt.Sprintf("; %d are confirmed", d.ConfirmedSize)
+	}
+	rows := [][]string{{"id", d.ID}, {"name", d.Name}, {"sequence", d.Sequence}, {"collection", strings.TrimSpace(collection + " (" + d.Collection + ")")}, {"purpose", string(d.Purpose)}, {"runs again", string(d.Rerun)}}
 	add := func(name, value string, given bool) {
 		if given {
 			rows = append(rows, []string{name, value})
@@ -96,7 +110,7 @@ func printDeployment(out io.Writer, d *rollout.Deployment) error {
 	add("hours", d.Hours, d.Hours != "")
 	add("confirmation", "somebody at the machine says yes", d.Confirm)
 	add("password", "somebody at the machine types it", d.Password)
-	add("maximum size", fmt.Sprintf("%d, %d confirmed", d.MaxSize, d.ConfirmedSize), d.Purpose == rollout.Required)
+	add("maximum size", size, d.Purpose == rollout.Required)
 	add("Wake-on-LAN", "before it starts", d.Wake)
 	add("after", d.After, d.After != "")
 	add("alert", fmt.Sprintf("below %d%% success, after %d devices", d.AlertBelow, d.AlertAfter), d.AlertBelow > 0)
@@ -107,6 +121,9 @@ func printStatus(out io.Writer, s *admin.DeploymentStatus) error {
 	c := s.Counts
 	line := fmt.Sprintf("\n%d devices, %.0f%% done: %d waiting, %d running, %d succeeded, %d failed, %d cancelled, %d unknown",
 		c.Targets, c.Percent, c.Waiting, c.Running, c.Succeeded, c.Failed, c.Cancelled, c.Unknown)
+	if c.Succeeded+c.Failed > 0 {
+		line += fmt.Sprintf("; %.0f%% of those that have ended succeeded", c.SuccessRate)
+	}
 	if c.Protected > 0 {
 		line += fmt.Sprintf("; %d protected ones are left alone", c.Protected)
 	}
@@ -133,6 +150,9 @@ func printStatus(out io.Writer, s *admin.DeploymentStatus) error {
 			if r.Questions != nil {
 				message = "asks: " + r.Questions.Questions[0].Prompt
 			}
+		}
+		if why := t.Refused; why != nil && (t.Run == nil || why.Time.After(t.Run.Heard)) {
+			message = "did not begin at " + terminal.When(why.Time) + ": " + why.Text
 		}
 		state := t.State
 		if t.Again {
@@ -268,7 +288,7 @@ presses a key. Protected devices are left alone, whatever collection they are in
 			if o.JSON {
 				return terminal.JSON(cmd.OutOrStdout(), d)
 			}
-			return printDeployment(cmd.OutOrStdout(), &d)
+			return printChanged(cmd, o, &d)
 		},
 	})
 	c.Flags().StringVar(&f.sequence, "sequence", "", "`NAME` of the task sequence")
@@ -297,7 +317,7 @@ func newDeploymentSet(o *cli.Options) *cobra.Command {
 			if o.JSON {
 				return terminal.JSON(cmd.OutOrStdout(), d)
 			}
-			return printDeployment(cmd.OutOrStdout(), &d)
+			return printChanged(cmd, o, &d)
 		},
 	})
 	c.Flags().StringVar(&f.name, "name", "", "another `NAME`")

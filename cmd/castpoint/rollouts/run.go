@@ -3,8 +3,10 @@ package rollouts
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -68,9 +70,10 @@ func runState(r *rollout.Run) string {
 }
 
 func newRunShow(o *cli.Options) *cobra.Command {
-	return o.AddJSON(&cobra.Command{
+	var step string
+	c := o.AddJSON(&cobra.Command{
 		Use: "show RUN", Short: "Show a run: its steps, what they printed, and its logs", Args: cobra.ExactArgs(1), Long: "Show prints a run of a task sequence.\n\n" + runIDs,
-		Example: "  castpoint run show pc-17",
+		Example: "  castpoint run show pc-17\n  castpoint run show pc-17 --step 2/1",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var r admin.RunDetails
 			if err := o.Call(cmd.Context(), http.MethodGet, runPath(args[0]), nil, &r); err != nil {
@@ -79,9 +82,45 @@ func newRunShow(o *cli.Options) *cobra.Command {
 			if o.JSON {
 				return terminal.JSON(cmd.OutOrStdout(), r)
 			}
+			if step != "" {
+				return printStep(cmd.OutOrStdout(), &r, step)
+			}
 			return printRun(cmd.OutOrStdout(), &r)
 		},
 	})
+	c.Flags().StringVar(&step, "step", "", "path, number or name of the `STEP` that it is about, with all that is kept of what it printed")
+	return c
+}
+
+// printStep prints one step, and what it printed.
+func printStep(out io.Writer, r *admin.RunDetails, text string) error {
+	i := slices.IndexFunc(r.Steps, func(s rollout.StepRecord) bool { return s.Path == text || strings.EqualFold(s.Name, text) })
+	if i < 0 {
+		i = slices.IndexFunc(r.Steps, func(s rollout.StepRecord) bool { return strconv.Itoa(s.Number) == text })
+	}
+	if i < 0 {
+		return command.Usage("run %s has come to no step %q: castpoint run show %s lists those that it has come to", r.ID, text, r.ID)
+	}
+	s := &r.Steps[i]
+	rows := [][]string{{"step", fmt.Sprintf("%d (%s)", s.Number, s.Path)}, {"name", s.Name}, {"action", s.Kind}, {"state", s.State}, {"try", strconv.Itoa(s.Attempt)}, {"started", terminal.When(s.Started)}}
+	if !s.Ended.IsZero() {
+		rows = append(rows, []string{"ended", terminal.When(s.Ended)})
+	}
+	if s.ExitCode != nil {
+		rows = append(rows, []string{"exit code", strconv.Itoa(*s.ExitCode)})
+	}
+	for _, more := range [][2]string{{"message", s.Message}, {"what to do", s.Advice}} {
+		if more[1] != "" {
+			rows = append(rows, []string{more[0], more[1]})
+		}
+	}
+	if err := terminal.Table(out, rows); err != nil {
+		return err
+	}
+	if s.Output != "" {
+		fmt.Fprintf(out, "\nthe last that it printed:\n%s\n", strings.TrimRight(s.Output, "\n"))
+	}
+	return nil
 }
 
 func printRun(out io.Writer, r *admin.RunDetails) error {
@@ -96,6 +135,13 @@ func printRun(out io.Writer, r *admin.RunDetails) error {
 		if more[1] != "" {
 			rows = append(rows, []string{more[0], more[1]})
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Variables)) {
+		value, _, more := strings.Cut(r.Variables[name], "\n")
+		if more {
+			value += " ..."
+		}
+		rows = append(rows, []string{"variable", name + "=" + value})
 	}
 	if r.Order != nil {
 		rows = append(rows, []string{"order", strings.TrimSpace(r.Order.Kind + " " + r.Order.Path)})
@@ -118,7 +164,7 @@ func printRun(out io.Writer, r *admin.RunDetails) error {
 		if s.State != "failed" {
 			continue
 		}
-		if s.Advice != "" {
+		if s.Advice != "" && (s.Output != "" || r.Step.Path == s.Path) {
 			fmt.Fprintf(out, "\nstep %d: %s\n", s.Number, s.Advice)
 		}
 		if s.Output != "" {

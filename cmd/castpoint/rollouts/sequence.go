@@ -3,9 +3,11 @@ package rollouts
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -58,9 +60,10 @@ func newSequenceShow(o *cli.Options) *cobra.Command {
 				return err
 			}
 			rows := [][]string{
-				{"name", q.Name}, {"revision", fmt.Sprintf("%d of %v", q.Revision, q.Revisions)}, {"description", terminal.OrDash(q.Description)},
-				{"changed", terminal.When(q.Changed) + " by " + terminal.OrDash(q.By)}, {"deployments", terminal.OrDash(strings.Join(q.Deployments, ", "))}, {},
+				{"name", q.Name}, {"revision", revisions(&q)}, {"description", terminal.OrDash(q.Description)},
+				{"changed", terminal.When(q.Changed) + " by " + terminal.OrDash(q.By)}, {"deployments", terminal.OrDash(strings.Join(q.Deployments, ", "))},
 			}
+			rows = append(append(rows, needs(q.Text)...), []string{})
 			for _, l := range q.Leaves {
 				name := strings.Join(append(l.Groups, l.Name), " / ")
 				rows = append(rows, []string{fmt.Sprintf("%d (%s)", l.Number, l.Path), l.Kind, name})
@@ -74,6 +77,58 @@ func newSequenceShow(o *cli.Options) *cobra.Command {
 	c.Flags().IntVar(&number, "revision", 0, "`N`: an earlier revision")
 	c.Flags().BoolVar(&text, "text", false, "print its YAML as it was given")
 	return c
+}
+
+// revisions says which revision is shown, and which there are beside it.
+func revisions(q *revision.SequenceText) string {
+	text := strconv.Itoa(q.Revision)
+	var others []string
+	for _, n := range q.Revisions {
+		if n != q.Revision {
+			others = append(others, strconv.Itoa(n))
+		}
+	}
+	if len(others) > 0 {
+		text += "; kept beside it: " + strings.Join(others, ", ")
+	}
+	return text
+}
+
+// needs says what a sequence has to be given: its variables and contents.
+func needs(text string) (rows [][]string) {
+	s, _ := sequence.Check([]byte(text))
+	if s == nil {
+		return nil // of a server that knows more than this program
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Variables)) {
+		v := s.Variables[name]
+		says := name
+		if v.Value != "" {
+			says += "=" + v.Value
+		}
+		var more []string
+		if v.Required {
+			more = append(more, "required")
+		}
+		if v.Secret {
+			more = append(more, "secret")
+		}
+		if len(v.Choices) > 0 {
+			more = append(more, "one of "+strings.Join(v.Choices, ", "))
+		}
+		if v.Description != "" {
+			more = append(more, v.Description)
+		}
+		if len(more) > 0 {
+			says += " (" + strings.Join(more, "; ") + ")"
+		}
+		rows = append(rows, []string{"variable", says})
+	}
+	names := s.ContentNames(func(string) (string, bool) { return "", false })
+	for _, name := range names {
+		rows = append(rows, []string{"content", name})
+	}
+	return rows
 }
 
 func printProblems(out io.Writer, file string, list []sequence.Problem) error {
