@@ -738,7 +738,21 @@ func TestDamagedImage(t *testing.T) {
 	eventually(t, "the run has failed", func() bool { r := f.lastRun(); return r != nil && r.State == "failed" })
 	run := f.lastRun().ID
 	retry := func() { f.api.call(t, http.MethodPost, "/runs/"+run+"/retry", map[string]any{}, nil) }
+	// Without an order it does not go on, whatever restarts it.
+	if err := f.powerCut(); err != nil {
+		t.Fatal(err)
+	}
+	f.drain()
+	if err := f.power(ctx); !errors.Is(err, errLocal) {
+		t.Fatalf("after its failure the machine boots the boot environment: %v", err)
+	}
+	if r := f.lastRun(); r.ID != run || r.State != "failed" {
+		t.Errorf("%+v", r)
+	}
 	retry()
+	if err := f.power(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if said := f.untilFailure(ctx, nil); !strings.Contains(said, "castpoint content repair stand-in") {
 		t.Errorf("the second time the screen says %q", said)
 	}
