@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -81,7 +82,11 @@ func (s *System) programName() string {
 // makeFolder makes the agent's folder, empty.
 func (s *System) makeFolder() (string, error) {
 	parent := filepath.Join(s.Root, linuxParent)
-	if s.Kind == Windows {
+	if s.Kind == Linux {
+		if err := within(s.Root, linuxParent); err != nil {
+			return "", err
+		}
+	} else {
 		windows, err := machine.Find(s.Root, "Windows")
 		if err != nil {
 			return "", err
@@ -90,6 +95,28 @@ func (s *System) makeFolder() (string, error) {
 	}
 	folder := filepath.Join(parent, Name)
 	return folder, errors.Join(os.RemoveAll(folder), os.MkdirAll(parent, 0o755), os.Mkdir(folder, 0o700))
+}
+
+// within refuses a folder of a system that a link leads out of it, to the one that runs
+// now: what is put there is not on the disk, and a ticket is where nobody expects it.
+func within(root, folder string) error {
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return err
+	}
+	for at := filepath.Join(root, folder); ; at = filepath.Dir(at) {
+		real, err := filepath.EvalSymlinks(at)
+		if errors.Is(err, fs.ErrNotExist) && at != root {
+			continue // it is made, below what is there
+		}
+		if err != nil {
+			return err
+		}
+		if rel, err := filepath.Rel(root, real); err != nil || !filepath.IsLocal(rel) {
+			return fmt.Errorf("/%s of the Linux that was applied is a link that leads out of it, to %s: make it a relative link in the image, or let the restart be the last step", folder, real)
+		}
+		return nil
+	}
 }
 
 // writeFile writes a file, durably.

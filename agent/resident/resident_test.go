@@ -176,6 +176,33 @@ func checkUnit(t *testing.T, root string) {
 	}
 }
 
+// Links of the Linux that was applied: those in it are followed, those out of it refused.
+func TestLinks(t *testing.T) {
+	for _, c := range []struct{ link, to, says string }{
+		{"usr/local", "../var/local", ""}, {"usr/local", "OUTSIDE", "/usr/local/lib of the Linux that was applied is a link that leads out of it"},
+		{"etc/systemd", "OUTSIDE", "/etc/systemd/system/multi-user.target.wants of the Linux"},
+	} {
+		root, outside := t.TempDir(), t.TempDir()
+		write(t, root, "var/local/x", nil)
+		write(t, root, "etc/fstab", nil)
+		write(t, root, "usr/x", nil)
+		if err := os.Symlink(strings.Replace(c.to, "OUTSIDE", outside, 1), filepath.Join(root, c.link)); err != nil {
+			t.Fatal(err)
+		}
+		o := Options{System: System{Root: root, Kind: Linux}, Settings: settings, Environment: sequence.EnvironmentLinux, Programs: &recorder{}, Fetch: fetch}
+		err := Put(t.Context(), o)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s to %s: %v", c.link, c.to, err)
+		}
+		if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+			t.Errorf("outside there is %v, %v", left, err)
+		}
+	}
+	if err := within("/", "usr/local/lib"); err != nil {
+		t.Errorf("the system that runs: %v", err)
+	}
+}
+
 func TestLookRefuses(t *testing.T) {
 	empty, linux, old, sparc := t.TempDir(), t.TempDir(), t.TempDir(), t.TempDir()
 	write(t, linux, "etc/passwd", nil)

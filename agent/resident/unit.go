@@ -45,6 +45,9 @@ WantedBy=multi-user.target
 
 // writeUnit writes the unit into the system below a folder, and enables it.
 func writeUnit(root string) error {
+	if err := within(root, wantsFolder); err != nil {
+		return err
+	}
 	wants := filepath.Join(root, wantsFolder)
 	if err := os.MkdirAll(wants, 0o755); err != nil {
 		return err
