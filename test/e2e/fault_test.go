@@ -629,6 +629,9 @@ func (f *plant) mustBeDamaged(name string) {
 	if out, err := f.p.Run(f.t.Context(), "status", "--data", f.p.Data); err != nil || !strings.Contains(out, name) {
 		f.t.Errorf("castpoint status does not name it: %v\n%s", err, out)
 	}
+	if out, err := f.p.Run(f.t.Context(), "deployment", "show", "faults", "--data", f.p.Data); err != nil || !strings.Contains(out, "castpoint content repair "+name) {
+		f.t.Errorf("the deployment does not warn of it: %v\n%s", err, out)
+	}
 }
 
 // sessionRecord is a session as the API shows it.

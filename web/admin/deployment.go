@@ -142,16 +142,25 @@ func (s *operations) deploymentWarnings(d *rollout.Deployment) (list []string) {
 		}
 	}
 	for _, name := range seq.ContentNames(func(name string) (string, bool) { return vars[name], vars[name] != "" }) {
-		if _, err := s.library.Get(name); err != nil {
+		if err := s.whole(name); err != nil {
 			list = append(list, fmt.Sprintf("content of its sequence: %v", err))
 		}
 	}
 	if seq.BootImage != "" {
-		if _, err := s.library.Get(seq.BootImage); err != nil {
+		if err := s.whole(seq.BootImage); err != nil {
 			list = append(list, fmt.Sprintf("boot image of its sequence: %v", err))
 		}
 	}
 	return list
+}
+
+// whole says what keeps a content from being given to machines.
+func (s *operations) whole(name string) error {
+	ct, err := s.library.Get(name)
+	if err != nil {
+		return err
+	}
+	return ct.Damage()
 }
 
 // AddDeployment asks for a deployment.
