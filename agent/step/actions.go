@@ -83,7 +83,7 @@ func (e *engine) setDynamic(ctx context.Context, a *sequence.SetDynamicVariables
 			continue
 		}
 		for name, text := range r.Variables {
-			done.variables[name] = protocol.VariableValue{Value: text, Secret: e.state.Variables[name].Secret}
+			done.variables[name] = protocol.VariableValue{Value: text}
 		}
 		if a.First {
 			break

@@ -65,8 +65,7 @@ func (e *engine) program(ctx context.Context, p machine.Program, exit *sequence.
 		if len(value) > sequence.MaxValue {
 			return done, fmt.Errorf("what it prints does not fit variable %s: it is longer than %d bytes", variable, sequence.MaxValue)
 		}
-		old := e.state.Variables[variable]
-		done.variables = map[string]protocol.VariableValue{variable: {Value: value, Secret: old.Secret}}
+		done.variables = map[string]protocol.VariableValue{variable: {Value: value}}
 	}
 	return done, nil
 }

@@ -23,6 +23,9 @@ type engine struct {
 	log    *log
 	hidden []string // answers to secret questions and other texts never to be shown
 	last   sequence.Outcome
+	// derived are variables that are secret because they have the value of a secret one in
+	// theirs, since the machine has started.
+	derived map[string]bool
 	// patience of the step that runs; 0 for the usual.
 	patience time.Duration
 
@@ -48,7 +51,7 @@ type leaf struct {
 // this machine: the server does not know it, or ctx has ended.
 func Execute(ctx context.Context, o Options) (string, error) {
 	e := &engine{
-		o: o, leaves: o.Run.Sequence.Leaves(), now: time.Now, answers: make(chan map[string]string, 1),
+		o: o, leaves: o.Run.Sequence.Leaves(), now: time.Now, derived: make(map[string]bool), answers: make(chan map[string]string, 1),
 		keep: keeper{machine: o.Machine, run: o.Run.ID, key: o.Run.StateKey},
 	}
 	var err error

@@ -142,8 +142,9 @@ func (e *engine) progress(what string) func(float64) {
 // mask takes the values of secret variables out of a text.
 func (e *engine) mask(text string) string {
 	var secrets []string
-	for _, v := range e.state.Variables {
-		if v.Secret && len(v.Value) >= shortestSecret {
+	for name, v := range e.state.Variables {
+		// Of a derived one the secret in it is taken out, and the rest is for people.
+		if v.Secret && len(v.Value) >= shortestSecret && !e.derived[name] {
 			secrets = append(secrets, v.Value)
 		}
 	}
@@ -160,14 +161,17 @@ func (e *engine) mask(text string) string {
 // so, and that have the value of a secret one in theirs.
 func (e *engine) hideDerived(vars map[string]protocol.VariableValue) {
 	for name, v := range vars {
-		v.Secret = v.Secret || e.secret(name) || e.mask(v.Value) != v.Value
+		v.Secret = v.Secret || e.secret(name)
+		if e.derived[name] = !v.Secret && e.mask(v.Value) != v.Value; e.derived[name] {
+			v.Secret = true
+		}
 		vars[name] = v
 	}
 }
 
 // secret says whether a variable is never to be shown.
 func (e *engine) secret(name string) bool {
-	return e.o.Run.Sequence.Variables[name].Secret || e.state.Variables[name].Secret
+	return e.o.Run.Sequence.Variables[name].Secret || e.state.Variables[name].Secret && !e.derived[name]
 }
 
 func cut(s string, limit int) string {

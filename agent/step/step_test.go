@@ -406,6 +406,9 @@ steps:
 	if !slices.Contains(w.ops, "run exit 3 tomorrow") {
 		t.Errorf("the step that was tried again had no new value: %q", w.ops)
 	}
+	if s := w.steps["4"]; !strings.HasPrefix(s.Output, "echo ***\n") {
+		t.Errorf("what is no secret is not shown: %q", s.Output)
+	}
 	for path, s := range w.steps {
 		if strings.Contains(s.Message+s.Output, "hunter2") || strings.Contains(s.Message+s.Output, "tomorrow") {
 			t.Errorf("step %s shows a secret: %s %s", path, s.Message, s.Output)
