@@ -59,6 +59,9 @@ func linuxFacts(sys, proc string) sequence.Facts {
 	}
 	power(&f, filepath.Join(sys, "class/power_supply"), read)
 	linuxCPU(&f, proc)
+	if table, err := os.ReadFile(filepath.Join(sys, "firmware/dmi/tables/DMI")); err == nil {
+		f.Memory = max(f.Memory, builtIn(table))
+	}
 	return f
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -230,8 +231,14 @@ func (l *Linux) wimlib(ctx context.Context, v disk.Volume, im Image, file, into 
 	return nil
 }
 
-// Capture makes a WIM file of a volume.
+// Capture makes a WIM file of a volume. One that this run has not made is named by its
+// device.
 func (l *Linux) Capture(ctx context.Context, v disk.Volume, file, image, compression string, percent func(float64)) error {
+	if info, err := os.Stat(v.Name); v.Path == "" && err == nil && info.Mode().Type() == fs.ModeDevice {
+		if v, err = found(v.Name); err != nil {
+			return err
+		}
+	}
 	source := v.Path
 	args := []string{"wimlib-imagex", "capture"}
 	if v.Format == disk.NTFS {
@@ -253,6 +260,40 @@ func (l *Linux) Capture(ctx context.Context, v disk.Volume, file, image, compres
 		return fmt.Errorf("capture volume %s: %w", v.Name, err)
 	}
 	return nil
+}
+
+// marks of file systems, and where they are on a volume.
+var marks = []struct {
+	at           int
+	mark, format string
+}{
+	{3, "NTFS    ", disk.NTFS},
+	{3, "EXFAT   ", disk.ExFAT},
+	{0x52, "FAT32   ", disk.FAT32},
+	{0x36, "FAT1", disk.FAT32}, // FAT12 and FAT16: the same driver
+	{0, "XFSB", disk.XFS},
+	{0x438, "\x53\xef", disk.Ext4}, // of ext2 and ext3, too, which its driver reads
+}
+
+// found is the volume on a device that somebody else has formatted.
+func found(device string) (v disk.Volume, err error) {
+	v = disk.Volume{Name: filepath.Base(device), Path: device}
+	f, err := os.Open(device)
+	if err != nil {
+		return v, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	b := make([]byte, 0x440)
+	if _, err := f.ReadAt(b, 0); err != nil {
+		return v, fmt.Errorf("read the beginning of %s: %w", device, err)
+	}
+	for _, m := range marks {
+		if string(b[m.at:m.at+len(m.mark)]) == m.mark {
+			v.Format = m.format
+			return v, nil
+		}
+	}
+	return v, fmt.Errorf("%s has no file system that can be captured: want NTFS, FAT, exFAT, ext4 or XFS", device)
 }
 
 // Extract takes a WIM file apart into a folder, which is made.

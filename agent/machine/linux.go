@@ -30,6 +30,12 @@ type kernel interface {
 	flush(folder, device string) error
 	// sync is flush for all there is.
 	sync()
+	// nvmeNamespace is the number of an NVMe drive's namespace.
+	nvmeNamespace(path string) (uint32, error)
+	// nvme has a drive do an admin command, and waits as long as it takes.
+	nvme(path string, c nvmeCommand) error
+	// discardSecurely has a disk give up its blocks and erase what was in them.
+	discardSecurely(path string, size int64) error
 }
 
 // Linux is castpoint's boot environment, or the Linux of the disk.
@@ -217,13 +223,19 @@ func (l *Linux) Wipe(ctx context.Context, d disk.Disk, w *sequence.WipeDisk, per
 	if err := errors.Join(l.notInUse(d), l.Release()); err != nil {
 		return err
 	}
+	if w.Method == sequence.WipeSecureErase {
+		if err := l.secureErase(ctx, d); err != nil {
+			return fmt.Errorf("secure-erase of disk %s: %w", d.Path, err)
+		}
+		return nil
+	}
 	f, err := os.OpenFile(d.Path, os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("wipe disk: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	switch w.Method {
-	case "", "quick":
+	case "", sequence.WipeQuick:
 		// Tables lie at both ends, and so do the signatures of RAID and LVM.
 		const ends = 16 << 20
 		err = overwrite(ctx, f, 0, min(ends, d.Size), zeros{}, func(float64) {})
@@ -234,11 +246,11 @@ func (l *Linux) Wipe(ctx context.Context, d disk.Disk, w *sequence.WipeDisk, per
 			// A disk that cannot discard is no failure.
 			_ = must(ctx, l.programs, Program{Args: []string{"blkdiscard", d.Path}})
 		}
-	case "zero", "random":
+	case sequence.WipeZero, sequence.WipeRandom:
 		passes := max(w.Passes, 1)
 		for i := range passes {
 			var from io.Reader = zeros{}
-			if w.Method == "random" {
+			if w.Method == sequence.WipeRandom {
 				from = rand.Reader
 			}
 			err = overwrite(ctx, f, 0, d.Size, from, func(p float64) { percent((float64(i)*100 + p) / float64(passes)) })

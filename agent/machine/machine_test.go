@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -89,8 +91,10 @@ func (r *recorder) golden(t *testing.T, name string) {
 
 // fakeKernel mounts by name and makes loop devices of files.
 type fakeKernel struct {
-	r   *recorder
-	dir string
+	r       *recorder
+	dir     string
+	drive   *fakeDrive // NVMe
+	discard error
 }
 
 func (k *fakeKernel) mount(source, target, format string) error {
@@ -120,6 +124,15 @@ func (k *fakeKernel) loop(path string, offset, size int64) (string, func() error
 	}, nil
 }
 
+func (k *fakeKernel) nvmeNamespace(string) (uint32, error) { return 1, nil }
+func (k *fakeKernel) nvme(path string, c nvmeCommand) error {
+	return k.drive.do(path, c)
+}
+func (k *fakeKernel) discardSecurely(path string, size int64) error {
+	fmt.Fprintf(&k.r.b, "(secure discard of %s, %d bytes)\n", path, size)
+	return k.discard
+}
+
 func plan(t *testing.T, firmware, path string, size int64) *disk.Plan {
 	t.Helper()
 	p, err := disk.Place(&sequence.PartitionDisk{Layout: "windows"}, firmware, disk.Disk{Path: path, Size: size, Sector: 512}, rand.NewChaCha8([32]byte{1}))
@@ -144,7 +157,7 @@ func newTestLinux(t *testing.T) (*Linux, *recorder) {
 	dir := t.TempDir()
 	r := &recorder{dir: dir, says: map[string]Result{}}
 	l := NewLinux(r)
-	l.kernel, l.mounts, l.grub, l.efi = &fakeKernel{r, dir}, filepath.Join(dir, "mnt"), filepath.Join(dir, "grub"), filepath.Join(dir, "efi")
+	l.kernel, l.mounts, l.grub, l.efi = &fakeKernel{r: r, dir: dir}, filepath.Join(dir, "mnt"), filepath.Join(dir, "grub"), filepath.Join(dir, "efi")
 	return l, r
 }
 
@@ -290,7 +303,21 @@ func TestSMBIOS(t *testing.T) {
 	system = append(system, []byte("Maker\x00Model\x001\x00Serial 9 \x00\x00")...)
 	chassis := append([]byte{3, 9, 2, 0, 1, 0x8a, 0, 0, 2}, []byte("Maker\x00Asset 7\x00\x00")...)
 	var facts sequence.Facts
-	readSMBIOS(&facts, append(append(system, chassis...), 127, 4, 0, 0, 0, 0))
+	module := func(size uint16, large uint32, technology byte) []byte {
+		b := make([]byte, 0x29)
+		b[0], b[1] = 17, byte(len(b))
+		binary.LittleEndian.PutUint16(b[0x0c:], size)
+		binary.LittleEndian.PutUint32(b[0x1c:], large)
+		b[0x28] = technology
+		return append(b, 0, 0)
+	}
+	table := slices.Concat(system, chassis, module(4096, 0, 3), module(0x7fff, 65536, 3), module(0, 0, 0), module(0xffff, 0, 3),
+		module(0x8000|2048, 0, 3), module(0x7fff, 131072, 7), []byte{127, 4, 0, 0, 0, 0})
+	facts.Memory = 68000
+	readSMBIOS(&facts, table)
+	if facts.Memory != 4096+65536+2 {
+		t.Errorf("%d MiB of memory", facts.Memory)
+	}
 	if facts.Serial != "Serial 9" || facts.UUID != "00112233-4455-6677-8899-010203040506" || facts.Chassis != "notebook" || facts.AssetTag != "Asset 7" {
 		t.Errorf("facts %+v", facts)
 	}

@@ -83,8 +83,8 @@ func (w *Windows) Partition(ctx context.Context, p *disk.Plan) error {
 func (w *Windows) Wipe(ctx context.Context, d disk.Disk, step *sequence.WipeDisk, _ func(float64)) error {
 	command := "clean"
 	switch step.Method {
-	case "", "quick":
-	case "zero":
+	case "", sequence.WipeQuick:
+	case sequence.WipeZero:
 		command = "clean all"
 	default:
 		return fmt.Errorf("wipe disk %d: Windows PE cannot do method %s: take zero, or the Linux boot environment", d.Number, step.Method)

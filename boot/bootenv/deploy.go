@@ -28,6 +28,7 @@ var deployTools = []deployTool{
 	{"ntfsfix", "ntfs-3g"},
 	{"wimlib-imagex", "wimtools"},
 	{"efibootmgr", "efibootmgr"},
+	{"hdparm", "hdparm"},        // SATA disks that erase themselves
 	{"hivexsh", "libhivex-bin"}, // the registry of a Windows that was applied
 }
 

@@ -134,6 +134,12 @@ func (a *WipeDisk) check(c *checker) {
 	if a.Passes < 0 || a.Passes > 7 {
 		c.wrong("passes", "%d: want 1 to 7", a.Passes)
 	}
+	if c.sequence.Environment == EnvironmentWindowsPE && (a.Method == WipeRandom || a.Method == WipeSecureErase) {
+		c.wrong("method", "Windows PE cannot do %s: take zero, or environment: linux", a.Method)
+	}
+	if a.Passes > 1 && a.Method != WipeZero && a.Method != WipeRandom {
+		c.warn("passes", "are for the methods zero and random")
+	}
 	clear(c.volumes)
 }
 
@@ -163,6 +169,9 @@ func (c *checker) content(field, name string) {
 func (a *ApplyImage) check(c *checker) {
 	a.Source.check(c)
 	c.volume("target", a.Target)
+	if c.sequence.Environment == EnvironmentLinux && a.Compact {
+		c.wrong("compact", "only Windows PE can: leave it out, or take environment: windows-pe")
+	}
 	c.applied, c.bootable = true, false
 }
 
@@ -175,6 +184,9 @@ func (a *InstallBootloader) check(c *checker) {
 	c.volume("os", a.OS)
 	if a.System != "" {
 		c.volume("system", a.System)
+	}
+	if c.sequence.Environment == EnvironmentWindowsPE && a.Kind == BootloaderGRUB {
+		c.wrong("kind", "Windows PE cannot install GRUB: take environment: linux")
 	}
 	c.bootable = true
 }

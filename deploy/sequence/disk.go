@@ -40,9 +40,17 @@ const (
 	FirmwareBIOS = "bios"
 )
 
+// Methods of wipe-disk.
+const (
+	WipeQuick       = "quick"
+	WipeZero        = "zero"
+	WipeRandom      = "random"
+	WipeSecureErase = "secure-erase"
+)
+
 // WipeDisk destroys what is on disks.
 type WipeDisk struct {
 	Disk   string `yaml:"disk,omitempty" json:"disk,omitempty" doc:"As in partition-disk; all for every fixed disk."`
-	Method string `yaml:"method,omitempty" json:"method,omitempty" enum:"quick,zero,random,secure-erase" doc:"quick (the default) destroys partition tables and the beginnings of file systems and discards blocks where the disk can; zero and random write all of it; secure-erase is the disk's own command."`
+	Method string `yaml:"method,omitempty" json:"method,omitempty" enum:"quick,zero,random,secure-erase" doc:"quick (the default) destroys partition tables and the beginnings of file systems and discards blocks where the disk can; zero and random write all of it; secure-erase is the disk's own command (NVMe, SATA, eMMC). Windows PE does quick and zero."`
 	Passes int    `yaml:"passes,omitempty" json:"passes,omitempty" doc:"How often zero or random write it, 1 to 7."`
 }
