@@ -97,8 +97,8 @@ soak: tools packages ## what takes long: MINUTES (default 10) of chaos (SEED=N r
 	CASTPOINT_KILLS=$(KILLS) go test -count=1 -timeout 60m -run TestKill -v ./test/kill
 	go test -c -o bin/test/ ./test/e2e
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
-	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 60m \
-	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware|TestValidateOnSchedule|TestLinuxDeployment'
+	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 90m \
+	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware|TestValidateOnSchedule|TestLinuxDeployment|TestBootEnvironmentFromDebian|TestWipeDiskTemplate|TestCaptureTemplate'
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 90m \
 	  -test.run 'TestFaults|TestEveryFaultInEveryStep|TestPowerAndServerInSteps|TestWake$$'
 	CASTPOINT_SOAK=1 go test -count=1 -timeout 60m -run TestReproducible -v ./packaging

@@ -46,6 +46,8 @@ type Machine struct {
 	IPXE bool
 	// Disk is a raw image that the machine sees as /dev/vda; empty for none.
 	Disk string
+	// NVMe is a raw image that the machine sees as /dev/nvme0n1; empty for none.
+	NVMe string
 	// Restarts has the machine start again when its system restarts it, as machines
 	// do; else it ends then.
 	Restarts bool
@@ -307,6 +309,11 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 		args = append(args,
 			"-drive", "if=none,id=d0,format=raw,cache=unsafe,discard=unmap,file="+m.Disk,
 			"-device", "virtio-blk-pci,drive=d0,bootindex=100")
+	}
+	if m.NVMe != "" {
+		args = append(args,
+			"-drive", "if=none,id=d1,format=raw,cache=unsafe,discard=unmap,file="+m.NVMe,
+			"-device", "nvme,drive=d1,serial=lab-nvme")
 	}
 	return args, nil
 }

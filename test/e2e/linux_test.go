@@ -107,7 +107,12 @@ func TestLinuxDeployment(t *testing.T) {
 		disk := blankDisk(t, filepath.Join(dir, name+".disk"), 2<<30)
 		targets = append(targets, &target{disk: disk})
 		names = append(names, name)
-		vm := lab.Machine{Name: name, Firmware: f, Disk: disk, Restarts: true, Memory: 768}
+		console, err := os.Create(filepath.Join(dir, name+".console"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { console.Close() })
+		vm := lab.Machine{Name: name, Firmware: f, Disk: disk, Restarts: true, Memory: 1024, Console: console}
 		targets[len(targets)-1].VM = bootVM(t, p, vm)
 		if _, err := p.Run(t.Context(), "device", "add", "--mac", targets[len(targets)-1].MAC, "--name", name, "--data", p.Data); err != nil {
 			t.Fatal(err)
@@ -120,7 +125,7 @@ func TestLinuxDeployment(t *testing.T) {
 	a.call(t, http.MethodPost, "/deployments", map[string]any{"name": "linux", "sequence": "install-linux", "collection": "linux",
 		"purpose": "required", "after": "poweroff"}, nil)
 	for i, m := range targets {
-		if _, err := m.Output.WaitFor(t.Context(), "the system on the disk is to go on", 15*time.Minute); err != nil {
+		if said, err := m.Output.WaitFor(t.Context(), "the system on the disk is to go on|FAILED:", 15*time.Minute); err != nil || strings.Contains(said[0], "FAILED") {
 			t.Fatalf("%v; the console:\n%s", err, m.Output.Tail(60))
 		}
 		t.Logf("%s restarts into its disk after %.0f s", names[i], time.Since(start).Seconds())
