@@ -25,8 +25,10 @@ func (linuxKernel) unmount(target string) error {
 	return os.NewSyscallError("umount", unix.Unmount(target, 0))
 }
 
+// bind leaves out what is mounted below the folder (/dev/pts, the firmware's variables):
+// nobody asks for it, and with it the folder could not be unmounted.
 func (linuxKernel) bind(source, target string) error {
-	return os.NewSyscallError("mount", unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""))
+	return os.NewSyscallError("mount", unix.Mount(source, target, "", unix.MS_BIND, ""))
 }
 
 // flush tells the file system first: the pages of ntfs-3g are those of the device.

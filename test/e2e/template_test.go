@@ -207,7 +207,7 @@ func TestCaptureTemplate(t *testing.T) {
 // runsOnce waits until a machine has run its sequence and switched itself off.
 func runsOnce(t *testing.T, p *point.Point, vm *lab.VM) runRecord {
 	t.Helper()
-	if _, err := vm.Output.WaitFor(t.Context(), "now: poweroff|FAILED:", 10*time.Minute); err != nil {
+	if _, err := vm.Output.WaitFor(t.Context(), "done, powering off|FAILED:", 10*time.Minute); err != nil {
 		t.Fatalf("%v; the console:\n%s", err, vm.Output.Tail(60))
 	}
 	eventually(t, vm.Name+" is off, or has failed", func() bool {
