@@ -165,7 +165,7 @@ func (d *decider) look(one *Deployment) {
 		say("%s", why)
 		return
 	}
-	if err := g.checkSize(one, c); err != nil {
+	if err := g.checkSize(one, c, d.machine.Device == nil); err != nil {
 		say("%v", err)
 		return
 	}

@@ -78,7 +78,7 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 	}
 	d.Password = d.PasswordHash != ""
 	d.ConfirmedSize = max(d.ConfirmedSize, confirm)
-	if err := g.checkSize(&d, &c); err != nil && !d.Disabled {
+	if err := g.checkSize(&d, &c, false); err != nil && !d.Disabled {
 		return Deployment{}, err
 	}
 	if err := named.Put(ctx, g.cfg.Store, store.TableDeployments, d.ID, d.Name, d.Changed, record{d, d.PasswordHash}); err != nil {
@@ -93,15 +93,47 @@ func (g *Register) PutDeployment(ctx context.Context, want Deployment, password 
 }
 
 // checkSize refuses a required deployment for more devices than somebody confirmed.
-func (g *Register) checkSize(d *Deployment, c *collection.Collection) error {
+// Machines that were not on record count when they have begun it; stranger says that it
+// is asked about one more of them.
+func (g *Register) checkSize(d *Deployment, c *collection.Collection, stranger bool) error {
 	if d.Purpose != Required {
 		return nil
 	}
-	if n := g.Collections.Size(c); n > max(d.MaxSize, d.ConfirmedSize) {
+	n := g.Collections.Size(c) + g.strangers(d, c)
+	if stranger {
+		n++
+	}
+	if n > max(d.MaxSize, d.ConfirmedSize) {
 		return fmt.Errorf("%w: collection %s has %d devices, and a required deployment may be for %d: --confirm-size %d says that all of them are meant",
 			ErrSize, c.Name, n, max(d.MaxSize, d.ConfirmedSize), n)
 	}
 	return nil
+}
+
+// strangers is how many devices have begun a deployment for machines that are not on
+// record. They are on record since, and not in its collection any more.
+func (g *Register) strangers(d *Deployment, c *collection.Collection) (n int) {
+	if !slices.ContainsFunc(c.Rules, func(r collection.MemberRule) bool { return r.Unknown }) {
+		return 0
+	}
+	var devices []string
+	g.mu.RLock()
+	for device, by := range g.last {
+		if by[d.ID] != nil {
+			devices = append(devices, device)
+		}
+	}
+	g.mu.RUnlock()
+	for _, id := range devices {
+		one, err := g.cfg.Devices.Get(id)
+		if err != nil {
+			continue
+		}
+		if v, _ := c.Holds(&collection.Machine{Device: &one}); v == collection.No {
+			n++
+		}
+	}
+	return n
 }
 
 // RemoveDeployment deletes a deployment with the history of its runs. ErrInUse: a

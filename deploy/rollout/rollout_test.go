@@ -508,6 +508,43 @@ func TestSizeHasToBeConfirmed(t *testing.T) {
 	}
 }
 
+// TestStrangersAreCounted: a required deployment for machines that are not on record stops
+// when more of them have begun than it may be for.
+func TestStrangersAreCounted(t *testing.T) {
+	b := newBench(t)
+	dep := b.deploy(Deployment{Name: "new", Purpose: Required, MaxSize: 2}, b.device("listed", "52:54:00:00:00:0a"))
+	c, err := b.Collections.Get(dep.Collection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Devices, c.Rules = nil, []collection.MemberRule{{Unknown: true}}
+	if _, err := b.Collections.Put(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		d := b.Decide(collection.Machine{}, "")
+		if d.Mode != ModeRequired || len(d.Offers) != 1 {
+			t.Fatalf("machine %d: %+v", i, d)
+		}
+		one := b.device(fmt.Sprint("new-", i), fmt.Sprintf("52:54:00:00:01:%02x", i))
+		if _, err := b.Begin(t.Context(), Begin{Device: one, Offer: d.Offers[0], Request: protocol.RunRequest{Environment: sequence.EnvironmentLinux}}, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d := b.Decide(collection.Machine{}, ""); d.Mode != ModeLocal || !strings.Contains(strings.Join(d.Why, " "), "--confirm-size 3") {
+		t.Errorf("%+v", d)
+	}
+	if dep, err = b.Deployment("new"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.PutDeployment(t.Context(), dep, nil, 3, ""); err != nil {
+		t.Fatal(err)
+	}
+	if d := b.Decide(collection.Machine{}, ""); d.Mode != ModeRequired {
+		t.Errorf("%+v", d)
+	}
+}
+
 func TestPasswordAndConfirmation(t *testing.T) {
 	b := newBench(t)
 	d := b.device("pc-1", "52:54:00:00:00:01")
