@@ -202,8 +202,8 @@ func hardwareAddresses(booted string) (macs []string) {
 		return macs
 	}
 	for _, i := range all {
-		if len(i.HardwareAddr) == 6 && i.Flags&net.FlagLoopback == 0 {
-			macs = append(macs, i.HardwareAddr.String())
+		if mac := i.HardwareAddr.String(); len(i.HardwareAddr) == 6 && i.Flags&net.FlagLoopback == 0 && !slices.Contains(macs, mac) {
+			macs = append(macs, mac)
 		}
 	}
 	return macs

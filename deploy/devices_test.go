@@ -456,3 +456,25 @@ func many(b *testing.B) *bench {
 	}
 	return all
 }
+
+// TestCSVProtected: what office programs write for yes and no is understood, and what is
+// wrong is named with its line.
+func TestCSVProtected(t *testing.T) {
+	b := newBench(t, t.TempDir(), Config{})
+	table := "name,mac,protected\na,52:54:00:00:00:01,yes\nb,52:54:00:00:00:02,No\nc,52:54:00:00:00:03,TRUE\nd,52:54:00:00:00:04,\n"
+	if _, err := b.ImportCSV(t.Context(), []byte(table), "test"); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]bool{"a": true, "b": false, "c": true, "d": false} {
+		if d, err := b.Find(name); err != nil || d.Protected != want {
+			t.Errorf("%s: %+v, %v", name, d, err)
+		}
+	}
+	if _, err := b.ImportCSV(t.Context(), []byte("name,protected\nb,maybe\n"), "test"); err == nil || !strings.Contains(err.Error(), `line 2: not usable: protected "maybe"`) {
+		t.Error(err)
+	}
+	_, err := b.ImportCSV(t.Context(), []byte("name,protected\na,no\n"), "test")
+	if !errors.Is(err, ErrProtected) || strings.Contains(err.Error(), "castpoint") {
+		t.Errorf("how to go on is said by the API, once: %v", err)
+	}
+}

@@ -44,7 +44,8 @@ func (e *engine) checkReadiness(_ context.Context, a *sequence.CheckReadiness) e
 	if a.SecureBoot != nil {
 		need(f.SecureBoot == *a.SecureBoot, "Secure Boot is on: %t, want %t", f.SecureBoot, *a.SecureBoot)
 	}
-	need(a.TPM == "" || atLeast(f.TPM, a.TPM), "it has TPM %q, %s is needed", f.TPM, a.TPM)
+	need(a.TPM == "" || f.TPM == "" || atLeast(f.TPM, a.TPM), "it has TPM %s, %s is needed", f.TPM, a.TPM)
+	need(a.TPM == "" || f.TPM != "", "it has no TPM, or one that is switched off: TPM %s is needed", a.TPM)
 	need(!a.MainsPower || !f.OnBattery, "it runs on its battery: connect the power supply")
 	need(!a.Wired || wired(f), "it is not connected by cable")
 	var texts []string
