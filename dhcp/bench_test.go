@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"castpoint/dhcp/lease"
 	"encoding/binary"
 	"net/netip"
 	"path/filepath"
@@ -9,6 +8,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"castpoint/dhcp/lease"
 )
 
 // BenchmarkExchange is DISCOVER and REQUEST of a new client, from bytes to

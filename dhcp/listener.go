@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"castpoint/dhcp/socket"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"castpoint/dhcp/dhcp6"
+	"castpoint/dhcp/socket"
 )
 
 // link is one interface castpoint answers on.
@@ -118,9 +120,9 @@ func (l *listener) open(ctx context.Context) error {
 	var err error
 	switch {
 	case l.v6 && l.Tap:
-		conn, err = socket.OpenRaw6(ctx, l.link.name, l.port)
+		conn, err = socket.OpenRaw6(ctx, l.link.name, l.port, dhcp6.AllServers, dhcp6.AllSiteServers)
 	case l.v6:
-		conn, err = socket.OpenUDP6(ctx, l.link.name, l.port)
+		conn, err = socket.OpenUDP6(ctx, l.link.name, l.port, dhcp6.AllServers, dhcp6.AllSiteServers)
 	case l.Tap:
 		conn, err = socket.OpenTap(l.link.name, l.port, true)
 	default:

@@ -1,12 +1,13 @@
 package dhcp
 
 import (
-	"castpoint/dhcp/lease"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"slices"
 	"time"
+
+	"castpoint/dhcp/lease"
 )
 
 // Pool is a range of addresses that server mode gives away on one network.

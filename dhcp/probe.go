@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"castpoint/dhcp/socket"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -14,6 +13,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
+
+	"castpoint/dhcp/socket"
 )
 
 // Prober finds out whether somebody already uses an address before it is

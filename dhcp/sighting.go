@@ -1,7 +1,6 @@
 package dhcp
 
 import (
-	"castpoint/dhcp/socket"
 	"net/netip"
 	"slices"
 	"strings"
@@ -9,6 +8,8 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/zap"
+
+	"castpoint/dhcp/socket"
 )
 
 // Kinds of servers that are seen.

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"castpoint/cmd/castpoint/cli"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"castpoint/cmd/castpoint/cli"
 )
 
 func newMan(o *cli.Options) *cobra.Command {

@@ -1,12 +1,13 @@
 package main
 
 import (
-	"castpoint/cmd/castpoint/cli"
-	"castpoint/cmd/castpoint/terminal"
 	"fmt"
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"castpoint/cmd/castpoint/cli"
+	"castpoint/cmd/castpoint/terminal"
 )
 
 func newVersion(o *cli.Options) *cobra.Command {

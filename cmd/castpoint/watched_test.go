@@ -1,9 +1,10 @@
 package main
 
 import (
-	"castpoint/cmd/castpoint/cli"
 	"strings"
 	"testing"
+
+	"castpoint/cmd/castpoint/cli"
 )
 
 // Every command that is to have --watch is there.

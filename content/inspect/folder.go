@@ -1,7 +1,6 @@
 package inspect
 
 import (
-	"castpoint/content"
 	"context"
 	"fmt"
 	"io/fs"
@@ -9,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"castpoint/content"
 )
 
 // MaxFiles bounds a content made of a folder; Windows setup media has about

@@ -1,12 +1,13 @@
 package inspect
 
 import (
-	"castpoint/content"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"castpoint/content"
 )
 
 // Boot files that the WIM of a boot image lacks are kept beside it, out of a

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"syscall"
 
-	"castpoint/dhcp/dhcp6"
-
 	"golang.org/x/net/bpf"
 	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
@@ -21,8 +19,9 @@ type udp6Socket struct {
 	*ipv6.PacketConn
 }
 
-// OpenUDP6 opens a socket that hears and speaks on one interface only.
-func OpenUDP6(ctx context.Context, name string, port uint16) (Transport, error) {
+// OpenUDP6 opens a socket that hears and speaks on one interface only, as a member of
+// groups.
+func OpenUDP6(ctx context.Context, name string, port uint16, groups ...netip.Addr) (Transport, error) {
 	fail := func(err error) (Transport, error) {
 		return nil, fmt.Errorf("listen on UDP port %d of interface %s by IPv6: %w%s", port, name, err, bindAdvice(err))
 	}
@@ -34,7 +33,7 @@ func OpenUDP6(ctx context.Context, name string, port uint16) (Transport, error) 
 		return fail(err)
 	}
 	p := ipv6.NewPacketConn(c)
-	if err := join6(p, name); err != nil {
+	if err := join6(p, name, groups); err != nil {
 		_ = c.Close()
 		return fail(err)
 	}
@@ -51,12 +50,12 @@ func control6(raw syscall.RawConn, name string) error {
 	return errors.Join(err, bind)
 }
 
-func join6(p *ipv6.PacketConn, name string) error {
+func join6(p *ipv6.PacketConn, name string, groups []netip.Addr) error {
 	i, err := net.InterfaceByName(name)
 	if err != nil {
 		return err
 	}
-	for _, group := range []netip.Addr{dhcp6.AllServers, dhcp6.AllSiteServers} {
+	for _, group := range groups {
 		if err := p.JoinGroup(i, &net.UDPAddr{IP: group.AsSlice()}); err != nil {
 			return fmt.Errorf("join group %s: %w", group, err)
 		}
@@ -99,7 +98,7 @@ type raw6Socket struct {
 }
 
 // OpenRaw6 needs CAP_NET_RAW.
-func OpenRaw6(ctx context.Context, name string, port uint16) (Transport, error) {
+func OpenRaw6(ctx context.Context, name string, port uint16, groups ...netip.Addr) (Transport, error) {
 	fail := func(err error) (Transport, error) {
 		return nil, fmt.Errorf("listen beside UDP port %d of interface %s by IPv6: %w%s", port, name, err, bindAdvice(err))
 	}
@@ -113,7 +112,7 @@ func OpenRaw6(ctx context.Context, name string, port uint16) (Transport, error) 
 		return fail(err)
 	}
 	p := ipv6.NewPacketConn(c)
-	err = join6(p, name)
+	err = join6(p, name, groups)
 	if err == nil {
 		// The kernel knows the source address, so it writes the check sum.
 		err = p.SetChecksum(true, 6)

@@ -262,6 +262,7 @@ func attach(fd int, program []bpf.Instruction) error {
 		&unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
 }
 
+// Receive is that of [Transport].
 func (t *Tap) Receive(take func([]byte, Received) []byte) error {
 	buffer := make([]byte, BufferSize)
 	return untilBroken(func() error {
@@ -293,6 +294,7 @@ func (t *Tap) Transmit(packet []byte, from, to netip.AddrPort, _ int) error {
 	return errors.Join(err, failed)
 }
 
+// Close closes the tap; what waits in Receive ends.
 func (t *Tap) Close() error {
 	err := t.packets.Close()
 	if t.raw != nil {
@@ -321,4 +323,5 @@ func (f *Frames) Send(index int, frame []byte) error {
 	return unix.Sendto(f.fd, frame, 0, &to)
 }
 
+// Close closes the socket.
 func (f *Frames) Close() error { return unix.Close(f.fd) }

@@ -13,11 +13,11 @@ func OpenUDP(_ context.Context, name string, port uint16) (Transport, error) {
 	return nil, fmt.Errorf("listen on UDP port %d of interface %s: %w", port, name, errors.ErrUnsupported)
 }
 
-func OpenUDP6(_ context.Context, name string, port uint16) (Transport, error) {
+func OpenUDP6(_ context.Context, name string, port uint16, _ ...netip.Addr) (Transport, error) {
 	return nil, fmt.Errorf("listen on UDP port %d of interface %s by IPv6: %w", port, name, errors.ErrUnsupported)
 }
 
-func OpenRaw6(_ context.Context, name string, port uint16) (Transport, error) {
+func OpenRaw6(_ context.Context, name string, port uint16, _ ...netip.Addr) (Transport, error) {
 	return nil, fmt.Errorf("listen beside UDP port %d of interface %s by IPv6: %w", port, name, errors.ErrUnsupported)
 }
 

@@ -43,6 +43,7 @@ func (l *Link) HasIPv6() bool {
 	return err == nil
 }
 
+// LinkNames are the names of interfaces.
 func LinkNames(links []Link) (names []string) {
 	for _, l := range links {
 		names = append(names, l.Name)

@@ -321,6 +321,7 @@ func (s *Service) admit(id, asked string, who multicast.Candidate, local netip.A
 	return session.Place{Session: in, Member: adm.Member.ID, Parcel: p}, adm, nil
 }
 
+// ErrNoNetwork is what is answered where sessions are needed and no network is served.
 var ErrNoNetwork = api.Refusal(http.StatusServiceUnavailable, protocol.CodeRefused, "start it with castpoint serve", "no server is running for this data folder")
 
 func (s *Service) serveLeave(w http.ResponseWriter, r *http.Request) {

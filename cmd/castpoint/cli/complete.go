@@ -89,6 +89,7 @@ func contentNames(ctx context.Context, c *call.Client, _ string) (list []string,
 	return list, err
 }
 
+// DeviceNames are the names of devices, and what each is.
 func DeviceNames(ctx context.Context, c *call.Client, begin string) (list []string, err error) {
 	var p deploy.Page
 	query := url.Values{"search": {begin}, "limit": {strconv.Itoa(maxNames)}}

@@ -25,6 +25,7 @@ import (
 const deviceIDs = `ID is the device's id, its name, its UUID, one of its MACs, or the beginning of one of
 these when only one device has it.`
 
+// NewDevice are the commands about devices.
 func NewDevice(o *cli.Options) *cobra.Command {
 	return command.Group("device", "Work with the records of devices, and see what happened to them",
 		newDeviceList(o), newDeviceShow(o), newDeviceAdd(o), newDeviceSet(o),

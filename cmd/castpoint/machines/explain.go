@@ -84,6 +84,7 @@ func asLast(d *deploy.Device) (q point.Question) {
 	return q
 }
 
+// NewExplain is the command that says what a machine would get.
 func NewExplain(o *cli.Options) *cobra.Command {
 	var q point.Question
 	var path, arch string

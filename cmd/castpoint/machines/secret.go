@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// NewSecret is the command that sets a secret variable of what is at a path of the API.
 func NewSecret(o *cli.Options, path, what, example string) *cobra.Command {
 	var remove bool
 	c := o.AddJSON(&cobra.Command{

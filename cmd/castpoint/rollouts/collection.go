@@ -26,6 +26,7 @@ architecture (amd64, arm64), firmware (uefi, bios), var.NAME, and when, an expre
 conditions of steps, which goes last. Texts have * and ?. The rule "unknown" takes machines
 that are not on record, with architecture and firmware only.`
 
+// NewCollection are the commands about collections.
 func NewCollection(o *cli.Options) *cobra.Command {
 	return command.Group("collection", "Work with sets of devices that things are deployed to",
 		newCollectionList(o), newCollectionShow(o), newCollectionAdd(o), newCollectionSet(o), newCollectionSecret(o), newCollectionRemove(o))

@@ -20,6 +20,7 @@ import (
 	"castpoint/web/admin"
 )
 
+// NewDeployment are the commands about deployments.
 func NewDeployment(o *cli.Options) *cobra.Command {
 	return command.Group("deployment", "Deploy task sequences to collections, and see how far they are",
 		newDeploymentList(o), newDeploymentShow(o), newDeploymentAdd(o), newDeploymentSet(o), newDeploymentAgain(o), newDeploymentReport(o),

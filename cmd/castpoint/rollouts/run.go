@@ -25,6 +25,7 @@ import (
 // runIDs says in every help how runs are named.
 const runIDs = "RUN is the id of a run, or a device, whose last run is meant then."
 
+// NewRun are the commands about runs.
 func NewRun(o *cli.Options) *cobra.Command {
 	return command.Group("run", "See what machines did in task sequences, and help them on",
 		newRunList(o), newRunShow(o), newRunRetry(o), newRunCancel(o), newRunAnswer(o), newRunLog(o))

@@ -20,6 +20,7 @@ import (
 	"castpoint/deploy/sequence"
 )
 
+// NewSequence are the commands about task sequences.
 func NewSequence(o *cli.Options) *cobra.Command {
 	return command.Group("sequence", "Work with task sequences",
 		newSequenceList(o), newSequenceShow(o), newSequenceAdd(o), newSequenceCheck(o), newSequenceTemplate(), newSequenceSchema(), newRemove(o, "sequence", "/sequences/", "Delete a task sequence"))

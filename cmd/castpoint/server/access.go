@@ -15,6 +15,7 @@ import (
 	"castpoint/web/admin"
 )
 
+// NewAccess are the commands about who may use the admin listener.
 func NewAccess(o *cli.Options) *cobra.Command {
 	return command.Group("access", "Say who may use the admin API and the console",
 		command.Group("token", "Work with the tokens of programs", newAccessTokenCreate(o), newAccessTokenList(o), newAccessTokenRevoke(o)),

@@ -16,6 +16,7 @@ import (
 	"castpoint/web/api"
 )
 
+// NewAudit is the command that shows who changed what.
 func NewAudit(o *cli.Options) *cobra.Command {
 	var limit int
 	var before int64

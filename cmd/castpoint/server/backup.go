@@ -17,6 +17,7 @@ import (
 	"castpoint/point/host"
 )
 
+// NewBackup is the command that carries a data folder away.
 func NewBackup(o *cli.Options) *cobra.Command {
 	var settings string
 	c := o.AddJSON(&cobra.Command{
@@ -54,6 +55,7 @@ The server may run meanwhile. The file holds the keys: keep it as you keep them.
 	return c
 }
 
+// NewRestore is the command that brings it back.
 func NewRestore(o *cli.Options) *cobra.Command {
 	var settings, objects string
 	c := o.AddJSON(&cobra.Command{

@@ -35,6 +35,7 @@ import (
 // bytes: the smallest of images.
 const roomNeeded = 1 << 30
 
+// NewDoctor is the command that looks for what keeps machines from booting.
 func NewDoctor(o *cli.Options) *cobra.Command {
 	var path, server string
 	var times []string

@@ -13,6 +13,7 @@ import (
 	"castpoint/point"
 )
 
+// NewReload is the command that has a server read its settings again.
 func NewReload(o *cli.Options) *cobra.Command {
 	return o.AddJSON(&cobra.Command{
 		Use: "reload", Short: "Let the running server read its settings again", Args: cobra.NoArgs,

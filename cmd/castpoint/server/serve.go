@@ -17,6 +17,7 @@ import (
 	"castpoint/web/call"
 )
 
+// NewServe is the command that is a distribution point.
 func NewServe(o *cli.Options) *cobra.Command {
 	var path string
 	c := &cobra.Command{

@@ -16,6 +16,7 @@ import (
 	"castpoint/web/admin"
 )
 
+// NewStatus is the command that shows what a server says about itself.
 func NewStatus(o *cli.Options) *cobra.Command {
 	return o.AddJSON(&cobra.Command{
 		Use: "status", Short: "Say what the running server does and sees", Args: cobra.NoArgs,

@@ -18,6 +18,7 @@ type Shot struct {
 	Width int // of the terminal that it is for; 0 for none
 }
 
+// TerminalOf is the terminal that w is, if it is one.
 func TerminalOf(w io.Writer) (*os.File, bool) {
 	f, ok := w.(*os.File)
 	return f, ok && term.IsTerminal(int(f.Fd()))

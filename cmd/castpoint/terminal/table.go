@@ -90,6 +90,7 @@ func When(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
+// YesNo is a setting as a word.
 func YesNo(b bool) string {
 	if b {
 		return "yes"
