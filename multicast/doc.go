@@ -54,8 +54,9 @@ type GroupConn interface {
 	Close() error
 }
 
-// A GroupConn may have a method Promised: what is sent then was promised (MinRate), and
-// leaves before other images that fill the same link.
+// A GroupConn may have a method Promised: what is sent then is the session's by its
+// least rate or by its manner of sharing, and leaves before other images that fill the
+// same link.
 type promiser interface{ Promised(yes bool) }
 
 // MemberConn is a member's edge.

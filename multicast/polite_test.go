@@ -85,24 +85,33 @@ type promised struct {
 
 func (p *promised) Promised(yes bool) { p.last = yes }
 
-// TestLeastRateGoesFirst: what a session was promised at least does not stand behind
-// the images that fill the link; what is above does.
-func TestLeastRateGoesFirst(t *testing.T) {
+// TestPromisedGoesFirst: what a session was promised at least, or leaves others' share
+// of the link by itself, or is to leave none, does not stand behind the images that fill
+// the link; everything else does.
+func TestPromisedGoesFirst(t *testing.T) {
 	for _, c := range []struct {
-		least, most int64
-		want        bool
-	}{{10e6, 10e6, true}, {1e6, 10e6, false}, {0, 10e6, false}} {
+		least, most, yield float64
+		greedy, want       bool
+	}{
+		{least: 10e6, most: 10e6, want: true},
+		{least: 1e6, most: 10e6},
+		{most: 10e6},
+		{most: 10e6, yield: 5e6, want: true},
+		{most: 10e6, greedy: true, want: true},
+	} {
 		conn := &promised{Sender: simnet.New(1).Sender()}
 		o, data := object(1000, 1)
-		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: sourcesOf(data), Conn: conn, Group: testGroup, MinRate: c.least, MaxRate: c.most})
+		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: sourcesOf(data), Conn: conn, Group: testGroup,
+			MinRate: int64(c.least), MaxRate: int64(c.most), Greedy: c.greedy})
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.rate.give(c.yield)
 		if err := s.newEmitter().wait(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
 		if conn.last != c.want {
-			t.Errorf("least %d of at most %d bit/s goes first: %v", c.least, c.most, conn.last)
+			t.Errorf("%+v: goes first: %v", c, conn.last)
 		}
 	}
 }

@@ -52,26 +52,22 @@ func (s *Session) routineSend(ctx context.Context) error {
 
 // emitter turns work into datagrams. Its buffers are reused for every block.
 type emitter struct {
-	s      *Session
-	source []byte   // the block, padded with zeros, as far as ...
-	read   int      // ... it has been read
-	repair []byte   // its repair symbols
-	shards [][]byte // scratch of the code
-	order  []uint16 // symbols to send
-	out    []byte   // a burst, datagram by datagram
-	pace   pacer
-	// promiser is the connection, where there is a least rate and it can tell.
-	promiser promiser
+	s        *Session
+	source   []byte   // the block, padded with zeros, as far as ...
+	read     int      // ... it has been read
+	repair   []byte   // its repair symbols
+	shards   [][]byte // scratch of the code
+	order    []uint16 // symbols to send
+	out      []byte   // a burst, datagram by datagram
+	pace     pacer
+	promiser promiser      // the connection, where it can tell; or nil
 	looked   time.Time     // when others' traffic was looked at last
 	blocked  time.Duration // in sends since then
 	timer    *time.Timer
 }
 
 func (s *Session) newEmitter() *emitter {
-	var p promiser
-	if s.cfg.MinRate > 0 {
-		p, _ = s.cfg.Conn.(promiser)
-	}
+	p, _ := s.cfg.Conn.(promiser)
 	return &emitter{
 		promiser: p,
 		s:        s,
@@ -211,7 +207,9 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 	}
 	rate := s.rate.rate
 	if e.promiser != nil {
-		e.promiser.Promised(rate <= float64(s.cfg.MinRate))
+		// Behind the images that fill the link a session would have nothing, though it
+		// leaves them their share already, or is to leave them none.
+		e.promiser.Promised(s.cfg.Greedy || s.rate.yield > 0 || rate <= float64(s.cfg.MinRate))
 	}
 	s.wireBytes += uint64(size)
 	s.sentBytes += uint64(n * s.g.symbolSize)

@@ -75,9 +75,9 @@ func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, cfg GroupSenderConfi
 	return firstError(p.SetMulticastInterface(ifi), p.SetMulticastHopLimit(ttl), p.SetMulticastLoopback(true))
 }
 
-// Promised says whether what is sent from now on is what the session was promised at
-// least: as little as that stands before the images, or a link that they fill loses its
-// part of it. Everything else of a session stands with them.
+// Promised says whether what is sent from now on is the session's in any case: then it
+// stands before the images, or a link that they fill loses its part of it. Everything
+// else of a session stands with them.
 func (s *GroupSender) Promised(yes bool) {
 	if s.first.Swap(yes) == yes {
 		return

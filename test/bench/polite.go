@@ -17,16 +17,17 @@ import (
 )
 
 // casePolite puts one TCP stream beside a session on the server's link, and says
-// what it keeps. At 200 Mbit/s the processors are no part of the question.
+// what it keeps. At 200 Mbit/s the processors are no part of the question. The queue is
+// one line for everything (fifo), or the kernel's own with its bands (pfifo_fast).
 func casePolite(ctx context.Context, s setup) error {
-	for _, rate := range []string{"1gbit", "200mbit"} {
+	for _, at := range []struct{ rate, queue string }{{"1gbit", ""}, {"200mbit", ""}, {"200mbit", "pfifo_fast"}} {
 		for _, control := range []string{"cubic", "bbr"} {
 			for _, manner := range []string{"polite", "greedy"} {
 				if err := os.RemoveAll(s.out); err != nil {
 					return err
 				}
-				if err := s.beside(ctx, rate, control, manner); err != nil {
-					return fmt.Errorf("%s beside %s at %s: %w", manner, control, rate, err)
+				if err := s.beside(ctx, at.rate, at.queue, control, manner); err != nil {
+					return fmt.Errorf("%s beside %s at %s: %w", manner, control, at.rate, err)
 				}
 			}
 		}
@@ -34,7 +35,7 @@ func casePolite(ctx context.Context, s setup) error {
 	return nil
 }
 
-func (s setup) beside(ctx context.Context, rate, control, manner string) error {
+func (s setup) beside(ctx context.Context, rate, queue, control, manner string) error {
 	s.cell = cell{receivers: 4, rate: rate}
 	n, dirs, err := s.network(ctx)
 	if err != nil {
@@ -42,6 +43,13 @@ func (s setup) beside(ctx context.Context, rate, control, manner string) error {
 	}
 	defer n.Close()
 	dirs = dirs[:3] // the fourth has the stream
+	if queue != "" {
+		if out, code, err := n.Server.Run(ctx, "tc", "qdisc", "add", "dev", "eth0", "parent", "1:1", queue); err != nil || code != 0 {
+			return fmt.Errorf("queue %s: code %d, %w: %s", queue, code, err, out)
+		}
+	} else {
+		queue = "fifo"
+	}
 	d, err := serve(ctx, s, n, len(dirs), append(append([]string{}, never...), "--sharing", manner)...)
 	if err != nil {
 		return err
@@ -70,8 +78,8 @@ func (s setup) beside(ctx context.Context, rate, control, manner string) error {
 			return err
 		}
 	}
-	fmt.Printf("a TCP stream (%s) beside a session of 3, %s, %s: %.0f Mbit/s alone, %.0f beside it (%.0f %%); the session made %.0f Mbit/s\n",
-		control, rate, manner, alone/1e6, beside/1e6, 100*beside/alone, float64(s.size)*8/took/1e6)
+	fmt.Printf("a TCP stream (%s) beside a session of 3, %s, %s, %s: %.0f Mbit/s alone, %.0f beside it (%.0f %%); the session made %.0f Mbit/s\n",
+		control, rate, queue, manner, alone/1e6, beside/1e6, 100*beside/alone, float64(s.size)*8/took/1e6)
 	return s.same(dirs)
 }
 
