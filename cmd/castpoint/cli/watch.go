@@ -46,7 +46,7 @@ func (o *Options) watch(c *cobra.Command) {
 		ctx, stop := command.Interrupted(cmd.Context())
 		defer stop()
 		out := cmd.OutOrStdout()
-		screen, isScreen := terminal.TerminalOf(out)
+		screen, isScreen := terminal.Of(out)
 		cmd.SetContext(ctx)
 		defer cmd.SetOut(out)
 		tick := time.NewTicker(interval)

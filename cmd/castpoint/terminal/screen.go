@@ -18,8 +18,8 @@ type Shot struct {
 	Width int // of the terminal that it is for; 0 for none
 }
 
-// TerminalOf is the terminal that w is, if it is one.
-func TerminalOf(w io.Writer) (*os.File, bool) {
+// Of is the terminal that w is, if it is one.
+func Of(w io.Writer) (*os.File, bool) {
 	f, ok := w.(*os.File)
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
@@ -29,7 +29,7 @@ func WidthOf(w io.Writer) int {
 	if s, ok := w.(*Shot); ok {
 		return s.Width
 	}
-	f, ok := TerminalOf(w)
+	f, ok := Of(w)
 	if !ok {
 		return 0
 	}
