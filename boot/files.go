@@ -12,7 +12,6 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/content"
-	"castpoint/content/library"
 )
 
 // Library is what boot needs of the content library.
@@ -20,8 +19,6 @@ type Library interface {
 	List() ([]*content.Content, error)
 	OpenObject(content.Digest) (*os.File, error)
 }
-
-var _ Library = (*library.Library)(nil)
 
 // imageDir is the folder of boot images in the name space:
 // boot/CONTENT-ID/vmlinuz and boot/CONTENT-ID/initrd.
