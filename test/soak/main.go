@@ -18,9 +18,9 @@
 // stated; silence is excused only by a disturbance at that time (weather.go).
 //
 // What the machines and the disturbances do follows from -seed; when exactly it
-// happens does not. The clock is not touched: it is that of the whole machine. What its
-// jumps do to times that are kept on disk is in TestClockJumps of dhcp and web; what is
-// in memory goes by the clock that does not jump (package time).
+// happens does not. The clock is not touched: it is that of the whole machine. What it
+// does when it is set is in the tests whose names have Clock in them, of dhcp, web/admit,
+// web/access, deploy/rollout, deploy/monitor, multicast and content/library.
 package main
 
 import (
