@@ -85,6 +85,7 @@ var pages = map[string]string{
 	"/docs?search=proxydhcp":             "ProxyDHCP",
 	"/contents?kind=boot-image":          "Windows PE",
 	"/deployments/dep1?state=failed":     "make the partition larger",
+	"/deployments/dep1?state=waiting":    "sequence bare-metal needs values for Key",
 	"/runs/run1":                         "The end of its output",
 	"/runs/run2":                         "Which room?",
 	"/collections/col1":                  "device.memory",

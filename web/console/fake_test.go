@@ -260,6 +260,7 @@ func (f *fakeAPI) addDeployments() {
 	asks.Questions = &protocol.Questions{Run: "run2", Questions: []sequence.Question{{Variable: "Room", Prompt: "Which room?", Choices: []string{"101", "102"}}, {Variable: "Pin", Prompt: "PIN", Secret: true}}}
 	status := admin.DeploymentStatus{Deployment: d, Counts: counts, Targets: []monitor.Target{
 		{Device: "d00001", Label: "pc-00001", State: "failed", Percent: 33, Run: &run}, {Device: "d00002", Label: long, State: "asking", Percent: 40, Run: &asks}, {Device: "d00003", Label: "pc-00003", State: "waiting", Again: true},
+		{Device: "d00004", Label: "pc-00004", State: "waiting", Refused: &rollout.Refusal{Time: time.Now(), Text: "sequence bare-metal needs values for Key"}},
 	}}
 	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
 	f.answers["/deployments"] = page(admin.DeploymentItem{Deployment: d, CollectionName: "Room 101", Counts: counts})
