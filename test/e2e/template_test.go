@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -164,11 +165,7 @@ func TestCaptureTemplate(t *testing.T) {
 	command(t, p, "sequence", "add", file)
 
 	reference := filepath.Join(dir, "reference")
-	program := filepath.Join(reference, "usr/bin/program")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(program), 0o755), os.WriteFile(program, []byte("#!/bin/sh\n"), 0o600), os.Chown(program, 17, 18),
-		os.Chmod(program, 0o751), os.Symlink("program", filepath.Join(filepath.Dir(program), "link"))); err != nil {
-		t.Fatal(err)
-	}
+	program := referenceRoot(t, reference)
 	disk, to := blankDisk(t, filepath.Join(dir, "vda"), 64<<20), blankDisk(t, filepath.Join(dir, "nvme"), 64<<20)
 	for _, args := range [][]string{{"mkfs.ext4", "-q", "-d", reference, disk}, {"mkfs.ext4", "-q", to}} {
 		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
@@ -182,26 +179,7 @@ func TestCaptureTemplate(t *testing.T) {
 	command(t, p, "deployment", "add", "capture", "--sequence", "prepare-capture", "--collection", "references", "--purpose", "required", "--after", "poweroff")
 	runsOnce(t, p, vm)
 
-	wim, got := filepath.Join(dir, "captured.wim"), filepath.Join(dir, "got")
-	if out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "dump /captured.wim "+wim, to).CombinedOutput(); err != nil {
-		t.Fatalf("debugfs: %v: %s", err, out)
-	}
-	wimlib(t, "verify", wim)
-	wimlib(t, "apply", wim, "Reference", got, "--unix-data")
-	st, err := os.Stat(filepath.Join(got, "usr/bin/program"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if owner := st.Sys().(*syscall.Stat_t); st.Mode().Perm() != 0o751 || owner.Uid != 17 || owner.Gid != 18 {
-		t.Errorf("the program has mode %v and is of %d:%d", st.Mode(), owner.Uid, owner.Gid)
-	}
-	if to, err := os.Readlink(filepath.Join(got, "usr/bin/link")); err != nil || to != "program" {
-		t.Errorf("the link leads to %q: %v", to, err)
-	}
-	// The library takes it.
-	if _, err := p.Add(t.Context(), "os-image", wim, "--name", "reference"); err != nil {
-		t.Error(err)
-	}
+	checkCaptured(t, p, to, program)
 }
 
 // runsOnce waits until a machine has run its sequence and switched itself off.
@@ -224,4 +202,103 @@ func runsOnce(t *testing.T, p *point.Point, vm *lab.VM) runRecord {
 		t.Fatalf("runs %+v; the console:\n%s", all, vm.Output.Tail(60))
 	}
 	return all[0]
+}
+
+// The templates prepare-capture and wipe-disk on a machine in namespaces: its first
+// partition becomes a WIM on its second one, then all of the disk is erased.
+func TestTemplatesOnFile(t *testing.T) {
+	p := newPoint(t, lab.Config{Clients: 1, Offload: true})
+	dir := p.Network.Dir
+	if _, err := p.AddBootEnvironment(t.Context(), "--from", "host"); err != nil {
+		t.Fatal(err)
+	}
+	serve(t, p, "--dhcp", "off", "--tftp=false")
+	for _, name := range []string{"prepare-capture", "wipe-disk"} {
+		file := template(t, p, name, nil)
+		command(t, p, "sequence", "check", file)
+		command(t, p, "sequence", "add", file)
+	}
+	const size = 96 << 20
+	b := newBody(t, p, p.Network.Clients[0], filepath.Join(dir, "bootenv"), size)
+	program := referenceRoot(t, filepath.Join(dir, "reference"))
+	tool := func(input string, args ...string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+		cmd.Stdin = strings.NewReader(input)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	tool("label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=48MiB\n", "sfdisk", "--quiet", b.disk)
+	tool("", "mkfs.ext4", "-q", "-d", filepath.Join(dir, "reference"), "-E", "offset=1048576", b.disk, "32M")
+	const to = 40 << 20
+	tool("", "mkfs.ext4", "-q", "-E", "offset=41943040", b.disk, "48M")
+
+	command(t, p, "device", "add", "--mac", bodyMAC, "--name", "body")
+	command(t, p, "device", "set", "body", "--variable", "Volume=/dev/sda1", "--variable", "To=/dev/sda2", "--variable", "Confirmation=the board")
+	command(t, p, "collection", "add", "all", "--device", "body")
+	run := func(name string, number int) runRecord {
+		t.Helper()
+		command(t, p, "deployment", "add", name, "--sequence", name, "--collection", "all", "--purpose", "required", "--after", "poweroff")
+		if err := b.power(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wait(t, b.agent)
+		said := b.agent.Output.Tail(40)
+		b.off()
+		all := newAdmin(p).runs(t, "body")
+		if len(all) != number || all[number-1].State != "succeeded" {
+			t.Fatalf("runs %+v; the machine said:\n%s", all, said)
+		}
+		return all[number-1]
+	}
+	run("prepare-capture", 1)
+	checkCaptured(t, p, fmt.Sprintf("%s?offset=%d", b.disk, to), program)
+
+	done := run("wipe-disk", 2)
+	if s := done.Steps[0]; !strings.Contains(s.Output, "allowed by the board") {
+		t.Errorf("step %+v", s)
+	}
+	disk, err := os.ReadFile(b.disk)
+	if err != nil || len(disk) != size || bytes.Count(disk, []byte{0}) != size {
+		t.Errorf("%v: %d of %d bytes are left", err, size-bytes.Count(disk, []byte{0}), size)
+	}
+}
+
+// referenceRoot makes what a reference machine has, and returns the path of a program
+// in it.
+func referenceRoot(t *testing.T, dir string) string {
+	t.Helper()
+	const name = "usr/bin/program"
+	program := filepath.Join(dir, name)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(program), 0o755), os.WriteFile(program, []byte("#!/bin/sh\n"), 0o600), os.Chown(program, 17, 18),
+		os.Chmod(program, 0o751), os.Symlink("program", filepath.Join(filepath.Dir(program), "link"))); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// checkCaptured looks at captured.wim on a file system in a file: it has what the
+// reference machine has, and the library takes it.
+func checkCaptured(t *testing.T, p *point.Point, fs, program string) {
+	t.Helper()
+	wim, got := filepath.Join(p.Network.Dir, "captured.wim"), filepath.Join(p.Network.Dir, "got")
+	if out, err := exec.CommandContext(t.Context(), "debugfs", "-R", "dump /captured.wim "+wim, fs).CombinedOutput(); err != nil {
+		t.Fatalf("debugfs: %v: %s", err, out)
+	}
+	wimlib(t, "verify", wim)
+	wimlib(t, "apply", wim, "Reference", got, "--unix-data")
+	st, err := os.Stat(filepath.Join(got, program))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if owner := st.Sys().(*syscall.Stat_t); st.Mode().Perm() != 0o751 || owner.Uid != 17 || owner.Gid != 18 {
+		t.Errorf("the program has mode %v and is of %d:%d", st.Mode(), owner.Uid, owner.Gid)
+	}
+	if to, err := os.Readlink(filepath.Join(got, filepath.Dir(program), "link")); err != nil || to != "program" {
+		t.Errorf("the link leads to %q: %v", to, err)
+	}
+	if _, err := p.Add(t.Context(), "os-image", wim, "--name", "reference"); err != nil {
+		t.Error(err)
+	}
 }
