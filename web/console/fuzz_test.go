@@ -62,6 +62,9 @@ func FuzzForms(f *testing.F) {
 	}
 	f.Cleanup(c.Close)
 	f.Fuzz(func(t *testing.T, at uint8, id, form, query string) {
+		if strings.ContainsFunc(query, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return // net/http refuses such a request
+		}
 		api.mu.Lock()
 		api.did, api.took = nil, nil
 		api.mu.Unlock()
