@@ -260,6 +260,9 @@ func (m *Machine) arguments(dir string) ([]string, error) {
 	}
 	switch m.Firmware {
 	case BIOS:
+		// SeaBIOS would go through system management mode for every read of a disk, and
+		// emulation gets lost there after some tens of thousands of them.
+		machine += ",smm=off"
 		// Without graphics SeaBIOS, and iPXE through it, use the serial console.
 		if !m.Display {
 			machine += ",graphics=off"

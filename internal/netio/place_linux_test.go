@@ -44,7 +44,7 @@ func TestPlaces(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
-	res, err := http.Get("http://" + l.Addr().String()) //nolint:noctx // of a test
+	res, err := http.Get("http://" + l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
