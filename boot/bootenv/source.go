@@ -151,7 +151,9 @@ func (d debian) fetch(ctx context.Context) (string, error) {
 	if err := os.WriteFile(filepath.Join(d.dir, "state/status"), nil, 0o644); err != nil {
 		return "", err
 	}
-	if _, err := d.apt(ctx, "apt-get", "update"); err != nil {
+	// Sources that do not answer are only warned of otherwise, and their packages are not
+	// there.
+	if _, err := d.apt(ctx, "apt-get", "-o", "APT::Update::Error-Mode=any", "update"); err != nil {
 		return "", err
 	}
 	meta := "linux-image-" + d.arch

@@ -65,6 +65,7 @@ type Network struct {
 	wires sync.WaitGroup // goroutines of cables in this process
 
 	mu       sync.Mutex
+	hosts    []*Host
 	machines int
 	segments map[int]string // bridges of VLANs
 	ends     []io.Closer    // of cables in this process
@@ -80,6 +81,10 @@ type Host struct {
 	MAC       net.HardwareAddr
 
 	port string // the switch's end of the cable
+
+	mu      sync.Mutex
+	closed  bool // nothing is started any more
+	running map[*Process]struct{}
 }
 
 // New makes a network. It is removed by Close, and when ctx ends.
@@ -146,12 +151,18 @@ func (n *Network) Close() error {
 		_ = end.Close()
 	}
 	n.wires.Wait()
+	// The janitor finds programs by their namespace; one that has just been started may
+	// not be in it yet.
+	for _, h := range n.hosts {
+		h.close()
+	}
 	n.closeErr = n.janitor.clean()
 	return n.closeErr
 }
 
 func (n *Network) build(ctx context.Context, name string) error {
 	n.Switch = &Host{Name: "switch", Namespace: name + "switch"}
+	n.hosts = append(n.hosts, n.Switch)
 	if err := addNamespace(ctx, n.Switch.Namespace); err != nil {
 		return err
 	}
@@ -246,6 +257,9 @@ type Segment struct {
 
 // attach makes the host's namespace and its cable to the given switch port.
 func (n *Network) attach(ctx context.Context, h *Host, port string, loss float64) error {
+	n.mu.Lock()
+	n.hosts = append(n.hosts, h)
+	n.mu.Unlock()
 	if err := addNamespace(ctx, h.Namespace); err != nil {
 		return err
 	}

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -79,17 +81,46 @@ func (h *Host) Start(c Command) (*Process, error) {
 	// Away from the terminal: Ctrl-C goes to the lab's user, who stops it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.started = time.Now()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, errClosed)
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, err)
 	}
+	if h.running == nil {
+		h.running = make(map[*Process]struct{})
+	}
+	h.running[p] = struct{}{}
 	go func() {
 		defer close(p.done)
+		defer h.ended(p)
 		p.err = p.cmd.Wait()
 		p.took = time.Since(p.started)
 		p.Output.end()
 		p.Stdout.end()
 	}()
 	return p, nil
+}
+
+var errClosed = errors.New("the lab has been removed")
+
+func (h *Host) ended(p *Process) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.running, p)
+}
+
+// close ends the programs that were started on the host.
+func (h *Host) close() {
+	h.mu.Lock()
+	h.closed = true
+	left := slices.Collect(maps.Keys(h.running))
+	h.mu.Unlock()
+	for _, p := range left {
+		p.Kill()
+	}
 }
 
 // both writes to two transcripts.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -146,8 +147,10 @@ func (p *Point) AddBootEnvironment(ctx context.Context, args ...string) (Content
 	if len(args) == 0 {
 		args = []string{"--receive-only"}
 	}
-	if _, err := p.Run(ctx, append([]string{"bootenv", "build", "--out", dir}, args...)...); err != nil {
-		return Content{}, err
+	// Outside of the lab, which no package can be fetched into.
+	build := exec.CommandContext(ctx, p.Binary, append([]string{"bootenv", "build", "--out", dir}, args...)...)
+	if out, err := build.CombinedOutput(); err != nil {
+		return Content{}, fmt.Errorf("castpoint bootenv build: %w: %s", err, out)
 	}
 	return p.Add(ctx, "boot-image", "--kernel", filepath.Join(dir, "vmlinuz"),
 		"--initrd", filepath.Join(dir, "initrd"), "--arch", "amd64", "--name", "linux")
