@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 )
 
@@ -89,11 +90,6 @@ func (cfg *HTTPServerConfig) fill() {
 }
 
 func (cfg *HTTPServerConfig) server() *http.Server {
-	// Firmware that breaks off is no error of ours.
-	errorLog, err := zap.NewStdLogAt(cfg.Log.Named("http"), zap.DebugLevel)
-	if err != nil {
-		errorLog = zap.NewStdLog(cfg.Log)
-	}
 	conns := &connTable{
 		max: cfg.MaxConns, perClient: cfg.MaxPerClient, log: cfg.Log,
 		conns: make(map[net.Conn]*connEntry), clients: make(map[netip.Addr]int),
@@ -107,7 +103,7 @@ func (cfg *HTTPServerConfig) server() *http.Server {
 		MaxHeaderBytes:    cfg.MaxHeader,
 		ConnState:         conns.change,
 		ConnContext:       netio.WithPlace,
-		ErrorLog:          errorLog,
+		ErrorLog:          loglevel.HTTPErrors(cfg.Log.Named("http")),
 		// HTTP/2 has no use here and no sendfile: a file would be cut into frames.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}

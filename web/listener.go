@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/internal/loglevel"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/call"
@@ -29,7 +30,7 @@ func (s *Server) adminListener(handler http.Handler) *http.Server {
 		ReadHeaderTimeout: adminHeaderTime,
 		IdleTimeout:       adminIdleTime,
 		MaxHeaderBytes:    adminHeader,
-		ErrorLog:          zap.NewStdLog(s.log),
+		ErrorLog:          loglevel.HTTPErrors(s.log),
 		// Strangers are answered by the guard, also when they ask for nothing.
 		DisableGeneralOptionsHandler: true,
 	}

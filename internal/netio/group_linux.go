@@ -44,8 +44,10 @@ func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, cfg GroupSender
 		return err
 	}
 	group := cfg.Group
-	var to unix.Sockaddr = &unix.SockaddrInet4{Port: int(group.Port()), Addr: group.Addr().As4()}
-	if group.Addr().Is6() {
+	var to unix.Sockaddr
+	if group.Addr().Is4() {
+		to = &unix.SockaddrInet4{Port: int(group.Port()), Addr: group.Addr().As4()}
+	} else {
 		to = &unix.SockaddrInet6{Port: int(group.Port()), Addr: group.Addr().As16(), ZoneId: uint32(ifi.Index)}
 	}
 	control(conn, func(fd int) {

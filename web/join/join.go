@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/web/access"
@@ -45,7 +46,7 @@ func (s *Service) JoinServer() *http.Server {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       netio.WithPlace,
-		ErrorLog:          zap.NewStdLog(s.log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+		ErrorLog:          loglevel.HTTPErrors(s.log),
 	}
 }
 
