@@ -246,7 +246,7 @@ func TestAdversary(t *testing.T) {
 			rng := rand.New(rand.NewPCG(4, 4))
 			var mu sync.Mutex
 			var recorded [][]byte
-			l.net.Tap = func(d []byte) bool {
+			l.net.SetTap(func(d []byte) bool {
 				mu.Lock()
 				defer mu.Unlock()
 				if len(recorded) < 4096 {
@@ -255,7 +255,7 @@ func TestAdversary(t *testing.T) {
 					recorded[rng.IntN(len(recorded))] = slices.Clone(d)
 				}
 				return true
-			}
+			})
 			var all []*receiver
 			for i := range 3 {
 				all = append(all, l.join(fmt.Sprint(i), simnet.Link{Loss: 0.01, Delay: time.Millisecond}, simnet.Link{}, nil))

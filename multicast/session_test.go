@@ -202,9 +202,12 @@ func TestPoison(t *testing.T) {
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		wrong := make([]byte, DefaultSymbolSize)
+		l.s.mu.Lock()
+		key := l.s.keys.current
+		l.s.mu.Unlock()
 		for i := range uint16(40) {
 			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
-			a.conn.Inject(l.s.keys.current.seal(h.Append(nil), wrong, uint64(h.Number)))
+			a.conn.Inject(key.seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)
 		l.close()

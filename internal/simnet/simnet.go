@@ -29,11 +29,8 @@ type Link struct {
 
 // Network connects a sender with members.
 type Network struct {
-	// Tap, if not nil, sees every datagram to the group, may change it in place,
-	// and drops it by returning false.
-	Tap func(datagram []byte) bool
-
 	mu      sync.Mutex
+	tap     func(datagram []byte) bool
 	rng     *rand.Rand
 	members []*Member
 	reports *queue
@@ -46,6 +43,14 @@ type Network struct {
 // New makes a network whose accidents follow from seed.
 func New(seed uint64) *Network {
 	return &Network{rng: rand.New(rand.NewPCG(seed, 1)), reports: newQueue()}
+}
+
+// SetTap has tap see every datagram to the group. It may change it in place, and drops
+// it by returning false.
+func (n *Network) SetTap(tap func(datagram []byte) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tap = tap
 }
 
 // SetUplink limits the sender's own link to rate bits per second; WriteGroup
@@ -143,7 +148,7 @@ func (s *Sender) WriteGroup(b []byte, size int) error {
 		b = b[len(d):]
 		n.sent++
 		n.bytes += uint64(len(d))
-		if n.Tap != nil && !n.Tap(d) {
+		if n.tap != nil && !n.tap(d) {
 			continue
 		}
 		for _, m := range n.members {
