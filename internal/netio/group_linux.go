@@ -8,16 +8,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // groupWriter sends to a group by a socket that nobody waits for. The kernel tells
-// those who wait for a socket of every datagram of it that has left, each of them as
-// many times as members are on this host's links; a reader of reports, or the net
-// package's poller, would be told too, and costs a tenth of the sender's time. The
-// socket is connected, so the route is looked up once, and has a port of its own:
+// those who wait for a socket of every datagram of it that has left (sock_wfree), a
+// reader of reports and the net package's poller too. The socket is connected, so the route is looked up once, and has a port of its own:
 // members send reports to the one they were told.
 type groupWriter struct {
 	mu     sync.Mutex // held while fd is in use
@@ -30,7 +29,7 @@ type groupWriter struct {
 }
 
 // sendSlice bounds how long a send waits in the kernel, which Close does not interrupt.
-var sendSlice = unix.Timeval{Usec: 100_000}
+const sendSlice = 100 * time.Millisecond
 
 // open makes the socket on an interface's address.
 func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, cfg GroupSenderConfig) error {
@@ -58,8 +57,9 @@ func (w *groupWriter) open(local netip.Addr, ifi *net.Interface, cfg GroupSender
 	if err != nil {
 		return err
 	}
+	slice := unix.NsecToTimeval(int64(sendSlice))
 	if err = unix.SetNonblock(w.fd, false); err == nil {
-		err = unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &sendSlice)
+		err = unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &slice)
 	}
 	if err != nil {
 		_ = unix.Close(w.fd)
