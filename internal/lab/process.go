@@ -33,6 +33,9 @@ type Command struct {
 	Output io.Writer
 	// Input gives the program a standard input, Process.Input.
 	Input bool
+	// Launch, when set, starts the program in place of exec.Cmd.Start. program is the
+	// file that it becomes: ip executes it in its own place.
+	Launch func(cmd *exec.Cmd, program string) error
 }
 
 // A Process is a program running in a namespace. Output holds both standard
@@ -86,7 +89,11 @@ func (h *Host) Start(c Command) (*Process, error) {
 	if h.closed {
 		return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, errClosed)
 	}
-	if err := p.cmd.Start(); err != nil {
+	launch := c.Launch
+	if launch == nil {
+		launch = func(cmd *exec.Cmd, _ string) error { return cmd.Start() }
+	}
+	if err := launch(p.cmd, path); err != nil {
 		return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, err)
 	}
 	if h.running == nil {

@@ -1,6 +1,8 @@
-// Package clock makes the times that time.Now returns on a host whose clock is set while
-// a program runs: the time of the calendar jumps, and the one that passes goes on, as long
-// as nobody takes it away with UTC, Local, In, Round or Truncate.
+// Package clock sets clocks for tests, and never that of the machine they run on. Set
+// makes the times that time.Now returns on a host whose clock was set while a program
+// ran: the time of the calendar jumps, and the one that passes goes on, as long as nobody
+// takes it away with UTC, Local, In, Round or Truncate. Start gives a whole program a clock
+// that jumps like that.
 package clock
 
 import (

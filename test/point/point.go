@@ -34,6 +34,9 @@ type Point struct {
 	Binary  string
 	Data    string
 
+	// Launch is that of commands on the server (lab.Command), serve among them.
+	Launch func(cmd *exec.Cmd, program string) error
+
 	Server *lab.Process // castpoint serve; nil before Serve
 	Pin    string       // of the server's certificate, as serve prints it
 }
@@ -57,7 +60,7 @@ func (p *Point) Serve(ctx context.Context, echo func(string), args ...string) er
 	var err error
 	p.Server, err = p.Network.Server.Start(lab.Command{
 		Args: append([]string{p.Binary, "serve", "--data", p.Data, "--interface", "eth0"}, args...),
-		Echo: echo,
+		Echo: echo, Launch: p.Launch,
 	})
 	if err != nil {
 		return err
@@ -75,7 +78,7 @@ func (p *Point) Serve(ctx context.Context, echo func(string), args ...string) er
 // Run runs an admin command on the server and returns its standard output. The
 // error of one that fails is a *Failure.
 func (p *Point) Run(ctx context.Context, args ...string) (string, error) {
-	proc, err := p.Network.Server.Start(lab.Command{Args: append([]string{p.Binary}, args...)})
+	proc, err := p.Network.Server.Start(lab.Command{Args: append([]string{p.Binary}, args...), Launch: p.Launch})
 	if err != nil {
 		return "", err
 	}
