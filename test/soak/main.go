@@ -2,7 +2,7 @@
 // to it, and says what was lost. In a closed network 30 machines boot, fetch, receive
 // by multicast and run task sequences; they die in between, come back, and send
 // rubbish to every port. Meanwhile the server is killed and started again, its disk
-// filled and freed, its cable pulled and its address changed.
+// filled and freed, its cable pulled and its address changed, and its clock set.
 //
 // Order of events:
 //
@@ -15,12 +15,17 @@
 //     it must hold what it held before; then the promises once more.
 //
 // A transfer must bring the right bytes, or end with an error that the server has
-// stated; silence is excused only by a disturbance at that time (weather.go).
+// stated; silence is excused only by a disturbance at that time (weather.go). That its
+// clock is set is no excuse.
+//
+// The server and the commands on its host have a clock of their own (test/clock), which is
+// right, set forward or back by seconds to years, put right again, or wrong when the server
+// starts. The machine's clock is not touched, and machines in the network, and processes
+// that the server starts, have that one; so have the times of files. Elsewhere than on Linux
+// on amd64 the clock is never set, which the first lines say.
 //
 // What the machines and the disturbances do follows from -seed; when exactly it
-// happens does not. The clock is not touched: it is that of the whole machine. What it
-// does when it is set is in the tests whose names have Clock in them, of dhcp, web/admit,
-// web/access, deploy/rollout, deploy/monitor, multicast and content/library.
+// happens does not.
 package main
 
 import (

@@ -45,6 +45,8 @@ type soak struct {
 	weather  *weather
 	tally    *tally
 	promises *promises
+	clock    *hostClock
+	lines    lines // of its log
 
 	files []*file // boot files; the last is the large one
 	image struct{ path, id string }
@@ -76,7 +78,7 @@ func (f *file) part(from, to int64) string {
 }
 
 func newSoak(ctx context.Context, o *options) (_ *soak, err error) {
-	s := &soak{options: o, seed: o.seed, weather: &weather{}, promises: newPromises(), counted: map[string]int{},
+	s := &soak{options: o, seed: o.seed, weather: &weather{}, promises: newPromises(), clock: &hostClock{}, counted: map[string]int{},
 		receives: make(chan struct{}, receivesAtOnce), runs: make(chan struct{}, runsAtOnce)}
 	s.tally = newTally(s.weather)
 	if s.network, err = lab.New(ctx, lab.Config{Clients: o.machines}); err != nil {
@@ -95,6 +97,7 @@ func newSoak(ctx context.Context, o *options) (_ *soak, err error) {
 	if s.point, err = point.New(s.network, o.castpoint); err != nil {
 		return nil, err
 	}
+	s.point.Launch = s.clock.launch
 	if err := unix.Mount("castpoint", s.point.Data, "tmpfs", 0, fmt.Sprintf("size=%d,mode=755", diskSize)); err != nil {
 		return nil, fmt.Errorf("mount a disk for the data folder: %w", err)
 	}
@@ -117,9 +120,10 @@ func (s *soak) close() (err error) {
 	if s.point != nil && s.point.Server != nil {
 		s.point.Server.Kill()
 	}
+	err = s.clock.close()
 	if s.mounted {
 		// Detached: a command that was interrupted may still have a file open there.
-		err = unix.Unmount(s.point.Data, unix.MNT_DETACH)
+		err = errors.Join(err, unix.Unmount(s.point.Data, unix.MNT_DETACH))
 	}
 	for _, m := range s.machines {
 		_ = m.dhcp.Close()
@@ -304,5 +308,6 @@ func (s *soak) verdict() error {
 	for _, what := range slices.Sorted(maps.Keys(s.counted)) {
 		fmt.Printf("%-28s %8d times\n", what, s.counted[what])
 	}
+	fmt.Printf("%-28s %8d times\n", "the clock was set", s.clock.jumps)
 	return s.tally.err()
 }
