@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"castpoint/internal/calendar"
 )
 
 // The journal is a text file. Its first line names the format; each further
@@ -57,7 +59,14 @@ type Journal struct {
 // record is one line: a lease, or the end of one.
 type record struct {
 	Lease
-	Gone bool `json:"gone,omitempty"`
+	// Stamp is when the lease ends by a clock that nobody sets: another process may read
+	// the file when the host's clock was set.
+	Stamp calendar.Stamp `json:"stamp,omitempty"`
+	Gone  bool           `json:"gone,omitempty"`
+}
+
+func newRecord(l Lease) record {
+	return record{Lease: l, Stamp: calendar.NewStamp(l.Expires, time.Now())}
 }
 
 // OpenJournal opens the file, or makes it, and keeps other processes from it. A
@@ -89,10 +98,12 @@ func (j *Journal) read() error {
 		return fmt.Errorf("open leases: %w", err)
 	}
 	defer f.Close()
+	now := time.Now()
 	damaged, err := readJournal(f, func(r record) {
 		if r.Gone {
 			delete(j.live, r.Address)
 		} else {
+			r.Expires = r.Stamp.Time(r.Expires, now)
 			j.live[r.Address] = r.Lease
 		}
 	})
@@ -175,7 +186,7 @@ func (j *Journal) Load() ([]Lease, error) {
 func (j *Journal) Put(l Lease) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.write(record{Lease: l}); err != nil {
+	if err := j.write(newRecord(l)); err != nil {
 		return err
 	}
 	j.live[l.Address] = l
@@ -235,7 +246,7 @@ func (j *Journal) compact() error {
 	}()
 	b := []byte(journalHeader + "\n")
 	for _, l := range j.live {
-		if b, err = appendLine(b, record{Lease: l}); err != nil {
+		if b, err = appendLine(b, newRecord(l)); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"castpoint/test/clock"
 )
 
 func openJournal(t *testing.T, path string) *Journal {
@@ -210,5 +212,43 @@ func TestJournalSurvivesKill(t *testing.T) {
 	}
 	if j.Damaged > 1 {
 		t.Errorf("%d damaged lines, a kill leaves one at most", j.Damaged)
+	}
+}
+
+// A lease that was given while the clock was wrong lasts as long as was said, also for the
+// next process, whose clock may be right.
+func TestJournalWhileTheClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{0, -26 * 365 * 24 * time.Hour, 400 * 24 * time.Hour} {
+		path := filepath.Join(t.TempDir(), "leases")
+		j, err := OpenJournal(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := netip.MustParseAddr("192.0.2.10")
+		until := clock.Set(time.Now(), by).Add(time.Minute)
+		if err := j.Put(Lease{Address: a, Key: "mac:x", Expires: until}); err != nil {
+			t.Fatal(err)
+		}
+		for start := range 3 {
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if j, err = OpenJournal(path); err != nil {
+				t.Fatal(err)
+			}
+			list, err := j.Load()
+			if err != nil || len(list) != 1 {
+				t.Fatal(list, err)
+			}
+			if off := list[0].Expires.Sub(until); off.Abs() > time.Second {
+				t.Errorf("given with the clock ahead by %s: start %d has it end %s later", by, start+1, off)
+			}
+			if left := time.Until(list[0].Expires.Round(0)); left < 50*time.Second || left > time.Minute+time.Second {
+				t.Errorf("given with the clock ahead by %s: start %d shows that it ends in %s", by, start+1, left)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -72,22 +72,33 @@ func TestClockIsSet(t *testing.T) {
 			if _, err := tickets.Create(Ticket{Name: "pc-3"}); err != nil {
 				t.Fatal(err)
 			}
-			again, err := OpenTokens(tokens.path)
+			again, err := openTokens(tokens.path, c.Now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			tickets2, err := OpenTickets(tickets.path)
+			tickets2, err := openTickets(tickets.path, c.Now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			again.now, tickets2.now = c.Now, c.Now
 			look("after a restart", again, tickets2, false)
+			// The clock is put right while no server runs, and while one does.
+			c.now = hostclock.Set(c.now, -by)
+			right, err := openTokens(tokens.path, c.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tickets3, err := openTickets(tickets.path, c.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			look("put right while no server runs", right, tickets3, false)
+			look("put right after a restart", again, tickets2, false)
+			c.now = hostclock.Set(c.now, by)
 			if _, err := again.Look(last); err != nil {
 				t.Errorf("the newest boot token after a restart: %v", err)
 			}
 			c.now = c.now.Add(51 * time.Minute)
 			look("an hour after", tokens, tickets, true)
-			c.now = c.now.Round(0)
 			look("an hour after, after a restart", again, tickets2, true)
 		})
 	}

@@ -12,6 +12,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/internal/atomicfile"
+	"castpoint/internal/calendar"
 	"castpoint/web/api"
 )
 
@@ -40,7 +41,8 @@ type Ticket struct {
 	// Done says that its member has everything: it does not live longer by being seen.
 	Done bool `json:"done,omitempty"`
 
-	until time.Time // as that of a Token
+	Stamp calendar.Stamp `json:"stamp,omitempty"` // as that of a Token
+	until time.Time
 }
 
 // Tickets are the tickets of a server. They survive a restart, so that members
@@ -54,14 +56,17 @@ type Tickets struct {
 }
 
 // OpenTickets reads the store's file; a missing one is an empty store.
-func OpenTickets(path string) (*Tickets, error) {
-	t := &Tickets{path: path, now: time.Now, byHash: make(map[string]*Ticket)}
+func OpenTickets(path string) (*Tickets, error) { return openTickets(path, time.Now) }
+
+func openTickets(path string, clock func() time.Time) (*Tickets, error) {
+	t := &Tickets{path: path, now: clock, byHash: make(map[string]*Ticket)}
 	var list []Ticket
 	if err := readStore(path, &list); err != nil {
 		return nil, fmt.Errorf("open tickets: %w", err)
 	}
+	now := clock()
 	for i := range list {
-		list[i].until = list[i].Expires
+		list[i].until = list[i].Stamp.Time(list[i].Expires, now)
 		t.byHash[list[i].Hash] = &list[i]
 	}
 	return t, nil
@@ -113,7 +118,7 @@ func (t *Tickets) save() error {
 	list := make([]*Ticket, 0, len(t.byHash))
 	now := t.now()
 	for _, k := range t.byHash {
-		k.Expires = onCalendar(k.Expires, k.until, now)
+		k.Expires, k.Stamp = onCalendar(k.Expires, k.until, now), calendar.NewStamp(k.until, now)
 		list = append(list, k)
 	}
 	slices.SortFunc(list, func(a, b *Ticket) int { return strings.Compare(a.Hash, b.Hash) })

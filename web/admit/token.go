@@ -19,6 +19,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/internal/atomicfile"
+	"castpoint/internal/calendar"
 	"castpoint/web/api"
 )
 
@@ -64,8 +65,10 @@ type Token struct {
 	Number uint64 `json:"number,omitempty"`
 
 	Granted bool `json:"-"` // to a machine that runs a sequence: in memory only, it asks for another
-	// until is when it expires by the clock that nobody sets; of one that was read from
-	// disk by the calendar, as Expires.
+	// Stamp is until, for the next process.
+	Stamp calendar.Stamp `json:"stamp,omitempty"`
+	// until is when it expires by the clock that nobody sets; of one that was made before
+	// the host was started by the calendar, as Expires.
 	until time.Time
 }
 
@@ -81,15 +84,18 @@ type Tokens struct {
 }
 
 // OpenTokens reads the store's file; a missing one is an empty store.
-func OpenTokens(path string) (*Tokens, error) {
-	t := &Tokens{path: path, now: time.Now, byHash: make(map[string]*Token)}
+func OpenTokens(path string) (*Tokens, error) { return openTokens(path, time.Now) }
+
+func openTokens(path string, clock func() time.Time) (*Tokens, error) {
+	t := &Tokens{path: path, now: clock, byHash: make(map[string]*Token)}
 	var list []Token
 	if err := readStore(path, &list); err != nil {
 		return nil, fmt.Errorf("open tokens: %w", err)
 	}
+	now := clock()
 	for i := range list {
 		k := &list[i]
-		k.until = k.Expires
+		k.until = k.Stamp.Time(k.Expires, now)
 		t.byHash[k.Hash] = k
 		t.number = max(t.number, k.Number)
 	}
@@ -205,7 +211,7 @@ func (t *Tokens) save() error {
 	now := t.now()
 	for _, k := range t.byHash {
 		if !k.Granted {
-			k.Expires = onCalendar(k.Expires, k.until, now)
+			k.Expires, k.Stamp = onCalendar(k.Expires, k.until, now), calendar.NewStamp(k.until, now)
 			list = append(list, k)
 		}
 	}
