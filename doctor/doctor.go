@@ -103,6 +103,10 @@ type Target struct {
 	Here    bool // the server's own machine
 	Running bool // a server has the data folder
 
+	// Capabilities are those that the command was started with: it may have given up
+	// most of them since. 0 stands for those of this process.
+	Capabilities uint64
+
 	Ports      []Port
 	Interfaces []Interface
 	Groups     [2]netip.Addr // first and last multicast address of sessions

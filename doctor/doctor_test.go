@@ -185,6 +185,10 @@ func TestBuffersAndPrivileges(t *testing.T) {
 	if got := text(privileges(t.Context(), low)); !strings.HasPrefix(got, "attention: this process lacks CAP_NET_BIND_SERVICE") || !strings.Contains(got, "CAP_NET_RAW") {
 		t.Error(got)
 	}
+	low.Capabilities = 1<<capNetBindService | 1<<capNetRaw // given up since
+	if got := text(privileges(t.Context(), low)); !strings.HasPrefix(got, "ok: ") {
+		t.Error(got)
+	}
 	good := &Target{Proc: fakeProc(t, map[string]string{
 		"sys/net/core/rmem_max": "4194304\n", "sys/net/core/wmem_max": "4194304\n", "self/status": "Name:\tx\nCapEff:\t000001ffffffffff\n",
 	})}
@@ -236,6 +240,28 @@ func TestPorts(t *testing.T) {
 	target.Running = true
 	if got := text(ports(t.Context(), &target)); !strings.Contains(got, "TCP port 1 (c): castpoint runs, but nobody listens") {
 		t.Error(got)
+	}
+}
+
+// systemd holds the ports of castpoint.socket all the time: that is one socket with two
+// holders. Another socket on the port is another program's.
+func TestPortsOfSystemd(t *testing.T) {
+	const row = "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 %s 1 0 100 0 0 10 0\n"
+	for _, other := range []struct{ socket, want string }{
+		{"77", "ok: TCP port 8080 (boot files) is castpoint's\n"},
+		{"78", "attention: TCP port 8080 (boot files) is shared by systemd (process 1) and castpoint (process 20)\n"},
+	} {
+		proc := fakeProc(t, map[string]string{
+			"net/tcp": fmt.Sprintf(row+row, "77", "78"), "1/comm": "systemd\n", "20/comm": "castpoint\n", "1/fd/0": "", "20/fd/0": "",
+		})
+		for pid, socket := range map[string]string{"1": other.socket, "20": "77"} {
+			if err := os.Symlink("socket:["+socket+"]", filepath.Join(proc, pid, "fd/9")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := text(ports(t.Context(), &Target{Proc: proc, Running: true, Ports: []Port{{Proto: "tcp", Port: 8080, What: "boot files"}}})); got != other.want {
+			t.Error(got)
+		}
 	}
 }
 

@@ -23,14 +23,22 @@ const (
 	capNetRaw         = 13
 )
 
-func privileges(_ context.Context, t *Target) []Finding {
-	b, err := os.ReadFile(filepath.Join(t.Proc, "self/status"))
+// Capabilities are those that this process has, by their bits (proc_pid_status(5)).
+func Capabilities(proc string) (uint64, error) {
+	b, err := os.ReadFile(filepath.Join(proc, "self/status"))
 	if err != nil {
-		return []Finding{{Level: Note, Text: "not known: " + err.Error()}}
+		return 0, err
 	}
 	_, after, _ := strings.Cut(string(b), "\nCapEff:")
 	line, _, _ := strings.Cut(after, "\n")
-	have, err := strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+	return strconv.ParseUint(strings.TrimSpace(line), 16, 64)
+}
+
+func privileges(_ context.Context, t *Target) []Finding {
+	have, err := t.Capabilities, error(nil)
+	if have == 0 {
+		have, err = Capabilities(t.Proc)
+	}
 	if err != nil {
 		return []Finding{{Level: Note, Text: "not known: " + err.Error()}}
 	}
@@ -109,15 +117,22 @@ func ports(_ context.Context, t *Target) []Finding {
 		where := fmt.Sprintf("%s port %d (%s)", strings.ToUpper(p.Proto), p.Port, p.What)
 		holders, err := holders(t.Proc, p.Proto, p.Port)
 		var names []string
-		ours := false
+		var mine []string // sockets that castpoint has
 		for _, h := range holders {
 			names = append(names, h.String())
-			ours = ours || h.name == "castpoint"
+			if h.name == "castpoint" {
+				mine = append(mine, h.sockets...)
+			}
 		}
+		ours := len(mine) > 0
+		// systemd has the sockets of castpoint.socket, too: the same ones.
+		shared := slices.ContainsFunc(holders, func(h holder) bool {
+			return slices.ContainsFunc(h.sockets, func(s string) bool { return !slices.Contains(mine, s) })
+		})
 		switch {
 		case err != nil:
 			all = append(all, Finding{Level: Note, Text: where + ": " + err.Error()})
-		case t.Running && ours && len(holders) == 1:
+		case t.Running && ours && !shared:
 			all = append(all, Finding{Level: OK, Text: where + " is castpoint's"})
 		case t.Running && ours:
 			all = append(all, Finding{Level: Attention, Text: where + " is shared by " + strings.Join(names, " and "), Do: "stop the others: only one of them gets what comes"})
@@ -135,8 +150,9 @@ func ports(_ context.Context, t *Target) []Finding {
 
 // holder is a process that has a port.
 type holder struct {
-	pid  int // 0 when it cannot be seen
-	name string
+	pid     int // 0 when it cannot be seen
+	name    string
+	sockets []string // that it listens with, by inode
 }
 
 func (h holder) String() string {
@@ -189,12 +205,15 @@ func holders(proc, proto string, port uint16) ([]holder, error) {
 		if err != nil {
 			continue // gone, or another user's
 		}
-		if slices.ContainsFunc(fds, func(fd os.DirEntry) bool {
-			to, err := os.Readlink(filepath.Join(proc, e.Name(), "fd", fd.Name()))
-			return err == nil && inodes[to]
-		}) {
+		var sockets []string
+		for _, fd := range fds {
+			if to, err := os.Readlink(filepath.Join(proc, e.Name(), "fd", fd.Name())); err == nil && inodes[to] {
+				sockets = append(sockets, to)
+			}
+		}
+		if len(sockets) > 0 {
 			comm, _ := os.ReadFile(filepath.Join(proc, e.Name(), "comm"))
-			all = append(all, holder{pid, strings.TrimSpace(string(comm))})
+			all = append(all, holder{pid, strings.TrimSpace(string(comm)), sockets})
 		}
 	}
 	if len(all) == 0 {

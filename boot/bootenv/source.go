@@ -116,7 +116,7 @@ func FromDebian(ctx context.Context, cacheDir, arch string, deploy bool) (Source
 		return Source{}, err
 	}
 	d := debian{dir: filepath.Join(abs, arch), arch: arch, deploy: deploy}
-	for _, tool := range []struct{ name, pkg string }{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}} {
+	for _, tool := range []struct{ name, pkg string }{{"apt-get", "apt"}, {"apt-cache", "apt"}, {"dpkg-deb", "dpkg"}, {"depmod", "kmod"}} {
 		if _, err := findProgram(tool.name, tool.pkg); err != nil {
 			return Source{}, fmt.Errorf("take a kernel from Debian: %w", err)
 		}

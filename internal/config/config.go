@@ -196,6 +196,9 @@ func Load(path string) (Config, error) {
 		return c, nil
 	}
 	if err != nil {
+		if errors.Is(err, fs.ErrPermission) {
+			return c, fmt.Errorf("read settings: %w: run it as root, as in sudo castpoint", err)
+		}
 		return c, fmt.Errorf("read settings: %w", err)
 	}
 	if err := c.parse(b); err != nil {

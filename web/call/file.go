@@ -59,6 +59,9 @@ func ReadFile(data string) (f File, ok bool, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return f, false, nil
 	}
+	if errors.Is(err, fs.ErrPermission) {
+		return f, false, fmt.Errorf("reach the running server: %w: run it as root, as in sudo castpoint, or work on the server by --server and --token-file", err)
+	}
 	if err != nil {
 		return f, false, fmt.Errorf("reach the running server: %w", err)
 	}

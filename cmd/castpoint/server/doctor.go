@@ -60,12 +60,15 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 				return command.Usage("%w", err)
 			}
 			cfg.Data = o.Data
+			// Before a command of root becomes the user of the data folder.
+			capabilities, _ := doctor.Capabilities("/proc") // 0: the check says why they are not known
 			var t doctor.Target
 			if server != "" {
 				t, err = farTarget(&cfg, server)
 			} else {
 				t, err = nearTarget(cmd.Context(), o, &cfg, path)
 				t.TimeServers = append(given("--ntp", times), t.TimeServers...)
+				t.Capabilities = capabilities
 			}
 			if err != nil {
 				return err
