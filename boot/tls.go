@@ -1,7 +1,7 @@
 package boot
 
 import (
-	"bytes"
+	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/tls"
@@ -10,14 +10,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/big"
 	"net"
-	"os"
 	"path/filepath"
 	"time"
 
-	"castpoint/internal/atomicfile"
+	"castpoint/internal/keyfile"
 )
 
 // Authority is castpoint's own certificate authority for HTTPS boot. Firmware
@@ -29,8 +26,6 @@ type Authority struct {
 	key  *rsa.PrivateKey
 }
 
-// authorityFile holds the certificate and the key together, so that a crash
-// cannot leave one without the other.
 const authorityFile = "boot-ca.pem"
 
 // Dates of the certificates. A machine with a flat clock battery lives in the
@@ -45,21 +40,9 @@ var bootEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 // that trust it would refuse the new one.
 func LoadAuthority(dir string) (*Authority, error) {
 	path := filepath.Join(dir, authorityFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if data, err = newAuthority(time.Now()); err != nil {
-			return nil, fmt.Errorf("make boot authority: %w", err)
-		}
-		if err = os.MkdirAll(dir, 0o700); err == nil {
-			err = atomicfile.Write(path, data)
-		}
-	}
+	pair, err := keyfile.Load(path, "machines must then enroll the new one", func() ([]byte, crypto.PrivateKey, error) { return newAuthority(time.Now()) })
 	if err != nil {
 		return nil, fmt.Errorf("boot authority: %w", err)
-	}
-	pair, err := tls.X509KeyPair(data, data)
-	if err != nil {
-		return nil, fmt.Errorf("boot authority %s: %w; restore the file, or remove it to have a new one made (machines must then enroll the new one)", path, err)
 	}
 	key, ok := pair.PrivateKey.(*rsa.PrivateKey)
 	if !ok || !pair.Leaf.IsCA {
@@ -84,7 +67,7 @@ func (a *Authority) TLS(hosts ...string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot certificate: %w", err)
 	}
-	serial, err := newSerial()
+	serial, err := keyfile.Serial()
 	if err != nil {
 		return nil, fmt.Errorf("boot certificate: %w", err)
 	}
@@ -143,14 +126,14 @@ func bootTLS(cert tls.Certificate) *tls.Config {
 // is the least that is taken and the handshake of a slow machine must not last.
 const rsaBits = 2048
 
-func newAuthority(now time.Time) ([]byte, error) {
+func newAuthority(now time.Time) (der []byte, _ crypto.PrivateKey, err error) {
 	key, err := rsa.GenerateKey(rand.Reader, rsaBits)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	serial, err := newSerial()
+	serial, err := keyfile.Serial()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
@@ -163,29 +146,6 @@ func newAuthority(now time.Time) ([]byte, error) {
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return nil, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, err
-	}
-	var out bytes.Buffer
-	for _, block := range []*pem.Block{{Type: "CERTIFICATE", Bytes: der}, {Type: "PRIVATE KEY", Bytes: keyDER}} {
-		if err := pem.Encode(&out, block); err != nil {
-			return nil, err
-		}
-	}
-	return out.Bytes(), nil
-}
-
-// newSerial is a random serial number of 127 bits that never has a leading zero
-// byte.
-func newSerial() (*big.Int, error) {
-	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 126))
-	if err != nil {
-		return nil, err
-	}
-	return n.SetBit(n, 126, 1), nil
+	der, err = x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	return der, key, err
 }
