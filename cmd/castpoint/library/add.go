@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"castpoint/agent"
 	"castpoint/agent/command"
@@ -18,16 +15,12 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
 	"castpoint/content/fetch"
-	"castpoint/internal/config"
-	"castpoint/web/admin"
 )
 
 func newAdd(o *cli.Options) *cobra.Command {
-	var req admin.AddContent
-	var rate config.Rate
-	var kernel string
+	var source sourceFlags
 	var programs programFlags
-	var upload bool
+	req := &source.req
 	c := o.AddJSON(&cobra.Command{
 		Use:   "add KIND [PATH]",
 		Short: "Add a content to the library",
@@ -64,47 +57,19 @@ here when the server is elsewhere (--server).`,
 			if err := knownKind(req.Kind); err != nil {
 				return err
 			}
-			if err := knownArch(req.Arch); err != nil {
+			err := source.resolveNew(args)
+			if err != nil {
 				return err
 			}
-			path := kernel
-			switch {
-			case len(args) == 2 && kernel != "":
-				return command.Usage("say either PATH or --kernel")
-			case len(args) == 2:
-				path = args[1]
-			case kernel == "":
-				return command.Usage("say what to add: castpoint content add %s PATH", args[0])
-			}
-			if req.Kind == content.KindOSImage && (kernel != "" || req.Initrd != "") {
-				return command.Usage("--kernel and --initrd are for boot images")
-			}
-			var err error
 			if req.Programs, err = programs.programs(nil); err != nil {
 				return err
 			}
-			if req.Path, err = sourcePath(path); err != nil {
-				return err
-			}
-			if req.Initrd, err = sourcePath(req.Initrd); err != nil {
-				return err
-			}
-			req.FetchRate = int64(rate)
-			if !fetch.IsURL(req.Path) && (req.SHA256 != "" || rate != 0) {
-				return command.Usage("--sha256 and --fetch-rate are for URLs")
-			}
 			req.Distribution.Multicast = req.Distribution.Multicast || req.Distribution.MulticastOnly
-			if req.Loaders != "" && (req.Kind != content.KindBootImage || kernel != "") {
-				return command.Usage("--loaders is for boot images that are WIMs")
-			}
-			if req.Loaders, err = sourcePath(req.Loaders); err != nil {
-				return err
-			}
-			if req.Kind == content.KindBootImage && kernel == "" && !fetch.IsURL(req.Path) {
+			if req.Kind == content.KindBootImage && source.kernel == "" && !fetch.IsURL(req.Path) {
 				images.FillArch(req.Path, req.Index, &req.Arch)
 			}
 
-			ct, err := addFiles(o, cmd, "", req, upload)
+			ct, err := addFiles(o, cmd, "", source.req, source.upload)
 			if err != nil {
 				return err
 			}
@@ -123,19 +88,10 @@ here when the server is elsewhere (--server).`,
 		},
 	})
 	f := c.Flags()
-	f.StringVar(&kernel, "kernel", "", "`FILE` of the kernel of a Linux boot image")
-	f.StringVar(&req.Initrd, "initrd", "", "`FILE` of its initramfs")
+	source.add(f)
 	f.StringVar(&req.Loaders, "loaders", "", "`PATH` of boot files that a WinPE boot image lacks: a folder (of the ADK, of installation media), an ISO image, another WIM, or one file")
 	f.StringVar(&req.Name, "name", "", "`NAME` for people (default: from the image)")
-	f.StringVar(&req.Version, "version", "", "`VERSION` (default: from the image)")
 	f.StringVar(&req.Comment, "comment", "", "`TEXT` for people")
-	f.StringVar(&req.Language, "language", "", "`TAGS` of its languages, as in de-DE (default: from the image)")
-	f.StringVar(&req.Source, "source", "", "`PATH` or URL that repairs read from (default: what is added)")
-	f.IntVar(&req.Index, "index", 0, "`NUMBER` of the image inside the WIM that is meant")
-	f.StringVar(&req.Arch, "arch", "", "`ARCH`: amd64, arm64, 386, arm (default: from the image)")
-	f.BoolVar(&req.HardLink, "hard-link", false, "take the files themselves instead of copies; they become read-only and must not be written again")
-	fetchFlags(f, &req, &rate)
-	uploadFlag(f, &upload)
 	programs.add(f)
 	distributionFlags(f, &req.Distribution)
 	return c
@@ -167,28 +123,6 @@ func printWIM(out io.Writer, ct *content.Content) error {
 		}
 	}
 	return nil
-}
-
-// fetchFlags say how a URL is fetched.
-func fetchFlags(f *pflag.FlagSet, req *admin.AddContent, rate *config.Rate) {
-	f.StringVar(&req.SHA256, "sha256", "", "`HASH` that a file behind a URL must have")
-	f.Var(rate, "fetch-rate", "`RATE` at which it is fetched at most, as in 200mbit (default: no limit)")
-}
-
-// uploadFlag has the files read here.
-func uploadFlag(f *pflag.FlagSet, upload *bool) {
-	f.BoolVar(upload, "upload", false, "read the files here and send them to the server (default: when it cannot read them)")
-}
-
-// sourcePath makes a path of the command line one that the server understands.
-func sourcePath(path string) (string, error) {
-	if path == "" || fetch.IsURL(path) {
-		return path, nil
-	}
-	if scheme, _, ok := strings.Cut(path, "://"); ok && !strings.Contains(scheme, "/") {
-		return "", command.Usage("%s: %s is not fetched, only http and https are", path, scheme)
-	}
-	return filepath.Abs(path)
 }
 
 // streamContent sends a request that makes a content, showing its progress.
