@@ -86,7 +86,9 @@ func FuzzForms(f *testing.F) {
 			if w.Code >= http.StatusInternalServerError {
 				t.Fatalf("%s %s: status %d: %s", r.Method, path, w.Code, w.Body)
 			}
-			to, err := url.Parse(w.Header().Get("Location"))
+			// Requests may have a # in their query, and browsers take any fragment.
+			location, _, _ := strings.Cut(w.Header().Get("Location"), "#")
+			to, err := url.Parse(location)
 			if err != nil || to.Scheme != "" || to.Host != "" || strings.HasPrefix(to.Path, "//") || strings.ContainsAny(w.Header().Get("Location"), "\\\r\n") {
 				t.Fatalf("%s %s leads to %q", r.Method, path, w.Header().Get("Location"))
 			}
