@@ -28,15 +28,20 @@ import (
 const JoinPort = 8443
 
 // An Agent is a machine that runs a task sequence: it says what an agent says and
-// does nothing.
+// does nothing. It is for one goroutine at a time.
 type Agent struct {
-	Host *lab.Host
-	MAC  string
+	MAC string
 	// Pause is between two steps.
 	Pause time.Duration
+	// Before is called when the step with that number was reported as started; nil for
+	// nothing.
+	Before func(number int)
+	// Took are the times from each request to its answer.
+	Took []time.Duration
+	// Repeated says why requests were repeated, one error for each time.
+	Repeated []error
 
 	http *http.Client
-	lost int // requests that were repeated
 }
 
 // repeatAfter is how long an agent waits before it repeats a request.
@@ -44,24 +49,31 @@ const repeatAfter = 300 * time.Millisecond
 
 var tokenWord = regexp.MustCompile(`castpoint\.token=(\S+)`)
 
-// Run boots the machine and runs the sequence of its deployment to the end. It
-// repeats each request until it is answered.
-func (a *Agent) Run(ctx context.Context) error {
-	transport := &http.Transport{
+// join is where agents talk to the server of a lab.
+var join = "https://" + netip.AddrPortFrom(lab.ServerAddr, JoinPort).String()
+
+// NewAgent returns a machine that talks from the host h and has that MAC.
+func NewAgent(h *lab.Host, mac string) *Agent {
+	return &Agent{MAC: mac, http: &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return nil, err
 			}
-			return Dial(ctx, a.Host, to)
+			return Dial(ctx, h, to)
 		},
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, // the pin is the real agent's business
-	}
-	a.http = &http.Client{Transport: transport, Timeout: 20 * time.Second}
-	defer transport.CloseIdleConnections()
-	join := "https://" + netip.AddrPortFrom(lab.ServerAddr, JoinPort).String()
+	}}}
+}
 
-	run, err := a.begin(ctx, join)
+// Close closes its connections.
+func (a *Agent) Close() { a.http.CloseIdleConnections() }
+
+// Run boots the machine and runs the sequence of its deployment to the end. It
+// repeats each request until it is answered.
+func (a *Agent) Run(ctx context.Context) error {
+	defer a.Close()
+	run, err := a.Begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -69,14 +81,17 @@ func (a *Agent) Run(ctx context.Context) error {
 	for _, l := range leaves {
 		kind, _ := l.Step.Action()
 		say := func(state string, percent float64) error {
-			return a.call(ctx, http.MethodPost, join+protocol.PathStep, run.Ticket, protocol.StepStatus{
+			return a.Call(ctx, http.MethodPost, protocol.PathStep, run.Ticket, protocol.StepStatus{
 				Run: run.ID, Path: l.Path, Number: l.Number, Total: len(leaves), Kind: kind, State: state, Percent: percent, Output: "what it printed\n",
 			}, nil)
 		}
 		if err := say(protocol.StepStarted, 0); err != nil {
 			return err
 		}
-		if err := a.work(ctx, join, run, kind); err != nil {
+		if a.Before != nil {
+			a.Before(l.Number)
+		}
+		if err := a.work(ctx, run, kind); err != nil {
 			return fmt.Errorf("step %s: %w", l.Path, err)
 		}
 		if err := errors.Join(say(protocol.StepProgress, 50), say(protocol.StepDone, 100)); err != nil {
@@ -88,11 +103,12 @@ func (a *Agent) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	return a.call(ctx, http.MethodPost, join+protocol.PathEnd, run.Ticket, protocol.RunEnd{Run: run.ID, State: protocol.RunSucceeded}, nil)
+	return a.Call(ctx, http.MethodPost, protocol.PathEnd, run.Ticket, protocol.RunEnd{Run: run.ID, State: protocol.RunSucceeded}, nil)
 }
 
-// begin takes the token out of the machine's boot script and begins the run.
-func (a *Agent) begin(ctx context.Context, join string) (run protocol.Run, err error) {
+// Begin boots the machine, takes the token out of its boot script, and begins the run
+// or goes on with it.
+func (a *Agent) Begin(ctx context.Context) (run protocol.Run, err error) {
 	script, err := a.ask(ctx, http.MethodGet, fmt.Sprintf("http://%s/ipxe/efi-x64/%s", netip.AddrPortFrom(lab.ServerAddr, HTTPPort), strings.ReplaceAll(a.MAC, ":", "-")), "", nil)
 	if err != nil {
 		return run, err
@@ -103,19 +119,19 @@ func (a *Agent) begin(ctx context.Context, join string) (run protocol.Run, err e
 	}
 	secret := string(token[1])
 	var policy protocol.Policy
-	if err := a.call(ctx, http.MethodGet, join+protocol.PathPolicy, secret, nil, &policy); err != nil {
+	if err := a.Call(ctx, http.MethodGet, protocol.PathPolicy, secret, nil, &policy); err != nil {
 		return run, err
 	}
 	if policy.Action != protocol.ActionRun {
 		return run, fmt.Errorf("policy %+v", policy)
 	}
-	err = a.call(ctx, http.MethodPost, join+protocol.PathRun, secret, protocol.RunRequest{Nonce: rand.Text(), Environment: sequence.EnvironmentLinux,
+	err = a.Call(ctx, http.MethodPost, protocol.PathRun, secret, protocol.RunRequest{Nonce: rand.Text(), Environment: sequence.EnvironmentLinux,
 		Facts: sequence.Facts{Manufacturer: "castpoint", Model: "simulated", Memory: 4096, Architecture: "amd64"}}, &run)
 	return run, err
 }
 
 // work does what a step has the server do.
-func (a *Agent) work(ctx context.Context, join string, run protocol.Run, kind string) error {
+func (a *Agent) work(ctx context.Context, run protocol.Run, kind string) error {
 	switch kind {
 	case "apply-image":
 		f := run.Contents[0].Files[0]
@@ -133,7 +149,9 @@ func (a *Agent) work(ctx context.Context, join string, run protocol.Run, kind st
 	return nil
 }
 
-func (a *Agent) call(ctx context.Context, method, url, secret string, body, answer any) error {
+// Call sends a request to the join listener until it is answered; body and answer are
+// JSON, nil for none.
+func (a *Agent) Call(ctx context.Context, method, path, secret string, body, answer any) error {
 	var send []byte
 	if body != nil {
 		var err error
@@ -141,7 +159,7 @@ func (a *Agent) call(ctx context.Context, method, url, secret string, body, answ
 			return err
 		}
 	}
-	got, err := a.ask(ctx, method, url, secret, send)
+	got, err := a.ask(ctx, method, join+path, secret, send)
 	if err != nil || answer == nil {
 		return err
 	}
@@ -152,12 +170,14 @@ func (a *Agent) call(ctx context.Context, method, url, secret string, body, answ
 // could not carry out (5xx) is repeated, too.
 func (a *Agent) ask(ctx context.Context, method, url, secret string, body []byte) ([]byte, error) {
 	for {
+		began := time.Now()
 		got, err := a.once(ctx, method, url, secret, body)
 		var answered *protocol.Problem
 		if err == nil || errors.As(err, &answered) && answered.Status < 500 || ctx.Err() != nil {
+			a.Took = append(a.Took, time.Since(began))
 			return got, err
 		}
-		a.lost++
+		a.Repeated = append(a.Repeated, err)
 		select {
 		case <-time.After(repeatAfter):
 		case <-ctx.Done():

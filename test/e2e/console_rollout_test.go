@@ -11,6 +11,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy/sequence"
 	"castpoint/test/browser"
+	"castpoint/test/client"
 )
 
 // askingSequence is written into the console.
@@ -25,7 +26,7 @@ steps:
 
 // told is a simulated machine that says of each step what it is told to.
 type told struct {
-	*simulated
+	*client.Agent
 	run protocol.Run
 }
 
@@ -35,13 +36,13 @@ func (m *told) say(ctx context.Context, number int, s protocol.StepStatus) error
 	l := leaves[number-1]
 	s.Kind, _ = l.Step.Action()
 	s.Run, s.Path, s.Number, s.Total, s.Name, s.Environment = m.run.ID, l.Path, l.Number, len(leaves), l.Step.Title(), sequence.EnvironmentLinux
-	return m.call(ctx, http.MethodPost, protocol.PathStep, m.run.Ticket, s, nil)
+	return m.Call(ctx, http.MethodPost, protocol.PathStep, m.run.Ticket, s, nil)
 }
 
 // order waits for one of a kind, as an agent does that stands there.
 func (m *told) order(ctx context.Context, kind string) (o protocol.Order, err error) {
 	for err == nil && o.Kind != kind {
-		err = m.call(ctx, http.MethodGet, protocol.PathOrder+"?wait=5s", m.run.Ticket, nil, &o)
+		err = m.Call(ctx, http.MethodGet, protocol.PathOrder+"?wait=5s", m.run.Ticket, nil, &o)
 	}
 	return o, err
 }
@@ -61,42 +62,6 @@ func TestRolloutInBrowser(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 
-	program, err := browser.Find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	const address = "http://127.0.0.1:8069"
-	b, err := browser.Open(t.Context(), onHost(t, p.Network, p.Network.Server, program), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	do := func(what string, steps ...chromedp.Action[chromedp.Void]) {
-		t.Helper()
-		if err := b.Do(steps...); err != nil {
-			t.Fatalf("%s: %v; the page says:\n%s", what, err, b.Text())
-		}
-	}
-	text := func(pattern string) {
-		t.Helper()
-		if err := b.WaitText(patience, pattern); err != nil {
-			t.Fatal(err)
-		}
-	}
-	open := func(path string) { t.Helper(); do("open "+path, chromedp.Navigate(address+path)) }
-	click := func(sel string) chromedp.Action[chromedp.Void] { return chromedp.Click(chromedp.CSS(sel)) }
-	typed := func(sel, value string) chromedp.Action[chromedp.Void] {
-		return chromedp.SendKeys(chromedp.CSS(sel), value)
-	}
-	shoot := func(name string) {
-		t.Helper()
-		if err := b.Shoot(screens, "deployment-"+name, browser.Phone, browser.Dark, browser.Desktop); err != nil {
-			t.Fatal(err)
-		}
-		for _, trouble := range b.Trouble() {
-			t.Errorf("%s: %s", name, trouble)
-		}
-	}
 	machine := func(what string, err error) {
 		t.Helper()
 		if err != nil {
@@ -104,44 +69,45 @@ func TestRolloutInBrowser(t *testing.T) {
 		}
 	}
 
-	open("/sequences/add")
-	do("log in", typed("[name=user]", "anna"), typed("[name=password]", password), click(".login button"))
-	text("Write a task sequence")
-	do("write a sequence", typed("[name=text]", "name: asking"), click("[value=keep]"))
-	text("It cannot be used yet")
-	if _, err := browser.Eval[bool](b, fmt.Sprintf("document.querySelector('[name=text]').value = %q, true", askingSequence)); err != nil {
+	v := openPage(t, p, "/sequences/add", "deployment")
+	v.login("anna", password)
+	v.text("Write a task sequence")
+	v.do("write a sequence", typed("[name=text]", "name: asking"), click("[value=keep]"))
+	v.text("It cannot be used yet")
+	if _, err := browser.Eval[bool](v.Browser, fmt.Sprintf("document.querySelector('[name=text]').value = %q, true", askingSequence)); err != nil {
 		t.Fatal(err)
 	}
-	do("keep it", click("[value=keep]"))
-	text("Kept asking, revision 1")
-	open("/collections")
-	do("make a collection", click("details.panel summary"), typed("[name=name]", "Two machines"), typed("[name=devices]", "sim-0 sim-1"), click(".fields button"))
-	text("Made the collection Two machines")
-	do("deploy to it", click(".tools a.button"))
-	text("Who begins")
-	do("make the deployment", typed("[name=name]", "Evening"), chromedp.SetValue(chromedp.CSS("[name=sequence]"), "asking"), click("[value=required]"), click(".fields > button"))
-	text("Made the deployment Evening")
+	v.do("keep it", click("[value=keep]"))
+	v.text("Kept asking, revision 1")
+	v.open("/collections")
+	v.do("make a collection", click("details.panel summary"), typed("[name=name]", "Two machines"), typed("[name=devices]", "sim-0 sim-1"), click(".fields button"))
+	v.text("Made the collection Two machines")
+	v.do("deploy to it", click(".tools a.button"))
+	v.text("Who begins")
+	v.do("make the deployment", typed("[name=name]", "Evening"), chromedp.SetValue(chromedp.CSS("[name=sequence]"), "asking"), click("[value=required]"), click(".fields > button"))
+	v.text("Made the deployment Evening")
 
 	// The machines wait.
-	text(`sim-0\s+waiting[\s\S]*sim-1\s+waiting`)
-	shoot("waiting")
+	v.text(`sim-0\s+waiting[\s\S]*sim-1\s+waiting`)
+	v.shoot("waiting")
 
-	m := &told{simulated: machines[0]}
-	m.run, err = m.boot(ctx)
+	m := &told{Agent: machines[0]}
+	var err error
+	m.run, err = m.Begin(ctx)
 	machine("boots", err)
 	if n := len(m.run.Sequence.Leaves()); n != 4 {
 		t.Fatalf("%d steps", n)
 	}
 	machine("asks", m.say(ctx, 1, protocol.StepStatus{State: protocol.StepStarted}))
 	questions := m.run.Sequence.Leaves()[0].Step.Ask.Questions
-	machine("asks", m.call(ctx, http.MethodPost, protocol.PathQuestions, m.run.Ticket, protocol.Questions{Run: m.run.ID, Path: m.run.Sequence.Leaves()[0].Path, Questions: questions}, nil))
-	text(`1 asking[\s\S]*sim-0\s+asking`)
-	do("open the run", click("tbody td:nth-child(5) a"))
-	text("Which room\\?")
-	do("answer", chromedp.SetValue(chromedp.CSS("[name='answer.Room']"), "102"))
-	shoot("asks")
-	do("answer", click("form[action$='/answers'] button"))
-	text("Answered")
+	machine("asks", m.Call(ctx, http.MethodPost, protocol.PathQuestions, m.run.Ticket, protocol.Questions{Run: m.run.ID, Path: m.run.Sequence.Leaves()[0].Path, Questions: questions}, nil))
+	v.text(`1 asking[\s\S]*sim-0\s+asking`)
+	v.do("open the run", click("tbody td:nth-child(5) a"))
+	v.text("Which room\\?")
+	v.do("answer", chromedp.SetValue(chromedp.CSS("[name='answer.Room']"), "102"))
+	v.shoot("asks")
+	v.do("answer", click("form[action$='/answers'] button"))
+	v.text("Answered")
 	o, err := m.order(ctx, protocol.OrderAnswer)
 	machine("gets the answer", err)
 	if o.Answers["Room"] != "102" {
@@ -150,59 +116,59 @@ func TestRolloutInBrowser(t *testing.T) {
 	machine("goes on", m.say(ctx, 1, protocol.StepStatus{State: protocol.StepDone, Percent: 100, Variables: map[string]protocol.VariableValue{"Room": {Value: "102"}}}))
 	machine("goes on", m.say(ctx, 2, protocol.StepStatus{State: protocol.StepDone, Percent: 100}))
 	machine("applies", m.say(ctx, 3, protocol.StepStatus{State: protocol.StepStarted}))
-	text(`step 3 of 4, Image`)
+	v.text(`step 3 of 4, Image`)
 	for _, percent := range []float64{10, 60} {
 		machine("applies", m.say(ctx, 3, protocol.StepStatus{State: protocol.StepProgress, Percent: percent, Message: "writing files"}))
-		text(fmt.Sprintf(`Image[^\n]*\s+running\s+%.0f %%[\s\S]*End[^\n]*\s+to come`, percent))
+		v.text(fmt.Sprintf(`Image[^\n]*\s+running\s+%.0f %%[\s\S]*End[^\n]*\s+to come`, percent))
 	}
-	shoot("running")
+	v.shoot("running")
 
 	code := 28
 	machine("fails", m.say(ctx, 3, protocol.StepStatus{State: protocol.StepFailed, ExitCode: &code, Message: "no space left on /dev/sda2", Advice: "make the partition larger", Output: "writing usr/lib/libc.so.6\nno space left on device\n"}))
-	machine("fails", m.call(ctx, http.MethodPost, protocol.PathEnd, m.run.Ticket, protocol.RunEnd{Run: m.run.ID, State: protocol.RunFailed, Message: "no space left on /dev/sda2", Path: m.run.Sequence.Leaves()[2].Path}, nil))
-	text(`Step 3 failed: Image[\s\S]*no space left on /dev/sda2[\s\S]*What to do: make the partition larger[\s\S]*libc\.so\.6`)
-	shoot("failed")
-	run, err := browser.Eval[string](b, "location.pathname")
+	machine("fails", m.Call(ctx, http.MethodPost, protocol.PathEnd, m.run.Ticket, protocol.RunEnd{Run: m.run.ID, State: protocol.RunFailed, Message: "no space left on /dev/sda2", Path: m.run.Sequence.Leaves()[2].Path}, nil))
+	v.text(`Step 3 failed: Image[\s\S]*no space left on /dev/sda2[\s\S]*What to do: make the partition larger[\s\S]*libc\.so\.6`)
+	v.shoot("failed")
+	run, err := browser.Eval[string](v.Browser, "location.pathname")
 	if err != nil {
 		t.Fatal(err)
 	}
-	open("/")
-	text("1 thing is wrong[\\s\\S]*Evening: 1 machine has failed, at step 3, Image")
-	shoot("overview")
-	do("see why", click(".todo a.button"))
-	text(`sim-0\s+failed[\s\S]*no space left`)
+	v.open("/")
+	v.text("1 thing is wrong[\\s\\S]*Evening: 1 machine has failed, at step 3, Image")
+	v.shoot("overview")
+	v.do("see why", click(".todo a.button"))
+	v.text(`sim-0\s+failed[\s\S]*no space left`)
 
-	open(run)
-	do("try again", click("form[action$='/retry'] button"))
-	text("The machine tries again")
+	v.open(run)
+	v.do("try again", click("form[action$='/retry'] button"))
+	v.text("The machine tries again")
 	o, err = m.order(ctx, protocol.OrderRetry)
 	machine("is told to try again", err)
 	if o.Path != m.run.Sequence.Leaves()[2].Path {
 		t.Errorf("again from %q", o.Path)
 	}
 	machine("tries again", m.say(ctx, 3, protocol.StepStatus{State: protocol.StepStarted, Attempt: 2}))
-	text(`Image[^\n]*\s+running\s+attempt 2`)
+	v.text(`Image[^\n]*\s+running\s+attempt 2`)
 	machine("tries again", m.say(ctx, 3, protocol.StepStatus{State: protocol.StepDone, Percent: 100, Attempt: 2}))
 	machine("ends", m.say(ctx, 4, protocol.StepStatus{State: protocol.StepDone, Percent: 100}))
-	machine("ends", m.call(ctx, http.MethodPost, protocol.PathEnd, m.run.Ticket, protocol.RunEnd{Run: m.run.ID, State: protocol.RunSucceeded}, nil))
-	text(`sim-0\s+succeeded[\s\S]*100 %`)
-	shoot("succeeded")
+	machine("ends", m.Call(ctx, http.MethodPost, protocol.PathEnd, m.run.Ticket, protocol.RunEnd{Run: m.run.ID, State: protocol.RunSucceeded}, nil))
+	v.text(`sim-0\s+succeeded[\s\S]*100 %`)
+	v.shoot("succeeded")
 
 	// The other one is followed on the page of the deployment.
-	do("the deployment", click(".crumbs a:last-child"))
-	text(`sim-1\s+waiting`)
-	other := &told{simulated: machines[1]}
-	other.run, err = other.boot(ctx)
+	v.do("the deployment", click(".crumbs a:last-child"))
+	v.text(`sim-1\s+waiting`)
+	other := &told{Agent: machines[1]}
+	other.run, err = other.Begin(ctx)
 	machine("boots", err)
 	for number := 1; number <= 4; number++ {
 		machine("runs", other.say(ctx, number, protocol.StepStatus{State: protocol.StepStarted}))
-		text(fmt.Sprintf(`sim-1\s+running[\s\S]*%d of 4`, number))
+		v.text(fmt.Sprintf(`sim-1\s+running[\s\S]*%d of 4`, number))
 		machine("runs", other.say(ctx, number, protocol.StepStatus{State: protocol.StepDone, Percent: 100}))
 	}
-	machine("ends", other.call(ctx, http.MethodPost, protocol.PathEnd, other.run.Ticket, protocol.RunEnd{Run: other.run.ID, State: protocol.RunSucceeded}, nil))
-	text(`2 succeeded[\s\S]*sim-1\s+succeeded`)
-	shoot("done")
+	machine("ends", other.Call(ctx, http.MethodPost, protocol.PathEnd, other.run.Ticket, protocol.RunEnd{Run: other.run.ID, State: protocol.RunSucceeded}, nil))
+	v.text(`2 succeeded[\s\S]*sim-1\s+succeeded`)
+	v.shoot("done")
 	for _, m := range machines {
-		m.http.CloseIdleConnections()
+		m.Close()
 	}
 }

@@ -2,12 +2,9 @@ package e2e
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -22,6 +19,7 @@ import (
 	"castpoint/boot/bcd"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/lab"
+	"castpoint/test/client"
 	"castpoint/test/point"
 )
 
@@ -73,40 +71,24 @@ func goOnPoint(t *testing.T, p *point.Point, install, use string) (resident.Sett
 	serve(t, p, "--dhcp", "off", "--tftp=false")
 	newAdmin(p).call(t, http.MethodPut, "/collections/lab/secrets/Secret", map[string]string{"value": goOnSecret}, nil)
 
-	m := &simulated{mac: h.MAC.String(), http: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13}, // the pin is the agent's business
-		DialContext: func(ctx context.Context, network, address string) (conn net.Conn, err error) {
-			err = h.Do(func() error {
-				conn, err = (&net.Dialer{}).DialContext(ctx, network, address)
-				return err
-			})
-			return conn, err
-		},
-	}}}
-	script, err := m.ask(t.Context(), http.MethodGet, "http://"+lab.ServerAddr.String()+":8080/ipxe/efi-x64/"+strings.ReplaceAll(m.mac, ":", "-"), "", nil)
+	m := client.NewAgent(h, h.MAC.String())
+	r, err := m.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	token := tokenWord.FindSubmatch(script)
-	if token == nil {
-		t.Fatalf("no token in the script:\n%s", script)
-	}
-	call := func(path, secret string, body, answer any) {
+	call := func(path string, body any) {
 		t.Helper()
-		if err := m.call(t.Context(), http.MethodPost, path, secret, body, answer); err != nil {
+		if err := m.Call(t.Context(), http.MethodPost, path, r.Ticket, body, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
-	r := &protocol.Run{}
-	call(protocol.PathRun, string(token[1]), protocol.RunRequest{Nonce: rand.Text(), Environment: sequence.EnvironmentLinux,
-		Facts: sequence.Facts{Architecture: "amd64"}}, r)
 	for _, path := range []string{"1", "2"} {
 		for _, state := range []string{protocol.StepStarted, protocol.StepDone} {
-			call(protocol.PathStep, r.Ticket, protocol.StepStatus{Run: r.ID, Path: path, State: state}, nil)
+			call(protocol.PathStep, protocol.StepStatus{Run: r.ID, Path: path, State: state})
 		}
 	}
-	call(protocol.PathEnd, r.Ticket, protocol.RunEnd{Run: r.ID, State: protocol.RunRestart, Path: "3", Into: sequence.RestartDisk}, nil)
-	return resident.Settings{Server: point.JoinURL, Pin: p.Pin, Ticket: r.Ticket, MAC: m.mac, Run: r.ID}, r
+	call(protocol.PathEnd, protocol.RunEnd{Run: r.ID, State: protocol.RunRestart, Path: "3", Into: sequence.RestartDisk})
+	return resident.Settings{Server: point.JoinURL, Pin: p.Pin, Ticket: r.Ticket, MAC: m.MAC, Run: r.ID}, &r
 }
 
 const goOnSecret = "correct horse"

@@ -242,7 +242,8 @@ func (m *machine) run(ctx context.Context) {
 		power, cut = context.WithTimeout(ctx, time.Duration(m.rand.IntN(1500))*time.Millisecond)
 		defer cut()
 	}
-	a := client.Agent{Host: m.host, MAC: m.self.MAC.String(), Pause: time.Duration(m.rand.IntN(300)) * time.Millisecond}
+	a := client.NewAgent(m.host, m.self.MAC.String())
+	a.Pause = time.Duration(m.rand.IntN(300)) * time.Millisecond
 	err := a.Run(power)
 	if fails && power.Err() != nil {
 		m.tally.left("task sequence")
