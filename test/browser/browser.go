@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
@@ -67,6 +68,9 @@ func Open(ctx context.Context, path, address string) (*Browser, error) {
 	}
 	if err == nil {
 		_, err = chromedp.Call(tab, network.Enable, network.EnableParams{})
+	}
+	if err == nil {
+		_, err = chromedp.Call(tab, performance.Enable, performance.EnableParams{TimeDomain: performance.EnableTimeDomainThreadTicks})
 	}
 	if err != nil {
 		b.Close()
@@ -117,6 +121,23 @@ func (b *Browser) Trouble() []string {
 	list := b.trouble
 	b.trouble = nil
 	return list
+}
+
+// Spent is the processor time that the page has cost since it was opened: drawing,
+// layout and scripts. Other work of the machine does not count.
+func (b *Browser) Spent() (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	got, err := chromedp.Call(ctx, performance.GetMetrics, cdp.Empty{})
+	if err != nil {
+		return 0, fmt.Errorf("processor time of the page: %w", err)
+	}
+	for _, m := range got.Metrics {
+		if m.Name == "TaskDuration" {
+			return time.Duration(m.Value * float64(time.Second)), nil
+		}
+	}
+	return 0, errors.New("processor time of the page: the browser does not tell it")
 }
 
 // limit bounds what is done in a page.
