@@ -17,6 +17,7 @@ import (
 	"castpoint/cmd/castpoint/rollouts"
 	"castpoint/cmd/castpoint/server"
 	"castpoint/cmd/castpoint/sessions"
+	"castpoint/internal/config"
 )
 
 // version is stamped by the linker.
@@ -63,12 +64,16 @@ func newRoot() *cobra.Command {
 network (DHCP or ProxyDHCP, TFTP, HTTP) and sends them WIM images by encrypted
 multicast, to all of them at once.
 
-Admin commands work on the data folder: through the running server when there is
-one, by themselves otherwise. With --server URL and --token SECRET they work on a
-server elsewhere.
+Admin commands work on the data folder, that of --data or of the settings: through the
+running server when there is one, by themselves otherwise. With --server URL and
+--token SECRET they work on a server elsewhere.
 
 Exit codes: 0 done, 1 failed, 2 wrong call, 3 partly done, 4 not found, 5 refused.`
-	root.PersistentFlags().StringVar(&o.Data, "data", cli.DefaultData, "`FOLDER` of the library, certificate and state")
+	root.PersistentFlags().StringVar(&o.Data, "data", cli.DefaultData, "`FOLDER` of the library, certificate and state, before that of the settings")
+	// Without a flag, the folder of the server that this host has by its settings.
+	if c, err := config.Load(""); err == nil {
+		o.Data = c.Data
+	}
 	o.Remote.Flags(root.PersistentFlags())
 	o.AddWatch(root)
 	cli.AddCompletion(root, o)

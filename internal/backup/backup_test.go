@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -183,8 +184,9 @@ func TestRestoreRefuses(t *testing.T) {
 		"twice": {archive(t, good, &tar.Header{Typeflag: tar.TypeReg, Name: "data/a", Mode: 0o600},
 			&tar.Header{Typeflag: tar.TypeReg, Name: "data/a", Mode: 0o600}), "exists"},
 		"object":  {archive(t, Description{Format: Format, Objects: []Object{{"../../../etc", 1}}}), "no SHA-256"},
-		"cut off": {cut, "restore"},
-		"text":    {text, "restore"},
+		"cut off": {cut, "damaged or was cut off"},
+		"text":    {text, "no backup of castpoint"},
+		"nothing": {os.DevNull, "no backup of castpoint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -196,6 +198,78 @@ func TestRestoreRefuses(t *testing.T) {
 				t.Errorf("left behind: %v", left)
 			}
 		})
+	}
+}
+
+// A bit that has turned over on the way is noticed, wherever it is: keys and database
+// have no checksums of their own.
+func TestRestoreOfADamagedBackup(t *testing.T) {
+	data, settings := dataFolder(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "b.tar.zst")
+	if _, err := Write(t.Context(), file, data, settings, "v1"); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what string, b []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Restore(t.Context(), file, filepath.Join(dir, "new"), "", "")
+		if err == nil {
+			t.Fatalf("%s: restored", what)
+		}
+		if strings.Contains(err.Error(), "\n") || strings.Contains(err.Error(), "\x00") {
+			t.Errorf("%s: %q", what, err)
+		}
+		if left := files(t, dir); len(left) != 1 {
+			t.Fatalf("%s: left behind: %v", what, left)
+		}
+	}
+	for i := 0; i < len(whole); i += 1 + len(whole)/100 {
+		b := bytes.Clone(whole)
+		b[i] ^= 0x10
+		try(fmt.Sprint("byte ", i), b)
+	}
+	for _, missing := range []int{1, 4, 5, 100, len(whole) / 2, len(whole) - 1} {
+		try(fmt.Sprint("without the last ", missing), whole[:len(whole)-missing])
+	}
+}
+
+// The root of a file system cannot be replaced: the files go into it.
+func TestSettleOnAMount(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	stage := filepath.Join(data, ".restore")
+	for _, name := range []string{"tls/join.pem", store.FileName, "leases"} {
+		path := filepath.Join(stage, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(name), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(data, lostFound), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := settle(stage, data, true); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{store.FileName, "leases", "tls/join.pem"}, files(t, data)); diff != "" {
+		t.Error(diff)
+	}
+	// One that cannot be moved leaves none.
+	other := filepath.Join(dir, "other")
+	if err := errors.Join(os.MkdirAll(filepath.Join(other, "tls", "x"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	if err := settle(data, other, true); err == nil {
+		t.Error("over a folder that is not empty")
+	}
+	if left := files(t, other); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"castpoint/internal/atomicfile"
 	"castpoint/internal/store"
@@ -25,8 +27,13 @@ import (
 // hundred thousand objects.
 const maxDescription = 32 << 20
 
-// ErrInUse says that the data folder is not empty.
-var ErrInUse = errors.New("is not empty")
+// Errors of Restore.
+var (
+	// ErrInUse says that the data folder is not empty.
+	ErrInUse = errors.New("is not empty")
+	// ErrDamaged says that the bytes of a backup are not those that were written.
+	ErrDamaged = errors.New("the backup is damaged or was cut off: take another copy of it")
+)
 
 // Restore makes a data folder out of a backup. The folder must not exist or be
 // empty. Objects are taken out of a folder of objects of another library, if one
@@ -47,12 +54,20 @@ func Restore(ctx context.Context, from, data, settings, objects string) (_ *Resu
 	if err != nil {
 		return nil, fail(err)
 	}
+	mounted, err := isMount(data)
+	if err != nil {
+		return nil, fail(err)
+	}
 	z, err := zstd.NewReader(f, zstd.WithDecoderMaxMemory(256<<20))
 	if err != nil {
 		return nil, fail(err)
 	}
 	defer z.Close()
-	stage, err := os.MkdirTemp(filepath.Dir(data), "."+filepath.Base(data)+".restore-*") // mode 0700
+	beside := filepath.Dir(data)
+	if mounted {
+		beside = data
+	}
+	stage, err := os.MkdirTemp(beside, "."+filepath.Base(data)+".restore-*") // mode 0700
 	if err != nil {
 		return nil, fail(err)
 	}
@@ -66,13 +81,18 @@ func Restore(ctx context.Context, from, data, settings, objects string) (_ *Resu
 		return nil, fail(err)
 	}
 	defer root.Close()
-	r := &reader{tar: tar.NewReader(z), root: root}
+	archive := checked{ctx, z}
+	r := &reader{tar: tar.NewReader(archive), root: root}
 	kept, err := r.all()
+	if err == nil {
+		// The checksum of everything is behind the archive's end.
+		_, err = io.Copy(io.Discard, archive)
+	}
 	if err == nil {
 		err = store.Check(ctx, stage)
 	}
 	if err == nil && objects != "" {
-		err = r.link(objects)
+		err = r.link(ctx, objects)
 	}
 	if err == nil {
 		r.missing()
@@ -81,17 +101,64 @@ func Restore(ctx context.Context, from, data, settings, objects string) (_ *Resu
 	if err != nil {
 		return nil, fail(err)
 	}
-	// Remove takes an empty folder only.
-	if err := os.Remove(data); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fail(err)
-	}
-	if err := errors.Join(os.Rename(stage, data), atomicfile.SyncDir(filepath.Dir(data))); err != nil {
+	if err := settle(stage, data, mounted); err != nil {
 		return nil, fail(err)
 	}
 	if r.result.Settings, err = putSettings(settings, kept, owner); err != nil {
 		return nil, fmt.Errorf("the data folder is restored, the settings are not: %w", err)
 	}
 	return &r.result, nil
+}
+
+// lostFound is what a file system of its own has at its root from the beginning.
+const lostFound = "lost+found"
+
+// isMount says whether a folder is the root of a mounted file system: a disk for the
+// library, or the volume of a container.
+func isMount(dir string) (bool, error) {
+	var st unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_TYPE, &st)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, os.NewSyscallError("statx", err)
+	}
+	return st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
+// settle puts the whole folder in its place by one rename. The root of a mounted file
+// system cannot be replaced: into it goes one after the other, the database last.
+func settle(stage, data string, mounted bool) (err error) {
+	if !mounted {
+		// Remove takes an empty folder only.
+		if err := os.Remove(data); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return errors.Join(os.Rename(stage, data), atomicfile.SyncDir(filepath.Dir(data)))
+	}
+	entries, err := os.ReadDir(stage)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != store.FileName {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) < len(entries) {
+		names = append(names, store.FileName)
+	}
+	for i, name := range names {
+		if err := os.Rename(filepath.Join(stage, name), filepath.Join(data, name)); err != nil {
+			for _, done := range names[:i] {
+				err = errors.Join(err, os.RemoveAll(filepath.Join(data, done)))
+			}
+			return err
+		}
+	}
+	return errors.Join(os.Remove(stage), atomicfile.SyncDir(data))
 }
 
 // vacant checks that nothing is overwritten, and returns the owner of the folder
@@ -103,7 +170,7 @@ func vacant(data string) (*syscall.Stat_t, error) {
 		return nil, nil
 	case err != nil:
 		return nil, err
-	case len(entries) > 0:
+	case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != lostFound }):
 		return nil, fmt.Errorf("data folder %s %w: stop the server and move it away, or name another with --data", data, ErrInUse)
 	}
 	info, err := os.Stat(data)
@@ -128,6 +195,24 @@ func adopt(stage string, owner *syscall.Stat_t) error {
 	})
 }
 
+// checked tells errors of the compressed bytes from those of the disk written to, and
+// ends with its context.
+type checked struct {
+	ctx  context.Context
+	from io.Reader
+}
+
+func (c checked) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	n, err := c.from.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return n, err
+}
+
 // reader takes one archive apart.
 type reader struct {
 	tar    *tar.Reader
@@ -138,8 +223,11 @@ type reader struct {
 // all puts the files in place and returns the settings file, nil if there was none.
 func (r *reader) all() (settings []byte, err error) {
 	h, err := r.tar.Next()
-	if err != nil || h.Name != nameDescription {
-		return nil, errors.Join(errors.New("this is no backup of castpoint"), err)
+	switch {
+	case errors.Is(err, zstd.ErrMagicMismatch), errors.Is(err, io.EOF), errors.Is(err, tar.ErrHeader), err == nil && h.Name != nameDescription:
+		return nil, errors.New("this is no backup of castpoint")
+	case err != nil:
+		return nil, err
 	}
 	b, err := io.ReadAll(io.LimitReader(r.tar, maxDescription))
 	if err != nil {
@@ -156,8 +244,11 @@ func (r *reader) all() (settings []byte, err error) {
 		if errors.Is(err, io.EOF) {
 			return settings, nil
 		}
+		if errors.Is(err, tar.ErrHeader) || errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("the backup is damaged or was cut off: %w", err)
+			return nil, err
 		}
 		if h.Name == nameSettings {
 			if settings, err = io.ReadAll(io.LimitReader(r.tar, 1<<20)); err != nil {
@@ -166,7 +257,7 @@ func (r *reader) all() (settings []byte, err error) {
 			continue
 		}
 		if err := r.entry(h); err != nil {
-			return nil, fmt.Errorf("%s: %w", h.Name, err)
+			return nil, fmt.Errorf("%q: %w", h.Name, err)
 		}
 	}
 }
@@ -210,8 +301,14 @@ func place(o Object) (string, error) {
 
 // link takes objects of the right size out of another library. castpoint content
 // validate reads them.
-func (r *reader) link(from string) error {
+func (r *reader) link(ctx context.Context, from string) error {
+	if _, err := os.ReadDir(from); err != nil {
+		return fmt.Errorf("folder of objects: %w", err)
+	}
 	for _, o := range r.result.Objects {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		rel, err := place(o)
 		if err != nil {
 			return err

@@ -25,6 +25,7 @@ import (
 var skipped = map[string]bool{
 	"admin.sock": true, "admin.json": true, "downloads": true,
 	"library/objects": true, "library/tmp": true, "library/lock": true,
+	lostFound:      true,
 	store.FileName: true, store.FileName + "-wal": true, store.FileName + "-shm": true,
 }
 

@@ -78,6 +78,17 @@ func TestDebianPackage(t *testing.T) {
 		t.Errorf("the service does not have what root has added: %s", out)
 	}
 	in("castpoint", "backup", "/root/backup.tar.zst")
+	if out := in("stat", "-c", "%U %a", "/root/backup.tar.zst"); out != "root 600\n" {
+		t.Errorf("root's backup: %s", out)
+	}
+	// Onto a disk of its own, whose root cannot be replaced.
+	mount(t, filepath.Join(root, "mnt/disk"), "-t", "tmpfs", "tmpfs")
+	in("sh", "-c", "mkdir /mnt/disk/lost+found && chown castpoint: /mnt/disk")
+	in("castpoint", "restore", "/root/backup.tar.zst", "--data", "/mnt/disk", "--objects", "/var/lib/castpoint/library/objects")
+	in("castpoint", "content", "validate", "image", "--data", "/mnt/disk")
+	if out := in("stat", "-c", "%U %a", "/mnt/disk/castpoint.db", "/mnt/disk/tls/join.pem"); out != "castpoint 600\ncastpoint 600\n" {
+		t.Errorf("what was restored onto a disk: %s", out)
+	}
 	if code, err := s.Stop(); err != nil || code != 0 {
 		t.Errorf("stopped: exit code %d, %v: %s", code, err, s.Output.Tail(5))
 	}

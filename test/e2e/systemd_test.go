@@ -247,8 +247,11 @@ func TestPackageUnderSystemd(t *testing.T) {
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
-	d.sh(t, "mv /var/lib/castpoint /root/old && install -d -o castpoint -g castpoint -m 700 /var/lib/castpoint && rm /etc/castpoint/castpoint.yaml")
+	d.sh(t, "mv /var/lib/castpoint /root/old && rm /etc/castpoint/castpoint.yaml")
 	d.sh(t, "castpoint restore /root/backup.tar.zst --objects /root/old/library/objects")
+	if out := d.sh(t, "stat -c '%U:%G %a' /var/lib/castpoint /var/lib/castpoint/castpoint.db /etc/castpoint/castpoint.yaml"); out != "castpoint:castpoint 700\ncastpoint:castpoint 600\nroot:castpoint 640" {
+		t.Errorf("what root has restored:\n%s", out)
+	}
 	d.sh(t, "systemctl start castpoint.socket castpoint")
 	receives("after-restore")
 

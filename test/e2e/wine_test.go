@@ -156,7 +156,7 @@ func TestWindowsAgent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if info.Size() >= 16<<20 {
+			if info.Size() >= 12_000_000 {
 				t.Errorf("%s has %d bytes", path, info.Size())
 			}
 			f, err := pe.Open(path)

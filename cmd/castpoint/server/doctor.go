@@ -59,6 +59,7 @@ Exit codes: 0 nothing needs attention, 3 something does.`,
 			if err != nil {
 				return command.Usage("%w", err)
 			}
+			o.Data = dataOf(cmd, o, path)
 			cfg.Data = o.Data
 			// Before a command of root becomes the user of the data folder.
 			capabilities, _ := doctor.Capabilities("/proc") // 0: the check says why they are not known
