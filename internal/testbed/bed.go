@@ -316,7 +316,8 @@ func (b *Bed) foreign(ctx context.Context) error {
 // serve starts castpoint serve, waits until it is ready, and makes a user of its
 // console.
 func (b *Bed) serve(ctx context.Context, args []string) error {
-	args = append([]string{b.options.Program, "serve", "--data", b.options.Data}, args...)
+	// Settings of the host are those of its own server; another file can be named.
+	args = append([]string{b.options.Program, "serve", "--config", os.DevNull, "--data", b.options.Data}, args...)
 	for i, k := range b.options.Machines {
 		// This firmware starts nothing but the signed chain.
 		if k.Machine.Firmware == lab.UEFISecure {

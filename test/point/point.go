@@ -55,11 +55,12 @@ func New(n *lab.Network, binary string) (*Point, error) {
 }
 
 // Serve starts castpoint serve on the server's cable and waits until it says
-// that it is ready. echo may be nil.
+// that it is ready. echo may be nil. Settings that this machine has for a server of
+// its own are not those of the lab.
 func (p *Point) Serve(ctx context.Context, echo func(string), args ...string) error {
 	var err error
 	p.Server, err = p.Network.Server.Start(lab.Command{
-		Args: append([]string{p.Binary, "serve", "--data", p.Data, "--interface", "eth0"}, args...),
+		Args: append([]string{p.Binary, "serve", "--config", os.DevNull, "--data", p.Data, "--interface", "eth0"}, args...),
 		Echo: echo, Launch: p.Launch,
 	})
 	if err != nil {
