@@ -22,8 +22,9 @@ BOOTING := ^Test(Chain|Deployment|MachineBoots|UnknownMachine|UEFI|SecureBoot|Fi
 
 # What packages are made for.
 ARCHES := amd64 arm64
-# Debian and RPM want versions that begin with a digit: 1.2.0, or 0.0.0+17.gabc123.
-PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/' | grep . || echo 0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).g$(VERSION))
+# Debian and RPM want versions that begin with a digit and have no "-"; "~" comes before
+# nothing: 1.2.0~rc1, 1.2.0, or 0.0.0+17.gabc123.
+PACKAGE_VERSION := $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null | sed 's/^v//; s/-\([0-9]*\)-g/+\1.g/; s/-/~/g' | grep . || echo 0.0.0+$$(git rev-list --count HEAD 2>/dev/null || echo 0).g$(subst -,.,$(VERSION)))
 
 AGENTS := linux-amd64 linux-arm64 windows-amd64.exe windows-arm64.exe
 UNIT    := $$(go list ./... | grep -vE '^castpoint/(internal/lab|test/e2e)$$')
