@@ -137,7 +137,7 @@ func TestExitCodes(t *testing.T) {
 		{"content list extra", 2, ""},
 		{"content set x", 2, "say what to change"},
 		{"content add os-image", 2, "say what to add"},
-		{"content add os-image a --kernel b", 2, "either PATH or --kernel"},
+		{"content add boot-image a --kernel b", 2, "either PATH or --kernel"},
 		{"content add os-image a --initrd b", 2, "for boot images"},
 		{"content add cheese " + image, 2, `kind "cheese"`},
 		{"content add os-image /none/x.wim", 4, "/none/x.wim"},
