@@ -54,13 +54,17 @@ type Console struct {
 // navigation leads to the pages: what happens, the machines, what they get, and the
 // server.
 var navigation = []frame.Group{
-	{Entries: []frame.Entry{{Path: "/", Label: "Overview"}}},
-	{Name: "Machines", Entries: []frame.Entry{{Path: "/devices", Label: "Devices"}, {Path: "/collections", Label: "Collections"}, {Path: "/explain", Label: "Explain"}}},
-	{Name: "Work", Entries: []frame.Entry{{Path: "/deployments", Label: "Deployments"}, {Path: "/sequences", Label: "Task sequences"}, {Path: "/sessions", Label: "Sessions"}}},
-	{Name: "Library", Entries: []frame.Entry{{Path: "/contents", Label: "Contents"}, {Path: "/boot-images", Label: "Boot images"}}},
+	{Entries: []frame.Entry{{Path: "/", Label: "Overview", Docs: "console"}}},
+	{Name: "Machines", Entries: []frame.Entry{
+		{Path: "/devices", Label: "Devices", Docs: "devices"}, {Path: "/collections", Label: "Collections", Docs: "deployments#collections"}, {Path: "/explain", Label: "Explain", Docs: "cli#what-a-machine-would-get"},
+	}},
+	{Name: "Work", Entries: []frame.Entry{
+		{Path: "/deployments", Label: "Deployments", Docs: "deployments"}, {Path: "/sequences", Label: "Task sequences", Docs: "sequences"}, {Path: "/sessions", Label: "Sessions", Docs: "multicast"},
+	}},
+	{Name: "Library", Entries: []frame.Entry{{Path: "/contents", Label: "Contents", Docs: "content"}, {Path: "/boot-images", Label: "Boot images", Docs: "booting"}}},
 	{Name: "Server", Entries: []frame.Entry{
-		{Path: "/doctor", Label: "Doctor"}, {Path: "/server", Label: "State and logs"}, {Path: "/settings", Label: "Settings"}, {Path: "/leases", Label: "Leases"},
-		{Path: "/access", Label: "Users and tokens", Admin: true}, {Path: "/audit", Label: "Audit log", Admin: true},
+		{Path: "/doctor", Label: "Doctor", Docs: "doctor"}, {Path: "/server", Label: "State and logs", Docs: "operations"}, {Path: "/settings", Label: "Settings", Docs: "cli#settings-of-serve"}, {Path: "/leases", Label: "Leases", Docs: "dhcp#leases"},
+		{Path: "/access", Label: "Users and tokens", Docs: "api#programs-and-people", Admin: true}, {Path: "/audit", Label: "Audit log", Docs: "api#audit-log", Admin: true},
 	}},
 	{Entries: []frame.Entry{{Path: "/docs", Label: "Documentation"}}},
 }

@@ -95,6 +95,7 @@ var pages = map[string]string{
 
 func TestPages(t *testing.T) {
 	c := newConsole(t, fullAPI(40, 250))
+	toDocs := map[string]string{} // links, and a page that has each
 	list, err := fs.Glob(docs.Pages, "*.md")
 	if err != nil || len(list) == 0 {
 		t.Fatal(err, list)
@@ -114,8 +115,17 @@ func TestPages(t *testing.T) {
 			if csp := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'") || strings.Contains(csp, "unsafe") {
 				t.Errorf("content security policy %q", csp)
 			}
+			for _, m := range regexp.MustCompile(`href="(/docs/[^"]*)"`).FindAllStringSubmatch(w.Body.String(), -1) {
+				toDocs[m[1]] = path
+			}
 			checkHTML(t, path, w.Body)
 		})
+	}
+	for link, path := range toDocs {
+		to, anchor, _ := strings.Cut(link, "#")
+		if w := get(c, to); w.Code != http.StatusOK || anchor != "" && !strings.Contains(w.Body.String(), `id="`+anchor+`"`) {
+			t.Errorf("%s links to %s: %d", path, link, w.Code)
+		}
 	}
 }
 

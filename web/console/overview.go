@@ -242,7 +242,7 @@ func attentions(d *overviewData) (list []attention) {
 	if n := d.Status.Network; n != nil {
 		for _, o := range n.Others {
 			if o.Trouble != "" {
-				list = append(list, attention{true, fmt.Sprintf("%s at %s on %s: %s.", o.What, o.Address, o.Interface, o.Trouble), "How the modes differ", "/docs/dhcp"})
+				list = append(list, attention{true, fmt.Sprintf("%s at %s on %s: %s.", o.What, o.Address, o.Interface, o.Trouble), "How the modes differ", "/docs/dhcp#modes"})
 			}
 		}
 	}
@@ -258,7 +258,7 @@ func attentions(d *overviewData) (list []attention) {
 		list = append(list, attention{false, fmt.Sprintf("%s found the queues full: the server's processor is too slow for what comes in.", frame.Plural(int(n.Dropped), "DHCP packet", "DHCP packets")), "Ask the doctor", "/doctor"})
 	}
 	if d.Status.EventsLost > 0 {
-		list = append(list, attention{false, fmt.Sprintf("%d events came faster than they could be kept: timelines have gaps.", d.Status.EventsLost), "How events are kept", "/docs/devices"})
+		list = append(list, attention{false, fmt.Sprintf("%d events came faster than they could be kept: timelines have gaps.", d.Status.EventsLost), "How events are kept", "/docs/devices#timeline"})
 	}
 	return list
 }

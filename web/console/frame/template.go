@@ -107,7 +107,8 @@ type Group struct {
 // Entry is a page of the navigation.
 type Entry struct {
 	Path, Label string
-	Admin       bool // only for those who may do everything
+	Docs        string // the part of the documentation that is about it, below /docs/
+	Admin       bool   // only for those who may do everything
 }
 
 // Plural is a number of things, as in 1 device, 2 devices.

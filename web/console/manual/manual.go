@@ -59,12 +59,7 @@ type docData struct {
 	HTML     template.HTML
 	Search   string
 	Found    []hit
-}
-
-// hit is a page that has what was searched for.
-type hit struct {
-	doc
-	Lines []string // that have it, the first ones
+	More     int // hits that are not shown
 }
 
 // docNames are the names of pages: they are parts of addresses.
@@ -142,35 +137,9 @@ func (p *Manual) index(r *http.Request) (*frame.Page, error) {
 	}
 	d := docData{Chapters: chapters, Search: strings.TrimSpace(r.URL.Query().Get("search"))}
 	if d.Search != "" {
-		d.Found, err = p.search(chapters, d.Search)
+		d.Found, d.More, err = p.search(chapters, d.Search)
 	}
 	return &frame.Page{Title: "Documentation", Nav: "/docs", Body: "docs", Data: &d}, err
-}
-
-// shownLines is how many lines of a page that was found are shown.
-const shownLines = 3
-
-// search finds the pages that have a text, whatever its letter case.
-func (p *Manual) search(chapters []chapter, text string) (found []hit, err error) {
-	text = strings.ToLower(text)
-	for _, c := range chapters {
-		for _, d := range c.Docs {
-			body, err := fs.ReadFile(p.pages, d.Name+".md")
-			if err != nil {
-				return nil, err
-			}
-			h := hit{doc: d}
-			for line := range strings.Lines(string(body)) {
-				if line = strings.TrimSpace(line); strings.Contains(strings.ToLower(line), text) && len(h.Lines) < shownLines {
-					h.Lines = append(h.Lines, line)
-				}
-			}
-			if len(h.Lines) > 0 {
-				found = append(found, h)
-			}
-		}
-	}
-	return found, nil
 }
 
 func (p *Manual) page(r *http.Request) (*frame.Page, error) {
@@ -207,16 +176,20 @@ func (p *Manual) page(r *http.Request) (*frame.Page, error) {
 // markdown makes a page of the documentation HTML. HTML within it is left out: the
 // pages are ours, and need none.
 func markdown(name string, source []byte) (template.HTML, error) {
-	m := goldmark.New(
+	var b bytes.Buffer
+	if err := language(name).Convert(source, &b); err != nil {
+		return "", err
+	}
+	return template.HTML(b.String()), nil
+}
+
+// language is the one that a page is written in.
+func language(name string) goldmark.Markdown {
+	return goldmark.New(
 		// An attribute, because the content security policy allows no styles in a page.
 		goldmark.WithExtensions(extension.NewTable(extension.WithTableCellAlignMethod(extension.TableCellAlignAttribute))),
 		goldmark.WithParserOptions(parser.WithAutoHeadingID(), parser.WithASTTransformers(util.Prioritized(docLinks{path.Dir(name)}, 100))),
 	)
-	var b bytes.Buffer
-	if err := m.Convert(source, &b); err != nil {
-		return "", err
-	}
-	return template.HTML(b.String()), nil
 }
 
 // docLinks makes links between the files links between the pages.
@@ -229,6 +202,9 @@ func (l docLinks) Transform(node *ast.Document, _ text.Reader, _ parser.Context)
 			return ast.WalkContinue, nil
 		}
 		to, anchor, _ := strings.Cut(string(link.Destination), "#")
+		if to == "openapi.json" { // which the server gives itself
+			link.Destination = []byte("/api/v1/openapi.json")
+		}
 		if path.Ext(to) != ".md" || strings.Contains(to, ":") {
 			return ast.WalkContinue, nil
 		}
