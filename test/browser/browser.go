@@ -245,6 +245,16 @@ func (b *Browser) Shoot(dir, name string, screens ...string) error {
 
 // picture makes the page what a screen shows, and takes a picture of all of it.
 func (b *Browser) picture(screen string) ([]byte, error) {
+	if err := b.Screen(screen); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(b.ctx, limit)
+	defer cancel()
+	return chromedp.Run(ctx, chromedp.FullScreenshot(100))
+}
+
+// Screen makes this page and those that follow what a screen shows.
+func (b *Browser) Screen(screen string) error {
 	ctx, cancel := context.WithTimeout(b.ctx, limit)
 	defer cancel()
 	metrics := emulation.SetDeviceMetricsOverrideParams{Width: 1280, Height: 900, DeviceScaleFactor: 1}
@@ -256,13 +266,11 @@ func (b *Browser) picture(screen string) ([]byte, error) {
 		theme = "dark"
 	}
 	if _, err := chromedp.Call(ctx, emulation.SetDeviceMetricsOverride, metrics); err != nil {
-		return nil, err
+		return err
 	}
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: theme}}}
-	if _, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media); err != nil {
-		return nil, err
-	}
-	return chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, media)
+	return err
 }
 
 // PhoneWidth is how wide the page is on a phone, in pixels of CSS.

@@ -2,12 +2,14 @@ package console
 
 import (
 	"fmt"
+	"io/fs"
 	"math"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"castpoint/docs"
 	"castpoint/multicast"
 	"castpoint/test/browser"
 	"castpoint/web/console/frame"
@@ -37,7 +39,7 @@ var shot = []struct{ path, name string }{
 	{"/contents/win11", "content"}, {"/boot-images", "boot-images"}, {"/sessions", "sessions"}, {"/sessions/4f1a09c2", "session"}, {"/sessions/77aa0001", "session-waiting"},
 	{"/collections", "collections"}, {"/collections/col1", "collection"}, {"/sequences", "sequences"}, {"/sequences/bare-metal", "sequence"}, {"/sequences/add?template=windows", "edit"}, {"/deployments/add", "deploy"}, {"/runs/run2", "run-asks"},
 	{"/doctor", "doctor"}, {"/server", "server"}, {"/leases", "leases"}, {"/access", "access"}, {"/account", "account"}, {"/audit", "audit"},
-	{"/explain?mac=52:54:00:00:00:01", "explain"}, {"/settings", "settings"}, {"/deployments", "deployments"}, {"/deployments/dep1", "deployment"}, {"/runs/run1", "run"}, {"/docs/dhcp", "docs"}, {"/login?failed=denied", "login"},
+	{"/explain?mac=52:54:00:00:00:01", "explain"}, {"/settings", "settings"}, {"/deployments", "deployments"}, {"/deployments/dep1", "deployment"}, {"/runs/run1", "run"}, {"/docs/dhcp", "docs"}, {"/docs?search=secure+boot", "docs-search"}, {"/login?failed=denied", "login"},
 }
 
 // All pages in a browser, with something of everything on them: no error in its
@@ -80,6 +82,38 @@ func TestPagesInBrowser(t *testing.T) {
 			for _, text := range weak {
 				t.Errorf("%s, %s: %s", p.path, theme, text)
 			}
+		}
+	}
+}
+
+// Every page of the documentation fits on a phone: what is wide, as tables and code, is
+// scrolled by itself.
+func TestDocumentationOnPhone(t *testing.T) {
+	c := newConsole(t, fullAPI(3, 3))
+	server := httptest.NewServer(c)
+	defer server.Close()
+	defer c.Stop()
+	b := openBrowser(t, server.URL)
+	if err := b.Screen(browser.Phone); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, pattern := range []string{"*.md", "adr/*.md"} {
+		list, err := fs.Glob(docs.Pages, pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, list...)
+	}
+	for _, name := range names {
+		if err := b.Go(server.URL + "/docs/" + strings.TrimSuffix(name, ".md")); err != nil {
+			t.Fatal(err)
+		}
+		if wide, err := browser.Eval[float64](b, "document.documentElement.scrollWidth"); err != nil || wide > browser.PhoneWidth {
+			t.Errorf("%s is %g wide on a phone of %d: %v", name, wide, browser.PhoneWidth, err)
+		}
+		for _, text := range b.Trouble() {
+			t.Errorf("%s: %s", name, text)
 		}
 	}
 }

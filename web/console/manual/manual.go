@@ -74,7 +74,7 @@ var firstDocs = []struct {
 	name  string
 	pages []string
 }{
-	{"To begin with", []string{"getting-started", "operations", "threat-model", "console", "troubleshooting", "doctor", "coming-from-microsoft", "coming-from-fog"}},
+	{"To begin with", []string{"getting-started", "troubleshooting", "operations", "doctor", "console", "threat-model", "coming-from-microsoft", "coming-from-fog"}},
 	{"Machines", []string{"booting", "winpe", "dhcp", "tftp", "devices", "quirks"}},
 	{"Images and deployments", []string{"content", "multicast", "deployments", "sequences", "steps"}},
 	{"Programs", []string{"cli", "api", "metrics", "lab", "changelog"}},
