@@ -6,7 +6,7 @@ import (
 
 	"castpoint/boot/winpe"
 	"castpoint/content"
-	"castpoint/content/wim"
+	"castpoint/content/wim/overlay"
 )
 
 // Files that an admin attached to a Windows boot image are one overlay of the
@@ -20,11 +20,11 @@ func withAttached(library Library, ct *content.Content, stored io.ReaderAt, size
 	if len(attached) == 0 {
 		return stored, size, nil
 	}
-	files := make([]wim.OverlayFile, 0, len(attached))
+	files := make([]overlay.File, 0, len(attached))
 	for _, f := range attached {
-		files = append(files, wim.OverlayFile{Path: f.Name, Content: attachedObject{library, f}, Size: f.Size})
+		files = append(files, overlay.File{Path: f.Name, Content: attachedObject{library, f}, Size: f.Size})
 	}
-	c, err := wim.Overlay(stored, size, wim.OverlayOptions{Image: ct.Index, Files: files})
+	c, err := overlay.New(stored, size, overlay.Options{Image: ct.Index, Files: files})
 	if err != nil {
 		return nil, 0, fmt.Errorf("files attached to it: %w", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"castpoint/boot/winpe"
 	"castpoint/content"
 	"castpoint/content/wim"
+	"castpoint/content/wim/overlay"
 )
 
 // TicketFunc makes the ticket of a device. Its error is for a person: the text
@@ -31,7 +32,7 @@ type windowsBoot struct {
 	image    *winpe.Image
 	digest   content.Digest
 	settings content.WinPE
-	wim      *wim.Composite
+	wim      *overlay.Composite
 	made     time.Time
 	asked    bool // the WIM was asked for: the next boot configuration starts a new boot
 	last     time.Time

@@ -10,7 +10,7 @@
 //   - a loader is a boot file that is a program, most of them signed;
 //   - the extra folders are where boot files come from that an image lacks:
 //     installation media, the Windows ADK, or single files;
-//   - the overlay is the WIM as one machine gets it, see wim.Composite.
+//   - the overlay is the WIM as one machine gets it, see overlay.Composite.
 //
 // Order of events: [Open] reads the WIM's tables and finds the boot files.
 // [Image.Missing] names what is not there and what does not work without it,

@@ -12,6 +12,7 @@ import (
 
 	"castpoint/boot/bcd"
 	"castpoint/content/wim"
+	"castpoint/content/wim/overlay"
 )
 
 // Limits of boot files. The largest is a font of four megabytes.
@@ -38,7 +39,7 @@ type Options struct {
 // Image is a WinPE boot image. Its methods may be called from several
 // goroutines.
 type Image struct {
-	base  *wim.Base
+	base  *overlay.Base
 	arch  string
 	extra []fs.FS
 
@@ -51,9 +52,9 @@ type Image struct {
 // file marks for booting, or the only one. r must give the file's size bytes as
 // long as the Image or an overlay of it is used.
 //
-// Errors: those of wim.NewBase; ErrNoWindows.
+// Errors: those of overlay.NewBase; ErrNoWindows.
 func Open(r io.ReaderAt, size int64, index int, o Options) (*Image, error) {
-	base, err := wim.NewBase(r, size, index)
+	base, err := overlay.NewBase(r, size, index)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 
 	"castpoint/boot/bcd"
 	"castpoint/content/wim"
+	"castpoint/content/wim/overlay"
 )
 
 // program is a PE program that does nothing, for a machine type.
@@ -285,7 +286,7 @@ func TestOverlay(t *testing.T) {
 		o := OverlayOptions{
 			Agent:  &Agent{Content: bytes.NewReader(agent), Size: int64(len(agent))},
 			Config: Config{Server: "https://192.0.2.1:8443", Pin: "sha256:00", Token: "secret1", MAC: "52:54:00:00:00:01", Words: []string{"castpoint.debug"}},
-			Files:  []wim.OverlayFile{{Path: DriverPath + `\nic\nic.inf`, Data: []byte("[Version]")}},
+			Files:  []overlay.File{{Path: DriverPath + `\nic\nic.inf`, Data: []byte("[Version]")}},
 		}
 		c, err := img.Overlay(o)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"castpoint/content/wim"
+	"castpoint/content/wim/overlay"
 )
 
 // Places of castpoint's files in the image, on the RAM disk X: later.
@@ -95,14 +96,14 @@ type OverlayOptions struct {
 	Prompt bool
 	// Files are added, too: drivers below DriverPath are loaded before the
 	// network is started.
-	Files []wim.OverlayFile
+	Files []overlay.File
 }
 
 // Overlay makes the WIM of one machine. The same options give the same bytes,
-// and tokens of one length files of one size. Errors: those of wim.Base.Overlay;
+// and tokens of one length files of one size. Errors: those of overlay.Base.Overlay;
 // settings with spaces or control characters.
-func (img *Image) Overlay(o OverlayOptions) (*wim.Composite, error) {
-	files := append([]wim.OverlayFile(nil), o.Files...)
+func (img *Image) Overlay(o OverlayOptions) (*overlay.Composite, error) {
+	files := append([]overlay.File(nil), o.Files...)
 	var remove []string
 	if o.Agent != nil {
 		if o.Prompt {
@@ -113,20 +114,20 @@ func (img *Image) Overlay(o OverlayOptions) (*wim.Composite, error) {
 			return nil, err
 		}
 		files = append(files,
-			wim.OverlayFile{Path: AgentPath, Content: o.Agent.Content, Size: o.Agent.Size, Hash: o.Agent.Hash},
-			wim.OverlayFile{Path: ConfigPath, Data: config},
-			wim.OverlayFile{Path: StartPath, Data: startScript(o.Prompt)},
+			overlay.File{Path: AgentPath, Content: o.Agent.Content, Size: o.Agent.Size, Hash: o.Agent.Hash},
+			overlay.File{Path: ConfigPath, Data: config},
+			overlay.File{Path: StartPath, Data: startScript(o.Prompt)},
 		)
 		switch o.Start {
 		case StartShell:
-			files = append(files, wim.OverlayFile{Path: shellPath, Data: shellINI()})
+			files = append(files, overlay.File{Path: shellPath, Data: shellINI()})
 		case StartNet:
 			// With a winpeshl.ini Windows PE would not look at startnet.cmd.
 			remove = append(remove, shellPath)
-			files = append(files, wim.OverlayFile{Path: netPath, Data: crlf("@call %SystemDrive%" + StartPath + "\n")})
+			files = append(files, overlay.File{Path: netPath, Data: crlf("@call %SystemDrive%" + StartPath + "\n")})
 		}
 	}
-	return img.base.Overlay(wim.OverlayOptions{Files: files, Remove: remove})
+	return img.base.Overlay(overlay.Options{Files: files, Remove: remove})
 }
 
 // shellINI makes Windows PE start castpoint's script and nothing else. It goes

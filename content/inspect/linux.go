@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"castpoint/content"
-	"castpoint/content/wim"
+	"castpoint/content/wim/format"
 )
 
 // inspectLinux checks kernel and initramfs of a Linux boot image.
@@ -59,7 +59,7 @@ func describeKernelFile(path string) (*Source, kernel, error) {
 	}
 	k, ok := describeKernel(head)
 	if !ok {
-		looks := wim.Sniff(f, info.Size())
+		looks := format.Sniff(f, info.Size())
 		if strings.Contains(looks, "-compressed data") {
 			looks += ": decompress it first, firmware does not"
 		}
@@ -152,5 +152,5 @@ func checkInitrdFile(path string) (*Source, error) {
 			return &s, nil
 		}
 	}
-	return nil, fmt.Errorf("%w initramfs %s: neither a cpio archive nor a compressed one, it is %s", content.ErrFile, path, wim.Sniff(f, info.Size()))
+	return nil, fmt.Errorf("%w initramfs %s: neither a cpio archive nor a compressed one, it is %s", content.ErrFile, path, format.Sniff(f, info.Size()))
 }

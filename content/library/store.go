@@ -10,7 +10,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/content/inspect"
-	"castpoint/content/wim"
+	"castpoint/content/wim/integrity"
 )
 
 // addition is an unfinished add: what it has stored, to be taken back when it
@@ -136,11 +136,11 @@ func (a *addition) fill(ctx context.Context, t *temporary, src *os.File, s inspe
 		t.dropJournal()
 		a.claim.release(need)
 	}
-	var checker *wim.Checker
+	var checker *integrity.Checker
 	if s.WIM {
-		checker, err = wim.NewChecker(from, size)
+		checker, err = integrity.NewChecker(from, size)
 		switch {
-		case errors.Is(err, wim.ErrNoIntegrity):
+		case errors.Is(err, integrity.ErrNoIntegrity):
 		case err != nil:
 			return nil, false, fmt.Errorf("%w file %s: %w", content.ErrFile, s.Text(), err)
 		default:

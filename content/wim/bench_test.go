@@ -1,4 +1,4 @@
-package wim
+package wim_test
 
 import (
 	"os"
@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"castpoint/content/wim"
 )
 
 // BenchmarkVerify reads and checks all blobs with one thread, for each
@@ -45,7 +47,7 @@ func BenchmarkVerify(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				r, err := Open(f, info.Size())
+				r, err := wim.Open(f, info.Size())
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"castpoint/content/wim/format"
 )
 
 // Files is the file that a WIM lies in, or all files of a split one, open.
@@ -31,11 +33,11 @@ func OpenFiles(path string) (_ *Files, err error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := readHeader(first.R, first.Size)
+	h, err := format.ReadHeader(first.R, first.Size)
 	if err != nil {
-		return nil, first.name(err)
+		return nil, first.Wrap(err)
 	}
-	if h.parts == 1 {
+	if h.Parts == 1 {
 		return f, nil
 	}
 	entries, err := os.ReadDir(filepath.Dir(path))
@@ -51,7 +53,7 @@ func OpenFiles(path string) (_ *Files, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if !IsPartOf(p.R, p.Size, fmt.Sprintf("%x", h.guid)) {
+		if !IsPartOf(p.R, p.Size, fmt.Sprintf("%x", h.GUID)) {
 			f.dropLast()
 		}
 	}
@@ -61,11 +63,11 @@ func OpenFiles(path string) (_ *Files, err error) {
 // IsPartOf says that a file is a part of the split WIM with the given GUID,
 // which is that of Info.
 func IsPartOf(r io.ReaderAt, size int64, guid string) bool {
-	var b [headerSize]byte
-	if size < headerSize || readFull(r, b[:], 0, "header") != nil || string(b[:8]) != magicWIM && string(b[:8]) != magicPipable {
+	var b [format.HeaderSize]byte
+	if size < format.HeaderSize || format.ReadFull(r, b[:], 0, "header") != nil || string(b[:8]) != format.MagicWIM && string(b[:8]) != format.MagicPipable {
 		return false
 	}
-	d, err := parseHeader(b[:])
+	d, err := format.ParseHeader(b[:])
 	return err == nil && fmt.Sprintf("%x", d.GUID) == guid && d.Parts > 1
 }
 

@@ -10,7 +10,12 @@ import (
 	"io/fs"
 	"slices"
 	"sync"
+
+	"castpoint/content/wim/format"
+	"castpoint/content/wim/resource"
 )
+
+//nolint:gosec // the format prescribes it; it finds damage, not forgery
 
 // A pass reads many blobs once, in the order of the file, with several
 // workers. Its unit of work is some chunks of one resource; a worker
@@ -58,7 +63,7 @@ func (r *Reader) VerifyBlobs(ctx context.Context, workers int, progress func(don
 func (r *Reader) ReadBlobs(ctx context.Context, blobs []Hash, workers int, open func(h Hash) (BlobWriter, error), progress func(done, total int64)) error {
 	entries := make([]int32, 0, len(blobs))
 	for _, h := range blobs {
-		i, ok := r.find(h)
+		i, ok := r.Find(h)
 		if !ok {
 			return fmt.Errorf("blob %v: %w", h, fs.ErrNotExist)
 		}
@@ -89,11 +94,11 @@ type pass struct {
 	mu      sync.Mutex
 	room    sync.Cond // bytes were given back, or the pass ends
 	ended   bool
-	bytes   int64   // of units that are out
-	entries []int32 // what remains, in the order of the file
-	at      *packed // the resource that the first of entries lies in
-	next    int64   // what of it was handed out
-	chain   *chain  // of the first of entries, when it was begun
+	bytes   int64              // of units that are out
+	entries []int32            // what remains, in the order of the file
+	at      *resource.Resource // the resource that the first of entries lies in
+	next    int64              // what of it was handed out
+	chain   *chain             // of the first of entries, when it was begun
 	free    [][]byte
 	chains  map[*chain]struct{} // those with an open writer
 
@@ -104,7 +109,7 @@ type pass struct {
 
 // unit is a range of a resource, and the parts of blobs in it.
 type unit struct {
-	of         *packed
+	of         *resource.Resource
 	start, end int64
 	data       []byte
 	pieces     []blobPiece
@@ -135,8 +140,8 @@ func (r *Reader) pass(ctx context.Context, entries []int32, workers int, open fu
 	p := &pass{reader: r, open: open, progress: progress, entries: entries, chains: map[*chain]struct{}{}}
 	p.room.L = &p.mu
 	for _, i := range entries {
-		if p.total += r.entrySize(i); p.total > maxResource {
-			return corrupt("%s: the contents are beyond any disk", tableBlobs)
+		if p.total += r.entrySize(i); p.total > resource.MaxSize {
+			return format.Corrupt("%s: the contents are beyond any disk", format.TableBlobs)
 		}
 	}
 	r.sortByPlace(entries)
@@ -175,10 +180,10 @@ func (r *Reader) sortByPlace(entries []int32) {
 	}
 	places := make([]place, 0, len(entries))
 	for _, i := range entries {
-		res, _ := r.entry(i).resource() // index has checked it
-		l := place{part: int64(r.partOf(i).header.part), at: res.offset, entry: i}
+		res, _ := r.Entry(i).Resource() // index has checked it
+		l := place{part: int64(r.partOf(i).header.Part), at: res.Offset, entry: i}
 		if in, ok := r.solidPlace(i); ok {
-			l.at, l.inside = r.solids[in.resource].res.offset, in.offset
+			l.at, l.inside = r.solids[in.resource].Position().Offset, in.offset
 		}
 		places = append(places, l)
 	}
@@ -192,7 +197,7 @@ func (r *Reader) sortByPlace(entries []int32) {
 
 // work takes units until there are none.
 func (p *pass) work() error {
-	var s scratch
+	var s resource.Scratch
 	for {
 		u, err := p.take()
 		if u == nil || err != nil {
@@ -234,7 +239,7 @@ func (p *pass) take() (*unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	end := min(start+group, of.size)
+	end := min(start+group, of.Size())
 	for p.bytes > 0 && p.bytes+end-start > passMemory {
 		p.room.Wait()
 		if p.ended || len(p.entries) == 0 {
@@ -244,7 +249,7 @@ func (p *pass) take() (*unit, error) {
 		if of, start, group, err = p.position(); err != nil {
 			return nil, err
 		}
-		end = min(start+group, of.size)
+		end = min(start+group, of.Size())
 	}
 	u := &unit{of: of, start: start, end: end, waiting: 1}
 	p.pieces(u)
@@ -257,7 +262,7 @@ func (p *pass) take() (*unit, error) {
 
 // position finds where the next unit begins and how long it is at most. mu is
 // held.
-func (p *pass) position() (of *packed, start, group int64, err error) {
+func (p *pass) position() (of *resource.Resource, start, group int64, err error) {
 	i := p.entries[0]
 	in, solid := p.reader.solidPlace(i)
 	switch {
@@ -267,17 +272,14 @@ func (p *pass) position() (of *packed, start, group int64, err error) {
 			p.at, p.next = s, 0
 		}
 	default:
-		b, err := p.reader.blobAt(i, "blob "+Hash(p.reader.entry(i).hash()).String())
+		b, err := p.reader.blobAt(i, "blob "+Hash(p.reader.Entry(i).Hash()).String())
 		if err != nil {
 			return nil, 0, 0, err
 		}
-		p.at, p.next = b.packed, 0
+		p.at, p.next = b.Resource(), 0
 	}
-	group = passUnit
-	if p.at.codec != nil {
-		chunk := int64(p.at.codec.chunkSize)
-		group = (passUnit + chunk - 1) / chunk * chunk
-	}
+	chunk := p.at.ChunkSize()
+	group = (passUnit + chunk - 1) / chunk * chunk
 	// What nobody wants is left out. A unit that was handed out already is not
 	// needed again: its blobs were taken with it.
 	start = max(p.next, in.offset/group*group)
@@ -294,7 +296,7 @@ func (p *pass) pieces(u *unit) {
 			return
 		}
 		size := p.reader.entrySize(i)
-		b := blobPiece{hash: Hash(p.reader.entry(i).hash()), chain: p.chain, unit: u}
+		b := blobPiece{hash: Hash(p.reader.Entry(i).Hash()), chain: p.chain, unit: u}
 		from := max(in.offset, u.start)
 		to := min(in.offset+size, u.end)
 		b.from, b.to, b.at = from-u.start, to-u.start, from-in.offset
@@ -319,7 +321,7 @@ func (p *pass) pieces(u *unit) {
 }
 
 // read decompresses a unit.
-func (u *unit) read(s *scratch) error {
+func (u *unit) read(s *resource.Scratch) error {
 	size := u.end - u.start
 	if int64(cap(u.data)) < size {
 		u.data = make([]byte, size)
@@ -328,22 +330,7 @@ func (u *unit) read(s *scratch) error {
 	if size == 0 {
 		return nil
 	}
-	if u.of.codec == nil {
-		return readFull(u.of.r, u.data, u.of.res.offset+u.start, u.of.what)
-	}
-	chunkSize := int64(u.of.codec.chunkSize)
-	if first, last := u.start/chunkSize, (u.end-1)/chunkSize; first < last {
-		u.of.readAhead(first, last, s)
-	}
-	for at := u.start; at < u.end; {
-		i := at / chunkSize
-		start, n := u.of.chunk(i)
-		if err := u.of.decompress(u.data[start-u.start:][:n], i, s); err != nil {
-			return err
-		}
-		at = start + n
-	}
-	return nil
+	return u.of.ReadRange(u.data, u.start, s)
 }
 
 // giveBack says that a worker or a chain does not need a unit any more.
@@ -383,7 +370,7 @@ func (b *blobPiece) check(have Hash) error {
 	if have == b.hash {
 		return nil
 	}
-	return &BlobError{b.hash, checkHash("blob "+b.hash.String(), have, b.hash)}
+	return &BlobError{b.hash, format.CheckHash("blob "+b.hash.String(), have, b.hash)}
 }
 
 // link puts a piece into its chain and works off what is ready there.

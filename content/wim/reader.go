@@ -3,42 +3,40 @@ package wim
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"io/fs"
 	"slices"
+
+	"castpoint/content/wim/format"
+	"castpoint/content/wim/metadata"
+	"castpoint/content/wim/resource"
 )
 
-// Limits of what a Reader holds in memory.
-const (
-	// maxBlobEntries is four million blobs, 200 MB of table; an image of Windows
-	// has some 100 000.
-	maxBlobEntries = 4 << 20
-	// maxMetadata is the size of the directory tree of one image, decompressed:
-	// a million files with long names. Windows has 40 MB.
-	maxMetadata = 256 << 20
-)
+// maxBlobEntries is four million blobs, 200 MB of table; an image of Windows
+// has some 100 000.
+const maxBlobEntries = 4 << 20
 
 // Reader reads the images in a WIM file, or in the parts of a split one. Its
 // methods may be called from several goroutines.
 type Reader struct {
-	parts  []*part
-	info   *Info
-	table  []byte       // the blob tables of the parts, as they are in the files
-	byHash []int32      // the entries that can be read, in order of hash
-	images []int32      // the entries of the images' metadata, in order of index
-	solids []*packed    // the solid resources
-	places []solidPlace // of each entry, where it lies in them; nil without any
-	cache  chunkCache   // of solid resources
+	parts      []*part
+	info       *Info
+	table      []byte               // the blob tables of the parts, as they are in the files
+	byHash     []int32              // the entries that can be read, in order of hash
+	images     []int32              // the entries of the images' metadata, in order of index
+	solids     []*resource.Resource // the solid resources
+	solidParts []uint16             // and the parts that they lie in
+	places     []solidPlace         // of each entry, where it lies in them; nil without any
+	cache      resource.Cache       // of solid resources
 }
 
 // part is one file of a WIM.
 type part struct {
 	r       io.ReaderAt
 	size    int64
-	header  *header
-	codec   *codec
+	header  *format.Header
+	codec   *resource.Codec
 	entries int32 // in Reader.table, the number of the first behind those of this part
 }
 
@@ -63,7 +61,7 @@ func open(info *Info, parts []Part) (*Reader, error) {
 	wr := &Reader{info: info}
 	for _, p := range parts {
 		if err := wr.openPart(p); err != nil {
-			return nil, p.name(err)
+			return nil, p.Wrap(err)
 		}
 	}
 	for i, p := range wr.parts {
@@ -72,7 +70,7 @@ func open(info *Info, parts []Part) (*Reader, error) {
 			from = wr.parts[i-1].entries
 		}
 		if err := wr.readSolids(p, from, p.entries); err != nil {
-			return nil, parts[i].name(err)
+			return nil, parts[i].Wrap(err)
 		}
 	}
 	if err := wr.index(); err != nil {
@@ -83,27 +81,26 @@ func open(info *Info, parts []Part) (*Reader, error) {
 
 // openPart reads the header and the blob table of a part.
 func (r *Reader) openPart(file Part) error {
-	h, err := readHeader(file.R, file.Size)
+	h, err := format.ReadHeader(file.R, file.Size)
 	if err != nil {
 		return err
 	}
 	p := &part{r: file.R, size: file.Size, header: h}
-	if h.blobTable.compressed() {
-		return unsupported("its blob table is compressed", "")
+	if h.BlobTable.Compressed() {
+		return format.Unsupported("its blob table is compressed", "")
 	}
-	if p.codec, err = newCodec(h.compression(), h.chunkSize); err != nil {
+	if p.codec, err = resource.NewCodec(h.Compression(), h.ChunkSize, h.Pipable); err != nil {
 		return fmt.Errorf("header: %w", err)
 	}
-	p.codec.pipable = h.pipable
 	have := int64(len(r.table))
-	if n := (have + h.blobTable.size) / blobEntrySize; n > maxBlobEntries {
-		return corrupt("%s: %d entries, at most %d are sensible", tableBlobs, n, maxBlobEntries)
+	if n := (have + h.BlobTable.Size) / format.BlobEntrySize; n > maxBlobEntries {
+		return format.Corrupt("%s: %d entries, at most %d are sensible", format.TableBlobs, n, maxBlobEntries)
 	}
-	r.table = append(r.table, make([]byte, h.blobTable.size)...)
-	if err := readFull(p.r, r.table[have:], h.blobTable.offset, tableBlobs); err != nil {
+	r.table = append(r.table, make([]byte, h.BlobTable.Size)...)
+	if err := format.ReadFull(p.r, r.table[have:], h.BlobTable.Offset, format.TableBlobs); err != nil {
 		return err
 	}
-	p.entries = int32(len(r.table) / blobEntrySize)
+	p.entries = int32(len(r.table) / format.BlobEntrySize)
 	r.parts = append(r.parts, p)
 	return nil
 }
@@ -111,33 +108,41 @@ func (r *Reader) openPart(file Part) error {
 // Info describes the file.
 func (r *Reader) Info() *Info { return r.info }
 
+// BlobTable is the blob table as it is in the file; of a split WIM those of all
+// parts, one behind the other. It must not be changed.
+func (r *Reader) BlobTable() []byte { return r.table }
+
+// ImageEntry is the number of the entry of the blob table that is the metadata
+// of an image, index from 1.
+func (r *Reader) ImageEntry(index int) int32 { return r.images[index-1] }
+
 // index makes the index of the blob table. Describe has checked the positions.
 func (r *Reader) index() error {
-	r.byHash = make([]int32, 0, len(r.table)/blobEntrySize)
-	for i := range int32(len(r.table) / blobEntrySize) {
+	r.byHash = make([]int32, 0, len(r.table)/format.BlobEntrySize)
+	for i := range int32(len(r.table) / format.BlobEntrySize) {
 		if r.unusable(i) {
 			continue
 		}
-		e := r.entry(i)
-		if e.flags()&resourceMetadata == 0 {
+		e := r.Entry(i)
+		if e.Flags()&format.ResourceMetadata == 0 {
 			r.byHash = append(r.byHash, i)
 			continue
 		}
 		// An entry that nothing refers to is an image that was deleted: it
 		// occurs in Microsoft's WinPE of the WAIK 2.1.
-		if e.references() != 0 {
+		if e.References() != 0 {
 			r.images = append(r.images, i)
 		}
 	}
 	// Of several entries with one hash the first counts, as in wimlib.
 	slices.SortStableFunc(r.byHash, func(a, b int32) int {
-		return bytes.Compare(r.entry(a).hash(), r.entry(b).hash())
+		return bytes.Compare(r.Entry(a).Hash(), r.Entry(b).Hash())
 	})
 	r.byHash = slices.CompactFunc(r.byHash, func(a, b int32) bool {
-		return bytes.Equal(r.entry(a).hash(), r.entry(b).hash())
+		return bytes.Equal(r.Entry(a).Hash(), r.Entry(b).Hash())
 	})
 	if len(r.images) != len(r.info.Images) {
-		return corrupt("%s: metadata of %d images, the header says %d", tableBlobs, len(r.images), len(r.info.Images))
+		return format.Corrupt("%s: metadata of %d images, the header says %d", format.TableBlobs, len(r.images), len(r.info.Images))
 	}
 	return nil
 }
@@ -153,13 +158,13 @@ func (r *Reader) checkOverlap() error {
 	spans := make([]span, 0, len(r.byHash)+len(r.images)+len(r.solids))
 	for _, list := range [][]int32{r.byHash, r.images} {
 		for _, i := range list {
-			res, err := r.entry(i).resource()
+			res, err := r.Entry(i).Resource()
 			if err != nil {
-				return corrupt("%s: entry %d: %v", tableBlobs, i, err)
+				return format.Corrupt("%s: entry %d: %v", format.TableBlobs, i, err)
 			}
-			s := span{part: r.partOf(i).header.part, solid: -1, start: res.offset, end: res.end()}
+			s := span{part: r.partOf(i).header.Part, solid: -1, start: res.Offset, end: res.End()}
 			if in, ok := r.solidPlace(i); ok {
-				s.solid, s.start, s.end = in.resource, in.offset, in.offset+res.size
+				s.solid, s.start, s.end = in.resource, in.offset, in.offset+res.Size
 			}
 			if s.start < s.end {
 				spans = append(spans, s)
@@ -167,8 +172,9 @@ func (r *Reader) checkOverlap() error {
 		}
 	}
 	// The solid resources themselves must not share bytes either.
-	for _, s := range r.solids {
-		spans = append(spans, span{part: s.part, solid: -1, start: s.res.offset, end: s.res.end()})
+	for i, s := range r.solids {
+		res := s.Position()
+		spans = append(spans, span{part: r.solidParts[i], solid: -1, start: res.Offset, end: res.End()})
 	}
 	slices.SortFunc(spans, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.solid, b.solid), cmp.Compare(a.start, b.start))
@@ -176,7 +182,7 @@ func (r *Reader) checkOverlap() error {
 	for i := 1; i < len(spans); i++ {
 		a, b := spans[i-1], spans[i]
 		if a.part == b.part && a.solid == b.solid && b.start < a.end {
-			return corrupt("%s: two resources overlap: one is at %d to %d, another begins at %d", tableBlobs, a.start, a.end-1, b.start)
+			return format.Corrupt("%s: two resources overlap: one is at %d to %d, another begins at %d", format.TableBlobs, a.start, a.end-1, b.start)
 		}
 	}
 	return nil
@@ -196,46 +202,25 @@ func (r *Reader) solidPlace(i int32) (solidPlace, bool) {
 	return r.places[i], true
 }
 
-// tableEntry is one entry of the blob table as it is in the file.
-type tableEntry []byte
-
-const (
-	blobEntryPart       = 24
-	blobEntryReferences = 26
-	blobEntryHash       = 30
-)
-
-func (r *Reader) entry(i int32) tableEntry {
-	return tableEntry(r.table[int64(i)*blobEntrySize:][:blobEntrySize])
-}
-
-func (e tableEntry) flags() uint8       { return e[7] }
-func (e tableEntry) part() uint16       { return binary.LittleEndian.Uint16(e[blobEntryPart:]) }
-func (e tableEntry) references() uint32 { return binary.LittleEndian.Uint32(e[blobEntryReferences:]) }
-func (e tableEntry) hash() []byte       { return e[blobEntryHash:blobEntrySize] }
-
-func (e tableEntry) resource() (resource, error) {
-	return resourceDisk{
-		SizeFlags:    binary.LittleEndian.Uint64(e),
-		Offset:       binary.LittleEndian.Uint64(e[8:]),
-		OriginalSize: binary.LittleEndian.Uint64(e[16:]),
-	}.decode()
+// Entry is an entry of the blob table by its number.
+func (r *Reader) Entry(i int32) format.BlobEntry {
+	return format.BlobEntry(r.table[int64(i)*format.BlobEntrySize:][:format.BlobEntrySize])
 }
 
 // unusable says that an entry names no blob of its file.
 func (r *Reader) unusable(i int32) bool {
-	e := r.entry(i)
-	if e.flags()&resourceFree != 0 || e.part() != r.partOf(i).header.part || Hash(e.hash()) == (Hash{}) {
+	e := r.Entry(i)
+	if e.Flags()&format.ResourceFree != 0 || e.Part() != r.partOf(i).header.Part || Hash(e.Hash()) == (Hash{}) {
 		return true
 	}
 	_, packed := r.solidPlace(i)
-	return e.flags()&resourceSolid != 0 && !packed // a solid resource itself
+	return e.Flags()&format.ResourceSolid != 0 && !packed // a solid resource itself
 }
 
-// find returns the number of the entry with the given hash.
-func (r *Reader) find(h Hash) (int32, bool) {
+// Find returns the number of the entry with the given hash.
+func (r *Reader) Find(h Hash) (int32, bool) {
 	i, ok := slices.BinarySearchFunc(r.byHash, h, func(i int32, h Hash) int {
-		return bytes.Compare(r.entry(i).hash(), h[:])
+		return bytes.Compare(r.Entry(i).Hash(), h[:])
 	})
 	if !ok {
 		return 0, false
@@ -246,11 +231,11 @@ func (r *Reader) find(h Hash) (int32, bool) {
 // Blob returns the content with the given hash; for the zero Hash, an empty
 // one. Errors: fs.ErrNotExist when the file has no such blob, ErrCorrupt when
 // its position or size is impossible.
-func (r *Reader) Blob(h Hash) (*Blob, error) {
+func (r *Reader) Blob(h Hash) (*resource.Blob, error) {
 	if h == (Hash{}) {
-		return &Blob{}, nil
+		return &resource.Blob{}, nil
 	}
-	i, ok := r.find(h)
+	i, ok := r.Find(h)
 	if !ok {
 		return nil, fmt.Errorf("blob %v: %w", h, fs.ErrNotExist)
 	}
@@ -258,22 +243,22 @@ func (r *Reader) Blob(h Hash) (*Blob, error) {
 }
 
 // blobAt opens the blob of an entry.
-func (r *Reader) blobAt(i int32, what string) (*Blob, error) {
-	e := r.entry(i)
-	res, err := e.resource()
+func (r *Reader) blobAt(i int32, what string) (*resource.Blob, error) {
+	e := r.Entry(i)
+	res, err := e.Resource()
 	if err != nil {
-		return nil, corrupt("%s: %v", what, err)
+		return nil, format.Corrupt("%s: %v", what, err)
 	}
 	if in, ok := r.solidPlace(i); ok {
-		return &Blob{hash: Hash(e.hash()), size: res.size, packed: r.solids[in.resource], start: in.offset, cache: &r.cache}, nil
+		return r.solids[in.resource].Blob(in.offset, res.Size, Hash(e.Hash()), &r.cache), nil
 	}
 	p := r.partOf(i)
-	return newBlob(p.r, p.size, p.codec, res, Hash(e.hash()), what)
+	return resource.NewBlob(p.r, p.size, p.codec, res, Hash(e.Hash()), what)
 }
 
-// blobSize is the size of a blob, 0 when it is not in the file.
-func (r *Reader) blobSize(h Hash) int64 {
-	i, ok := r.find(h)
+// BlobSize is the size of a blob, 0 when it is not in the file.
+func (r *Reader) BlobSize(h Hash) int64 {
+	i, ok := r.Find(h)
 	if !ok {
 		return 0
 	}
@@ -282,14 +267,14 @@ func (r *Reader) blobSize(h Hash) int64 {
 
 // entrySize is the size of an entry's blob.
 func (r *Reader) entrySize(i int32) int64 {
-	res, err := r.entry(i).resource()
+	res, err := r.Entry(i).Resource()
 	if err != nil {
 		return 0
 	}
 	if _, ok := r.solidPlace(i); ok {
-		return res.size
+		return res.Size
 	}
-	return int64(min(res.originalSize, maxResource))
+	return int64(min(res.OriginalSize, resource.MaxSize))
 }
 
 // readMetadata reads and checks the metadata resource of an image.
@@ -301,5 +286,5 @@ func (r *Reader) readMetadata(index int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.readAll(maxMetadata)
+	return b.ReadAll(metadata.MaxSize)
 }

@@ -1,22 +1,22 @@
-package wim
+package wim_test
 
 import (
 	"bytes"
 	"context"
 	"crypto/sha1"
-	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"castpoint/content/wim"
+	"castpoint/content/wim/metadata"
+	"castpoint/test/wimfile"
 )
 
 // readVariants are the kinds of WIM whose files Open reads.
@@ -51,117 +51,18 @@ var readVariants = []struct {
 	{"solid-xpress", []string{"--solid", "--solid-compress=xpress", "--solid-chunk-size=4096"}},
 }
 
-// richTree makes a folder with what images hold: programs (call translation),
-// text, noise, sparse and empty files, sizes around chunks, links, odd names.
-func richTree(t testing.TB) string {
-	t.Helper()
-	dir := sourceTree(t)
-	write := func(name string, data []byte) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, data, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	self, err := os.Executable() // machine code
-	if err != nil {
-		t.Fatal(err)
-	}
-	code, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("Windows/System32/program.exe", code[:min(len(code), 400_000)])
-	rng := rand.New(rand.NewPCG(1, 2))
-	for _, size := range []int{1, 2, 9, 10, 11, 255, 4095, 4096, 4097, 32767, 32768, 32769, 65535, 65536, 65537, 2<<20 + 1} {
-		data := make([]byte, size)
-		for i := range data { // compressible, with long and near repeats and call opcodes
-			switch rng.IntN(8) {
-			case 0:
-				data[i] = byte(rng.Uint32())
-			case 1:
-				data[i] = 0xe8
-			default:
-				data[i] = data[max(0, i-1-rng.IntN(300))] + byte(i/5000)
-			}
-		}
-		write(fmt.Sprintf("sizes/%d", size), data)
-	}
-	write("zeros", make([]byte, 1_000_000))
-	// What the filter of LZMS looks at, and numbers in rows for its deltas.
-	opcodes := make([]byte, 400_000)
-	alphabet := []byte{0xe8, 0xe8, 0xe9, 0x48, 0x4c, 0x8b, 0x8d, 0x05, 0x0d, 0xf0, 0x83, 0xff, 0x15, 0, 0, 1}
-	for i := range opcodes {
-		if opcodes[i] = alphabet[rng.IntN(len(alphabet))]; i > 2000 && rng.IntN(3) == 0 {
-			opcodes[i] = opcodes[i-1000]
-		}
-	}
-	write("opcodes", opcodes)
-	var rows []byte
-	for i := range uint32(40_000) {
-		rows = binary.LittleEndian.AppendUint32(rows, i*(1+i/8_000))
-		rows = binary.LittleEndian.AppendUint16(rows, uint16(i*i>>9))
-		rows = append(rows, byte(rng.Uint32()&3), 0)
-	}
-	write("rows", rows)
-	write("mixed", append(append(bytes.Repeat([]byte("A"), 100_000), code[:100_000]...), make([]byte, 100_000)...))
-	write("Ärger/ÖL", []byte("folded"))
-	write(strings.Repeat("n", 255), []byte("long name"))
-	write("😀/surrogate pairs", []byte("x"))
-	if err := os.Mkdir(filepath.Join(dir, "emptydir"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("Windows/empty", filepath.Join(dir, "symlink")); err != nil {
-		t.Fatal(err)
-	}
-	for i := range 300 {
-		write(fmt.Sprintf("many/file %03d", i), []byte(strconv.Itoa(i*i)))
-	}
-	return dir
-}
-
-func openWIM(t testing.TB, path string) *Reader {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	st, err := f.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := Open(f, st.Size())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func image(t testing.TB, r *Reader, index int) *Tree {
-	t.Helper()
-	tree, err := r.Image(index)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tree
-}
-
 // TestReadAgainstWimlib reads every file of every variant and compares it with
 // the source and with what wimlib says of it.
 func TestReadAgainstWimlib(t *testing.T) {
-	tree := richTree(t)
+	tree := wimfile.RichTree(t)
 	for _, v := range readVariants {
 		t.Run(v.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "image.wim")
-			wimlib(t, append([]string{"capture", tree, file, "image"}, v.args...)...)
-			r := openWIM(t, file)
-			compareTree(t, image(t, r, 1), tree)
-			compareDir(t, image(t, r, 1), file, 1)
-			compareExtracted(t, image(t, r, 1), file, 1)
+			wimfile.Wimlib(t, append([]string{"capture", tree, file, "image"}, v.args...)...)
+			r := wimfile.OpenFile(t, file)
+			compareTree(t, wimfile.Image(t, r, 1), tree)
+			wimfile.CompareDir(t, wimfile.Image(t, r, 1), file, 1)
+			compareExtracted(t, wimfile.Image(t, r, 1), file, 1)
 			var last, total int64
 			err := r.VerifyBlobs(context.Background(), 2, func(done, all int64) {
 				if done < last || done > all {
@@ -177,7 +78,7 @@ func TestReadAgainstWimlib(t *testing.T) {
 }
 
 // compareTree compares an image with the folder that it was made of.
-func compareTree(t *testing.T, tree *Tree, dir string) {
+func compareTree(t *testing.T, tree *wim.Tree, dir string) {
 	t.Helper()
 	want := map[string]bool{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -188,7 +89,7 @@ func compareTree(t *testing.T, tree *Tree, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = tree.Walk(func(path string, e Entry) error {
+	err = tree.Walk(func(path string, e wim.Entry) error {
 		if !want[path] {
 			t.Errorf("%s is not in the source", path)
 		}
@@ -205,7 +106,7 @@ func compareTree(t *testing.T, tree *Tree, dir string) {
 			t.Errorf("%s: modified %v, want %v", path, e.Modified, want)
 		}
 		if st.Mode()&fs.ModeSymlink != 0 {
-			if e.ReparseTag != ReparseSymlink || len(e.Streams) == 0 || e.Streams[0].Kind != StreamReparsePoint {
+			if e.ReparseTag != metadata.ReparseSymlink || len(e.Streams) == 0 || e.Streams[0].Kind != metadata.StreamReparsePoint {
 				t.Errorf("%s: %+v", path, e)
 			}
 			if _, err := tree.Open(path); !errors.Is(err, fs.ErrInvalid) {
@@ -232,7 +133,7 @@ func compareTree(t *testing.T, tree *Tree, dir string) {
 }
 
 // compareFile reads a file as a whole, in order with the check, and at random.
-func compareFile(t *testing.T, tree *Tree, path string, want []byte) {
+func compareFile(t *testing.T, tree *wim.Tree, path string, want []byte) {
 	t.Helper()
 	b, err := tree.Open(path)
 	if err != nil {
@@ -241,7 +142,7 @@ func compareFile(t *testing.T, tree *Tree, path string, want []byte) {
 	if b.Size() != int64(len(want)) {
 		t.Fatalf("%s: size %d, want %d", path, b.Size(), len(want))
 	}
-	if len(want) > 0 && b.Hash() != sha1.Sum(want) || len(want) == 0 && b.Hash() != (Hash{}) {
+	if len(want) > 0 && b.Hash() != sha1.Sum(want) || len(want) == 0 && b.Hash() != (wim.Hash{}) {
 		t.Errorf("%s: hash %v", path, b.Hash())
 	}
 	have, err := io.ReadAll(b.Reader())
@@ -262,82 +163,5 @@ func compareFile(t *testing.T, tree *Tree, path string, want []byte) {
 		if !bytes.Equal(p[:n], rest) || n < len(p) && !errors.Is(err, io.EOF) || err != nil && !errors.Is(err, io.EOF) {
 			t.Fatalf("%s: %d bytes at %d: %d, %v", path, len(p), off, n, err)
 		}
-	}
-}
-
-// compareDir compares all details with the listing of wimlib.
-func compareDir(t *testing.T, tree *Tree, file string, index int) {
-	t.Helper()
-	listing := string(wimlib(t, "dir", file, strconv.Itoa(index), "--detailed"))
-	entries := map[string]map[string][]string{}
-	for _, part := range strings.Split(listing, "----------------------------------------------------------------------------\n") {
-		fields := map[string][]string{}
-		for line := range strings.Lines(part) {
-			if k, v, ok := strings.Cut(strings.TrimRight(line, "\n"), " = "); ok {
-				k = strings.TrimSpace(k)
-				fields[k] = append(fields[k], strings.TrimSpace(v))
-			}
-		}
-		if p := fields["Full Path"]; p != nil {
-			entries[strings.Trim(p[0], `"`)] = fields
-		}
-	}
-	links := map[uint64]int{}
-	err := tree.Walk(func(path string, e Entry) error {
-		if e.HardLink != 0 {
-			links[e.HardLink]++
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	count := 0
-	err = tree.Walk(func(path string, e Entry) error {
-		count++
-		f := entries[path]
-		if f == nil {
-			t.Errorf("wimlib does not list %q", path)
-			return nil
-		}
-		attributes, err := strconv.ParseUint(f["Attributes"][0], 0, 32)
-		if err != nil || uint32(attributes) != e.Attributes {
-			t.Errorf("%s: attributes %#x, wimlib says %v", path, e.Attributes, f["Attributes"])
-		}
-		for i, have := range []time.Time{e.Created, e.Modified, e.Accessed} {
-			key := []string{"Creation Time", "Last Write Time", "Last Access Time"}[i]
-			want, err := time.Parse("Mon Jan 2 15:04:05 2006 MST", f[key][0])
-			if err != nil || !have.Truncate(time.Second).Equal(want) {
-				t.Errorf("%s: %s %v, wimlib says %v", path, key, have, f[key])
-			}
-		}
-		var hashes []string
-		for _, s := range e.Streams {
-			if s.Hash != (Hash{}) {
-				hashes = append(hashes, "0x"+s.Hash.String())
-			}
-		}
-		want := slices.DeleteFunc(slices.Clone(f["Hash"]), func(h string) bool { return strings.Trim(h, "0x") == "" })
-		slices.Sort(hashes)
-		slices.Sort(want)
-		if !slices.Equal(hashes, want) {
-			t.Errorf("%s: streams %v, wimlib says %v", path, hashes, want)
-		}
-		if e.ReparseTag != 0 {
-			tag, err := strconv.ParseUint(f["Reparse Tag"][0], 0, 32)
-			if err != nil || uint32(tag) != e.ReparseTag {
-				t.Errorf("%s: reparse tag %#x, wimlib says %v", path, e.ReparseTag, f["Reparse Tag"])
-			}
-		}
-		if e.HardLink != 0 && f["Link Count"] != nil && f["Link Count"][0] != strconv.Itoa(links[e.HardLink]) {
-			t.Errorf("%s: %d links, wimlib says %v", path, links[e.HardLink], f["Link Count"])
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if count != len(entries) {
-		t.Errorf("%d entries, wimlib lists %d", count, len(entries))
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"castpoint/content/wim/format"
 )
 
 // Part is one file of a split WIM.
@@ -16,8 +18,8 @@ type Part struct {
 	Size int64
 }
 
-// name puts the name of the part into an error.
-func (p Part) name(err error) error {
+// Wrap puts the name of the part into an error.
+func (p Part) Wrap(err error) error {
 	if p.Name == "" {
 		return err
 	}
@@ -63,7 +65,7 @@ func sortParts(parts []Part) ([]Part, []*Info, error) {
 	for _, p := range parts {
 		info, err := Describe(p.R, p.Size)
 		if err != nil {
-			return nil, nil, p.name(err)
+			return nil, nil, p.Wrap(err)
 		}
 		list = append(list, described{p, info})
 	}
@@ -74,11 +76,11 @@ func sortParts(parts []Part) ([]Part, []*Info, error) {
 	for _, p := range list {
 		switch {
 		case p.info.GUID != first.GUID:
-			return nil, nil, p.name(corrupt("it belongs to another WIM than %s: their GUIDs are %s and %s", list[0].Name, p.info.GUID, first.GUID))
+			return nil, nil, p.Wrap(format.Corrupt("it belongs to another WIM than %s: their GUIDs are %s and %s", list[0].Name, p.info.GUID, first.GUID))
 		case p.info.Parts != first.Parts:
-			return nil, nil, p.name(corrupt("it says that the WIM has %d parts, %s says %d", p.info.Parts, list[0].Name, first.Parts))
+			return nil, nil, p.Wrap(format.Corrupt("it says that the WIM has %d parts, %s says %d", p.info.Parts, list[0].Name, first.Parts))
 		case p.info.Part < next:
-			return nil, nil, p.name(corrupt("it is part %d, as another of the files is", p.info.Part))
+			return nil, nil, p.Wrap(format.Corrupt("it is part %d, as another of the files is", p.info.Part))
 		}
 		for ; next < p.info.Part; next++ {
 			missing.add(next)
@@ -93,7 +95,7 @@ func sortParts(parts []Part) ([]Part, []*Info, error) {
 	}
 	for i, p := range list {
 		if len(p.info.Images) != len(first.Images) {
-			return nil, nil, p.name(corrupt("it describes %d images, the first part %d", len(p.info.Images), len(first.Images)))
+			return nil, nil, p.Wrap(format.Corrupt("it describes %d images, the first part %d", len(p.info.Images), len(first.Images)))
 		}
 		parts[i] = p.Part
 	}

@@ -1,4 +1,4 @@
-package wim
+package wim_test
 
 import (
 	"bytes"
@@ -12,21 +12,25 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"castpoint/content/wim"
+	"castpoint/content/wim/metadata"
+	"castpoint/test/wimfile"
 )
 
 // compareExtracted compares every file with the one that wimlib extracts.
-func compareExtracted(t *testing.T, tree *Tree, file string, index int, args ...string) {
+func compareExtracted(t *testing.T, tree *wim.Tree, file string, index int, args ...string) {
 	t.Helper()
 	dir := t.TempDir()
-	wimlib(t, append([]string{"extract", file, strconv.Itoa(index), "--dest-dir=" + dir, "--no-acls"}, args...)...)
+	wimfile.Wimlib(t, append([]string{"extract", file, strconv.Itoa(index), "--dest-dir=" + dir, "--no-acls"}, args...)...)
 	seen := 0
-	err := tree.Walk(func(path string, e Entry) error {
+	err := tree.Walk(func(path string, e wim.Entry) error {
 		seen++
 		st, err := os.Lstat(filepath.Join(dir, path))
 		if err != nil {
 			return err
 		}
-		if st.IsDir() != e.IsDir() || st.Mode()&fs.ModeSymlink != 0 != (e.ReparseTag == ReparseSymlink) {
+		if st.IsDir() != e.IsDir() || st.Mode()&fs.ModeSymlink != 0 != (e.ReparseTag == metadata.ReparseSymlink) {
 			t.Errorf("%s: attributes %#x, wimlib makes %v of it", path, e.Attributes, st.Mode())
 		}
 		if !st.Mode().IsRegular() {
@@ -54,7 +58,7 @@ func compareExtracted(t *testing.T, tree *Tree, file string, index int, args ...
 // TestImagesAgainstWimlib reads several images of one file, of which each has
 // contents of its own and some in common.
 func TestImagesAgainstWimlib(t *testing.T) {
-	first, second := sourceTree(t), sourceTree(t)
+	first, second := wimfile.SourceTree(t), wimfile.SourceTree(t)
 	for name, data := range map[string]string{"only.txt": "in the second", "Windows/System32/winload.exe": "another"} {
 		if err := os.WriteFile(filepath.Join(second, name), []byte(strings.Repeat(data, 1000)), 0o644); err != nil {
 			t.Fatal(err)
@@ -63,17 +67,17 @@ func TestImagesAgainstWimlib(t *testing.T) {
 	for _, args := range [][]string{{"--compress=lzx"}, {"--compress=lzms"}, {"--solid"}, {"--solid", "--solid-compress=xpress", "--solid-chunk-size=32768"}, {"--pipable"}} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "images.wim")
-			wimlib(t, append([]string{"capture", first, file, "one"}, args...)...)
+			wimfile.Wimlib(t, append([]string{"capture", first, file, "one"}, args...)...)
 			// Solid resources are added to, not made anew: the file gets two.
-			wimlib(t, append([]string{"append", second, file, "two"}, args[:1]...)...)
-			r := openWIM(t, file)
+			wimfile.Wimlib(t, append([]string{"append", second, file, "two"}, args[:1]...)...)
+			r := wimfile.OpenFile(t, file)
 			for i, dir := range []string{first, second} {
-				tree := image(t, r, i+1)
+				tree := wimfile.Image(t, r, i+1)
 				compareTree(t, tree, dir)
 				compareExtracted(t, tree, file, i+1)
 			}
-			if args[0] == "--solid" && len(r.solids) != 2 {
-				t.Errorf("%d solid resources", len(r.solids))
+			if args[0] == "--solid" && r.Solids() != 2 {
+				t.Errorf("%d solid resources", r.Solids())
 			}
 			if err := r.VerifyBlobs(context.Background(), 3, nil); err != nil {
 				t.Error(err)
@@ -102,9 +106,9 @@ func TestHugeFile(t *testing.T) {
 		}
 	}
 	file := filepath.Join(dir, "huge.wim")
-	wimlib(t, "capture", filepath.Dir(path), file, "huge", "--compress=lzx:1")
-	r := openWIM(t, file)
-	b, err := image(t, r, 1).Open("huge")
+	wimfile.Wimlib(t, "capture", filepath.Dir(path), file, "huge", "--compress=lzx:1")
+	r := wimfile.OpenFile(t, file)
+	b, err := wimfile.Image(t, r, 1).Open("huge")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,11 +183,11 @@ func TestNTFSStreams(t *testing.T) {
 	}
 	for _, v := range [][]string{{"--compress=lzx"}, {"--compress=lzms"}, {"--solid"}} {
 		file := filepath.Join(dir, "ntfs.wim")
-		wimlib(t, append([]string{"capture", from, file, "ntfs"}, v...)...)
+		wimfile.Wimlib(t, append([]string{"capture", from, file, "ntfs"}, v...)...)
 		to := volume("to.ntfs")
-		wimlib(t, "apply", file, "1", to)
-		tree := image(t, openWIM(t, file), 1)
-		compareDir(t, tree, file, 1)
+		wimfile.Wimlib(t, "apply", file, "1", to)
+		tree := wimfile.Image(t, wimfile.OpenFile(t, file), 1)
+		wimfile.CompareDir(t, tree, file, 1)
 		for _, s := range streams {
 			e, err := tree.Lookup(s.file)
 			if err != nil {
@@ -202,7 +206,7 @@ func TestNTFSStreams(t *testing.T) {
 			}
 			found := false
 			for _, have := range e.Streams {
-				if have.Name != s.stream || have.Kind != StreamData {
+				if have.Name != s.stream || have.Kind != metadata.StreamData {
 					continue
 				}
 				found = true

@@ -1,7 +1,10 @@
-// Package wim reads Windows Imaging files: what is in them, whether they are
-// whole and undamaged, and every file in their images; and it lays overlays
-// over them, which add files to an image without a copy of it. It never writes
-// to a WIM.
+// Package wim reads Windows Imaging files: what is in them, and every file in
+// their images. It never writes to a WIM.
+//
+// Rooms beside it: format has what lies in a file, thing by thing; metadata the
+// directory tree of one image; resource the compressed runs of bytes, and
+// decompress the compressions. On top of it, integrity checks files against their
+// integrity table, and overlay adds files to an image without a copy of it.
 //
 // Terms:
 //
@@ -21,63 +24,49 @@
 //   - a solid resource packs many blobs into one (the ESD files of Windows
 //     media);
 //   - a pipable WIM is wimlib's variant that can be applied from a pipe: its
-//     blobs come first and the complete header is the last 208 bytes;
-//   - an overlay is a new header in front of a stored WIM and a tail behind it;
-//     a composite is the WIM that they make together, put together while it is
-//     read.
+//     blobs come first and the complete header is the last 208 bytes.
 //
 // Order of events in Describe: magic, header (for a pipable WIM the one at the
 // end), position of every table against the size of the file, blob table, XML
-// data. Verify does the same up to the tables and then hashes the file against
-// the integrity table. Open goes on from Describe and makes an index of the
+// data. Open goes on from Describe and makes an index of the
 // blobs; Reader.Image decompresses the metadata of one image, compares its
 // SHA-1 and checks the whole tree, so that what is done with it afterwards
 // cannot fail; contents are decompressed chunk by chunk as they are read, or
 // many in one pass with several workers (ReadBlobs, VerifyBlobs).
-// NewBase does this once for a stored WIM, Base.Overlay then plans the changes
-// of the tree and lays out the tail.
 //
 // Every byte is hostile until checked: sizes are compared with the size of the
-// file and with the limits of this package before memory is taken for them.
+// file and with the limits of these packages before memory is taken for them.
 // docs/wim.md has the format and the limits.
 package wim
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
+
+	"castpoint/content/wim/format"
 )
 
-// Errors that callers branch on with errors.Is. The message of the returned
-// error says what is wrong in detail.
+// Errors that callers branch on with errors.Is.
 var (
-	// ErrNotWIM says that the file is something else; the message says what it
-	// looks like where that is known.
-	ErrNotWIM = errors.New("not a WIM file")
-	// ErrTruncated says that the end of the file is missing. The error is a
-	// *TruncatedError where it is known how much.
-	ErrTruncated = errors.New("WIM file is incomplete")
-	// ErrCorrupt says that the bytes contradict the format or a checksum.
-	ErrCorrupt = errors.New("WIM file is damaged")
-	// ErrUnsupported says that the file is a good WIM of a kind that this
-	// package does not read or change; the message says what converts it.
-	ErrUnsupported = errors.New("this kind of WIM file is not supported here")
-	// ErrNoIntegrity says that Verify has nothing to check against: the file
-	// was made without an integrity table.
-	ErrNoIntegrity = errors.New("WIM file has no integrity table")
+	ErrNotWIM      = format.ErrNotWIM      // the file is something else; the message says what it looks like
+	ErrTruncated   = format.ErrTruncated   // the end of the file is missing
+	ErrCorrupt     = format.ErrCorrupt     // the bytes contradict the format or a checksum
+	ErrUnsupported = format.ErrUnsupported // a good WIM of a kind that is not read; the message says what converts it
 )
+
+// Hash is the SHA-1 that names a blob.
+type Hash = format.Hash
 
 // Compression is the method that compressed resources of a WIM use.
-type Compression string
+type Compression = format.Compression
 
 // The methods of the format.
 const (
-	CompressionNone   Compression = "none"
-	CompressionXPRESS Compression = "xpress"
-	CompressionLZX    Compression = "lzx"
-	CompressionLZMS   Compression = "lzms" // only in version 0xe00 files (ESD)
+	CompressionNone   = format.CompressionNone
+	CompressionXPRESS = format.CompressionXPRESS
+	CompressionLZX    = format.CompressionLZX
+	CompressionLZMS   = format.CompressionLZMS
 )
 
 // Info describes a WIM file.
@@ -138,84 +127,35 @@ type Image struct {
 	Modified           time.Time `json:"modified,omitzero"`
 }
 
-// TruncatedError says which tables lie beyond the end of the file.
-type TruncatedError struct {
-	Tables []string // names of the tables, in file order of the header
-	Size   int64    // bytes the file has
-	Want   int64    // bytes it must have at least
-}
-
-// Missing is the number of bytes that are missing at least.
-func (e *TruncatedError) Missing() int64 { return e.Want - e.Size }
-
-func (e *TruncatedError) Error() string {
-	verb := "lies"
-	if len(e.Tables) > 1 {
-		verb = "lie"
-	}
-	return fmt.Sprintf("%v: %s %s beyond the end: the file has %d bytes and needs at least %d, so %d are missing; copy it again",
-		ErrTruncated, strings.Join(e.Tables, " and "), verb, e.Size, e.Want, e.Missing())
-}
-
-// Unwrap makes errors.Is(err, ErrTruncated) true.
-func (e *TruncatedError) Unwrap() error { return ErrTruncated }
-
 // Describe reads what a WIM file says about itself, without decompressing or
 // checking image data. r must give the file's size bytes.
 //
 // Errors: ErrNotWIM, ErrTruncated, ErrCorrupt, or the reader's own.
 func Describe(r io.ReaderAt, size int64) (*Info, error) {
-	h, err := readHeader(r, size)
+	h, err := format.ReadHeader(r, size)
 	if err != nil {
 		return nil, err
 	}
 	info := &Info{
-		GUID:        fmt.Sprintf("%x", h.guid),
+		GUID:        fmt.Sprintf("%x", h.GUID),
 		Size:        size,
-		Compression: h.compression(),
-		ChunkSize:   int(h.chunkSize),
-		Pipable:     h.pipable,
-		Part:        int(h.part),
-		Parts:       int(h.parts),
-		Integrity:   h.integrity.size != 0,
-		ReadOnly:    h.flags&flagReadOnly != 0,
-		Unfinished:  h.flags&flagWriteInProgress != 0,
-		BootIndex:   int(h.bootIndex),
+		Compression: h.Compression(),
+		ChunkSize:   int(h.ChunkSize),
+		Pipable:     h.Pipable,
+		Part:        int(h.Part),
+		Parts:       int(h.Parts),
+		Integrity:   h.Integrity.Size != 0,
+		ReadOnly:    h.Flags&format.FlagReadOnly != 0,
+		Unfinished:  h.Flags&format.FlagWriteInProgress != 0,
+		BootIndex:   int(h.BootIndex),
 	}
-	table, err := scanBlobTable(r, size, h)
+	table, err := format.ScanBlobTable(r, size, h)
 	if err != nil {
 		return nil, err
 	}
-	info.Blobs, info.Solid = table.entries, table.solid
+	info.Blobs, info.Solid = table.Entries, table.Solid
 	if info.Images, err = readXML(r, h); err != nil {
 		return nil, err
 	}
 	return info, nil
-}
-
-// corrupt makes an error for bytes that contradict the format.
-func corrupt(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", ErrCorrupt, fmt.Sprintf(format, args...))
-}
-
-// unsupported makes an error for a kind of WIM, with the way out. options are
-// those of wimlib-imagex export.
-func unsupported(what, options string) error {
-	if options != "" {
-		options = " " + options
-	}
-	return fmt.Errorf("%w: %s; convert it first: wimlib-imagex export FILE.wim all NEW.wim --compress=lzx%s", ErrUnsupported, what, options)
-}
-
-// readFull reads all of b at off. An early end is ErrTruncated: the position
-// was checked against the size before, so the file became shorter since.
-func readFull(r io.ReaderAt, b []byte, off int64, what string) error {
-	n, err := r.ReadAt(b, off)
-	if n == len(b) {
-		return nil
-	}
-	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: the file became shorter while its %s was read", ErrTruncated, what)
-	}
-	return fmt.Errorf("read %s of WIM at offset %d: %w", what, off, err)
 }

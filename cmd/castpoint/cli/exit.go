@@ -6,7 +6,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/content"
-	"castpoint/content/wim"
+	"castpoint/content/wim/integrity"
 )
 
 // refusal is the error of what is refused to protect what is there, without a
@@ -47,7 +47,7 @@ func ExitCode(err error) int {
 		return agent.ExitNotFound
 	case errors.Is(err, content.ErrLocked), errors.Is(err, content.ErrExists):
 		return agent.ExitRefused
-	case errors.Is(err, wim.ErrNoIntegrity):
+	case errors.Is(err, integrity.ErrNoIntegrity):
 		return agent.ExitPartly
 	}
 	return agent.ExitCode(err)

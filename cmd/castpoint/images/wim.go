@@ -19,6 +19,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content/wim"
+	"castpoint/content/wim/integrity"
 )
 
 // NewWIM are the commands about WIM files.
@@ -245,10 +246,10 @@ only its structure was checked.`,
 			done.Size = info.Size
 			if index == 0 {
 				progress, clear := terminal.Meter(cmd.ErrOrStderr(), "verify "+filepath.Base(args[0]))
-				err = wim.VerifySet(ctx, files.Parts, threads, progress)
+				err = integrity.VerifySet(ctx, files.Parts, threads, progress)
 				clear()
 				done.Integrity = err == nil
-				if err != nil && (table || !errors.Is(err, wim.ErrNoIntegrity)) {
+				if err != nil && (table || !errors.Is(err, integrity.ErrNoIntegrity)) {
 					return inFile(args[0], err)
 				}
 			}

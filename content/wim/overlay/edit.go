@@ -1,4 +1,4 @@
-package wim
+package overlay
 
 import (
 	"bytes"
@@ -7,12 +7,16 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"castpoint/content/wim"
+	"castpoint/content/wim/format"
+	"castpoint/content/wim/metadata"
 )
 
 // attributesOfContent are the attributes that say how NTFS keeps a file's
 // content. They do not outlive the content: sparse, compressed, encrypted,
 // offline, and the reparse point.
-const attributesOfContent = 0x200 | 0x1000 | AttributeReparsePoint | AttributeCompressed | AttributeEncrypted
+const attributesOfContent = 0x200 | 0x1000 | metadata.AttributeReparsePoint | metadata.AttributeCompressed | metadata.AttributeEncrypted
 
 // treeEdit collects changes of a tree and writes them as patches of the
 // metadata and a part behind it. The stored metadata is never changed.
@@ -22,7 +26,8 @@ const attributesOfContent = 0x200 | 0x1000 | AttributeReparsePoint | AttributeCo
 // patched to point there; the old ones are left as dead space. A file that is
 // replaced without its entry becoming longer or shorter is patched in place.
 type treeEdit struct {
-	tree     *Tree
+	tree     *metadata.Tree
+	reader   *wim.Reader
 	links    map[uint64]int // names that share a number, from the Base
 	unlinked map[uint64]int // of them, how many were taken away
 	time     uint64         // of new entries
@@ -40,7 +45,7 @@ type treeEdit struct {
 type treeDelta struct {
 	folders, files   int64
 	bytes, linkBytes int64
-	references       map[Hash]int64
+	references       map[format.Hash]int64
 }
 
 // folderEdit is a folder in which, or below which, something changes.
@@ -62,20 +67,23 @@ type entryEdit struct {
 // fileEdit is a file that is put into the tree.
 type fileEdit struct {
 	path string
-	hash Hash
+	hash format.Hash
 	size int64
 }
 
 func newTreeEdit(b *Base, time uint64) *treeEdit {
+	tree := b.tree.Metadata()
+	root, _ := tree.RootEntry()
 	return &treeEdit{
-		tree:     b.tree,
+		tree:     tree,
+		reader:   b.reader,
 		links:    b.links,
 		unlinked: map[uint64]int{},
 		time:     time,
-		root:     &folderEdit{base: b.tree.root, entries: map[string]*entryEdit{}},
-		delta:    treeDelta{references: map[Hash]int64{}},
+		root:     &folderEdit{base: root, entries: map[string]*entryEdit{}},
+		delta:    treeDelta{references: map[format.Hash]int64{}},
 		stored:   b.metadata,
-		start:    align8(int64(len(b.tree.metadata))),
+		start:    metadata.Align8(int64(len(tree.Bytes()))),
 	}
 }
 
@@ -83,30 +91,30 @@ func newTreeEdit(b *Base, time uint64) *treeEdit {
 // there is none, the result has neither base nor anything else and is not yet
 // part of the folder.
 func (e *treeEdit) entry(f *folderEdit, name string) (key string, entry *entryEdit) {
-	raw := appendName(nil, name)
+	raw := metadata.AppendName(nil, name)
 	if f.base >= 0 {
-		if at, d := e.tree.find(e.tree.at(f.base), raw); d != nil {
+		if at, d := e.tree.Find(e.tree.At(f.base), raw); d != nil {
 			key = fmt.Sprintf("stored %d", at)
 			if old := f.entries[key]; old != nil {
 				return key, old
 			}
-			return key, &entryEdit{name: d.name(), base: at}
+			return key, &entryEdit{name: d.Name(), base: at}
 		}
 	}
 	for i := 0; i+1 < len(raw); i += 2 {
-		binary.LittleEndian.PutUint16(raw[i:], upper(binary.LittleEndian.Uint16(raw[i:])))
+		binary.LittleEndian.PutUint16(raw[i:], metadata.Upper(binary.LittleEndian.Uint16(raw[i:])))
 	}
 	key = "new " + string(raw)
 	if old := f.entries[key]; old != nil {
 		return key, old
 	}
-	return key, &entryEdit{name: appendName(nil, name), base: -1}
+	return key, &entryEdit{name: metadata.AppendName(nil, name), base: -1}
 }
 
 // remove takes a file or a folder with all that is in it away. What is not
 // there is gone already.
 func (e *treeEdit) remove(path string) error {
-	parts, err := splitPath(path)
+	parts, err := metadata.SplitPath(path)
 	if err != nil {
 		return err
 	}
@@ -120,7 +128,7 @@ func (e *treeEdit) remove(path string) error {
 		if entry.base < 0 || changed && entry.folder == nil {
 			return nil // not there, or taken away before
 		}
-		d := e.tree.at(entry.base)
+		d := e.tree.At(entry.base)
 		if i == len(parts)-1 {
 			if changed {
 				// Something below was taken away before, and not counted twice.
@@ -131,7 +139,7 @@ func (e *treeEdit) remove(path string) error {
 			e.count(d, -1)
 			return nil
 		}
-		if !d.isFolder() {
+		if !d.IsFolder() {
 			return nil
 		}
 		if !changed {
@@ -149,32 +157,32 @@ func (e *treeEdit) forget(f *folderEdit) {
 		if entry.folder != nil {
 			e.forget(entry.folder)
 		} else {
-			e.count(e.tree.at(entry.base), +1)
+			e.count(e.tree.At(entry.base), +1)
 		}
 	}
 }
 
 // count adds an entry and all that is in it to the numbers, or with -1 takes it
 // away.
-func (e *treeEdit) count(d dentry, sign int64) {
-	if d.isFolder() {
+func (e *treeEdit) count(d metadata.Dentry, sign int64) {
+	if d.IsFolder() {
 		e.delta.folders += sign
-		for _, child := range e.tree.children(d) {
+		for _, child := range e.tree.Children(d) {
 			e.count(child, sign)
 		}
 	} else {
 		e.delta.files += sign
 	}
 	var size int64
-	for _, s := range d.rawStreams() {
-		if s.hash != (Hash{}) {
-			e.delta.references[s.hash] += sign
-			size += e.tree.reader.blobSize(s.hash)
+	for _, s := range d.RawStreams() {
+		if s.Hash != (format.Hash{}) {
+			e.delta.references[s.Hash] += sign
+			size += e.reader.BlobSize(s.Hash)
 		}
 	}
 	e.delta.bytes += sign * size
 	// Of several names of one file, all but one count as links.
-	if id := d.link(); id != 0 && e.links[id] > 1 {
+	if id := d.Link(); id != 0 && e.links[id] > 1 {
 		if sign > 0 {
 			e.unlinked[id]--
 		}
@@ -189,31 +197,31 @@ func (e *treeEdit) count(d dentry, sign int64) {
 
 // put adds or replaces a file and makes the folders above it.
 func (e *treeEdit) put(file *fileEdit) error {
-	parts, err := splitPath(file.path)
+	parts, err := metadata.SplitPath(file.path)
 	if err != nil {
 		return err
 	}
 	if len(parts) == 0 {
 		return fmt.Errorf("path %q: the root is no file: %w", file.path, fs.ErrInvalid)
 	}
-	if len(parts) > maxDepth || len(file.path) > maxPath {
+	if len(parts) > metadata.MaxDepth || len(file.path) > metadata.MaxPath {
 		return fmt.Errorf("path of %d bytes and %d names, beginning with %q: at most %d and %d are possible: %w",
-			len(file.path), len(parts), file.path[:min(len(file.path), 80)], maxPath, maxDepth, fs.ErrInvalid)
+			len(file.path), len(parts), file.path[:min(len(file.path), 80)], metadata.MaxPath, metadata.MaxDepth, fs.ErrInvalid)
 	}
 	f := e.root
 	for i, name := range parts {
-		if err := checkNewName(file.path, name); err != nil {
+		if err := metadata.CheckNewName(file.path, name); err != nil {
 			return err
 		}
 		key, entry := e.entry(f, name)
 		_, changed := f.entries[key]
 		f.entries[key] = entry
 		if entry.removed && entry.folder == nil && entry.file == nil {
-			entry.name = appendName(nil, name) // not the spelling of what is gone
+			entry.name = metadata.AppendName(nil, name) // not the spelling of what is gone
 		}
-		var stored dentry // unless it was taken away before
+		var stored metadata.Dentry // unless it was taken away before
 		if entry.base >= 0 && !changed {
-			stored = e.tree.at(entry.base)
+			stored = e.tree.At(entry.base)
 		}
 		if i == len(parts)-1 {
 			return e.putFile(entry, stored, file)
@@ -225,7 +233,7 @@ func (e *treeEdit) put(file *fileEdit) error {
 		case stored == nil:
 			entry.folder = &folderEdit{base: -1, entries: map[string]*entryEdit{}}
 			e.delta.folders++
-		case !stored.isFolder():
+		case !stored.IsFolder():
 			return fmt.Errorf("path %q: %q is in the image, but no folder: %w", file.path, strings.Join(parts[:i+1], "/"), fs.ErrInvalid)
 		default:
 			entry.folder = &folderEdit{base: entry.base, entries: map[string]*entryEdit{}}
@@ -235,11 +243,11 @@ func (e *treeEdit) put(file *fileEdit) error {
 	return nil
 }
 
-func (e *treeEdit) putFile(entry *entryEdit, stored dentry, file *fileEdit) error {
+func (e *treeEdit) putFile(entry *entryEdit, stored metadata.Dentry, file *fileEdit) error {
 	switch {
 	case entry.file != nil:
 		return fmt.Errorf("paths %q and %q: one file twice: %w", entry.file.path, file.path, fs.ErrInvalid)
-	case entry.folder != nil, stored != nil && stored.attributes()&AttributeDirectory != 0:
+	case entry.folder != nil, stored != nil && stored.Attributes()&metadata.AttributeDirectory != 0:
 		return fmt.Errorf("path %q: it is a folder: %w", file.path, fs.ErrInvalid)
 	}
 	if stored != nil {
@@ -248,7 +256,7 @@ func (e *treeEdit) putFile(entry *entryEdit, stored dentry, file *fileEdit) erro
 	entry.file = file
 	e.delta.files++
 	e.delta.bytes += file.size
-	if file.hash != (Hash{}) {
+	if file.hash != (format.Hash{}) {
 		e.delta.references[file.hash]++
 	}
 	return nil
@@ -257,31 +265,31 @@ func (e *treeEdit) putFile(entry *entryEdit, stored dentry, file *fileEdit) erro
 // write makes the new metadata of all changes.
 func (e *treeEdit) write() (*pieces, error) {
 	at := e.writeFolder(e.root)
-	root := e.tree.at(e.tree.root)
-	if uint64(at) != root.subdir() {
+	_, root := e.tree.RootEntry()
+	if uint64(at) != root.Subdir() {
 		e.patchSubdir(e.root.base, at)
 	}
 	out := &pieces{}
-	out.addPatched(e.stored, int64(len(e.tree.metadata)), e.patches)
+	out.addPatched(e.stored, int64(len(e.tree.Bytes())), e.patches)
 	out.addBytes(make([]byte, e.start-out.size))
 	out.addPieces(&e.tail)
-	if out.size > maxMetadata {
-		return nil, fmt.Errorf("%w: the directory tree would have %d bytes, at most %d are possible", ErrUnsupported, out.size, maxMetadata)
+	if out.size > metadata.MaxSize {
+		return nil, fmt.Errorf("%w: the directory tree would have %d bytes, at most %d are possible", format.ErrUnsupported, out.size, metadata.MaxSize)
 	}
 	return out, nil
 }
 
 func (e *treeEdit) patchSubdir(entry, at int64) {
-	e.patches = append(e.patches, patch{entry + dentrySubdir, binary.LittleEndian.AppendUint64(nil, uint64(at))})
+	e.patches = append(e.patches, patch{entry + metadata.DentrySubdir, binary.LittleEndian.AppendUint64(nil, uint64(at))})
 }
 
 // writeFolder writes what changes below a folder, then in it, and returns where
 // its entries begin.
 func (e *treeEdit) writeFolder(f *folderEdit) int64 {
 	subdirs := map[int64]int64{} // of stored folders whose entries move
-	replaced := map[int64][]byte{}
+	replaced := map[int64]metadata.Dentry{}
 	removed := map[int64]bool{}
-	added := [][]byte{} // entries without a stored one
+	added := []metadata.Dentry{} // entries without a stored one
 	inPlace := f.base >= 0
 	// In order of key, so that the result does not depend on chance.
 	keys := make([]string, 0, len(f.entries))
@@ -294,13 +302,13 @@ func (e *treeEdit) writeFolder(f *folderEdit) int64 {
 		switch {
 		case x.folder != nil && x.folder.base >= 0:
 			at := e.writeFolder(x.folder)
-			if uint64(at) != e.tree.at(x.base).subdir() {
+			if uint64(at) != e.tree.At(x.base).Subdir() {
 				subdirs[x.base] = at
 			}
 			continue
 		case x.folder != nil:
-			d := newDentry(x.name, nil, AttributeDirectory, -1, e.time, e.time)
-			binary.LittleEndian.PutUint64(d[dentrySubdir:], uint64(e.writeFolder(x.folder)))
+			d := metadata.NewDentry(x.name, nil, metadata.AttributeDirectory, -1, e.time, e.time)
+			d.SetSubdir(e.writeFolder(x.folder))
 			if x.base >= 0 {
 				replaced[x.base] = d
 			} else {
@@ -310,10 +318,10 @@ func (e *treeEdit) writeFolder(f *folderEdit) int64 {
 		case x.file != nil && x.base >= 0:
 			d := e.replacement(x)
 			replaced[x.base] = d
-			inPlace = inPlace && len(d) == len(e.tree.at(x.base))
+			inPlace = inPlace && len(d) == len(e.tree.At(x.base))
 		case x.file != nil:
-			d := newDentry(x.name, nil, AttributeArchive, -1, e.time, e.time)
-			copy(d[dentryHash:], x.file.hash[:])
+			d := metadata.NewDentry(x.name, nil, metadata.AttributeArchive, -1, e.time, e.time)
+			d.SetHash(x.file.hash)
 			added = append(added, d)
 			inPlace = false
 		default:
@@ -328,16 +336,16 @@ func (e *treeEdit) writeFolder(f *folderEdit) int64 {
 		for at, to := range subdirs {
 			e.patchSubdir(at, to)
 		}
-		return int64(e.tree.at(f.base).subdir())
+		return int64(e.tree.At(f.base).Subdir())
 	}
 
 	// Stored folders are in order of name, mostly; new entries go to their
 	// place in that order.
-	slices.SortFunc(added, func(a, b []byte) int { return compareFold(dentry(a).name(), dentry(b).name()) })
+	slices.SortFunc(added, func(a, b metadata.Dentry) int { return metadata.CompareFold(a.Name(), b.Name()) })
 	at := e.start + e.tail.size
 	if f.base >= 0 {
-		for from, d := range e.tree.children(e.tree.at(f.base)) {
-			for len(added) > 0 && compareFold(dentry(added[0]).name(), d.name()) < 0 {
+		for from, d := range e.tree.Children(e.tree.At(f.base)) {
+			for len(added) > 0 && metadata.CompareFold(added[0].Name(), d.Name()) < 0 {
 				e.tail.addBytes(added[0])
 				added = added[1:]
 			}
@@ -346,58 +354,37 @@ func (e *treeEdit) writeFolder(f *folderEdit) int64 {
 			case replaced[from] != nil:
 				e.tail.addBytes(replaced[from])
 			case moved:
-				e.tail.add(e.stored, from, dentrySubdir)
+				e.tail.add(e.stored, from, metadata.DentrySubdir)
 				e.tail.addBytes(binary.LittleEndian.AppendUint64(nil, uint64(to)))
-				e.tail.add(e.stored, from+dentrySubdir+8, int64(len(d))-dentrySubdir-8)
+				e.tail.add(e.stored, from+metadata.DentrySubdir+8, int64(len(d))-metadata.DentrySubdir-8)
 			default:
 				e.tail.add(e.stored, from, int64(len(d)))
 			}
 			// The last entry of the metadata may lack its padding.
-			e.tail.addBytes(make([]byte, align8(e.tail.size)-e.tail.size))
+			e.tail.addBytes(make([]byte, metadata.Align8(e.tail.size)-e.tail.size))
 		}
 	}
 	for _, d := range added {
 		e.tail.addBytes(d)
 	}
-	e.tail.addBytes(make([]byte, endOfFolder))
+	e.tail.addBytes(make([]byte, metadata.EndOfFolder))
 	return at
 }
 
 // replacement is the entry of a file that takes the place of a stored one: it
 // keeps name, short name, owner and what it can of the attributes.
-func (e *treeEdit) replacement(x *entryEdit) []byte {
-	old := e.tree.at(x.base)
+func (e *treeEdit) replacement(x *entryEdit) metadata.Dentry {
+	old := e.tree.At(x.base)
 	if x.removed {
-		d := newDentry(x.name, nil, AttributeArchive, -1, e.time, e.time)
-		copy(d[dentryHash:], x.file.hash[:])
+		d := metadata.NewDentry(x.name, nil, metadata.AttributeArchive, -1, e.time, e.time)
+		d.SetHash(x.file.hash)
 		return d
 	}
-	attributes := old.attributes() &^ attributesOfContent
+	attributes := old.Attributes() &^ attributesOfContent
 	if attributes == 0 {
-		attributes = AttributeArchive
+		attributes = metadata.AttributeArchive
 	}
-	d := newDentry(x.name, old.shortName(), attributes, old.security(), old.time(dentryCreated), e.time)
-	copy(d[dentryHash:], x.file.hash[:])
-	return d
-}
-
-// newDentry makes an entry with its padding. Names are UTF-16LE.
-func newDentry(name, short []byte, attributes uint32, security int32, created, modified uint64) []byte {
-	length := dentrySize + len(name) + 2
-	if len(short) != 0 {
-		length += len(short) + 2
-	}
-	d := make([]byte, align8(int64(length)))
-	// The padding counts, as in Microsoft's files.
-	binary.LittleEndian.PutUint64(d[dentryLength:], uint64(len(d)))
-	binary.LittleEndian.PutUint32(d[dentryAttributes:], attributes)
-	binary.LittleEndian.PutUint32(d[dentrySecurity:], uint32(security))
-	binary.LittleEndian.PutUint64(d[dentryCreated:], created)
-	binary.LittleEndian.PutUint64(d[dentryAccessed:], modified)
-	binary.LittleEndian.PutUint64(d[dentryModified:], modified)
-	binary.LittleEndian.PutUint16(d[dentryShortBytes:], uint16(len(short)))
-	binary.LittleEndian.PutUint16(d[dentryNameBytes:], uint16(len(name)))
-	copy(d[dentrySize:], name)
-	copy(d[dentrySize+len(name)+2:], short)
+	d := metadata.NewDentry(x.name, old.ShortName(), attributes, old.Security(), old.Created(), e.time)
+	d.SetHash(x.file.hash)
 	return d
 }

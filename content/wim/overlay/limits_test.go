@@ -1,4 +1,4 @@
-package wim
+package overlay
 
 import (
 	"bytes"
@@ -13,33 +13,37 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"castpoint/content/wim/format"
+	"castpoint/content/wim/metadata"
+	"castpoint/test/wimfile"
 )
 
 // manyFiles makes a WIM of n files in memory.
-func manyFiles(n int, change func(*file)) []byte {
-	root := folder("", folder("Windows", folder("System32", &node{name: "startnet.cmd", data: []byte("wpeinit")})))
-	system := root.children[0].children[0]
+func manyFiles(n int, change func(*wimfile.File)) []byte {
+	root := wimfile.Folder("", wimfile.Folder("Windows", wimfile.Folder("System32", &wimfile.Node{Name: "startnet.cmd", Data: []byte("wpeinit")})))
+	system := root.Children[0].Children[0]
 	for i := range n {
 		if i%100 == 0 {
-			system.children = append(system.children, folder(fmt.Sprintf("folder %04d", i/100)))
+			system.Children = append(system.Children, wimfile.Folder(fmt.Sprintf("folder %04d", i/100)))
 		}
-		f := system.children[len(system.children)-1]
-		f.children = append(f.children, &node{name: fmt.Sprintf("a file with a name of common length %02d.dll", i%100), data: []byte(fmt.Sprint(i % 20_000))})
+		f := system.Children[len(system.Children)-1]
+		f.Children = append(f.Children, &wimfile.Node{Name: fmt.Sprintf("a file with a name of common length %02d.dll", i%100), Data: []byte(fmt.Sprint(i % 20_000))})
 	}
 	seen := map[string]bool{}
 	var blobs [][]byte
-	for _, b := range contents(root) {
+	for _, b := range wimfile.Contents(root) {
 		if !seen[string(b)] {
 			seen[string(b)] = true
 			blobs = append(blobs, b)
 		}
 	}
-	f := imageFile(metadata(root, nil), blobs...)
-	f.chunk = 1 << 20
+	f := wimfile.NewImage(wimfile.Metadata(root, nil), blobs...)
+	f.Chunk = 1 << 20
 	if change != nil {
 		change(f)
 	}
-	return f.bytes(nil)
+	return f.Bytes(nil)
 }
 
 // TestOverlayManyFiles overlays an image of 100 000 files for many devices.
@@ -51,7 +55,7 @@ func TestOverlayManyFiles(t *testing.T) {
 	}
 	agent := bytes.NewReader(bytes.Repeat([]byte("agent"), 200_000))
 	overlayFor := func(i int) *Composite {
-		c, err := b.Overlay(OverlayOptions{Files: []OverlayFile{
+		c, err := b.Overlay(Options{Files: []File{
 			{Path: "Windows/System32/startnet.cmd", Data: []byte("wpeinit\r\ncastagent\r\n")},
 			{Path: "Windows/System32/castagent.exe", Content: agent, Size: agent.Size()},
 			{Path: "castpoint/token", Data: fmt.Appendf(nil, "token of device %d", i)},
@@ -80,12 +84,12 @@ func TestOverlayManyFiles(t *testing.T) {
 		t.Errorf("%d ETags for %d devices", len(tags), devices)
 	}
 	path := materialise(t, composites[3])
-	wimlib(t, "verify", path)
-	listing := wimlib(t, "dir", path, "1")
+	wimfile.Wimlib(t, "verify", path)
+	listing := wimfile.Wimlib(t, "dir", path, "1")
 	if n := bytes.Count(listing, []byte("\n")); n != 1+2+1000+100_000+1+1+1+1 {
 		t.Errorf("wimlib lists %d entries", n)
 	}
-	tree := image(t, openWIM(t, path), 1)
+	tree := wimfile.Image(t, wimfile.OpenFile(t, path), 1)
 	for path, want := range map[string]string{
 		"castpoint/token":               "token of device 3",
 		"windows/system32/startnet.cmd": "wpeinit\r\ncastagent\r\n",
@@ -110,7 +114,7 @@ func BenchmarkOverlay(b *testing.B) {
 	known := sha1.Sum(make([]byte, 10<<20))
 	b.ReportAllocs()
 	for b.Loop() {
-		_, err := base.Overlay(OverlayOptions{Files: []OverlayFile{
+		_, err := base.Overlay(Options{Files: []File{
 			{Path: "Windows/System32/startnet.cmd", Data: []byte("wpeinit\r\ncastagent\r\n")},
 			{Path: "Windows/System32/castagent.exe", Content: agent, Size: agent.Size(), Hash: known},
 			{Path: "castpoint/token", Data: []byte("token")},
@@ -123,26 +127,26 @@ func BenchmarkOverlay(b *testing.B) {
 
 // TestOverlayErrors asks for what cannot be.
 func TestOverlayErrors(t *testing.T) {
-	root := smallTree()
-	junction := folder("junction")
-	junction.change = func(b []byte) { b[dentryAttributes+1] = AttributeReparsePoint >> 8 }
-	root.children = append(root.children, junction)
-	good := imageFile(metadata(root, nil), contents(root)...)
-	stored := good.bytes(nil)
-	overlay := func(b []byte, o OverlayOptions) error {
-		_, err := Overlay(bytes.NewReader(b), int64(len(b)), o)
+	root := wimfile.SmallTree()
+	junction := wimfile.Folder("junction")
+	junction.Change = func(b []byte) { b[wimfile.EntryAttributes+1] = metadata.AttributeReparsePoint >> 8 }
+	root.Children = append(root.Children, junction)
+	good := wimfile.NewImage(wimfile.Metadata(root, nil), wimfile.Contents(root)...)
+	stored := good.Bytes(nil)
+	overlay := func(b []byte, o Options) error {
+		_, err := New(bytes.NewReader(b), int64(len(b)), o)
 		return err
 	}
-	file := func(paths ...string) OverlayOptions {
-		o := OverlayOptions{}
+	file := func(paths ...string) Options {
+		o := Options{}
 		for _, p := range paths {
-			o.Files = append(o.Files, OverlayFile{Path: p, Data: []byte("x")})
+			o.Files = append(o.Files, File{Path: p, Data: []byte("x")})
 		}
 		return o
 	}
 	failure := errors.New("disk on fire")
 	for name, c := range map[string]struct {
-		o    OverlayOptions
+		o    Options
 		want error
 		text string
 	}{
@@ -164,17 +168,17 @@ func TestOverlayErrors(t *testing.T) {
 		"below a file":           {file("empty/b"), fs.ErrInvalid, "no folder"},
 		"below a junction":       {file("junction/b"), fs.ErrInvalid, "no folder"},
 		"over a junction":        {file("junction"), fs.ErrInvalid, "is a folder"},
-		"remove the root":        {OverlayOptions{Remove: []string{`\`}}, fs.ErrInvalid, "root"},
-		"remove dot dot":         {OverlayOptions{Remove: []string{`..`}}, fs.ErrInvalid, "remove"},
-		"boot index":             {OverlayOptions{BootIndex: 2}, nil, "boot index 2"},
-		"negative boot index":    {OverlayOptions{BootIndex: -1}, nil, "boot index -1"},
-		"image":                  {OverlayOptions{Image: 2}, fs.ErrNotExist, "image 2"},
-		"negative image":         {OverlayOptions{Image: -1}, fs.ErrNotExist, "image -1"},
-		"content of wrong size":  {OverlayOptions{Files: []OverlayFile{{Path: "a", Content: strings.NewReader("abc"), Size: 4}}}, nil, "has 3 bytes, not 4"},
-		"negative size":          {OverlayOptions{Files: []OverlayFile{{Path: "a", Content: strings.NewReader("abc"), Size: -4}}}, nil, "impossible"},
-		"content that fails":     {OverlayOptions{Files: []OverlayFile{{Path: "a", Content: failingReader{failure}, Size: 4}}}, failure, `"a"`},
-		"a blob of another size": {OverlayOptions{Files: []OverlayFile{{Path: "a", Data: []byte("x"), Hash: sha1.Sum([]byte("MZ loader"))}}}, ErrCorrupt, "size"},
-		"many files":             {OverlayOptions{Files: make([]OverlayFile, maxOverlayFiles+1)}, ErrUnsupported, "65537"},
+		"remove the root":        {Options{Remove: []string{`\`}}, fs.ErrInvalid, "root"},
+		"remove dot dot":         {Options{Remove: []string{`..`}}, fs.ErrInvalid, "remove"},
+		"boot index":             {Options{BootIndex: 2}, nil, "boot index 2"},
+		"negative boot index":    {Options{BootIndex: -1}, nil, "boot index -1"},
+		"image":                  {Options{Image: 2}, fs.ErrNotExist, "image 2"},
+		"negative image":         {Options{Image: -1}, fs.ErrNotExist, "image -1"},
+		"content of wrong size":  {Options{Files: []File{{Path: "a", Content: strings.NewReader("abc"), Size: 4}}}, nil, "has 3 bytes, not 4"},
+		"negative size":          {Options{Files: []File{{Path: "a", Content: strings.NewReader("abc"), Size: -4}}}, nil, "impossible"},
+		"content that fails":     {Options{Files: []File{{Path: "a", Content: failingReader{failure}, Size: 4}}}, failure, `"a"`},
+		"a blob of another size": {Options{Files: []File{{Path: "a", Data: []byte("x"), Hash: sha1.Sum([]byte("MZ loader"))}}}, format.ErrCorrupt, "size"},
+		"many files":             {Options{Files: make([]File, maxFiles+1)}, format.ErrUnsupported, "65537"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := overlay(stored, c.o)
@@ -183,11 +187,11 @@ func TestOverlayErrors(t *testing.T) {
 			}
 		})
 	}
-	good.header.Flags |= flagWriteInProgress
-	if err := overlay(good.bytes(nil), file("a")); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "writing") {
+	good.Header.Flags |= format.FlagWriteInProgress
+	if err := overlay(good.Bytes(nil), file("a")); !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), "writing") {
 		t.Errorf("unfinished: %v", err)
 	}
-	tree := sourceTree(t)
+	tree := wimfile.SourceTree(t)
 	for name, c := range map[string]struct {
 		args []string
 		text string
@@ -197,8 +201,8 @@ func TestOverlayErrors(t *testing.T) {
 		"lzms":    {[]string{"--compress=lzms"}, "wimlib-imagex export"},
 	} {
 		path := filepath.Join(t.TempDir(), name)
-		wimlib(t, append([]string{"capture", tree, path}, c.args...)...)
-		if err := overlay(readFile(t, path), file("a")); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), c.text) {
+		wimfile.Wimlib(t, append([]string{"capture", tree, path}, c.args...)...)
+		if err := overlay(wimfile.ReadFile(t, path), file("a")); !errors.Is(err, format.ErrUnsupported) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 		// The way out that the message names works.
@@ -207,16 +211,16 @@ func TestOverlayErrors(t *testing.T) {
 		if name == "pipable" {
 			args = append(args, "--not-pipable")
 		}
-		wimlib(t, args...)
-		if err := overlay(readFile(t, converted), file("a")); err != nil {
+		wimfile.Wimlib(t, args...)
+		if err := overlay(wimfile.ReadFile(t, converted), file("a")); err != nil {
 			t.Errorf("%s, converted: %v", name, err)
 		}
 	}
 	// Without a boot index, several images need a choice.
 	path := filepath.Join(t.TempDir(), "two.wim")
-	wimlib(t, "capture", tree, path, "one")
-	wimlib(t, "append", tree, path, "two")
-	if err := overlay(readFile(t, path), file("a")); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "name one") {
+	wimfile.Wimlib(t, "capture", tree, path, "one")
+	wimfile.Wimlib(t, "append", tree, path, "two")
+	if err := overlay(wimfile.ReadFile(t, path), file("a")); !errors.Is(err, format.ErrUnsupported) || !strings.Contains(err.Error(), "name one") {
 		t.Errorf("two images: %v", err)
 	}
 }
@@ -228,10 +232,10 @@ func (f failingReader) ReadAt([]byte, int64) (int, error) { return 0, f.err }
 // TestOverlayUnderFailure reads a composite whose stored file became shorter,
 // and one whose reader fails.
 func TestOverlayUnderFailure(t *testing.T) {
-	root := smallTree()
-	stored := imageFile(metadata(root, nil), contents(root)...).bytes(nil)
+	root := wimfile.SmallTree()
+	stored := wimfile.NewImage(wimfile.Metadata(root, nil), wimfile.Contents(root)...).Bytes(nil)
 	under := &replaceable{bytes.NewReader(stored)}
-	c, err := Overlay(under, int64(len(stored)), OverlayOptions{Files: []OverlayFile{{Path: "a", Data: []byte("x")}}})
+	c, err := New(under, int64(len(stored)), Options{Files: []File{{Path: "a", Data: []byte("x")}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,11 +250,11 @@ func TestOverlayUnderFailure(t *testing.T) {
 		t.Error("a negative offset is read")
 	}
 	under.ReaderAt = bytes.NewReader(stored[:300])
-	if n, err := c.ReadAt(p, 0); n != 300 || !errors.Is(err, ErrTruncated) {
+	if n, err := c.ReadAt(p, 0); n != 300 || !errors.Is(err, format.ErrTruncated) {
 		t.Error(n, err)
 	}
 	under.ReaderAt = failingReader{fs.ErrPermission}
-	if n, err := c.ReadAt(p, 0); n != headerSize || !errors.Is(err, fs.ErrPermission) {
+	if n, err := c.ReadAt(p, 0); n != format.HeaderSize || !errors.Is(err, fs.ErrPermission) {
 		t.Error(n, err)
 	}
 }
@@ -260,9 +264,9 @@ type replaceable struct{ io.ReaderAt }
 // TestParallelReaders reads one blob and one composite from many goroutines.
 func TestParallelReaders(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "base.wim")
-	tree := sourceTree(t)
-	wimlib(t, "capture", tree, file, "base", "--compress=xpress", "--chunk-size=4096")
-	stored := readFile(t, file)
+	tree := wimfile.SourceTree(t)
+	wimfile.Wimlib(t, "capture", tree, file, "base", "--compress=xpress", "--chunk-size=4096")
+	stored := wimfile.ReadFile(t, file)
 	base, err := NewBase(bytes.NewReader(stored), int64(len(stored)), 1)
 	if err != nil {
 		t.Fatal(err)
@@ -271,13 +275,13 @@ func TestParallelReaders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := readFile(t, filepath.Join(tree, "Windows/System32/text.txt"))
-	o := OverlayOptions{Files: []OverlayFile{{Path: "new", Data: []byte("new")}}}
+	text := wimfile.ReadFile(t, filepath.Join(tree, "Windows/System32/text.txt"))
+	o := Options{Files: []File{{Path: "new", Data: []byte("new")}}}
 	first, err := base.Overlay(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := readFile(t, materialise(t, first))
+	want := wimfile.ReadFile(t, materialise(t, first))
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {

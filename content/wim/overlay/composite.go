@@ -1,4 +1,4 @@
-package wim
+package overlay
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"castpoint/content/wim/format"
 )
 
 // pieces is a string of bytes that lies in several places, in order. The zero
@@ -103,7 +105,7 @@ func (p *pieces) ReadAt(b []byte, off int64) (int, error) {
 		n += m
 		if m < len(part) {
 			if err == nil || err == io.EOF { //nolint:errorlint // io.ReaderAt returns io.EOF itself
-				err = fmt.Errorf("%w: a file of the overlay, or the WIM below it, became shorter", ErrTruncated)
+				err = fmt.Errorf("%w: a file of the overlay, or the WIM below it, became shorter", format.ErrTruncated)
 			}
 			return n, err
 		}

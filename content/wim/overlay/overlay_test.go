@@ -1,4 +1,4 @@
-package wim
+package overlay
 
 import (
 	"bytes"
@@ -15,6 +15,11 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"castpoint/content/wim"
+	"castpoint/content/wim/format"
+	"castpoint/content/wim/integrity"
+	"castpoint/test/wimfile"
 )
 
 // overlayVariants are the kinds of WIM that an overlay can have below it.
@@ -29,15 +34,6 @@ var overlayVariants = []struct {
 	{"lzx-boot", []string{"--compress=lzx", "--boot"}},
 	{"lzx-boot-check", []string{"--compress=lzx", "--boot", "--check"}},
 	{"lzx-2m-check", []string{"--compress=lzx:20", "--chunk-size=2097152", "--check"}},
-}
-
-func readFile(t testing.TB, path string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // materialise reads a composite into a file, in pieces of odd size, and checks
@@ -85,7 +81,7 @@ func snapshotDir(t testing.TB, dir string) snapshot {
 			s[rel] = "-> " + to
 			return err
 		default:
-			s[rel] = string(readFile(t, path))
+			s[rel] = string(wimfile.ReadFile(t, path))
 		}
 		return nil
 	})
@@ -127,7 +123,7 @@ func (s snapshot) resolve(path string) string {
 }
 
 // apply does to a snapshot what an overlay does to an image.
-func (s snapshot) apply(o OverlayOptions) {
+func (s snapshot) apply(o Options) {
 	norm := func(p string) string { return strings.Trim(strings.ReplaceAll(p, `\`, "/"), "/") }
 	for _, path := range o.Remove {
 		p := norm(path)
@@ -138,7 +134,7 @@ func (s snapshot) apply(o OverlayOptions) {
 		}
 	}
 	files := slices.Clone(o.Files)
-	slices.SortFunc(files, func(a, b OverlayFile) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	for _, f := range files {
 		p := norm(f.Path)
 		for i, c := range p {
@@ -159,7 +155,7 @@ func (s snapshot) apply(o OverlayOptions) {
 func applied(t testing.TB, file string, index int) snapshot {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "applied")
-	wimlib(t, "apply", file, fmt.Sprint(index), dir)
+	wimfile.Wimlib(t, "apply", file, fmt.Sprint(index), dir)
 	return snapshotDir(t, dir)
 }
 
@@ -168,14 +164,14 @@ func applied(t testing.TB, file string, index int) snapshot {
 func checkComposite(t testing.TB, c *Composite, index int, want snapshot) string {
 	t.Helper()
 	path := materialise(t, c)
-	wimlib(t, "verify", path)
+	wimfile.Wimlib(t, "verify", path)
 	applied(t, path, index).diff(t, want)
-	b := readFile(t, path)
-	err := Verify(context.Background(), bytes.NewReader(b), int64(len(b)), nil)
-	if err != nil && !errors.Is(err, ErrNoIntegrity) {
+	b := wimfile.ReadFile(t, path)
+	err := integrity.Verify(context.Background(), bytes.NewReader(b), int64(len(b)), nil)
+	if err != nil && !errors.Is(err, integrity.ErrNoIntegrity) {
 		t.Errorf("integrity: %v", err)
 	}
-	r := openWIM(t, path)
+	r := wimfile.OpenFile(t, path)
 	if err := r.VerifyBlobs(context.Background(), 2, nil); err != nil {
 		t.Errorf("blobs: %v", err)
 	}
@@ -184,13 +180,13 @@ func checkComposite(t testing.TB, c *Composite, index int, want snapshot) string
 }
 
 // compareCounts compares the numbers in the XML data with the tree.
-func compareCounts(t testing.TB, r *Reader, index int) {
+func compareCounts(t testing.TB, r *wim.Reader, index int) {
 	t.Helper()
-	tree := image(t, r, index)
+	tree := wimfile.Image(t, r, index)
 	var dirs, files, size, linked int64
 	seen := map[uint64]bool{}
-	references := map[Hash]uint32{}
-	err := tree.Walk(func(path string, e Entry) error {
+	references := map[format.Hash]uint32{}
+	err := tree.Walk(func(path string, e wim.Entry) error {
 		if e.IsDir() {
 			dirs++ // with the root, as wimlib counts
 		} else {
@@ -198,7 +194,7 @@ func compareCounts(t testing.TB, r *Reader, index int) {
 		}
 		for _, s := range e.Streams {
 			size += s.Size
-			if s.Hash != (Hash{}) {
+			if s.Hash != (format.Hash{}) {
 				references[s.Hash]++
 			}
 			if e.HardLink != 0 && seen[e.HardLink] {
@@ -216,29 +212,32 @@ func compareCounts(t testing.TB, r *Reader, index int) {
 		t.Errorf("XML data: %d folders, %d files, %d bytes, %d in links; the tree has %d, %d, %d, %d",
 			have.Dirs, have.Files, have.TotalBytes, have.HardLinkBytes, dirs, files, size, linked)
 	}
-	if len(r.info.Images) > 1 {
+	if len(r.Info().Images) > 1 {
 		return
 	}
-	for _, i := range r.byHash {
-		e := r.entry(i)
-		if want := max(references[Hash(e.hash())], 1); e.references() != want {
-			t.Errorf("blob %x: %d references, the tree has %d", e.hash(), e.references(), want)
+	for i := range int32(len(r.BlobTable()) / format.BlobEntrySize) {
+		e := r.Entry(i)
+		if e.Flags()&(format.ResourceFree|format.ResourceMetadata) != 0 {
+			continue
+		}
+		if want := max(references[format.Hash(e.Hash())], 1); e.References() != want {
+			t.Errorf("blob %x: %d references, the tree has %d", e.Hash(), e.References(), want)
 		}
 	}
 }
 
 // TestOverlay adds, replaces and removes files in every kind of WIM.
 func TestOverlay(t *testing.T) {
-	tree := richTree(t)
+	tree := wimfile.RichTree(t)
 	for _, v := range overlayVariants {
 		t.Run(v.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "base.wim")
-			wimlib(t, append([]string{"capture", tree, file, "base"}, v.args...)...)
-			stored := readFile(t, file)
-			known := readFile(t, filepath.Join(tree, "random.bin"))
-			o := OverlayOptions{
+			wimfile.Wimlib(t, append([]string{"capture", tree, file, "base"}, v.args...)...)
+			stored := wimfile.ReadFile(t, file)
+			known := wimfile.ReadFile(t, filepath.Join(tree, "random.bin"))
+			o := Options{
 				Image: 1,
-				Files: []OverlayFile{
+				Files: []File{
 					{Path: `\windows\SYSTEM32\winpeshl.ini`, Data: []byte("[LaunchApps]\r\ncastagent.exe\r\n")},
 					{Path: `/Windows/System32/WINLOAD.EXE`, Data: []byte("replaced by something longer than before")},
 					{Path: `castpoint/agent/castagent.exe`, Content: bytes.NewReader(bytes.Repeat([]byte("MZ agent "), 300_000)), Size: 2_700_000},
@@ -256,7 +255,7 @@ func TestOverlay(t *testing.T) {
 			}
 			want := snapshotDir(t, tree)
 			want.apply(o)
-			c, err := Overlay(bytes.NewReader(stored), int64(len(stored)), o)
+			c, err := New(bytes.NewReader(stored), int64(len(stored)), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -264,39 +263,39 @@ func TestOverlay(t *testing.T) {
 			if limit := int64(2_700_000 + 400_000); c.Tail() > limit {
 				t.Errorf("tail of %d bytes", c.Tail())
 			}
-			b := readFile(t, path)
-			if !bytes.Equal(b[headerSize:len(stored)], stored[headerSize:]) {
+			b := wimfile.ReadFile(t, path)
+			if !bytes.Equal(b[format.HeaderSize:len(stored)], stored[format.HeaderSize:]) {
 				t.Error("the stored bytes changed")
 			}
-			compareDir(t, image(t, openWIM(t, path), 1), path, 1)
+			wimfile.CompareDir(t, wimfile.Image(t, wimfile.OpenFile(t, path), 1), path, 1)
 
-			info, err := Describe(bytes.NewReader(b), int64(len(b)))
+			info, err := wim.Describe(bytes.NewReader(b), int64(len(b)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			was, err := Describe(bytes.NewReader(stored), int64(len(stored)))
+			was, err := wim.Describe(bytes.NewReader(stored), int64(len(stored)))
 			if err != nil {
 				t.Fatal(err)
 			}
 			if info.BootIndex != was.BootIndex || info.Integrity != was.Integrity || info.GUID != was.GUID || info.Images[0].Name != "base" {
 				t.Errorf("was %+v, is %+v", was, info)
 			}
-			compareWithWimlib(t, path, info)
+			wimfile.CompareWithWimlib(t, path, info)
 
 			// The same again is the same.
 			slices.Reverse(o.Files)
-			again, err := Overlay(bytes.NewReader(stored), int64(len(stored)), o)
+			again, err := New(bytes.NewReader(stored), int64(len(stored)), o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Equal(readFile(t, materialise(t, again)), b) || again.ETag("x") != c.ETag("x") {
+			if !bytes.Equal(wimfile.ReadFile(t, materialise(t, again)), b) || again.ETag("x") != c.ETag("x") {
 				t.Error("the same overlay gives other bytes")
 			}
 			if c.ETag("x") == c.ETag("y") {
 				t.Error("the ETag does not depend on the stored file")
 			}
 			o.Files[0].Data = []byte("!")
-			other, err := Overlay(bytes.NewReader(stored), int64(len(stored)), o)
+			other, err := New(bytes.NewReader(stored), int64(len(stored)), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -308,9 +307,9 @@ func TestOverlay(t *testing.T) {
 			}
 
 			// An overlay of an overlay.
-			second := OverlayOptions{Files: []OverlayFile{{Path: "castpoint/twice", Data: []byte("second")}, {Path: "castpoint/token", Data: []byte("t")}}, Remove: []string{"castpoint/agent"}}
+			second := Options{Files: []File{{Path: "castpoint/twice", Data: []byte("second")}, {Path: "castpoint/token", Data: []byte("t")}}, Remove: []string{"castpoint/agent"}}
 			want.apply(second)
-			cc, err := Overlay(c, c.Size(), second)
+			cc, err := New(c, c.Size(), second)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -321,45 +320,45 @@ func TestOverlay(t *testing.T) {
 
 // TestOverlayManyImages changes one of several images and leaves the others.
 func TestOverlayManyImages(t *testing.T) {
-	tree := sourceTree(t)
+	tree := wimfile.SourceTree(t)
 	file := filepath.Join(t.TempDir(), "base.wim")
-	wimlib(t, "capture", tree, file, "first", "--check", "--boot")
+	wimfile.Wimlib(t, "capture", tree, file, "first", "--check", "--boot")
 	if err := os.WriteFile(filepath.Join(tree, "second"), []byte("2"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	wimlib(t, "append", tree, file, "second", "--check")
-	wimlib(t, "append", tree, file, "third", "--check")
-	wimlib(t, "delete", file, "1", "--check") // leaves a hole and moves the others
-	wimlib(t, "info", file, "1", "--boot", "--check")
-	stored := readFile(t, file)
+	wimfile.Wimlib(t, "append", tree, file, "second", "--check")
+	wimfile.Wimlib(t, "append", tree, file, "third", "--check")
+	wimfile.Wimlib(t, "delete", file, "1", "--check") // leaves a hole and moves the others
+	wimfile.Wimlib(t, "info", file, "1", "--boot", "--check")
+	stored := wimfile.ReadFile(t, file)
 	plain := snapshotDir(t, tree)
 	for index := 1; index <= 2; index++ {
 		for boot := range 3 {
-			o := OverlayOptions{Image: index, BootIndex: boot, Files: []OverlayFile{{Path: "new", Data: []byte("new")}}, Remove: []string{"random.bin"}}
+			o := Options{Image: index, BootIndex: boot, Files: []File{{Path: "new", Data: []byte("new")}}, Remove: []string{"random.bin"}}
 			changed := snapshotDir(t, tree)
 			changed.apply(o)
-			c, err := Overlay(bytes.NewReader(stored), int64(len(stored)), o)
+			c, err := New(bytes.NewReader(stored), int64(len(stored)), o)
 			if err != nil {
 				t.Fatal(err)
 			}
 			path := checkComposite(t, c, index, changed)
 			applied(t, path, 3-index).diff(t, plain)
-			info, err := describeFile(t, path)
+			info, err := wimfile.DescribeFile(t, path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if want := max(boot, 1); info.BootIndex != want || !info.Integrity {
 				t.Errorf("boot index %d, want %d", info.BootIndex, want)
 			}
-			compareWithWimlib(t, path, info)
+			wimfile.CompareWithWimlib(t, path, info)
 			// The boot metadata in the header is that of the boot image.
-			h, err := readHeader(bytes.NewReader(readFile(t, path)), info.Size)
+			h, err := format.ReadHeader(bytes.NewReader(wimfile.ReadFile(t, path)), info.Size)
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := openWIM(t, path)
-			if res, err := r.entry(r.images[info.BootIndex-1]).resource(); err != nil || res != h.bootMetadata {
-				t.Errorf("boot metadata %+v, want %+v, %v", h.bootMetadata, res, err)
+			r := wimfile.OpenFile(t, path)
+			if res, err := r.Entry(r.ImageEntry(info.BootIndex)).Resource(); err != nil || res != h.BootMetadata {
+				t.Errorf("boot metadata %+v, want %+v, %v", h.BootMetadata, res, err)
 			}
 		}
 	}
@@ -387,13 +386,13 @@ func TestOverlayIntegrityChunks(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := filepath.Join(dir, fmt.Sprintf("%d.wim", size))
-		wimlib(t, "capture", tree, file, "base", "--compress=none", "--check")
-		stored := readFile(t, file)
+		wimfile.Wimlib(t, "capture", tree, file, "base", "--compress=none", "--check")
+		stored := wimfile.ReadFile(t, file)
 		for _, added := range []int{0, chunk + 1} {
-			o := OverlayOptions{Image: 1, Files: []OverlayFile{{Path: "a", Data: bytes.Repeat([]byte{7}, added)}}}
+			o := Options{Image: 1, Files: []File{{Path: "a", Data: bytes.Repeat([]byte{7}, added)}}}
 			want := snapshotDir(t, tree)
 			want.apply(o)
-			c, err := Overlay(bytes.NewReader(stored), int64(len(stored)), o)
+			c, err := New(bytes.NewReader(stored), int64(len(stored)), o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -403,12 +402,12 @@ func TestOverlayIntegrityChunks(t *testing.T) {
 		if size > chunk {
 			damaged := bytes.Clone(stored)
 			damaged[5000]++
-			c, err := Overlay(bytes.NewReader(damaged), int64(len(damaged)), OverlayOptions{})
+			c, err := New(bytes.NewReader(damaged), int64(len(damaged)), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			var damage *DamageError
-			if err := Verify(context.Background(), c, c.Size(), nil); !errors.As(err, &damage) || damage.Damaged != 1 {
+			var damage *integrity.DamageError
+			if err := integrity.Verify(context.Background(), c, c.Size(), nil); !errors.As(err, &damage) || damage.Damaged != 1 {
 				t.Errorf("damage below an overlay: %v", err)
 			}
 		}
@@ -465,13 +464,13 @@ func TestOverlayProperty(t *testing.T) {
 			files = append(files, full)
 		}
 		file := filepath.Join(dir, fmt.Sprintf("%d.wim", seed))
-		wimlib(t, append([]string{"capture", tree, file, "base"}, overlayVariants[seed%6].args...)...)
+		wimfile.Wimlib(t, append([]string{"capture", tree, file, "base"}, overlayVariants[seed%6].args...)...)
 		want := snapshotDir(t, tree)
-		data := readFile(t, file)
+		data := wimfile.ReadFile(t, file)
 		for round := range 3 {
-			o := OverlayOptions{Image: 1, Time: time.Unix(int64(1e9+seed), 0)}
+			o := Options{Image: 1, Time: time.Unix(int64(1e9+seed), 0)}
 			for range rng.IntN(6) {
-				o.Files = append(o.Files, OverlayFile{Path: path(4), Data: bytes.Repeat([]byte{byte(rng.IntN(6))}, rng.IntN(40_000))})
+				o.Files = append(o.Files, File{Path: path(4), Data: bytes.Repeat([]byte{byte(rng.IntN(6))}, rng.IntN(40_000))})
 			}
 			for range rng.IntN(4) {
 				p := path(3)
@@ -480,7 +479,7 @@ func TestOverlayProperty(t *testing.T) {
 				}
 				o.Remove = append(o.Remove, p)
 			}
-			c, err := Overlay(bytes.NewReader(data), int64(len(data)), o)
+			c, err := New(bytes.NewReader(data), int64(len(data)), o)
 			if err != nil {
 				if errors.Is(err, fs.ErrInvalid) {
 					continue // paths that contradict each other: TestOverlayErrors
@@ -489,7 +488,7 @@ func TestOverlayProperty(t *testing.T) {
 			}
 			done++
 			want.apply(o)
-			data = readFile(t, checkComposite(t, c, 1, want))
+			data = wimfile.ReadFile(t, checkComposite(t, c, 1, want))
 			if t.Failed() {
 				for _, f := range o.Files {
 					t.Logf("file %q, %d bytes", f.Path, len(f.Data))

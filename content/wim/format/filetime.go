@@ -1,4 +1,4 @@
-package wim
+package format
 
 import "time"
 
@@ -9,17 +9,17 @@ const (
 	fileTimeMax    = 2_650_467_744_000_000_000 // the year 10000, beyond which time.Time has no JSON
 )
 
-// fileTime turns a Windows file time into UTC. 0, which means "not set", and
+// Time turns a Windows file time into UTC. 0, which means "not set", and
 // times beyond the year 9999 are the zero time.
-func fileTime(ft uint64) time.Time {
+func Time(ft uint64) time.Time {
 	if ft == 0 || ft >= fileTimeMax {
 		return time.Time{}
 	}
 	return time.Unix(int64(ft/fileTimeSecond)-fileTimeUnix, int64(ft%fileTimeSecond)*100).UTC()
 }
 
-// toFileTime is the reverse; times before 1601 become 0.
-func toFileTime(t time.Time) uint64 {
+// FileTime is the reverse; times before 1601 become 0.
+func FileTime(t time.Time) uint64 {
 	seconds := t.Unix() + fileTimeUnix
 	if seconds < 0 {
 		return 0

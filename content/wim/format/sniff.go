@@ -1,4 +1,4 @@
-package wim
+package format
 
 import (
 	"bytes"
@@ -17,8 +17,8 @@ type signature struct {
 // signatures lists formats that people mistake for a WIM or a kernel, the more
 // specific before the more general.
 var signatures = []signature{
-	{0, magicWIM, "a WIM file"},
-	{0, magicPipable, "a pipable WIM file"},
+	{0, MagicWIM, "a WIM file"},
+	{0, MagicPipable, "a pipable WIM file"},
 	{0x8001, "CD001", "an ISO 9660 image (the WIM is inside it, in the folder sources)"},
 	{0x8001, "BEA01", "a UDF image (the WIM is inside it, in the folder sources)"},
 	{0, "vhdxfile", "a VHDX disk image"},

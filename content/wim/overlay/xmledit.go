@@ -1,4 +1,4 @@
-package wim
+package overlay
 
 import (
 	"encoding/binary"
@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf16"
+
+	"castpoint/content/wim/format"
 )
 
 // xmlSpan is the text of one element in the XML data.
@@ -19,21 +21,21 @@ type xmlSpan struct{ start, end int }
 // that are not there are not in the map; of several the first counts. All else
 // in the XML data stays as it is, known or not.
 func xmlSpans(text string, index int) (map[string]xmlSpan, error) {
-	b := newBoundedTokens(text)
+	b := format.NewTokens(text)
 	spans := map[string]xmlSpan{}
 	var path []string
 	var starts []int
 	image := false
 	for {
-		before := int(b.d.InputOffset())
+		before := b.Offset()
 		tok, err := b.Token()
 		if errors.Is(err, io.EOF) {
 			return spans, nil
 		}
 		if err != nil {
-			return nil, corrupt("%s: %v", tableXML, err)
+			return nil, format.Corrupt("%s: %v", format.TableXML, err)
 		}
-		after := int(b.d.InputOffset())
+		after := b.Offset()
 		switch tok := tok.(type) {
 		case xml.StartElement:
 			path = append(path, tok.Name.Local)
@@ -58,7 +60,7 @@ func xmlSpans(text string, index int) (map[string]xmlSpan, error) {
 func imageIndex(e xml.StartElement) int {
 	for _, a := range e.Attr {
 		if a.Name.Local == "INDEX" {
-			return int(number(a.Value))
+			return int(format.Number(a.Value))
 		}
 	}
 	return 0

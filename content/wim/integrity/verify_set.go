@@ -1,4 +1,4 @@
-package wim
+package integrity
 
 import (
 	"context"
@@ -6,7 +6,12 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"castpoint/content/wim"
+	"castpoint/content/wim/format"
 )
+
+//nolint:gosec // the format prescribes it; it finds damage, not forgery
 
 // VerifySet hashes all parts of a WIM against their integrity tables, with
 // several workers. progress, which may be nil, is called with bytes done and in
@@ -14,7 +19,7 @@ import (
 //
 // Errors: those of Verify, with the name of the part. Parts without a table do
 // not keep those with one from being checked.
-func VerifySet(ctx context.Context, parts []Part, workers int, progress func(done, total int64)) error {
+func VerifySet(ctx context.Context, parts []wim.Part, workers int, progress func(done, total int64)) error {
 	var missing error
 	var files []*tableCheck
 	total := int64(0)
@@ -23,12 +28,12 @@ func VerifySet(ctx context.Context, parts []Part, workers int, progress func(don
 		switch {
 		case err == nil:
 			t := &tableCheck{part: p, table: c.table, damage: DamageError{Chunks: c.table.chunks}}
-			total += t.table.end - headerSize
+			total += t.table.end - format.HeaderSize
 			files = append(files, t)
 		case errors.Is(err, ErrNoIntegrity):
-			missing = p.name(err)
+			missing = p.Wrap(err)
 		default:
-			return p.name(err)
+			return p.Wrap(err)
 		}
 	}
 	if err := verifyTables(ctx, files, workers, total, progress); err != nil {
@@ -37,7 +42,7 @@ func VerifySet(ctx context.Context, parts []Part, workers int, progress func(don
 	for _, t := range files {
 		if t.damage.Damaged > 0 {
 			slices.SortFunc(t.damage.Ranges, func(a, b ByteRange) int { return int(min(max(a.Start-b.Start, -1), 1)) })
-			return t.part.name(&t.damage)
+			return t.part.Wrap(&t.damage)
 		}
 	}
 	return missing
@@ -45,8 +50,8 @@ func VerifySet(ctx context.Context, parts []Part, workers int, progress func(don
 
 // tableCheck is the check of one part against its table.
 type tableCheck struct {
-	part   Part
-	table  *integrityTable
+	part   wim.Part
+	table  *table
 	next   int64 // chunk
 	damage DamageError
 }
@@ -57,7 +62,7 @@ func verifyTables(ctx context.Context, files []*tableCheck, workers int, total i
 	defer cancel(nil)
 	var mu sync.Mutex
 	done := int64(0)
-	take := func() (t *tableCheck, start, end int64, want Hash, err error) {
+	take := func() (t *tableCheck, start, end int64, want format.Hash, err error) {
 		mu.Lock()
 		defer mu.Unlock()
 		for len(files) > 0 && files[0].next == files[0].table.chunks {
@@ -67,7 +72,7 @@ func verifyTables(ctx context.Context, files []*tableCheck, workers int, total i
 			return nil, 0, 0, want, nil
 		}
 		t = files[0]
-		start, end = t.table.chunk(headerSize + t.next*t.table.chunkSize)
+		start, end = t.table.chunk(format.HeaderSize + t.next*t.table.chunkSize)
 		t.next++
 		want, err = t.table.next()
 		return t, start, end, want, err
@@ -86,8 +91,8 @@ func verifyTables(ctx context.Context, files []*tableCheck, workers int, total i
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
-				if err := readFull(t.part.R, b, at, "image data"); err != nil {
-					return t.part.name(err)
+				if err := format.ReadFull(t.part.R, b, at, "image data"); err != nil {
+					return t.part.Wrap(err)
 				}
 				sum.Write(b)
 				at += int64(len(b))
@@ -97,7 +102,7 @@ func verifyTables(ctx context.Context, files []*tableCheck, workers int, total i
 				}
 				mu.Unlock()
 			}
-			if Hash(sum.Sum(nil)) == want {
+			if format.Hash(sum.Sum(nil)) == want {
 				continue
 			}
 			mu.Lock()

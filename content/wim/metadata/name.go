@@ -1,4 +1,4 @@
-package wim
+package metadata
 
 import (
 	"encoding/binary"
@@ -18,8 +18,8 @@ import (
 // maxName is the number of UTF-16 units of a name in NTFS.
 const maxName = 255
 
-// decodeName makes a string of the UTF-16LE in b.
-func decodeName(b []byte) string {
+// DecodeName makes a string of the UTF-16LE in b.
+func DecodeName(b []byte) string {
 	var s strings.Builder
 	s.Grow(len(b)/2 + len(b)/8)
 	for i := 0; i+1 < len(b); i += 2 {
@@ -40,8 +40,8 @@ func decodeName(b []byte) string {
 	return s.String()
 }
 
-// appendName appends the UTF-16LE of s to b.
-func appendName(b []byte, s string) []byte {
+// AppendName appends the UTF-16LE of s to b.
+func AppendName(b []byte, s string) []byte {
 	for len(s) > 0 {
 		r, n := utf8.DecodeRuneInString(s)
 		if r == utf8.RuneError && n == 1 && len(s) >= 3 && s[0] == 0xed && s[1] >= 0xa0 && s[1] < 0xc0 && s[2]&0xc0 == 0x80 {
@@ -59,9 +59,9 @@ func appendName(b []byte, s string) []byte {
 	return b
 }
 
-// upper is the case folding of file names: one UTF-16 unit becomes one, as in
+// Upper is the case folding of file names: one UTF-16 unit becomes one, as in
 // NTFS.
-func upper(u uint16) uint16 {
+func Upper(u uint16) uint16 {
 	if u < 0x80 {
 		if 'a' <= u && u <= 'z' {
 			u -= 'a' - 'A'
@@ -75,12 +75,12 @@ func upper(u uint16) uint16 {
 	return u
 }
 
-// compareFold compares two names in UTF-16LE without regard to case, in the
+// CompareFold compares two names in UTF-16LE without regard to case, in the
 // order that folders have.
-func compareFold(a, b []byte) int {
+func CompareFold(a, b []byte) int {
 	for i := 0; i+1 < len(a) && i+1 < len(b); i += 2 {
-		x := upper(binary.LittleEndian.Uint16(a[i:]))
-		y := upper(binary.LittleEndian.Uint16(b[i:]))
+		x := Upper(binary.LittleEndian.Uint16(a[i:]))
+		y := Upper(binary.LittleEndian.Uint16(b[i:]))
 		if x != y {
 			return int(x) - int(y)
 		}
@@ -88,10 +88,10 @@ func compareFold(a, b []byte) int {
 	return len(a) - len(b)
 }
 
-// splitPath takes a path apart. Both / and \ separate; empty parts at either
+// SplitPath takes a path apart. Both / and \ separate; empty parts at either
 // end mean nothing, so "" and "\" are the root. Names that cannot be in an
 // image are refused with fs.ErrInvalid.
-func splitPath(path string) ([]string, error) {
+func SplitPath(path string) ([]string, error) {
 	trimmed := strings.Trim(strings.ReplaceAll(path, `\`, "/"), "/")
 	if trimmed == "" {
 		return nil, nil
@@ -105,16 +105,16 @@ func splitPath(path string) ([]string, error) {
 	return parts, nil
 }
 
-// checkNewName refuses names that Windows does not allow for new files.
-func checkNewName(path, name string) error {
+// CheckNewName refuses names that Windows does not allow for new files.
+func CheckNewName(path, name string) error {
 	if strings.ContainsAny(name, `<>:"|?*`) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' }) {
 		return fmt.Errorf("path %q: Windows does not allow the name %q (none of < > : \" | ? * and control characters): %w", path, name, fs.ErrInvalid)
 	}
 	if strings.HasSuffix(name, ".") || strings.HasSuffix(name, " ") {
 		return fmt.Errorf("path %q: Windows does not allow the name %q to end in a dot or a space: %w", path, name, fs.ErrInvalid)
 	}
-	raw := appendName(nil, name)
-	if decodeName(raw) != name {
+	raw := AppendName(nil, name)
+	if DecodeName(raw) != name {
 		return fmt.Errorf("path %q: the name %q is not UTF-8: %w", path, name, fs.ErrInvalid)
 	}
 	if n := len(raw) / 2; n > maxName {
