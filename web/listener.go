@@ -10,6 +10,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/internal/loglevel"
+	"castpoint/internal/netio"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/call"
@@ -20,6 +21,10 @@ const (
 	adminHeader     = 16 << 10
 	adminHeaderTime = 10 * time.Second
 	adminIdleTime   = 2 * time.Minute
+	// Connections at once of the listener for people. A page that is watched has one,
+	// and everybody behind a proxy has its address.
+	adminConns     = 2048
+	adminPerClient = 512
 )
 
 // adminListener is what the servers of the admin listeners have in common.
@@ -40,7 +45,9 @@ func (s *Server) adminListener(handler http.Handler) *http.Server {
 // hosts are the names by which the listener is reached beside localhost and
 // addresses.
 func (s *Server) AdminServer(root string, hosts ...string) *http.Server {
-	return s.adminListener(api.NameRequests(s.adminGuard(root, hosts).Require(s.adminPaths())))
+	srv := s.adminListener(api.NameRequests(s.adminGuard(root, hosts).Require(s.adminPaths())))
+	srv.ConnState = netio.LimitConns(adminConns, adminPerClient, s.log)
+	return srv
 }
 
 // SocketServer is the admin API on the unix socket: whoever may open the socket

@@ -124,7 +124,7 @@ func (g *Register) restarts(r *Run, e *protocol.RunEnd) {
 	if e.Within > 0 {
 		within = time.Duration(e.Within) * time.Second
 	}
-	r.Into, r.Next, r.Until, r.DiskFrom = runs.Line(e.Into), runs.Line(e.Path), r.Heard.Add(within), 0
+	r.Into, r.Next, r.Until, r.DiskFrom = environment(e.Into), runs.Line(e.Path), r.Heard.Add(within), 0
 	if l, err := g.leafOf(r, r.Next); err == nil && r.Into == sequence.RestartDisk {
 		r.DiskFrom = l.Number
 	}

@@ -3,8 +3,12 @@ package rollout
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
 	"castpoint/deploy/named"
@@ -45,7 +49,7 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 		r.Heard, r.Step = now, step
 		r.Step.Output = ""
 		if s.Environment != "" {
-			r.Environment = s.Environment
+			r.Environment = environment(s.Environment)
 		}
 		r.Into, r.Next, r.Until, r.Lost = "", "", time.Time{}, false
 		if r.State.Ended() {
@@ -91,12 +95,28 @@ func (g *Register) Report(ctx context.Context, run string, s protocol.StepStatus
 	return order, err
 }
 
+// maxVariables is how much is kept of what steps have set, in bytes of names and values.
+// All of it is written with each step.
+const maxVariables = 512 << 10
+
 // setVariables keeps what steps have set. What the sequence declares as secret is kept
 // so, whatever has set it.
 func (g *Register) setVariables(r *Run, seq *sequence.Sequence, vars map[string]protocol.VariableValue) {
-	for name, v := range vars {
+	total := 0
+	for name, value := range r.Variables {
+		total += len(name) + len(value)
+	}
+	for name, sealed := range r.Secrets {
+		total += len(name) + len(sealed)
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		v := vars[name]
 		if sequence.CheckVariable(name) != nil || len(v.Value) > sequence.MaxValue {
 			continue // an agent checks them too
+		}
+		if total += len(name) + len(v.Value); total > maxVariables {
+			g.log.Warn("variables of a run are not kept", zap.String("run", r.ID), zap.String("device", r.Label), zap.Int("bytes", total))
+			return
 		}
 		delete(r.Variables, name)
 		delete(r.Secrets, name)
@@ -112,6 +132,38 @@ func (g *Register) setVariables(r *Run, seq *sequence.Sequence, vars map[string]
 		}
 		r.Variables[name] = v.Value
 	}
+}
+
+// environment is where a machine says that it is: a word.
+func environment(s string) string {
+	const longest = 64
+	if s = runs.Line(s); len(s) > longest {
+		s = strings.ToValidUTF8(s[:longest], "")
+	}
+	return s
+}
+
+// Limits of what a machine asks: its step has a dialog for it.
+const (
+	maxQuestions = 64
+	maxChoices   = 1000
+)
+
+// questions are those that a machine asks, fit to be shown.
+func questions(q protocol.Questions) (*protocol.Questions, error) {
+	if len(q.Questions) > maxQuestions {
+		return nil, named.Invalid("%d questions: want at most %d", len(q.Questions), maxQuestions)
+	}
+	q.Path = runs.Line(q.Path)
+	q.Questions = slices.Clone(q.Questions)
+	for i := range q.Questions {
+		one := &q.Questions[i]
+		if len(one.Choices) > maxChoices {
+			return nil, named.Invalid("question %s has %d choices: want at most %d", runs.Line(one.Variable), len(one.Choices), maxChoices)
+		}
+		one.Variable, one.Prompt = runs.Line(one.Variable), runs.Line(one.Prompt)
+	}
+	return &q, nil
 }
 
 // stepEvent is what tells the timeline of a step; nil when that is not worth it.
@@ -174,7 +226,7 @@ func (g *Register) End(ctx context.Context, run string, e protocol.RunEnd) error
 	}
 	text := "deployment " + g.deploymentName(done.Deployment) + ": " + string(state)
 	if state == StateRestarting && e.Into != "" {
-		text += " into the " + strings.ReplaceAll(e.Into, "-", " ")
+		text += " into the " + strings.ReplaceAll(done.Into, "-", " ")
 	}
 	if state == StateSucceeded {
 		text += " after " + done.Ended.Sub(done.Started).Round(time.Second).String()
@@ -214,7 +266,11 @@ func (g *Register) Ask(ctx context.Context, run string, q protocol.Questions) er
 		if r.Heard = g.now().UTC(); r.State.Ended() {
 			return nil, errInMemory
 		}
-		r.Questions, r.State = &q, StateAsking
+		asked, err := questions(q)
+		if err != nil {
+			return nil, err
+		}
+		r.Questions, r.State = asked, StateAsking
 		return nil, nil
 	})
 }

@@ -121,7 +121,7 @@ func (g *Register) beginNew(ctx context.Context, b *Begin, seq *sequence.Sequenc
 	ticket, hash := runs.NewTicket()
 	r := &Run{
 		ID: named.NewID(), Deployment: d.ID, Device: b.Device.ID, Label: b.Device.Label(), Sequence: seq.Name, Revision: g.Sequences.NumberOf(seq), State: StateRunning,
-		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: b.Request.Environment, Remote: b.Remote, MACs: b.MACs, Ticket: hash,
+		Started: now, Heard: now, Total: len(seq.Leaves()), Environment: environment(b.Request.Environment), Remote: b.Remote, MACs: b.MACs, Ticket: hash,
 	}
 	r.Key = g.Secrets.Seal("run "+r.ID, string(stateKey[:]))
 	row, err := r.Row()
@@ -220,7 +220,7 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		// it, waits after a failure. One that was only late goes on.
 		if ticket != "" && r.State.Ended() && !r.Lost && !r.Retrying() {
 			r.Ending = false
-			r.Heard, r.Environment, r.Remote = g.now().UTC(), b.Request.Environment, b.Remote
+			r.Heard, r.Environment, r.Remote = g.now().UTC(), environment(b.Request.Environment), b.Remote
 			out.Waits = true
 			return nil, nil
 		}
@@ -232,7 +232,7 @@ func (g *Register) resume(ctx context.Context, b *Begin, seq *sequence.Sequence,
 		}
 		r.Questions, r.Fetched, r.Ending = nil, false, false
 		r.State, r.Ended, r.Heard, r.Message, r.Advice = StateRunning, time.Time{}, g.now().UTC(), "", ""
-		r.Environment, r.Remote, r.Into = b.Request.Environment, b.Remote, ""
+		r.Environment, r.Remote, r.Into = environment(b.Request.Environment), b.Remote, ""
 		if len(b.MACs) > 0 {
 			r.MACs = b.MACs
 		}

@@ -48,13 +48,16 @@ type Tokens interface {
 	Grant(content, mac, name string) (string, error)
 }
 
-// Config is what Delivery needs. All but Agents and Log is required.
+// Config is what Delivery needs. All but Guess, Agents and Log is required.
 type Config struct {
 	Register *rollout.Register
 	Devices  *deploy.Devices
 	Library  *library.Library
 	Tokens   Tokens
 	Data     string // folder
+	// Guess is asked before a password is looked at, and may refuse; right is called when
+	// it was the right one. nil lets everybody try.
+	Guess func(*http.Request) (right func(), err error)
 	// Server is the URL of the join listener for a request.
 	Server func(*http.Request) string
 	// Agents has the agent's programs, castagent-SYSTEM-ARCHITECTURE; nil for none.

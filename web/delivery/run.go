@@ -102,7 +102,7 @@ func (d *Delivery) tellRefused(b *rollout.Begin, known *deploy.Device, who Beare
 
 // beginNew begins what was offered, or goes on with it after a network boot.
 func (d *Delivery) beginNew(r *http.Request, known *deploy.Device, who Bearer, b *rollout.Begin, secret, proof string, again bool) (*protocol.Run, error) {
-	err := b.Check()
+	err := d.check(r, b)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +127,21 @@ func (d *Delivery) beginNew(r *http.Request, known *deploy.Device, who Bearer, b
 	out.Contents, out.Server = contents, d.cfg.Server(r)
 	out.Agents, err = d.agentsFor(b.Request.Facts.Architecture)
 	return out, err
+}
+
+// check refuses what the deployment is against. A password is a try, right or not.
+func (d *Delivery) check(r *http.Request, b *rollout.Begin) error {
+	if b.Request.Password == "" || d.cfg.Guess == nil {
+		return b.Check()
+	}
+	right, err := d.cfg.Guess(r)
+	if err != nil {
+		return err
+	}
+	if err = b.Check(); !errors.Is(err, rollout.ErrPassword) {
+		right()
+	}
+	return err
 }
 
 // goOn goes on with the run of a ticket.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -41,8 +42,11 @@ func (s *Service) doubt(r *http.Request, doubt multicast.Doubt) error {
 		s.validateSoon(ct)
 		return nil
 	}
-	if err := s.library.CheckBlock(object, doubt.Block); err != nil {
-		s.Drop(object)
+	err = s.library.CheckBlock(object, doubt.Block)
+	if errors.Is(err, content.ErrDamaged) {
+		s.Drop(object) // only then: a member may ask for blocks that there are not
+	}
+	if err != nil {
 		return api.ContentProblem(err)
 	}
 	return nil
@@ -62,6 +66,9 @@ func (s *Service) mayDoubt(r *http.Request) (*content.Content, content.Digest, e
 		}
 		return s.delivery.Object(bearer(r), object.String())
 	}
+	if err := s.mayReceive(ticket.MAC, ticket.Granted); err != nil {
+		return nil, object, err
+	}
 	ct, err := api.Content(s.library, ticket.Content)
 	if err != nil {
 		return nil, object, err
@@ -72,18 +79,23 @@ func (s *Service) mayDoubt(r *http.Request) (*content.Content, content.Digest, e
 	return ct, object, nil
 }
 
-// validateSoon validates a content beside everything else, unless that is going on.
+// doubtAgain is how long a content is not validated once more because of a doubt: one
+// member after the other may have one, and a validation reads all of it.
+const doubtAgain = 10 * time.Minute
+
+// validateSoon validates a content beside everything else, unless that is going on or
+// was just done.
 func (s *Service) validateSoon(ct *content.Content) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.validating[ct.ID] {
+	if until, ok := s.validating[ct.ID]; s.closed || ok && time.Now().Before(until) {
 		return
 	}
-	s.validating[ct.ID] = true
+	s.validating[ct.ID] = time.Now().Add(365 * 24 * time.Hour) // until it has ended
 	s.running.Go(func() {
 		v, err := s.library.Validate(s.ctx, ct.ID, nil)
 		s.mu.Lock()
-		delete(s.validating, ct.ID)
+		s.validating[ct.ID] = time.Now().Add(doubtAgain)
 		s.mu.Unlock()
 		if err != nil {
 			s.log.Warn("content that a machine doubts is not validated", zap.String("content", ct.ID), zap.Error(err))

@@ -34,6 +34,10 @@ const (
 	idleTime     = 2 * time.Minute
 	writeTime    = 30 * time.Second // without progress of an answer
 	maxMACs      = 32
+	// Connections at once: a machine that runs a sequence has three, and many may be
+	// behind one address.
+	maxConns     = 16384
+	maxPerClient = 512
 )
 
 // JoinServer is the join listener, to be served on a TLS listener with the
@@ -46,6 +50,7 @@ func (s *Service) JoinServer() *http.Server {
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
 		ConnContext:       netio.WithPlace,
+		ConnState:         netio.LimitConns(maxConns, maxPerClient, s.log),
 		ErrorLog:          loglevel.HTTPErrors(s.log),
 	}
 }
@@ -92,7 +97,7 @@ func (s *Service) refusing(next http.Handler) http.Handler {
 func (s *Service) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := api.AsProblem(err)
 	switch p.Code {
-	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed, protocol.CodePassword:
+	case protocol.CodeTokenUnknown, protocol.CodeTicketUnknown, protocol.CodeTokenUsed:
 		s.failures.note(access.RemoteAddr(r))
 	}
 	level := zap.InfoLevel

@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -15,6 +17,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
+	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/delivery"
 	"castpoint/web/session"
@@ -67,9 +70,10 @@ type Service struct {
 
 	mu      sync.Mutex
 	members map[string]session.Place // by hash of the ticket
-	// validating are the contents, by id, that are validated because a machine doubts
-	// them; running are those validations, and ctx ends them.
-	validating map[string]bool
+	// validating are the contents, by id, that are or were validated because a machine
+	// doubts them, and until when no doubt has that done again; running are those
+	// validations, and ctx ends them.
+	validating map[string]time.Time
 	closed     bool
 	running    sync.WaitGroup
 	ctx        context.Context
@@ -81,7 +85,7 @@ func New(cfg Config) (*Service, error) {
 	if err := cfg.Assign.check(cfg.Library); err != nil {
 		return nil, err
 	}
-	s := &Service{cfg: cfg, log: cfg.Log.Named("join"), library: cfg.Library, members: make(map[string]session.Place), validating: make(map[string]bool)}
+	s := &Service{cfg: cfg, log: cfg.Log.Named("join"), library: cfg.Library, members: make(map[string]session.Place), validating: make(map[string]time.Time)}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.assigned.Store(&cfg.Assign)
 	var err error
@@ -102,6 +106,7 @@ func New(cfg Config) (*Service, error) {
 	if cfg.Rollout != nil && cfg.Devices != nil {
 		if s.delivery, err = delivery.New(delivery.Config{
 			Register: cfg.Rollout, Devices: cfg.Devices, Library: cfg.Library, Tokens: bootTokens{s.tokens}, Data: cfg.Data,
+			Guess:  func(r *http.Request) (func(), error) { return s.failures.guess(access.RemoteAddr(r)) },
 			Server: s.joinURL, Agents: cfg.Agents, Log: cfg.Log.Named("delivery"),
 		}); err != nil {
 			return nil, err

@@ -1,0 +1,163 @@
+package web
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"castpoint/agent/protocol"
+	"castpoint/deploy/rollout"
+	"castpoint/multicast"
+	"castpoint/test/contents"
+	"castpoint/web/admit"
+)
+
+// A member that doubts what there is not, or what is right, ends nobody's session.
+func TestDoubtEndsNoSession(t *testing.T) {
+	p := newPoint(t, contents.Free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "rogue"})
+	c, err := p.Keeper().Find(p.Keeper().List()[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := multicast.PathObject + adm.Objects[0].SHA256 + multicast.PathDoubt
+	for _, block := range []int{-1, 3, 1 << 40} {
+		p.refused(t, 400, "", http.MethodPost, path, adm.Ticket, multicast.Doubt{Block: block})
+	}
+	for _, right := range []multicast.Doubt{{Block: 0}, {Whole: true}} {
+		if status, body := p.do(t, http.MethodPost, path, adm.Ticket, right); status != http.StatusNoContent {
+			t.Errorf("%+v: %d %s", right, status, body)
+		}
+	}
+	select {
+	case <-c.Done():
+		t.Error("the session has ended")
+	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+// Passwords of a deployment that are tried at the same time are counted like those that
+// are tried one after the other.
+func TestPasswordsTriedAtOnce(t *testing.T) {
+	p, _ := deployed(t, func(d *rollout.Deployment) { d.Purpose = rollout.Available })
+	g := p.cfg.Rollout
+	d, err := g.Deployment("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := "open sesame"
+	if _, err := g.PutDeployment(t.Context(), d, &password, 0, "test"); err != nil {
+		t.Fatal(err)
+	}
+	token := p.bootToken(t, deliveryMAC)
+	const tries = 40
+	var tried atomic.Int32
+	var all sync.WaitGroup
+	began := time.Now()
+	for i := range tries {
+		all.Go(func() {
+			status, _ := p.do(t, http.MethodPost, protocol.PathRun, token, protocol.RunRequest{Deployment: d.ID, Password: fmt.Sprint("guess ", i)}, protocol.HeaderMAC, deliveryMAC)
+			if status == http.StatusForbidden {
+				tried.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	may := 10 + int32(time.Since(began)/(3*time.Second)) + 1
+	if n := tried.Load(); n > may {
+		t.Errorf("%d of %d passwords were looked at, want at most %d", n, tries, may)
+	}
+}
+
+// What a machine says that its steps have set is bounded.
+func TestVariablesOfARunAreBounded(t *testing.T) {
+	p, _ := deployed(t, nil)
+	status, body := p.do(t, http.MethodPost, protocol.PathRun, p.bootToken(t, deliveryMAC), protocol.RunRequest{}, protocol.HeaderMAC, deliveryMAC)
+	run := answer[protocol.Run](t, http.StatusOK, status, body)
+	for i := range 100 {
+		vars := map[string]protocol.VariableValue{}
+		for k := range 14 {
+			vars[fmt.Sprintf("V%dx%d", i, k)] = protocol.VariableValue{Value: strings.Repeat("x", 4096), Secret: k%2 == 0}
+		}
+		s := protocol.StepStatus{Run: run.ID, Path: "2", State: protocol.StepStarted, Environment: strings.Repeat("e", 5000), Variables: vars}
+		if status, body := p.do(t, http.MethodPost, protocol.PathStep, run.Ticket, s); status != http.StatusOK {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	got, _, err := p.cfg.Rollout.Run(t.Context(), run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := 0
+	for name, value := range got.Variables {
+		bytes += len(name) + len(value)
+	}
+	if bytes > 1<<20 || len(got.Environment) > 100 {
+		t.Errorf("%d variables of %d bytes are kept, and an environment of %d", len(got.Variables), bytes, len(got.Environment))
+	}
+}
+
+// Connections that do nothing are bounded on the listeners of machines and of people,
+// and who asks properly gets through.
+func TestListenersAreBounded(t *testing.T) {
+	p := newPoint(t, contents.Free, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := p.AdminServer("secret")
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		_ = srv.Close()
+		<-served
+	})
+	for name, dial := range map[string]func() (net.Conn, error){
+		"join": func() (net.Conn, error) {
+			return tls.Dial("tcp", strings.TrimPrefix(p.url, "https://"), &tls.Config{InsecureSkipVerify: true})
+		},
+		"admin": func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) },
+	} {
+		open := 0
+		var conns []net.Conn
+		for range 700 {
+			c, err := dial()
+			if err != nil {
+				continue
+			}
+			conns = append(conns, c)
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			fmt.Fprint(c, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			if res, err := http.ReadResponse(bufio.NewReader(c), nil); err == nil {
+				_ = res.Body.Close()
+				open++
+			}
+		}
+		if open > 600 {
+			t.Errorf("%s: one address has %d connections", name, open)
+		}
+		for _, c := range conns {
+			_ = c.Close()
+		}
+		eventually(t, name+" answers again", func() bool {
+			c, err := dial()
+			if err != nil {
+				return false
+			}
+			defer c.Close()
+			fmt.Fprint(c, "GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			res, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err == nil {
+				_ = res.Body.Close()
+			}
+			return err == nil
+		})
+	}
+}
