@@ -3,10 +3,15 @@ package access
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,6 +189,61 @@ func TestUsersAndSessions(t *testing.T) {
 	}
 	if _, err := a.Login(t.Context(), "ann", password, here); !errors.Is(err, ErrDenied) {
 		t.Error(err)
+	}
+}
+
+// Many logins at once are no more tries than as many one after the other.
+func TestLoginsAtOnce(t *testing.T) {
+	a, _, _ := open(t)
+	a.cost = cost{1, 4 << 10}
+	if _, err := a.AddUser(t.Context(), "ann", password, Admin); err != nil {
+		t.Fatal(err)
+	}
+	var denied, locked atomic.Int32
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			_, err := a.Login(t.Context(), "ann", fmt.Sprint("wrong password ", i), here)
+			if _, ok := errors.AsType[*LockedError](err); ok {
+				locked.Add(1)
+			} else if errors.Is(err, ErrDenied) {
+				denied.Add(1)
+			} else {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := denied.Load(); n < freeFailures || n >= freeFailures+hashesAtOnce || n+locked.Load() != 60 {
+		t.Errorf("%d passwords were looked at, %d were not", n, locked.Load())
+	}
+}
+
+// Who has shown nothing and sends a body that never ends is not waited for.
+func TestStrangersBodyIsNotWaitedFor(t *testing.T) {
+	a, _, _ := open(t)
+	g := &Guard{Access: a, BodyTime: 50 * time.Millisecond, Refuse: func(w http.ResponseWriter, _ *http.Request, p *protocol.Problem) { w.WriteHeader(p.Status) }}
+	mux := http.NewServeMux()
+	a.HandleLogin(mux, nil)
+	s := httptest.NewServer(g.Require(mux))
+	defer s.Close()
+	for _, request := range []string{
+		"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000\r\n\r\nuser=ann",
+		"POST /logout HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx",
+		"POST /login HTTP/1.1\r\nHost: elsewhere.example\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+	} {
+		c, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(c, request); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, c); err != nil {
+			t.Errorf("%.20q: the connection stays open: %v", request, err)
+		}
+		_ = c.Close()
 	}
 }
 

@@ -32,12 +32,11 @@ func (a *Access) ChangePassword(ctx context.Context, id Identity, old, password 
 	if !ok {
 		return fmt.Errorf("%w: no user %q", ErrNotFound, id.Name)
 	}
-	fits, err := a.matches(ctx, u.Password, old[:min(len(old), maxPassword+1)])
+	fits, err := a.guess(ctx, id.Name, id.Remote, u.Password, old)
 	if err != nil {
 		return err
 	}
 	if !fits {
-		a.lockout.fail(id.Name, id.Remote)
 		a.log.Warn("password not changed", zap.String("by", id.Name), zap.Stringer("peer", id.Remote))
 		return ErrDenied
 	}

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"castpoint/agent/protocol"
 )
@@ -27,6 +29,9 @@ type Guard struct {
 	// Hosts are the names by which the listener is reached, beside localhost and
 	// addresses. A name that is not among them was made by somebody else's DNS.
 	Hosts []string
+	// BodyTime is how long the body of somebody may take who has shown nothing; 0 is 10 s.
+	// What others send is limited where it is read: it may be an image.
+	BodyTime time.Duration
 	// Refuse answers a request that is not let through.
 	Refuse func(w http.ResponseWriter, r *http.Request, p *protocol.Problem)
 }
@@ -53,11 +58,13 @@ func (g *Guard) Socket(next http.Handler) http.Handler {
 func (g *Guard) Require(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := g.checkSource(r); p != nil {
+			g.hurry(w)
 			g.Refuse(w, r, p)
 			return
 		}
 		id, l, ok := g.identify(r)
 		if !ok {
+			g.hurry(w)
 			if isLogin(r.URL.Path) {
 				next.ServeHTTP(w, r)
 				return
@@ -69,6 +76,8 @@ func (g *Guard) Require(next http.Handler) http.Handler {
 			g.Refuse(w, r, refusal(http.StatusForbidden, "load the page again", "the request does not come from a page of this session (no CSRF token)"))
 			return
 		}
+		// A request before this one may have been a stranger's.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		ctx, cancel := context.WithCancel(With(r.Context(), id))
 		defer cancel()
 		if l.ctx != nil {
@@ -76,6 +85,19 @@ func (g *Guard) Require(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// bodyTime is how long a stranger's body may take when the Guard does not say.
+const bodyTime = 10 * time.Second
+
+// hurry ends a connection whose request does not come to its end, or whose answer is not
+// taken. Also a refused body is read, as far as net/http does. A request that comes
+// without a network has no deadlines.
+func (g *Guard) hurry(w http.ResponseWriter) {
+	end := time.Now().Add(cmp.Or(g.BodyTime, bodyTime))
+	flow := http.NewResponseController(w)
+	_ = flow.SetReadDeadline(end)
+	_ = flow.SetWriteDeadline(end)
 }
 
 // isLogin says whether a path is one that strangers may ask for. One that leads out of

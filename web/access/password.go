@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -63,8 +64,35 @@ func (a *Access) hashPassword(ctx context.Context, password string) (phc string,
 	return phc, err
 }
 
+// guess is matches for somebody who shows a password at an address: only when it is the
+// turn of this one it counts how many were wrong, so that many at once are no more tries
+// than one after the other. The error may be a *LockedError.
+func (a *Access) guess(ctx context.Context, name string, remote netip.Addr, phc, password string) (ok bool, err error) {
+	var locked *LockedError
+	ok, err = a.compare(ctx, phc, password[:min(len(password), maxPassword+1)], func(compare func() bool) bool {
+		if until := a.lockout.locked(name, remote); !until.IsZero() {
+			locked = &LockedError{until}
+			return false
+		}
+		fits := compare()
+		if !fits {
+			a.lockout.fail(name, remote)
+		}
+		return fits
+	})
+	if err == nil && locked != nil {
+		return false, locked
+	}
+	return ok, err
+}
+
 // matches says whether a password is the one of a PHC string.
 func (a *Access) matches(ctx context.Context, phc, password string) (ok bool, err error) {
+	return a.compare(ctx, phc, password, func(compare func() bool) bool { return compare() })
+}
+
+// compare has turn compare a password with a PHC string when there is memory for it.
+func (a *Access) compare(ctx context.Context, phc, password string, turn func(compare func() bool) bool) (ok bool, err error) {
 	var version int
 	var memory, time uint32
 	var lanes uint8
@@ -84,8 +112,10 @@ func (a *Access) matches(ctx context.Context, phc, password string) (ok bool, er
 		return false, fmt.Errorf("a stored password: %w", err)
 	}
 	err = a.slowly(ctx, func() {
-		key := argon2.IDKey([]byte(password), salt, time, memory, lanes, uint32(len(want)))
-		ok = subtle.ConstantTimeCompare(key, want) == 1
+		ok = turn(func() bool {
+			key := argon2.IDKey([]byte(password), salt, time, memory, lanes, uint32(len(want)))
+			return subtle.ConstantTimeCompare(key, want) == 1
+		})
 	})
 	return ok, err
 }

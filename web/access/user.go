@@ -131,12 +131,11 @@ func (a *Access) Login(ctx context.Context, name, password string, remote netip.
 		phc = u.Password
 	}
 	a.mu.Unlock()
-	ok, err := a.matches(ctx, phc, password[:min(len(password), maxPassword+1)])
+	ok, err := a.guess(ctx, name, remote, phc, password)
 	if err != nil {
 		return nil, err
 	}
 	if !ok || !known {
-		a.lockout.fail(name, remote)
 		a.log.Warn("login failed", zap.String("by", name[:min(len(name), maxName)]), zap.Stringer("peer", remote))
 		return nil, ErrDenied
 	}

@@ -70,7 +70,7 @@ func (s *Service) JoinHandler() http.Handler {
 	if s.delivery != nil {
 		for _, route := range s.delivery.Routes() {
 			mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
-				if err := route.Answer(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r); err != nil {
+				if err := route.Answer(w, r); err != nil {
 					s.refuse(w, r, err)
 				}
 			})
@@ -80,9 +80,10 @@ func (s *Service) JoinHandler() http.Handler {
 }
 
 // refusing turns addresses away that have failed too often, and counts the
-// failures of the others.
+// failures of the others. Answers wait for nobody who does not take them.
 func (s *Service) refusing(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = &patient{ResponseWriter: w, control: http.NewResponseController(w)}
 		if err := s.failures.blocked(access.RemoteAddr(r)); err != nil {
 			api.WriteProblem(w, err)
 			return
@@ -498,12 +499,12 @@ func (s *Service) sendObject(w http.ResponseWriter, r *http.Request, ct *content
 	h.Set("Cache-Control", "no-store")
 	h.Set("ETag", `"`+d.String()+`"`)
 	netio.TakePlace(r.Context(), netio.PlaceOf(ct.Size()))
-	http.ServeContent(&patient{ResponseWriter: w, control: http.NewResponseController(w)}, r, "", ct.Created, f)
+	http.ServeContent(w, r, "", ct.Created, f)
 	return nil
 }
 
-// patient gives every write of a long answer its own time, so that a slow
-// member is served and a dead one is not waited for.
+// patient gives every write of an answer its own time, so that a slow member is served
+// and a dead one is not waited for.
 type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -268,6 +268,13 @@ func unpack(root *os.Root, h *tar.Header, from io.Reader) error {
 	default:
 		return api.Problem(http.StatusBadRequest, "", "the archive's member %q is neither a file nor a folder", h.Name)
 	}
+	// A file with holes is a regular one by its type, and of any length: a kilobyte
+	// unpacks to a terabyte of zeros, which were never counted.
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return api.Problem(http.StatusBadRequest, "make the archive without tar --sparse", "the archive's member %q has holes", h.Name)
+		}
+	}
 	if err := root.MkdirAll(path.Dir(name), 0o700); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -284,5 +285,52 @@ func TestUnpack(t *testing.T) {
 	nothingLeft(t, u, dir)
 	if _, err := os.Stat(filepath.Join(filepath.Dir(dir), "x")); err == nil {
 		t.Error("a file beside the folder")
+	}
+}
+
+// A member with holes (GNU's sparse files, in PAX records) would unpack to far more than
+// has come: neither room nor length would know.
+func TestHolesAreRefused(t *testing.T) {
+	url, _, _ := server(t, Limits{Size: 1 << 20}, nil)
+	block := func(name string, typeflag byte, body string) []byte {
+		h := make([]byte, 512)
+		copy(h, name)
+		copy(h[100:], "0000600\x000000000\x000000000\x00")
+		copy(h[124:], fmt.Sprintf("%011o\x00", len(body)))
+		copy(h[136:], "00000000000\x00        ")
+		h[156] = typeflag
+		copy(h[257:], "ustar\x0000")
+		sum := 0
+		for _, b := range h {
+			sum += int(b)
+		}
+		copy(h[148:], fmt.Sprintf("%06o\x00 ", sum))
+		return append(h, append([]byte(body), make([]byte, (512-len(body)%512)%512)...)...)
+	}
+	record := func(key, value string) string {
+		for n := 1; ; n++ {
+			if s := fmt.Sprintf("%d %s=%s\n", n, key, value); len(s) == n {
+				return s
+			}
+		}
+	}
+	const size = "1099511627776"
+	for name, records := range map[string]string{
+		"0.1": record("GNU.sparse.major", "0") + record("GNU.sparse.minor", "1") + record("GNU.sparse.name", "x") + record("GNU.sparse.size", size) +
+			record("GNU.sparse.numblocks", "1") + record("GNU.sparse.map", size+",0"),
+		"1.0": record("GNU.sparse.major", "1") + record("GNU.sparse.minor", "0") + record("GNU.sparse.name", "x") + record("GNU.sparse.realsize", size),
+	} {
+		body := ""
+		if name == "1.0" {
+			body = "1\n" + size + "\n0\n" + strings.Repeat("\x00", 512-len("1\n"+size+"\n0\n"))
+		}
+		archive := append(block("pax", tar.TypeXHeader, records), block("x", tar.TypeReg, body)...)
+		if _, err := tar.NewReader(bytes.NewReader(archive)).Next(); err != nil {
+			t.Fatalf("%s: the archive is none: %v", name, err)
+		}
+		status, answer := post(t, url+"?tar=x", bytes.NewReader(append(archive, make([]byte, 1024)...)))
+		if status != http.StatusBadRequest || !strings.Contains(answer, "holes") {
+			t.Errorf("%s: %d %s", name, status, answer)
+		}
 	}
 }
