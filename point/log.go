@@ -1,6 +1,7 @@
 package point
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -32,7 +35,34 @@ func NewLog(c config.Config, w io.Writer) (*zap.Logger, *loglevel.Levels, error)
 		enc.EncodeLevel = zapcore.CapitalLevelEncoder
 		encoder = zapcore.NewConsoleEncoder(enc)
 	}
-	return levels.Wrap(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), zapcore.DebugLevel)), levels, nil
+	return levels.Wrap(zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(visible{w})), zapcore.DebugLevel)), levels, nil
+}
+
+// visible writes lines of the log whose fields somebody on the network has made up. The
+// encoder escapes the first 32 characters; terminals obey others as well: those of
+// ISO 6429 above 127 move the cursor, some of Unicode turn the direction of writing.
+type visible struct{ w io.Writer }
+
+func (v visible) Write(b []byte) (int, error) {
+	out := b
+	if bytes.ContainsFunc(b, obeyed) {
+		out = make([]byte, 0, len(b)+64)
+		for _, r := range string(b) {
+			if obeyed(r) {
+				out = fmt.Appendf(out, `\u%04x`, r)
+			} else {
+				out = utf8.AppendRune(out, r)
+			}
+		}
+	}
+	if _, err := v.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+func obeyed(r rune) bool {
+	return r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r > 0xff && unicode.In(r, unicode.Bidi_Control)
 }
 
 // setLevels gives loggers the levels of the settings.

@@ -100,6 +100,9 @@ again to go on), 4 content not found, 5 refused.`,
 // reporter is how a receive is shown on w.
 func reporter(w io.Writer, json, quiet bool) func(agent.Event) {
 	f, ok := w.(*os.File)
+	if t, is := w.(interface{ Terminal() *os.File }); is { // that shows what others have written
+		f, ok, w = t.Terminal(), true, t.Terminal()
+	}
 	switch {
 	case quiet:
 		return nil

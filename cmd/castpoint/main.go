@@ -17,6 +17,7 @@ import (
 	"castpoint/cmd/castpoint/rollouts"
 	"castpoint/cmd/castpoint/server"
 	"castpoint/cmd/castpoint/sessions"
+	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/config"
 )
 
@@ -24,7 +25,7 @@ import (
 var version = "unknown"
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], terminal.Safe(os.Stdout), terminal.Safe(os.Stderr)))
 }
 
 // run runs one command line and returns the exit code.

@@ -42,14 +42,5 @@ func cutCell(s string, columns int) string {
 	return s
 }
 
-// cleanCell takes out what would not be shown but obeyed: escape sequences and other
-// controls, and what turns the direction of writing. Texts come from machines, images
-// and people.
-func cleanCell(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) || r == unicode.ReplacementChar {
-			return '?'
-		}
-		return r
-	}, s)
-}
+// cleanCell makes a text fit for a cell: it comes from machines, images and people.
+func cleanCell(s string) string { return strings.Map(shown, s) }

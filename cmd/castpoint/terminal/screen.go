@@ -20,6 +20,9 @@ type Shot struct {
 
 // Of is the terminal that w is, if it is one.
 func Of(w io.Writer) (*os.File, bool) {
+	if s, ok := w.(*safe); ok {
+		return s.terminal, true
+	}
 	f, ok := w.(*os.File)
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
@@ -46,7 +49,7 @@ func Redraw(screen *os.File, title, text string) error {
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	lines := strings.Split(strings.TrimRight(string(clean([]byte(text))), "\n"), "\n")
 	more := ""
 	if room := height - 2; room > 0 && len(lines) > room {
 		more = fmt.Sprintf(", %d lines more", len(lines)-room)

@@ -4,12 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"castpoint/agent"
 )
@@ -101,8 +98,8 @@ func YesNo(b bool) string {
 // Meter shows bytes done on a terminal, and nothing elsewhere. clear takes the
 // line away again.
 func Meter(w io.Writer, what string) (progress func(done, total int64), clear func()) {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f, ok := Of(w)
+	if !ok {
 		return nil, func() {}
 	}
 	began := time.Now()
@@ -114,8 +111,8 @@ func Meter(w io.Writer, what string) (progress func(done, total int64), clear fu
 			if s := time.Since(began).Seconds(); s > 0.5 {
 				rate = agent.Size(int64(float64(done)/s)) + "/s"
 			}
-			fmt.Fprintf(w, "\r\x1b[K%s: %3.0f%% of %s  %s", what, share, agent.Size(total), rate)
+			fmt.Fprintf(f, "\r\x1b[K%s: %3.0f%% of %s  %s", cleanCell(what), share, agent.Size(total), rate)
 		}, func() {
-			fmt.Fprint(w, "\r\x1b[K")
+			fmt.Fprint(f, "\r\x1b[K")
 		}
 }
