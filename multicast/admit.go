@@ -1,6 +1,7 @@
 package multicast
 
 import (
+	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
 	"time"
@@ -14,7 +15,7 @@ func (s *Session) params() Params {
 		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback,
 		Code:          CodeLeopard8,
 		SourceSymbols: s.g.k, RepairSymbols: s.g.m, SymbolSize: s.g.symbolSize,
-		ReportInterval: s.interval,
+		ReportInterval: s.interval, BeaconKey: s.signer.Public().(ed25519.PublicKey),
 	}
 }
 

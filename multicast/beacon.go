@@ -2,6 +2,8 @@ package multicast
 
 import (
 	"context"
+	"crypto/ed25519"
+	"slices"
 	"time"
 
 	"castpoint/multicast/wire"
@@ -153,9 +155,21 @@ func (s *Session) sendBeacon(now time.Time) error {
 	s.mu.Unlock()
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: key.Epoch, Session: s.cfg.ID,
 		Number: wire.PacketNumber(number), Object: s.g.tag, Sent: s.clock(now)}
-	buf := h.Append(make([]byte, 0, 128+4*len(b.Moved)))
-	d := key.seal(buf, b.Append(nil), number)
+	buf := h.Append(make([]byte, 0, 192+4*len(b.Moved)))
+	d := key.seal(buf, sign(s.signer, buf, b.Append(nil)), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))
+}
+
+// sign puts the server's signature behind a beacon. It is of the header too: the number
+// in it says which of two beacons is newer.
+func sign(key ed25519.PrivateKey, header, beacon []byte) []byte {
+	return append(beacon, ed25519.Sign(key, slices.Concat(header, beacon))...)
+}
+
+// signed says whether the server has made a beacon, and not another member.
+func signed(key ed25519.PublicKey, header, beacon []byte) bool {
+	n := len(beacon) - ed25519.SignatureSize
+	return n >= 0 && ed25519.Verify(key, slices.Concat(header, beacon[:n]), beacon[n:])
 }
 
 // clock is the sender's time in datagrams.

@@ -40,6 +40,10 @@ func (r *Receiver) takeBeacon(h *wire.Header, clear, sealed []byte, now time.Tim
 		return
 	}
 	if h.Number > r.newest {
+		if key := r.cfg.Admission.Session.BeaconKey; len(key) > 0 && !signed(key, clear, plain) {
+			r.stats.Forged++ // by another member: it would end the session for this one
+			return
+		}
 		r.newest, r.beacon = h.Number, b
 		if b.ReportInterval > 0 {
 			r.interval = time.Duration(b.ReportInterval) * time.Microsecond

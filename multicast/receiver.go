@@ -2,6 +2,7 @@ package multicast
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -150,6 +151,9 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	}
 	if r.keys, err = newKeyring(cfg.Admission.Keys); err != nil {
 		return nil, fmt.Errorf("%w: use a receiver of the server's version", err)
+	}
+	if n := len(p.BeaconKey); n != 0 && n != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("the session's key for beacons has %d bytes: use a receiver of the server's version", n)
 	}
 	if r.own, err = newMemberSealer(cfg.Admission.Member.Key); err != nil {
 		return nil, fmt.Errorf("member key: %w", err)

@@ -2,6 +2,7 @@ package multicast
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -125,6 +126,7 @@ type Session struct {
 	mu       sync.Mutex
 	state    wire.State
 	keys     senderKeys
+	signer   ed25519.PrivateKey // of beacons
 	members  map[uint32]*member
 	order    []*member // in order of joining, for people
 	moved    []uint32  // members that were told to take the rest by unicast
@@ -182,6 +184,9 @@ func NewSession(cfg Config) (*Session, error) {
 		ciphers = []Cipher{cfg.Cipher}
 	}
 	if err := s.keys.renew(ciphers, 0); err != nil {
+		return nil, fmt.Errorf("session: %w", err)
+	}
+	if _, s.signer, err = ed25519.GenerateKey(nil); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	s.schedule = newSchedule(&s.g)

@@ -2,6 +2,7 @@ package multicast
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -213,6 +214,38 @@ func TestPoison(t *testing.T) {
 		l.close()
 		if a.r.Stats().Poisoned == 0 {
 			t.Error("no poisoned block was counted")
+		}
+	})
+}
+
+// A member has the group key, and still cannot say in the server's name that the session
+// is over, that another one is too slow for it, or what the last word of the server was.
+func TestMemberIsNotTheServer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, 12, 20*testBlock, nil)
+		l.net.SetUplink(50e6)
+		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
+		l.s.mu.Lock()
+		key, victim := l.s.keys.current, l.s.order[0].id
+		l.s.mu.Unlock()
+		_, own, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range []wire.Beacon{{State: wire.StateEnded}, {State: wire.StateSending, Moved: []uint32{victim}}, {State: wire.StateSending, ReportInterval: 1 << 31}} {
+			for k, sig := range []ed25519.PrivateKey{nil, own} {
+				h := wire.Header{Type: wire.TypeBeacon, Session: 1, Number: wire.PacketNumber(1e9 + uint64(10*i+k)), Epoch: key.Epoch, Object: l.s.g.tag}
+				clear, plain := h.Append(nil), b.Append(nil)
+				if sig != nil {
+					plain = sign(sig, clear, plain)
+				}
+				a.conn.Inject(key.seal(clear, plain, uint64(h.Number)))
+			}
+		}
+		l.verify(a)
+		l.close()
+		if n := a.r.Stats().Forged; n != 6 {
+			t.Errorf("%d beacons were found out, want 6", n)
 		}
 	})
 }
