@@ -43,3 +43,26 @@ func FuzzTexts(f *testing.F) {
 		}
 	})
 }
+
+// FuzzDrive: what an NVMe drive says of itself. What is ordered of it then is no more
+// than a format with the erasing of user data.
+func FuzzDrive(f *testing.F) {
+	one := make([]byte, identifySize)
+	f.Add(one, one, []byte{})
+	able := slices.Clone(one)
+	able[256] = 0xff
+	f.Add(able, one, []byte{1, 0, 0, 0, 2, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, controller, namespace, active []byte) {
+		whole := func(b []byte) []byte { return append(slices.Clone(b), make([]byte, identifySize)...)[:identifySize] }
+		word, err := formatWord(whole(controller), whole(namespace), active)
+		if err != nil {
+			if word != 0 {
+				t.Errorf("%x with %v", word, err)
+			}
+			return
+		}
+		if ses := word >> 9 & 7; ses != 1 || word>>14 != 0 {
+			t.Errorf("%x orders something else than to erase user data", word)
+		}
+	})
+}

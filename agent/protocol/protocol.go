@@ -114,6 +114,9 @@ func (p *Problem) Error() string {
 	if s == "" {
 		s = p.Title
 	}
+	if s == "" { // from a server, or what is in its place, that says nothing
+		s = fmt.Sprintf("refused with status %d and no reason", p.Status)
+	}
 	if p.Hint != "" {
 		s += "; " + p.Hint
 	}
