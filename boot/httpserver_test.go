@@ -389,6 +389,23 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
+// TestAuthorityOfAWrongClock: it is good with the right time, too.
+func TestAuthorityOfAWrongClock(t *testing.T) {
+	for _, year := range []int{1970, 2001, time.Now().Year() + 2} {
+		der, _, err := newAuthority(time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if now := time.Now(); now.Before(cert.NotBefore) || now.AddDate(10, 0, 0).After(cert.NotAfter) {
+			t.Errorf("made in %d it is good from %s to %s", year, cert.NotBefore, cert.NotAfter)
+		}
+	}
+}
+
 func TestLoadTLS(t *testing.T) {
 	dir := t.TempDir()
 	ca, err := LoadAuthority(dir)

@@ -35,6 +35,10 @@ const authorityYears = 30
 
 var bootEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// leastNow is before every release of this program: a server whose clock shows less has a
+// flat battery, too.
+var leastNow = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // LoadAuthority reads the authority out of the folder, or makes one there (mode
 // 0600) when there is none. A damaged one is an error, never replaced: machines
 // that trust it would refuse the new one.
@@ -127,6 +131,9 @@ func bootTLS(cert tls.Certificate) *tls.Config {
 const rsaBits = 2048
 
 func newAuthority(now time.Time) (der []byte, _ crypto.PrivateKey, err error) {
+	if now.Before(leastNow) {
+		now = leastNow
+	}
 	key, err := rsa.GenerateKey(rand.Reader, rsaBits)
 	if err != nil {
 		return nil, nil, err

@@ -29,7 +29,10 @@ type Config struct {
 	// Note is told what happens to records; nil when nobody cares. It must not
 	// wait.
 	Note func(event.Event)
-	Log  *zap.Logger
+	// Steady says whether the clock may be believed: until then no record goes for its
+	// age. nil: always.
+	Steady func() bool
+	Log    *zap.Logger
 }
 
 // Tuning.
@@ -213,16 +216,24 @@ func (d *Devices) routineFlush() {
 		case <-d.stop:
 			return
 		case <-expire.C:
-			for _, one := range d.expired(d.now()) {
-				if err := d.Remove(context.Background(), one.ID, ""); err != nil {
-					d.log.Error("device not taken off the record", zap.String("device", one.ID), zap.String("name", one.Label()), zap.Error(err))
-				}
-			}
+			d.expire()
 			continue
 		case <-tick.C:
 		}
 		if err := d.flush(); err != nil {
 			d.log.Error("sightings of devices not written", zap.Error(err))
+		}
+	}
+}
+
+// expire takes devices off the record that nobody has approved.
+func (d *Devices) expire() {
+	if d.cfg.Steady != nil && !d.cfg.Steady() {
+		return
+	}
+	for _, one := range d.expired(d.now()) {
+		if err := d.Remove(context.Background(), one.ID, ""); err != nil {
+			d.log.Error("device not taken off the record", zap.String("device", one.ID), zap.String("name", one.Label()), zap.Error(err))
 		}
 	}
 }

@@ -11,12 +11,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"castpoint/boot"
 	"castpoint/internal/event"
 	"castpoint/internal/store"
+	"castpoint/test/clock"
 )
 
 const (
@@ -476,5 +478,27 @@ func TestCSVProtected(t *testing.T) {
 	_, err := b.ImportCSV(t.Context(), []byte("name,protected\na,no\n"), "test")
 	if !errors.Is(err, ErrProtected) || strings.Contains(err.Error(), "castpoint") {
 		t.Errorf("how to go on is said by the API, once: %v", err)
+	}
+}
+
+// TestExpiryWhileTheClockIsSet: who waits for approval goes when nobody has seen him for
+// a month, but not by a clock that was just set.
+func TestExpiryWhileTheClockIsSet(t *testing.T) {
+	steady := false
+	b := newBench(t, t.TempDir(), Config{Unknown: PolicyApprove, Steady: func() bool { return steady }})
+	b.See(client(macA, uuidA))
+	waiting := func() int { return b.Count()[StateWaiting] }
+	b.now = func() time.Time { return clock.Set(time.Now(), 400*24*time.Hour) }
+	if b.expire(); waiting() != 1 {
+		t.Fatal("gone when the clock was set ahead")
+	}
+	b.now = time.Now // and right again
+	steady = true
+	if b.expire(); waiting() != 1 {
+		t.Fatal("gone on the day on which it asked")
+	}
+	b.now = func() time.Time { return time.Now().Add(waitingLife + time.Hour) }
+	if b.expire(); waiting() != 0 {
+		t.Fatal("there after more than a month")
 	}
 }

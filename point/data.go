@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/content/library"
+	"castpoint/internal/calendar"
 	"castpoint/internal/config"
 	"castpoint/web"
 	"castpoint/web/api"
@@ -53,7 +54,13 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	library, err := library.OpenOptions(filepath.Join(data, FolderLibrary), library.Options{Reserve: libraryReserve(settings), Log: cfg.Log.Named("content"), Trial: inspectApart(inspectLimits())})
+	clock, err := calendar.OpenWatch(filepath.Join(data, fileClock), cfg.Log.Named("clock"))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	library, err := library.OpenOptions(filepath.Join(data, FolderLibrary), library.Options{
+		Reserve: libraryReserve(settings), Log: cfg.Log.Named("content"), Trial: inspectApart(inspectLimits()), Steady: clock.Steady,
+	})
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -66,7 +73,7 @@ func openData(ctx context.Context, data string, cfg web.Config, settings *config
 			err = errors.Join(err, library.Close())
 		}
 	}()
-	if kept, err = openRecords(ctx, data, settings, cfg.Log); err != nil {
+	if kept, err = openRecords(ctx, data, settings, clock, cfg.Log); err != nil {
 		return nil, nil, nil, err
 	}
 	cfg.Devices, cfg.Timeline, cfg.Access, cfg.Rollout, cfg.Monitor = kept.devices, kept.timeline, kept.access, kept.rollout, kept.monitor

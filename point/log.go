@@ -86,7 +86,7 @@ func setLevels(levels *loglevel.Levels, c *config.Config) error {
 
 // Loggers are the names of all loggers of castpoint serve.
 func Loggers() []string {
-	return []string{"access", "admin", "boot", "console", "content", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "session", "tftp", "winpe"}
+	return []string{"access", "admin", "boot", "clock", "console", "content", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "session", "tftp", "winpe"}
 }
 
 // WholeProgram is how the level of everything else is named.

@@ -246,6 +246,7 @@ func (p *point) makeServers() error {
 // Files of the data folder that belong to this package.
 const (
 	fileLeases = "leases"
+	fileClock  = "clock.json"
 	fileBootCA = "boot-ca.crt" // the certificate to enroll in machines, for https
 )
 
@@ -328,6 +329,7 @@ func (p *point) run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { p.routineReload(ctx); return nil })
+	group.Go(func() error { p.kept.clock.Run(ctx); return nil })
 	if p.queriers != nil {
 		group.Go(func() error { return p.queriers.Serve(ctx) })
 	}

@@ -17,6 +17,7 @@ import (
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/dhcp"
+	"castpoint/internal/calendar"
 	"castpoint/internal/config"
 	"castpoint/internal/event"
 	"castpoint/internal/notice"
@@ -28,6 +29,7 @@ import (
 // records are the devices of a data folder, what has happened to them, and who may
 // use the server. Close them last: others record until they stop.
 type records struct {
+	clock    *calendar.Watch
 	store    *store.Store
 	timeline *event.Recorder
 	devices  *deploy.Devices
@@ -41,11 +43,11 @@ type records struct {
 
 // openRecords opens the database of a data folder. The caller holds the library's
 // lock, so no other castpoint has it.
-func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.Logger) (_ *records, err error) {
+func openRecords(ctx context.Context, data string, cfg *config.Config, clock *calendar.Watch, log *zap.Logger) (_ *records, err error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	r := &records{wake: host.SendWake}
+	r := &records{clock: clock, wake: host.SendWake}
 	defer func() {
 		if err != nil {
 			_ = r.close()
@@ -54,15 +56,15 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, log *zap.
 	if r.store, err = store.Open(ctx, data); err != nil {
 		return nil, err
 	}
-	if r.timeline, err = event.New(event.Config{Store: r.store, Age: cfg.EventsKeep, Count: int64(cfg.EventsMax), Log: log.Named("events")}); err != nil {
+	if r.timeline, err = event.New(event.Config{Store: r.store, Age: cfg.EventsKeep, Count: int64(cfg.EventsMax), Steady: clock.Steady, Log: log.Named("events")}); err != nil {
 		return nil, err
 	}
 	dc := devicesConfig(cfg)
-	dc.Store, dc.Note, dc.Log = r.store, r.timeline.Record, log.Named("devices")
+	dc.Store, dc.Note, dc.Steady, dc.Log = r.store, r.timeline.Record, clock.Steady, log.Named("devices")
 	if r.devices, err = deploy.Open(ctx, dc); err != nil {
 		return nil, err
 	}
-	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Log: log.Named("access")}); err != nil {
+	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Steady: clock.Steady, Log: log.Named("access")}); err != nil {
 		return nil, err
 	}
 	if r.notices, err = newNotices(cfg, log); err != nil {

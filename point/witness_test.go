@@ -4,12 +4,14 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"castpoint/boot"
 	"castpoint/dhcp"
+	"castpoint/internal/calendar"
 	"castpoint/internal/config"
 	"castpoint/internal/event"
 	"castpoint/tftp"
@@ -20,7 +22,11 @@ import (
 func TestWitness(t *testing.T) {
 	cfg := config.Default()
 	cfg.DevicesUnknown = "approve"
-	kept, err := openRecords(t.Context(), t.TempDir(), &cfg, nil)
+	clock, err := calendar.OpenWatch(filepath.Join(t.TempDir(), fileClock), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := openRecords(t.Context(), t.TempDir(), &cfg, clock, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -280,7 +280,7 @@ func (l *Library) unfinished(name string) bool {
 		if err != nil || !info.Mode().IsRegular() {
 			return false
 		}
-		if part != key && time.Since(info.ModTime()) > keepCopies {
+		if part != key && time.Since(info.ModTime()) > keepCopies && (l.steady == nil || l.steady()) {
 			return false
 		}
 	}

@@ -255,3 +255,33 @@ func TestSameSourceTwice(t *testing.T) {
 		t.Errorf("left over: %v", left)
 	}
 }
+
+// TestCopiesWhileTheClockIsSet: an unfinished copy does not go for its age by a clock that
+// was just set.
+func TestCopiesWhileTheClockIsSet(t *testing.T) {
+	folder, dir := t.TempDir(), t.TempDir()
+	const size = 64 * content.BlockSize
+	largeFile(t, folder, "data.bin", size, 1)
+	l := openLibrary(t, dir)
+	interrupt(t, l, folder, size/2)
+	left := copies(t, l)
+	if err := l.Close(); err != nil || len(left) != 1 {
+		t.Fatal(left, err)
+	}
+	long := time.Now().Add(-400 * 24 * time.Hour) // the clock is ahead by that
+	if err := os.Chtimes(left[0]+suffixJournal, long, long); err != nil {
+		t.Fatal(err)
+	}
+	for _, steady := range []bool{false, true} {
+		l, err := OpenOptions(dir, Options{Reserve: -1, Steady: func() bool { return steady }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have := len(copies(t, l)) == 1; have == steady {
+			t.Errorf("steady %t: the copy is there: %t", steady, have)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

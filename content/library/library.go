@@ -32,6 +32,9 @@ type Options struct {
 	// Trial is asked before files are inspected in this process; its error refuses
 	// them. nil asks nobody.
 	Trial func(ctx context.Context, req content.AddRequest) error
+	// Steady says whether the clock may be believed: until then nothing is deleted for
+	// its age. nil: always.
+	Steady func() bool
 }
 
 // Library is a content library on disk. All methods may be called from many
@@ -46,6 +49,7 @@ type Library struct {
 	reserve int64
 	log     *zap.Logger
 	trial   func(ctx context.Context, req content.AddRequest) error
+	steady  func() bool
 	lock    *os.File
 
 	disk sync.Mutex
@@ -112,6 +116,7 @@ func OpenOptions(dir string, o Options) (*Library, error) {
 		reserve:  o.Reserve,
 		log:      o.Log,
 		trial:    o.Trial,
+		steady:   o.Steady,
 		pins:     map[content.Digest]int{},
 		contents: map[string]*content.Content{},
 		taken:    map[string]bool{},

@@ -175,6 +175,33 @@ func TestTicketEnds(t *testing.T) {
 	}
 }
 
+// The same while the clock is set: it ends neither sooner nor later, in the next process
+// neither later.
+func TestTicketEndsWhileTheClockIsSet(t *testing.T) {
+	for _, by := range []time.Duration{300 * 24 * time.Hour, -300 * 24 * time.Hour} {
+		b, comeBack := onDiskBench(t)
+		b.clock = time.Now()
+		b.since = b.clock
+		run := comeBack()
+		if err := b.End(t.Context(), run.ID, protocol.RunEnd{Run: run.ID, State: protocol.RunSucceeded}); err != nil {
+			t.Fatal(err)
+		}
+		good := func(when string, want bool) {
+			t.Helper()
+			if _, ok := b.Authorized(run.Ticket); ok != want {
+				t.Errorf("set by %s, %s: the ticket is good: %t", by, when, ok)
+			}
+		}
+		b.clock = hostclock.Set(b.clock.Add(time.Minute), by)
+		good("after a minute", true)
+		b.clock = b.clock.Add(ticketAfterSuccess)
+		good("after its time", false)
+		b.reopen()
+		b.clock = b.clock.Add(ticketAfterSuccess + time.Second)
+		good("in the next process, after its time", false)
+	}
+}
+
 // The clock is set while machines restart: none is lost before its time has passed, by
 // the clock that nobody sets, and none is waited for longer. Nor is one of a server that
 // has just started lost for what its disk says.

@@ -66,6 +66,8 @@ type runEntry struct {
 	// heard is when this process has last heard the machine, by the clock that nobody
 	// sets; zero when it has not. Run.Heard is of the calendar.
 	heard time.Time
+	// ended is when this process has seen the run end, by the same clock.
+	ended time.Time
 	// changed is closed, and replaced, when the run has an order.
 	changed chan struct{}
 }

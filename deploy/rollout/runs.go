@@ -275,10 +275,20 @@ func (g *Register) Authorized(ticket string) (Run, bool) {
 	if r.State == StateSucceeded {
 		after = ticketAfterSuccess
 	}
-	if !r.Ended.IsZero() && g.now().Sub(r.Ended) > after {
+	if !r.Ended.IsZero() && g.over(e) > after {
 		return Run{}, false
 	}
 	return *r, true
+}
+
+// over is for how long a run has ended: by the calendar when it ended in another process,
+// whose clock may have been another. g.mu is held.
+func (g *Register) over(e *runEntry) time.Duration {
+	now := g.now()
+	if !e.ended.IsZero() {
+		return now.Sub(e.ended)
+	}
+	return max(now.Sub(e.run.Ended), now.Sub(g.since))
 }
 
 // update changes a run: f gets a copy, and a step that has changed is written with
@@ -312,6 +322,9 @@ func (g *Register) update(ctx context.Context, id string, f func(*Run) (*StepRec
 	}
 	if !r.Heard.Equal(e.run.Heard) {
 		e.heard = g.now()
+	}
+	if !r.Ended.Equal(e.run.Ended) {
+		e.ended = g.now()
 	}
 	e.run = r
 	if r.Ticket != oldTicket {

@@ -46,8 +46,8 @@ type record struct {
 	Since time.Time `json:"since"`
 }
 
-// OpenWatch reads what the last process knew of the clock. A missing file begins the day
-// anew.
+// OpenWatch reads what the last process knew of the clock. A missing file, or one that is
+// damaged, begins the day anew.
 func OpenWatch(path string, log *zap.Logger) (*Watch, error) { return openWatch(path, log, time.Now) }
 
 func openWatch(path string, log *zap.Logger, now func() time.Time) (*Watch, error) {
@@ -65,7 +65,8 @@ func openWatch(path string, log *zap.Logger, now func() time.Time) (*Watch, erro
 	}
 	var r record
 	if err := json.Unmarshal(data, &r); err != nil {
-		return nil, fmt.Errorf("read what was known of the clock: %s: %w; remove the file", path, err)
+		log.Warn("nothing is known of the clock", zap.String("file", path), zap.Error(err))
+		return w, nil
 	}
 	by := w.last.Round(0).Sub(r.Seen)
 	seen, known := r.Stamp.moment(w.last)
@@ -84,7 +85,7 @@ func openWatch(path string, log *zap.Logger, now func() time.Time) (*Watch, erro
 // jumped begins the day anew.
 func (w *Watch) jumped(by time.Duration) {
 	w.since = w.last.Round(0)
-	w.log.Warn("the clock was set: nothing is deleted for its age within the next day", zap.Duration("by", by))
+	w.log.Warn("the clock was set: nothing is deleted for its age within the next day", zap.Duration("jump", by))
 }
 
 // Steady says whether the clock may be believed: it has not jumped for a day.

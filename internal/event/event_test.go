@@ -126,3 +126,23 @@ func TestRetention(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionWhileTheClockIsSet: events do not go for their age by a clock that was just
+// set ahead, but for their number.
+func TestRetentionWhileTheClockIsSet(t *testing.T) {
+	steady := false
+	r := newRecorder(t, Config{Age: time.Hour, Count: 10, Steady: func() bool { return steady }})
+	for i := range 15 {
+		r.Record(Event{Time: time.Now().Add(-400 * 24 * time.Hour), Message: fmt.Sprint(i)}) // as long ago as the clock was set by
+	}
+	if err := r.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{10, 0} {
+		r.trim()
+		if p, err := r.Query(t.Context(), Filter{}, 0, 0, 0); err != nil || len(p.Events) != want {
+			t.Errorf("steady %t: %d events, want %d; %v", steady, len(p.Events), want, err)
+		}
+		steady = true
+	}
+}

@@ -36,7 +36,10 @@ type Config struct {
 	// default.
 	Age   time.Duration
 	Count int64
-	Log   *zap.Logger
+	// Steady says whether the clock may be believed: until then events are not deleted
+	// for their age. nil: always.
+	Steady func() bool
+	Log    *zap.Logger
 }
 
 // Recorder takes events without ever waiting. Close writes what it has.
@@ -272,7 +275,11 @@ func (r *Recorder) write(batch []Event) {
 
 func (r *Recorder) trim() {
 	keep := r.keep.Load()
-	gone, err := r.cfg.Store.TrimEvents(context.Background(), time.Now().Add(-keep.age), keep.count)
+	var before time.Time
+	if r.cfg.Steady == nil || r.cfg.Steady() {
+		before = time.Now().Add(-keep.age)
+	}
+	gone, err := r.cfg.Store.TrimEvents(context.Background(), before, keep.count)
 	if err != nil {
 		r.log.Error("old events not deleted", zap.Error(err))
 	} else if gone > 0 {

@@ -41,6 +41,9 @@ type Config struct {
 	Store *store.Store // required
 	Log   *zap.Logger
 	Now   func() time.Time // nil is the clock
+	// Steady says whether the clock may be believed: until then login sessions that are
+	// over by it are refused, and not deleted. nil: always.
+	Steady func() bool
 }
 
 // Access holds users, tokens and sessions. All are in memory: every request asks.
@@ -49,6 +52,7 @@ type Access struct {
 	store   *store.Store
 	log     *zap.Logger
 	now     func() time.Time
+	steady  func() bool
 	lockout lockout
 	hashing chan struct{} // bounds the memory of argon2
 	cost    cost
@@ -81,8 +85,11 @@ func Open(ctx context.Context, cfg Config) (*Access, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	if cfg.Steady == nil {
+		cfg.Steady = func() bool { return true }
+	}
 	a := &Access{
-		store: cfg.Store, log: cfg.Log, now: cfg.Now, hashing: make(chan struct{}, hashesAtOnce), cost: cost{hashTime, hashMemory},
+		store: cfg.Store, log: cfg.Log, now: cfg.Now, steady: cfg.Steady, hashing: make(chan struct{}, hashesAtOnce), cost: cost{hashTime, hashMemory},
 		users: make(map[string]*store.AccessUser), tokens: make(map[string]*tokenEntry), sessions: make(map[string]*sessionEntry),
 	}
 	a.lockout.now = cfg.Now

@@ -50,3 +50,38 @@ func TestClockIsSet(t *testing.T) {
 		})
 	}
 }
+
+// TestLoginSessionsOfAnUnsteadyClock: who was logged in when the server started with its
+// clock ahead is logged in when it is right again.
+func TestLoginSessionsOfAnUnsteadyClock(t *testing.T) {
+	a, c, dir := open(t)
+	if _, err := a.AddUser(t.Context(), "anna", password, Admin); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.Login(t.Context(), "anna", password, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.at = c.at.Round(0).Add(300 * 24 * time.Hour)
+	a = reopen(t, dir, c)
+	a.steady = func() bool { return false }
+	if _, _, ok := a.bySession(t.Context(), s.Secret, here); ok {
+		t.Error("logged in after most of a year")
+	}
+	if _, err := a.Login(t.Context(), "anna", password, here); err != nil { // which looks for sessions that are over
+		t.Fatal(err)
+	}
+	c.at = c.at.Add(-300 * 24 * time.Hour)
+	if _, _, ok := a.bySession(t.Context(), s.Secret, here); !ok {
+		t.Error("logged out by a clock that was wrong")
+	}
+	a.steady = func() bool { return true }
+	c.at = c.at.Add(300 * 24 * time.Hour)
+	if _, err := a.Login(t.Context(), "anna", password, here); err != nil {
+		t.Fatal(err)
+	}
+	c.at = c.at.Add(-300 * 24 * time.Hour)
+	if _, _, ok := a.bySession(t.Context(), s.Secret, here); ok {
+		t.Error("kept though it was over")
+	}
+}

@@ -72,8 +72,9 @@ func (s *sessionEntry) identity(remote netip.Addr) Identity {
 // pruneSessions ends those that are over, and the oldest when there are too many.
 func (a *Access) pruneSessions(ctx context.Context, now time.Time) error {
 	var oldest *sessionEntry
+	steady := a.steady()
 	for _, s := range a.sessions {
-		if s.over(now) {
+		if s.over(now) && steady {
 			if err := a.endSession(ctx, s); err != nil {
 				return err
 			}
