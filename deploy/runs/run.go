@@ -127,9 +127,14 @@ func (r *Run) Clone() *Run {
 	return &c
 }
 
-// Row is the run as the database has it.
+// Row is the run as the database has it. Answers are not in it: they may be secret, and
+// after a crash the question is there again.
 func (r *Run) Row() (store.Run, error) {
-	body, err := json.Marshal(runBody{*r, r.Secrets, r.Ticket, r.Key, r.Fetched, r.Ending})
+	kept := *r
+	if r.Order != nil && r.Order.Kind == protocol.OrderAnswer {
+		kept.Order = nil
+	}
+	body, err := json.Marshal(runBody{kept, r.Secrets, r.Ticket, r.Key, r.Fetched, r.Ending})
 	return store.Run{ID: r.ID, Deployment: r.Deployment, Device: r.Device, Ended: r.State.Ended(), Body: body, Started: r.Started}, err
 }
 

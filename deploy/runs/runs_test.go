@@ -25,8 +25,13 @@ func TestRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if strings.Contains(string(row.Body), "hunter2") {
+		t.Errorf("an answer is in the database: %s", row.Body)
+	}
 	got, err := Of(&row)
-	if diff := cmp.Diff(r, got); err != nil || diff != "" {
+	want := r.Clone()
+	want.Order = nil
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 	text, err := json.Marshal(r.Shown(noon))

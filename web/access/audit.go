@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -14,6 +15,7 @@ import (
 const (
 	auditKeep = 200_000
 	auditTrim = 1000
+	auditText = 1000 // bytes of a text in an entry: strangers may have written it
 )
 
 // Entry is one thing that somebody changed, or tried to.
@@ -33,6 +35,11 @@ type Entry struct {
 // Record writes an entry of the audit log. A change is done when it is called, so
 // an entry that cannot be written is logged as an error.
 func (a *Access) Record(ctx context.Context, e Entry) {
+	for _, text := range []*string{&e.Target, &e.Detail, &e.Error} {
+		if len(*text) > auditText {
+			*text = strings.ToValidUTF8((*text)[:auditText], "") + "..."
+		}
+	}
 	row := store.AuditEntry{
 		Time: a.now().UTC(), Who: e.Who, How: e.How, Remote: e.Remote, Action: e.Action, Target: e.Target, Detail: e.Detail, Status: e.Status, Error: e.Error,
 	}

@@ -48,6 +48,8 @@ type Provider struct {
 	mu      sync.Mutex
 	found   *oidc.Provider
 	pending map[string]attempt // by state
+
+	failed lockout // of addresses: what they do wrong again and again is not all recorded
 }
 
 // attempt is a login that is on its way through the provider.
@@ -85,7 +87,7 @@ func NewProvider(cfg OIDC) (*Provider, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	return &Provider{cfg: cfg, log: cfg.Log, pending: make(map[string]attempt)}, nil
+	return &Provider{cfg: cfg, log: cfg.Log, pending: make(map[string]attempt), failed: lockout{now: time.Now}}, nil
 }
 
 // discover asks the provider for its addresses and keys, once it answers.
@@ -175,7 +177,12 @@ func (p *Provider) serveCallback(a *Access, w http.ResponseWriter, r *http.Reque
 	entry := Entry{Who: name, How: HowOIDC, Remote: RemoteAddr(r).String(), Action: "login", Status: http.StatusOK}
 	if err != nil {
 		entry.Status, entry.Error = http.StatusUnauthorized, err.Error()
-		a.Record(r.Context(), entry)
+		// Anybody can come back from a login that is none, as often as he likes: it would
+		// push everything else out of the audit log.
+		if p.failed.locked(entry.Remote, RemoteAddr(r)).IsZero() {
+			p.failed.fail(entry.Remote, RemoteAddr(r))
+			a.Record(r.Context(), entry)
+		}
 		p.log.Warn("OIDC login failed", zap.String("by", name), zap.Error(err))
 		backToLogin(w, r, FailedOIDC, one.next)
 		return

@@ -175,6 +175,37 @@ func TestOIDC(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// Who comes back again and again from logins that are none does not push everything else
+// out of the audit log, nor fill the disk.
+func TestOIDCFailuresAreNotAllRecorded(t *testing.T) {
+	a, _, _ := open(t)
+	p, err := NewProvider(OIDC{Issuer: "https://idp.invalid", ClientID: "castpoint", URL: "https://castpoint.example", Groups: map[Scope][]string{Read: {"*"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	a.HandleLogin(mux, p)
+	for range 50 {
+		p.mu.Lock()
+		p.pending["s"] = attempt{until: time.Now().Add(time.Minute)}
+		p.mu.Unlock()
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, pathCallback+"?state=s&error="+strings.Repeat("x", 9000), nil)
+		r.AddCookie(&http.Cookie{Name: "castpoint-login", Value: "s"})
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		if w.Code != http.StatusSeeOther {
+			t.Fatal(w.Code, w.Body)
+		}
+	}
+	list, _, err := a.Audit(t.Context(), 0, 100)
+	if err != nil || len(list) != freeFailures {
+		t.Fatalf("%d entries, %v", len(list), err)
+	}
+	if n := len(list[0].Error); n > auditText+len("...") {
+		t.Errorf("an entry has an error of %d bytes", n)
+	}
+}
+
 func TestOIDCWithoutProvider(t *testing.T) {
 	p, err := NewProvider(OIDC{Issuer: "http://127.0.0.1:9", ClientID: "x", URL: "http://localhost", Groups: map[Scope][]string{Read: {"*"}}})
 	if err != nil {
