@@ -13,6 +13,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/atomicfile"
 	"castpoint/web/delivery"
 )
 
@@ -184,6 +185,54 @@ func TestTokenExpires(t *testing.T) {
 	}
 	_, err = tokens.Look(secret)
 	wantCode(t, err, protocol.CodeTokenUnknown)
+}
+
+// TestTokensAreWrittenTogether: who asks for the boot scripts of many machines at once has
+// the file written a few times, and each token is in it before its script goes out.
+func TestTokensAreWrittenTogether(t *testing.T) {
+	tokens, _ := newTokens(t)
+	var writes atomic.Int32
+	tokens.write = func(path string, data []byte) error {
+		writes.Add(1)
+		time.Sleep(5 * time.Millisecond) // a disk
+		return atomicfile.Write(path, data)
+	}
+	const machines = 200
+	var all sync.WaitGroup
+	for i := range machines {
+		all.Go(func() {
+			secret, made, err := tokens.Create(Token{Boot: true, MAC: fmt.Sprintf("52:54:00:aa:00:%02x", i)}, time.Hour)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if b, err := os.ReadFile(tokens.path); err != nil || !strings.Contains(string(b), made.Hash) {
+				t.Errorf("the token of machine %d is not in the file: %v", i, err)
+			}
+			if _, err := tokens.Use(secret, "pc", "", []string{made.MAC}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := writes.Load(); n > machines/2 {
+		t.Errorf("%d changes were written %d times", 2*machines, n)
+	}
+	again, err := OpenTokens(tokens.path)
+	if err != nil || len(again.byHash) != machines {
+		t.Fatal(len(again.byHash), err)
+	}
+	for _, k := range again.byHash {
+		if k.UsedBy != "pc" {
+			t.Errorf("%+v", k)
+		}
+	}
+	// What cannot be written has not been.
+	full := errors.New("no space")
+	tokens.write = func(string, []byte) error { return full }
+	if _, _, err := tokens.Create(Token{Content: "x"}, time.Hour); !errors.Is(err, full) || len(tokens.byHash) != machines {
+		t.Errorf("%d tokens, %v", len(tokens.byHash), err)
+	}
 }
 
 func TestBootTokensOfOneMachineAreBounded(t *testing.T) {

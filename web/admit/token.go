@@ -74,20 +74,29 @@ type Token struct {
 
 // Tokens are the one-time tokens of a server. They survive a restart: every
 // change is in the file before it is acted on.
+//
+// The file is written whole, and somebody who asks for the boot scripts of many invented
+// machines has it written often. So changes that come while it is written are written
+// together, and nobody who only looks waits for the disk.
 type Tokens struct {
-	path string
-	now  func() time.Time
+	path  string
+	now   func() time.Time
+	write func(path string, data []byte) error
 
-	mu     sync.Mutex
-	byHash map[string]*Token
-	number uint64 // of the last that was made
+	mu      sync.Mutex
+	byHash  map[string]*Token
+	number  uint64 // of the last that was made
+	changes uint64 // how many there have been
+
+	writing sync.Mutex // before mu
+	written uint64     // how many of the changes are in the file; guarded by writing
 }
 
 // OpenTokens reads the store's file; a missing one is an empty store.
 func OpenTokens(path string) (*Tokens, error) { return openTokens(path, time.Now) }
 
 func openTokens(path string, clock func() time.Time) (*Tokens, error) {
-	t := &Tokens{path: path, now: clock, byHash: make(map[string]*Token)}
+	t := &Tokens{path: path, write: atomicfile.Write, now: clock, byHash: make(map[string]*Token)}
 	var list []Token
 	if err := readStore(path, &list); err != nil {
 		return nil, fmt.Errorf("open tokens: %w", err)
@@ -134,6 +143,22 @@ func HashOf(secret string) string {
 // Create makes a token that is good for ttl and returns its secret. Hash, times and
 // the user of want do not count.
 func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, err error) {
+	secret, made, change, err := t.add(want, ttl)
+	if err == nil && !made.Granted {
+		if err = t.save(change); err != nil {
+			t.mu.Lock()
+			delete(t.byHash, made.Hash)
+			t.mu.Unlock()
+		}
+	}
+	if err != nil {
+		return "", Token{}, err
+	}
+	return secret, made, nil
+}
+
+// add makes a token in memory; change is its place among the changes.
+func (t *Tokens) add(want Token, ttl time.Duration) (secret string, _ Token, change uint64, err error) {
 	secret, hash := newSecret()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -148,21 +173,18 @@ func (t *Tokens) Create(want Token, ttl time.Duration) (secret string, _ Token, 
 	if k.Granted {
 		t.forget(maxGranted-1, func(o *Token) bool { return o.Granted })
 		t.byHash[hash] = k
-		return secret, *k, nil
+		return secret, *k, 0, nil
 	}
 	if k.Boot {
 		t.forget(maxTokensPerMAC-1, func(o *Token) bool { return o.Boot && o.MAC == k.MAC && o.UsedAt.IsZero() })
 		t.forget(maxTokens-1, func(o *Token) bool { return o.Boot })
 	}
 	if len(t.byHash) >= maxTokens+maxGranted {
-		return "", Token{}, api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
+		return "", Token{}, 0, api.Refusal(http.StatusServiceUnavailable, protocol.CodeTooMany, "wait until some have expired", "there are %d tokens already", len(t.byHash))
 	}
 	t.byHash[hash] = k
-	if err := t.save(); err != nil {
-		delete(t.byHash, hash)
-		return "", Token{}, err
-	}
-	return secret, *k, nil
+	t.changes++
+	return secret, *k, t.changes, nil
 }
 
 // prune drops what nobody asks about any more.
@@ -206,24 +228,39 @@ func onCalendar(was, until, now time.Time) time.Time {
 	return at
 }
 
-func (t *Tokens) save() error {
-	list := make([]*Token, 0, len(t.byHash))
-	now := t.now()
-	for _, k := range t.byHash {
-		if !k.Granted {
-			k.Expires, k.Stamp = onCalendar(k.Expires, k.until, now), calendar.NewStamp(k.until, now)
-			list = append(list, k)
-		}
+// save returns when a change is in the file, with those that have come meanwhile.
+func (t *Tokens) save(change uint64) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if t.written >= change {
+		return nil
 	}
-	slices.SortFunc(list, func(a, b *Token) int { return strings.Compare(a.Hash, b.Hash) })
+	list, changes := t.list()
 	data, err := json.Marshal(list)
 	if err != nil {
 		return fmt.Errorf("save tokens: %w", err)
 	}
-	if err := atomicfile.Write(t.path, data); err != nil {
+	if err := t.write(t.path, data); err != nil {
 		return fmt.Errorf("save tokens: %w", err)
 	}
+	t.written = changes
 	return nil
+}
+
+// list is what the file has to have, and how many changes that is.
+func (t *Tokens) list() ([]Token, uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]Token, 0, len(t.byHash))
+	now := t.now()
+	for _, k := range t.byHash {
+		if !k.Granted {
+			k.Expires, k.Stamp = onCalendar(k.Expires, k.until, now), calendar.NewStamp(k.until, now)
+			list = append(list, *k)
+		}
+	}
+	slices.SortFunc(list, func(a, b Token) int { return strings.Compare(a.Hash, b.Hash) })
+	return list, t.changes
 }
 
 // Look says what a token is for without using it up: it may be used already,
@@ -285,22 +322,37 @@ func (t *Tokens) check(secret, proof string, macs []string) (*Token, error) {
 // Use uses the token up for the member called by. Of any number of callers with
 // the same token one succeeds; it may come again with the same proof, "" for none.
 func (t *Tokens) Use(secret, by, proof string, macs []string) (Token, error) {
+	used, change, err := t.take(secret, by, proof, macs)
+	if err != nil || change == 0 {
+		return used, err
+	}
+	if err := t.save(change); err != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if k := t.byHash[used.Hash]; k != nil {
+			k.UsedAt, k.UsedBy, k.Proof = time.Time{}, "", ""
+		}
+		return Token{}, err
+	}
+	return used, nil
+}
+
+// take uses a token up in memory; change is its place among the changes, 0 when the file
+// has nothing to hear of it.
+func (t *Tokens) take(secret, by, proof string, macs []string) (_ Token, change uint64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	k, err := t.check(secret, proof, macs)
 	if err != nil {
-		return Token{}, err
+		return Token{}, 0, err
 	}
 	if !k.UsedAt.IsZero() {
-		return *k, nil
+		return *k, 0, nil
 	}
 	k.UsedAt, k.UsedBy, k.Proof = t.now().UTC().Truncate(time.Second), by, proof
 	if k.Granted {
-		return *k, nil
+		return *k, 0, nil
 	}
-	if err := t.save(); err != nil {
-		k.UsedAt, k.UsedBy, k.Proof = time.Time{}, "", ""
-		return Token{}, err
-	}
-	return *k, nil
+	t.changes++
+	return *k, t.changes, nil
 }
