@@ -13,7 +13,9 @@ import (
 	"time"
 
 	"castpoint/agent/protocol"
+	"castpoint/deploy"
 	"castpoint/deploy/rollout"
+	"castpoint/deploy/sequence"
 	"castpoint/multicast"
 	"castpoint/test/contents"
 	"castpoint/web/admit"
@@ -101,6 +103,72 @@ func TestVariablesOfARunAreBounded(t *testing.T) {
 	}
 	if bytes > 1<<20 || len(got.Environment) > 100 {
 		t.Errorf("%d variables of %d bytes are kept, and an environment of %d", len(got.Variables), bytes, len(got.Environment))
+	}
+}
+
+// The ticket of one machine's run opens nothing of another's, and nothing more of its own
+// when its device is protected meanwhile.
+func TestTicketOfAnother(t *testing.T) {
+	p, first := deployed(t, nil)
+	const otherMAC = "52:54:00:00:00:02"
+	second, err := p.cfg.Devices.Add(t.Context(), deploy.Device{Name: "pc-2", MACs: []string{otherMAC}}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab, err := p.cfg.Rollout.Collections.Get("lab")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab.Devices = append(lab.Devices, second.ID)
+	if _, err := p.cfg.Rollout.Collections.Put(t.Context(), lab); err != nil {
+		t.Fatal(err)
+	}
+	begin := func(mac string) protocol.Run {
+		status, body := p.do(t, http.MethodPost, protocol.PathRun, p.bootToken(t, mac), protocol.RunRequest{}, protocol.HeaderMAC, mac)
+		return answer[protocol.Run](t, http.StatusOK, status, body)
+	}
+	mine, theirs := begin(otherMAC), begin(deliveryMAC)
+	// A boot token goes with its card.
+	p.refused(t, 403, protocol.CodeTokenOther, http.MethodPost, protocol.PathRun, p.bootToken(t, deliveryMAC), protocol.RunRequest{}, protocol.HeaderMAC, otherMAC)
+	for path, message := range map[string]any{
+		protocol.PathStep:      protocol.StepStatus{Run: theirs.ID, Path: "2", State: protocol.StepDone},
+		protocol.PathEnd:       protocol.RunEnd{Run: theirs.ID, State: protocol.RunSucceeded},
+		protocol.PathQuestions: protocol.Questions{Run: theirs.ID},
+	} {
+		p.refused(t, 403, protocol.CodeTokenOther, http.MethodPost, path, mine.Ticket, message)
+	}
+	p.refused(t, 403, protocol.CodeRefused, http.MethodPost, protocol.PathContent+"other", mine.Ticket, nil)
+	if status, body := p.do(t, http.MethodPut, protocol.PathLog+"x.log", mine.Ticket, []byte("mine")); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	if list, err := p.Delivery().Logs(&rollout.Run{ID: theirs.ID, Device: first.ID}); err != nil || len(list) != 0 {
+		t.Errorf("another's logs: %v, %v", list, err)
+	}
+	if status, body := p.do(t, http.MethodPost, protocol.PathInventory, mine.Ticket, sequence.Facts{Model: "mine", UUID: "4c4c4544-0042-3010-8051-b4c04f4e4d32"}); status != http.StatusNoContent {
+		t.Fatalf("%d %s", status, body)
+	}
+	if one, err := p.cfg.Devices.Get(first.ID); err != nil || one.Inventory != nil && one.Inventory.Model == "mine" {
+		t.Errorf("another's inventory: %+v, %v", one, err)
+	}
+	// What belongs to sessions knows no ticket of a run, and the other way round.
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{})})
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, multicast.PathJoin, "", multicast.JoinRequest{Ticket: mine.Ticket})
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, protocol.PathStep, adm.Ticket, protocol.StepStatus{Run: theirs.ID, Path: "2"})
+
+	object := multicast.PathObject + p.ct.Files[0].Digest.String()
+	if status, _ := p.do(t, http.MethodGet, object, theirs.Ticket, nil); status != http.StatusOK {
+		t.Errorf("its own content: %d", status)
+	}
+	if _, err := p.cfg.Devices.Change(t.Context(), first.ID, "", "", func(d *deploy.Device) error { d.Protected = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	p.refused(t, 403, protocol.CodeRefused, http.MethodGet, object, theirs.Ticket, nil)
+	p.refused(t, 403, protocol.CodeRefused, http.MethodPost, object+multicast.PathDoubt, theirs.Ticket, multicast.Doubt{})
+	p.refused(t, 403, protocol.CodeRefused, http.MethodPost, protocol.PathContent+"image", theirs.Ticket, nil)
+	p.refused(t, 403, protocol.CodeRefused, http.MethodPost, protocol.PathRun, theirs.Ticket, protocol.RunRequest{})
+	status, body := p.do(t, http.MethodPost, protocol.PathStep, theirs.Ticket, protocol.StepStatus{Run: theirs.ID, Path: "2", State: protocol.StepStarted})
+	if o := answer[protocol.Order](t, http.StatusOK, status, body); o.Kind != protocol.OrderCancel {
+		t.Errorf("a protected machine is told %+v", o)
 	}
 }
 
