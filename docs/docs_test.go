@@ -97,9 +97,47 @@ func TestMessagesExist(t *testing.T) {
 	}
 }
 
-// Links between the pages lead somewhere.
+// headings are those of a page, as they are written, without marks of code. Lines of
+// code blocks may begin with # as well.
+func headings(page string) (all []string) {
+	code := false
+	for line := range strings.SplitSeq(page, "\n") {
+		if strings.HasPrefix(strings.TrimSpace(line), "```") {
+			code = !code
+		}
+		if !code && strings.HasPrefix(line, "#") {
+			all = append(all, strings.ReplaceAll(line, "`", ""))
+		}
+	}
+	return all
+}
+
+// anchor is the name of a heading in a link.
+func anchor(heading string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ' || r == '-':
+			return '-'
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_':
+			return r
+		}
+		return -1
+	}, strings.ToLower(strings.TrimLeft(heading, "# ")))
+}
+
+// Links between the pages lead somewhere, down to the heading.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^):#]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^):#]*)(?:#([^)]*))?\)`)
+	anchors := func(path string) (names []string) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, h := range headings(string(b)) {
+			names = append(names, anchor(h))
+		}
+		return names
+	}
 	for _, pattern := range []string{"*.md", "../README.md", "adr/*.md"} {
 		pages, err := filepath.Glob(pattern)
 		if err != nil {
@@ -111,10 +149,36 @@ func TestLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range link.FindAllStringSubmatch(string(b), -1) {
-				if _, err := os.Stat(filepath.Join(filepath.Dir(page), m[1])); err != nil {
+				to := page
+				if m[1] != "" {
+					to = filepath.Join(filepath.Dir(page), m[1])
+				}
+				if _, err := os.Stat(to); err != nil {
 					t.Errorf("%s links to %s: %v", page, m[1], err)
+				} else if m[2] != "" && !slices.Contains(anchors(to), m[2]) {
+					t.Errorf("%s links to %s#%s: it has no such heading", page, m[1], m[2])
 				}
 			}
+		}
+	}
+}
+
+// A page of many parts says at its beginning which, all of them and in their order.
+func TestLongPagesHaveContents(t *testing.T) {
+	const many = 8
+	for _, page := range allPages(t) {
+		b, err := Pages.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var parts []string
+		for _, h := range headings(string(b)) {
+			if name, ok := strings.CutPrefix(h, "## "); ok {
+				parts = append(parts, "["+name+"](#"+anchor(name)+")")
+			}
+		}
+		if want := "Contents: " + strings.Join(parts, ", ") + "."; len(parts) >= many && !strings.Contains(strings.ReplaceAll(string(b), "\n", " "), want) {
+			t.Errorf("%s wants this before its first part:\n%s", page, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -144,5 +145,30 @@ func TestSize(t *testing.T) {
 		if got, err := ParseSize(text); err == nil {
 			t.Errorf("ParseSize(%q) = %d was accepted", text, got)
 		}
+	}
+}
+
+// The settings that the documentation shows are good ones.
+func TestDocumentedSettings(t *testing.T) {
+	block := regexp.MustCompile("(?ms)^```yaml\n(.*?)^```")
+	seen := 0
+	for _, page := range []string{"getting-started.md", "cli.md", "api.md"} {
+		text, err := os.ReadFile(filepath.Join("../../docs", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range block.FindAllSubmatch(text, -1) {
+			seen++
+			path := filepath.Join(t.TempDir(), "castpoint.yaml")
+			if err := os.WriteFile(path, m[1], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Load(path); err != nil {
+				t.Errorf("%s: %v:\n%s", page, err, m[1])
+			}
+		}
+	}
+	if seen < 4 {
+		t.Errorf("only %d blocks were found", seen)
 	}
 }
