@@ -28,19 +28,6 @@ var (
 	ErrPartly = errors.New("not complete")
 )
 
-// marked is an error of one of the kinds above, without the kind in its text.
-type marked struct {
-	kind error
-	text error
-}
-
-func (m *marked) Error() string   { return m.text.Error() }
-func (m *marked) Unwrap() []error { return []error{m.kind, m.text} }
-
-func mark(kind error, format string, args ...any) error {
-	return &marked{kind, fmt.Errorf(format, args...)}
-}
-
 // PinError says that the server has another certificate than the one expected.
 type PinError struct {
 	Server    string
@@ -85,4 +72,20 @@ func ExitCode(err error) int {
 		return ExitPartly
 	}
 	return ExitFailed
+}
+
+// marked is an error of one of the kinds above, without the kind in its text.
+type marked struct {
+	kind error
+	text error
+}
+
+func (m *marked) Error() string { return m.text.Error() }
+
+func (m *marked) Unwrap() []error { return []error{m.kind, m.text} }
+
+// Errorf makes an error of a kind, one of the errors above, without the kind in its
+// text.
+func Errorf(kind error, format string, args ...any) error {
+	return &marked{kind, fmt.Errorf(format, args...)}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/term"
 
 	"castpoint/agent"
+	"castpoint/agent/receive"
 )
 
 // screenInterval is how often the progress line of a terminal is written anew.
@@ -16,7 +17,7 @@ const screenInterval = 200 * time.Millisecond
 
 // NewReceive makes the command receive of the program called name.
 func NewReceive(name string) *cobra.Command {
-	var o agent.Options
+	var o receive.Options
 	var json, quiet, pipe bool
 	var window int64
 	c := &cobra.Command{
@@ -72,7 +73,7 @@ again to go on), 4 content not found, 5 refused.`,
 			o.Report = reporter(cmd.OutOrStdout(), json, quiet)
 			ctx, stop := Interrupted(cmd.Context())
 			defer stop()
-			_, err := agent.Receive(ctx, o)
+			_, err := receive.Receive(ctx, o)
 			return err
 		},
 	}

@@ -136,7 +136,7 @@ type Method struct {
 // of a volume, which the server keeps for the device.
 const VariableRecovery = "BitLockerRecovery"
 
-// Grant admits to a content once: Token is for agent.Receive (or PathJoin).
+// Grant admits to a content once: Token is for receive.Receive (or PathJoin).
 type Grant struct {
 	Content string `json:"content"` // id
 	Token   string `json:"token"`

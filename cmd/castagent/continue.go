@@ -14,6 +14,7 @@ import (
 	"castpoint/agent/machine"
 	"castpoint/agent/platform"
 	"castpoint/agent/resident"
+	"castpoint/agent/run"
 )
 
 func newContinue() *cobra.Command {
@@ -73,9 +74,9 @@ func continueRun(ctx context.Context, cmd *cobra.Command, settings string, say f
 		return err
 	}
 	out := cmd.OutOrStdout()
-	after, err := agent.Continue(ctx, agent.ContinueOptions{
+	after, err := run.Continue(ctx, run.ContinueOptions{
 		Settings: settings, Say: say, Report: agent.ScreenReporter(out, consoleInterval),
-		Tasks: agent.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, nil)},
+		Tasks: run.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, nil)},
 	})
 	if err != nil || after == "" {
 		return err

@@ -18,10 +18,10 @@ import (
 var version = "unknown"
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := command.Group("castagent", "Receives contents of a castpoint distribution point",
 		newRun(), newContinue(), command.NewReceive("castagent"), newVersion())
 	return command.Execute(ctx, root, args, stdout, stderr, agent.ExitCode)

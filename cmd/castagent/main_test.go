@@ -38,7 +38,7 @@ func TestExitCodes(t *testing.T) {
 		{"receive a b", 2, "accepts at most 1 arg"},
 	} {
 		var out, errs bytes.Buffer
-		code := run(t.Context(), strings.Fields(c.args), &out, &errs)
+		code := execute(t.Context(), strings.Fields(c.args), &out, &errs)
 		if code != c.code || !strings.Contains(errs.String(), c.says) {
 			t.Errorf("castagent %s: exit code %d, %q; want %d and %q", c.args, code, errs.String(), c.code, c.says)
 		}

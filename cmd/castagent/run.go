@@ -12,6 +12,7 @@ import (
 	"castpoint/agent"
 	"castpoint/agent/command"
 	"castpoint/agent/platform"
+	"castpoint/agent/run"
 )
 
 // consoleInterval is how often the progress line is written on a console, which
@@ -48,7 +49,7 @@ blocks kept, 4 content not found, 5 refused.`,
 			if err != nil {
 				return fmt.Errorf("read the kernel command line: %w", err)
 			}
-			boot, err := agent.ParseCmdline(string(text))
+			boot, err := run.ParseCmdline(string(text))
 			if err != nil {
 				return err
 			}
@@ -64,8 +65,8 @@ blocks kept, 4 content not found, 5 refused.`,
 }
 
 // runOn brings the platform up and runs the agent on it.
-func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.Boot, reach time.Duration) (err error) {
-	o := agent.RunOptions{
+func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot run.Boot, reach time.Duration) (err error) {
+	o := run.Options{
 		Boot: boot, Reach: reach, SetClock: p.SetClock,
 		Say: func(s string) { fmt.Fprintln(out, s) }, Report: agent.ScreenReporter(out, consoleInterval),
 	}
@@ -93,5 +94,5 @@ func runOn(ctx context.Context, p platform.Platform, out io.Writer, boot agent.B
 		s.Address = platform.AddressOf(cards, boot.MAC)
 		s.Step = "asking the server what to do"
 	})
-	return agent.Run(ctx, o)
+	return run.Run(ctx, o)
 }

@@ -3,16 +3,16 @@ package main
 import (
 	"io"
 
-	"castpoint/agent"
 	"castpoint/agent/machine"
 	"castpoint/agent/platform"
+	"castpoint/agent/run"
 )
 
 // newTasks is what this boot environment needs to run task sequences.
-func newTasks(out io.Writer, say func(string), screen *platform.Screen) (*agent.TaskOptions, error) {
+func newTasks(out io.Writer, say func(string), screen *platform.Screen) (*run.TaskOptions, error) {
 	m, err := machine.New()
 	if err != nil {
 		return nil, err
 	}
-	return &agent.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, screen)}, nil
+	return &run.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, screen)}, nil
 }

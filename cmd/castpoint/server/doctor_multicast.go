@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"castpoint/agent"
 	"castpoint/agent/command"
+	"castpoint/agent/probe"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/doctor"
@@ -15,12 +15,12 @@ import (
 
 // measuredMulticast is what castpoint doctor multicast --json prints.
 type measuredMulticast struct {
-	Measured *agent.ProbeResult `json:"measured"`
-	Findings []doctor.Finding   `json:"findings"`
+	Measured *probe.Result    `json:"measured"`
+	Findings []doctor.Finding `json:"findings"`
 }
 
 func newDoctorMulticast(o *cli.Options) *cobra.Command {
-	var p agent.ProbeOptions
+	var p probe.Options
 	c := o.AddJSON(&cobra.Command{
 		Use: "multicast --server URL --pin PIN --token TOKEN", Short: "Measure the way from a server's multicast to this machine", Args: cobra.NoArgs,
 		Long: `Multicast asks a server for trains of datagrams, by multicast and of several sizes and rates,
@@ -42,7 +42,7 @@ Exit codes: 0 nothing needs attention, 1 failed, 2 wrong call, 3 something needs
 			p.Say = func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), "measuring "+s) }
 			ctx, stop := command.Interrupted(cmd.Context())
 			defer stop()
-			res, err := agent.Probe(ctx, p)
+			res, err := probe.Measure(ctx, p)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package diagnose
+
+func systemFacts(string) facts { return facts{} }
