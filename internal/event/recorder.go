@@ -275,11 +275,12 @@ func (r *Recorder) write(batch []Event) {
 
 func (r *Recorder) trim() {
 	keep := r.keep.Load()
+	now := time.Now()
 	var before time.Time
 	if r.cfg.Steady == nil || r.cfg.Steady() {
-		before = time.Now().Add(-keep.age)
+		before = now.Add(-keep.age)
 	}
-	gone, err := r.cfg.Store.TrimEvents(context.Background(), before, keep.count)
+	gone, err := r.cfg.Store.TrimEvents(context.Background(), before, now, keep.count)
 	if err != nil {
 		r.log.Error("old events not deleted", zap.Error(err))
 	} else if gone > 0 {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"math"
 	"slices"
 	"time"
 )
@@ -139,19 +140,27 @@ func (s *Store) LastEvent(ctx context.Context) (last int64, err error) {
 const trimBatch = 2000
 
 // TrimEvents deletes the events from before a time, and the oldest ones beyond
-// keep. It says how many went.
-func (s *Store) TrimEvents(ctx context.Context, before time.Time, keep int64) (gone int64, err error) {
+// keep; the zero time deletes none for its age. It says how many went.
+//
+// Numbers rise with time, but for a clock that was set. What was recorded after an event
+// that is young is young itself, though its own time says that it is years old. A time of
+// the future says nothing.
+func (s *Store) TrimEvents(ctx context.Context, before, now time.Time, keep int64) (gone int64, err error) {
 	last, err := s.LastEvent(ctx)
 	if err != nil {
 		return 0, err
 	}
+	from, to := toMillis(before), toMillis(now)
+	if before.IsZero() {
+		from, to = math.MinInt64, math.MaxInt64
+	}
 	for {
 		var n int64
 		err := s.tx(ctx, false, func(tx *sql.Tx) error {
-			// Numbers rise with time, but for a clock that was set: what is old
-			// is at the front.
-			r, err := tx.ExecContext(ctx, `DELETE FROM event WHERE id IN (SELECT id FROM event ORDER BY id LIMIT ?) AND (time < ? OR id <= ?)`,
-				trimBatch, toMillis(before), last-keep)
+			r, err := tx.ExecContext(ctx, `WITH front AS MATERIALIZED (SELECT id, time FROM event ORDER BY id LIMIT ?)
+				DELETE FROM event WHERE id IN (SELECT id FROM front)
+				AND (id <= ? OR id < coalesce((SELECT min(id) FROM front WHERE time BETWEEN ? AND ?), ?))`,
+				trimBatch, last-keep, from, to, int64(math.MaxInt64))
 			if err != nil {
 				return err
 			}

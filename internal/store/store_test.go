@@ -222,21 +222,52 @@ func TestEvents(t *testing.T) {
 			t.Errorf("%+v: %s, want %s", c.q, got, c.want)
 		}
 	}
-	if n, err := s.TrimEvents(t.Context(), start.Add(100*time.Second), 1000); n != 100 || err != nil {
+	end := start.Add(2 * time.Hour)
+	if n, err := s.TrimEvents(t.Context(), start.Add(100*time.Second), end, 1000); n != 100 || err != nil {
 		t.Errorf("by age: %d, %v", n, err)
 	}
-	if n, err := s.TrimEvents(t.Context(), start, 50); n != 150 || err != nil {
+	if n, err := s.TrimEvents(t.Context(), start, end, 50); n != 150 || err != nil {
 		t.Errorf("by number: %d, %v", n, err)
 	}
 	if got := texts(EventQuery{Limit: 1000}); !strings.HasPrefix(got, "250 ") || strings.Count(got, " ") != 49 {
 		t.Errorf("kept %s", got)
 	}
-	if n, err := s.TrimEvents(t.Context(), start.Add(time.Hour), 1); n != 50 || err != nil {
+	if n, err := s.TrimEvents(t.Context(), start.Add(time.Hour), end, 1); n != 50 || err != nil {
 		t.Errorf("all: %d, %v", n, err)
 	}
 	more := []Event{{Message: "next"}}
 	if err := s.AddEvents(t.Context(), more); err != nil || more[0].ID <= all[299].ID {
 		t.Errorf("a number was given twice: %d, %v", more[0].ID, err)
+	}
+}
+
+// TestTrimWhileTheClockIsSet: what was recorded with a clock that was years behind goes with
+// what was recorded before it, and so does what was recorded with one that was ahead.
+func TestTrimWhileTheClockIsSet(t *testing.T) {
+	s := openTest(t, t.TempDir())
+	now := time.Now()
+	const year, month = 365 * 24 * time.Hour, 30 * 24 * time.Hour
+	var all []Event
+	for _, ago := range []time.Duration{12 * month, -2 * year, 11 * month, 20 * year, 10 * month, 2 * month, 20 * year, -3 * year, month} {
+		all = append(all, Event{Time: now.Add(-ago), Message: ago.String()})
+	}
+	if err := s.AddEvents(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		before time.Time
+		now    time.Time
+		gone   int64
+	}{
+		{time.Time{}, now, 0},
+		{now.Add(-3 * month), now, 5},
+		{now.Add(-2 * month), now, 0},
+		{now.Add(-2*month + time.Minute), now, 3},
+		{now, now, 1},
+	} {
+		if n, err := s.TrimEvents(t.Context(), c.before, c.now, 1000); n != c.gone || err != nil {
+			t.Errorf("before %s: %d are gone, want %d; %v", c.before, n, c.gone, err)
+		}
 	}
 }
 
