@@ -50,6 +50,8 @@ type Device struct {
 	Inventory *Inventory `json:"inventory,omitempty"`
 
 	change boot.Change // Boot.Settings, read
+	// heard is when this process has last seen it, by the clock that nobody sets.
+	heard time.Time
 }
 
 // Inventory are the facts of a machine as its agent has reported them.

@@ -498,6 +498,12 @@ func TestExpiryWhileTheClockIsSet(t *testing.T) {
 	if b.expire(); waiting() != 1 {
 		t.Fatal("gone on the day on which it asked")
 	}
+	b.now = func() time.Time { return clock.Set(time.Now(), -20*365*24*time.Hour) }
+	b.See(client(macA, uuidA))
+	b.now = func() time.Time { return time.Now().Add(25 * time.Hour) } // right again, and believed
+	if b.expire(); waiting() != 1 {
+		t.Fatal("gone a day after it asked")
+	}
 	b.now = func() time.Time { return time.Now().Add(waitingLife + time.Hour) }
 	if b.expire(); waiting() != 0 {
 		t.Fatal("there after more than a month")

@@ -124,7 +124,8 @@ func (d *Devices) See(c boot.Client) {
 	if !c.PXE && !c.IPXE && !c.HTTPBoot {
 		return
 	}
-	now := d.now().UTC().Truncate(time.Millisecond)
+	clock := d.now()
+	now := clock.UTC().Truncate(time.Millisecond)
 	var events []event.Event
 	note := func(trouble bool, text string) {
 		events = append(events, event.Event{Time: now, MAC: c.MAC.String(), UUID: c.UUID, Kind: event.KindRecord, Trouble: trouble, Message: text})
@@ -132,7 +133,7 @@ func (d *Devices) See(c boot.Client) {
 	}
 	d.mu.Lock()
 	m := d.index.match(c)
-	if text := m.conflict(); text != "" && d.tellConflict(&m, now) {
+	if text := m.conflict(); text != "" && d.tellConflict(&m, clock) {
 		note(true, text)
 	}
 	one := m.device
@@ -158,6 +159,9 @@ func (d *Devices) See(c boot.Client) {
 		d.count(StateWaiting, 1)
 		d.dirty[one.ID] = true
 		note(true, "unknown device: it waits for approval; castpoint device approve "+one.ID+", or deny")
+	}
+	if one != nil {
+		one.heard = clock
 	}
 	d.mu.Unlock()
 	for _, e := range events {
@@ -220,13 +224,18 @@ func (d *Devices) tellConflict(m *match, now time.Time) bool {
 	return true
 }
 
-// expired lists those that wait and were not seen for a long time.
+// expired lists those that wait and were not seen for a long time: by the calendar when
+// another process has seen them last.
 func (d *Devices) expired(now time.Time) []Device {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	var old []Device
 	for _, one := range d.index.byID {
-		if one.State == StateWaiting && !one.Protected && now.Sub(one.LastSeen) > waitingLife {
+		last := one.LastSeen
+		if !one.heard.IsZero() {
+			last = one.heard
+		}
+		if one.State == StateWaiting && !one.Protected && now.Sub(last) > waitingLife {
 			old = append(old, *one.clone())
 		}
 	}

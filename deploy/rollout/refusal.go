@@ -37,7 +37,7 @@ func (g *Register) Refused(deployment string, device *deploy.Device, why error) 
 			g.refusals[d.ID] = make(map[string]Refusal)
 		}
 		old := g.refusals[d.ID][device.ID]
-		fresh = old.Text != text || now.Sub(old.Time) > refusalAgain || errors.Is(why, ErrPassword)
+		fresh = old.Text != text || now.Sub(old.Time).Abs() > refusalAgain || errors.Is(why, ErrPassword)
 		if fresh {
 			g.refusals[d.ID][device.ID] = Refusal{Time: now, Text: text}
 		}
