@@ -120,7 +120,7 @@ func (p *Policy) Plan(c Client) Plan {
 		}
 	}
 	if !known {
-		return silent("castpoint has no first stage for %s: add this architecture to the loader table of the configuration.", arch)
+		return silent("castpoint has no first stage for %s. If it starts that of another architecture, a row of the setting quirk says so, as in arch=%d as=7.", arch, arch)
 	}
 	if record.Waiting {
 		return p.planWaiting(c, arch, fw)
@@ -206,7 +206,7 @@ func (p *Policy) ipxePlan(c Client, arch Arch, fw Firmware, why string) Plan {
 // added to the reason.
 func (p *Policy) firstStage(c Client, arch Arch, fw Firmware, loaders []string, why string) Plan {
 	if len(loaders) == 0 {
-		return silent("the loader table lists no file for %s, so it is not served.", arch)
+		return silent("castpoint knows no first stage for %s, so it is not served.", arch)
 	}
 	for _, name := range loaders {
 		if _, ok := p.loaders.Find(name); !ok {

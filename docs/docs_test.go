@@ -183,6 +183,50 @@ func TestLongPagesHaveContents(t *testing.T) {
 	}
 }
 
+// The table of rooms has every folder with code in it, and no others.
+func TestRooms(t *testing.T) {
+	page, err := Pages.ReadFile("architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]+`) \\|").FindAllStringSubmatch(string(page), -1) {
+		for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(row[1], -1) {
+			listed[m[1]] = true
+		}
+	}
+	rooms := map[string]bool{}
+	err = filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := strings.TrimPrefix(filepath.ToSlash(path), "../")
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata" || name == "bin" || strings.HasPrefix(name, "test/bench/")) {
+			return fs.SkipDir // what make bench consists of is one room
+		}
+		if strings.HasSuffix(name, ".go") {
+			rooms[filepath.ToSlash(filepath.Dir(name))] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for room := range rooms {
+		if !listed[room] {
+			t.Errorf("architecture.md does not have the room %s", room)
+		}
+	}
+	for room := range listed {
+		if !rooms[room] {
+			t.Errorf("architecture.md has the room %s, and there is no such folder", room)
+		}
+	}
+	if len(rooms) < 60 {
+		t.Errorf("only %d rooms were found", len(rooms))
+	}
+}
+
 // The table of fuzz tests has each of them, in the row of its room.
 func TestFuzzTargets(t *testing.T) {
 	page, err := Pages.ReadFile("fuzzing.md")
