@@ -99,7 +99,7 @@ soak: tools packages ## what takes long: MINUTES (default 10) of chaos (SEED=N r
 	go test -c -o bin/test/ ./test/e2e
 	cd test/e2e && $(SUDO) env CASTPOINT_KILLS=$(KILLS) ../../bin/test/e2e.test -test.v -test.timeout 60m -test.run TestKilledInSession
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 90m \
-	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware|TestValidateOnSchedule|TestLinuxDeployment|TestBootEnvironmentFromDebian|TestWipeDiskTemplate|TestCaptureTemplate'
+	  -test.run 'TestLocalBoot|TestSlowerSession|TestWayBackFromUnicast|TestNoQuerier|TestCommandPromptInLinux|TestChooseDeployment|TestPackageUnderSystemd|TestLintian|TestContainer|TestLabByCommandNet|TestLabByCommandFirmware|TestValidateOnSchedule|TestLinuxDeployment|TestBootEnvironmentFromDebian|TestWipeDiskTemplate|TestCaptureTemplate'
 	cd test/e2e && $(SUDO) env CASTPOINT_SOAK=1 ../../bin/test/e2e.test -test.v -test.timeout 90m \
 	  -test.run 'TestFaults|TestEveryFaultInEveryStep|TestPowerAndServerInSteps|TestWake$$'
 	CASTPOINT_SOAK=1 go test -count=1 -timeout 60m -run TestReproducible -v ./packaging
@@ -120,7 +120,7 @@ demo: tools build ## two PXE VMs and four clients receive one encrypted session;
 	go build -o bin/test/demo ./test/demo
 	$(SUDO) bin/test/demo -castpoint bin/castpoint
 
-package: build ## .deb and .rpm for amd64 and arm64, with SBOM and checksums (signed with the SSH key SIGN=FILE), in bin/package
+package: build ## .deb and .rpm for amd64 and arm64 (by MAINTAINER='Name <address>'), with SBOM and checksums (signed with the SSH key SIGN=FILE), in bin/package
 	rm -rf bin/package
 	packaging/build '$(PACKAGE_VERSION)' amd64 bin/castpoint deb rpm
 	$(subst CGO_ENABLED=0,CGO_ENABLED=0 GOARCH=arm64,$(GOBUILD)) -o bin/package/castpoint-arm64 ./cmd/castpoint

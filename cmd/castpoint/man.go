@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -26,7 +28,27 @@ packages have them: man castpoint, man castpoint-content-add.`,
 			if err := doc.GenManTree(root, head, args[0]); err != nil {
 				return fmt.Errorf("write manual pages into %s: %w", args[0], err)
 			}
-			return nil
+			return ragged(args[0])
 		},
 	}
+}
+
+// ragged lets the lines of manual pages end where words do: names of commands and of files
+// are not hyphenated, and need no room between words.
+func ragged(dir string) error {
+	pages, err := filepath.Glob(filepath.Join(dir, "*.1"))
+	if err != nil {
+		return err
+	}
+	for _, page := range pages {
+		b, err := os.ReadFile(page)
+		if err != nil {
+			return fmt.Errorf("write manual pages: %w", err)
+		}
+		b = regexp.MustCompile(`(?m)^\.TH .*\n`).ReplaceAll(b, []byte("$0.nh\n.ad l\n"))
+		if err := os.WriteFile(page, b, 0o644); err != nil {
+			return fmt.Errorf("write manual pages: %w", err)
+		}
+	}
+	return nil
 }
