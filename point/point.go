@@ -108,6 +108,9 @@ func Serve(ctx context.Context, o Options) error {
 	if err := host.KeepOnly(p.stillNeeded()...); err != nil {
 		return err
 	}
+	if err := host.NoNewPrivileges(); err != nil {
+		return err
+	}
 	summary, err := p.summary()
 	if err == nil {
 		err = o.Announce(summary)

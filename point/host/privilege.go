@@ -7,7 +7,9 @@ import (
 	"os"
 	"syscall"
 
+	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
 // AsRoot are the capabilities over files that a command of root keeps: root reads
@@ -53,6 +55,16 @@ func KeepOnly(keep ...cap.Value) error {
 	}
 	if err := left.SetProc(); err != nil {
 		return fmt.Errorf("give up privileges: %w", err)
+	}
+	return nil
+}
+
+// NoNewPrivileges keeps all programs that this process starts from having more than it
+// has, by their owner or by capabilities of their files.
+func NoNewPrivileges() error {
+	// prctl is of one thread, and Go has several.
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return fmt.Errorf("give up new privileges: %w", os.NewSyscallError("prctl", errno))
 	}
 	return nil
 }

@@ -69,6 +69,9 @@ func TestPrivileges(t *testing.T) {
 		}
 	}
 	hasOnly(status, netBindService|netRaw)
+	if !regexp.MustCompile(`(?m)^NoNewPrivs:\s1$`).Match(status) {
+		t.Errorf("the server may start programs with more privileges than it has:\n%s", status)
+	}
 	if _, err := p.Run(t.Context(), "content", "validate", "image", "--data", p.Data); err != nil {
 		t.Error(err)
 	}
