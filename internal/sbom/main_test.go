@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -77,4 +78,75 @@ func TestWrite(t *testing.T) {
 	if err := write(t.Context(), out, "", table, program); err == nil || !strings.Contains(err.Error(), "no licence for stdlib") {
 		t.Errorf("without a licence: %v", err)
 	}
+}
+
+// The licences in the table are those that the modules bring with them.
+func TestLicencesAreThose(t *testing.T) {
+	f, err := os.Open("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	listed, err := readLicences(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folders, err := moduleFolders(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for module, want := range listed {
+		files, err := noticeFiles(folders[module])
+		if err != nil {
+			t.Errorf("%s: %v: go mod download fetches it", module, err)
+			continue
+		}
+		var text strings.Builder
+		for _, file := range files {
+			b, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text.Write(b)
+			text.WriteString("\n")
+		}
+		got := licencesIn(text.String())
+		if strings.HasPrefix(module, "kernel.org/pub/linux/libs/security/libcap/") {
+			got = slices.DeleteFunc(got, func(l string) bool { return l == "GPL-2.0-only" }) // or
+		}
+		names := strings.Split(want, " AND ")
+		slices.Sort(names)
+		if !slices.Equal(got, names) {
+			t.Errorf("%s: docs/dependencies.md says %s, its files say %s", module, want, strings.Join(got, " AND "))
+		}
+	}
+}
+
+// licencesIn knows licences by words that only they have, sorted.
+func licencesIn(text string) (list []string) {
+	text = strings.Join(strings.Fields(text), " ")
+	for _, l := range []struct {
+		name string
+		says *regexp.Regexp
+	}{
+		{"AGPL-3.0", regexp.MustCompile(`GNU AFFERO GENERAL PUBLIC LICENSE Version 3`)},
+		{"Apache-2.0", regexp.MustCompile(`Apache License,? Version 2\.0`)},
+		{"BSD-3-Clause", regexp.MustCompile(`(?i)Redistribution and use in source and binary forms.*endorse or promote`)},
+		{"CC0-1.0", regexp.MustCompile(`CC0 1\.0 Universal`)},
+		{"GPL-2.0-only", regexp.MustCompile(`GNU GENERAL PUBLIC LICENSE Version 2`)},
+		{"GPL-3.0", regexp.MustCompile(`GNU GENERAL PUBLIC LICENSE Version 3`)},
+		{"ISC", regexp.MustCompile(`Permission to use, copy, modify, and(/or)? distribute this software for any purpose`)},
+		{"LGPL", regexp.MustCompile(`GNU LESSER GENERAL PUBLIC LICENSE Version`)},
+		{"MIT", regexp.MustCompile(`(?i)Permission is hereby granted, free of charge`)},
+		{"MPL-2.0", regexp.MustCompile(`Mozilla Public License,? [Vv]ersion 2\.0`)},
+	} {
+		if l.says.MatchString(text) {
+			list = append(list, l.name)
+		}
+	}
+	if regexp.MustCompile(`(?i)Redistribution and use in source and binary forms`).MatchString(text) && !slices.Contains(list, "BSD-3-Clause") {
+		list = append(list, "BSD-2-Clause")
+	}
+	slices.Sort(list)
+	return list
 }
