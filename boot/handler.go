@@ -184,6 +184,9 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 	}
 	netio.TakePlace(r.Context(), netio.PlaceOf(f.Size))
 	http.ServeContent(w, r, "", modified, body)
+	if r.Close && w.err == nil && w.control.Flush() == nil {
+		w.err = netio.Delivered(r.Context(), h.stall) // net/http closes the connection next
+	}
 	switch {
 	case errors.Is(w.err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("send %s: the client took less than %d bytes in %s and was cut off after %d: %w",

@@ -39,11 +39,7 @@ func PlaceOf(size int64) Place {
 // setPlace says where the packets of a socket stand. A system that has no places does
 // without.
 func setPlace(conn syscall.Conn, place Place) {
-	rc, err := conn.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = rc.Control(func(fd uintptr) { placeSocket(int(fd), place) })
+	onSocket(conn, func(fd int) { placeSocket(fd, place) })
 }
 
 type placeKey struct{}
@@ -56,7 +52,8 @@ type placed struct {
 	place Place
 }
 
-// WithPlace is http.Server.ConnContext of servers whose handlers call TakePlace.
+// WithPlace is http.Server.ConnContext of servers whose handlers call TakePlace
+// or Delivered.
 func WithPlace(ctx context.Context, c net.Conn) context.Context {
 	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // of TLS
 		c = wrapped.NetConn()

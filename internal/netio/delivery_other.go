@@ -1,0 +1,8 @@
+//go:build !linux
+
+package netio
+
+import "syscall"
+
+// sending knows nothing here.
+func sending(syscall.Conn) (sendState, bool) { return sendState{}, false }
