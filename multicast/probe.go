@@ -139,7 +139,7 @@ func (p *ProbeSender) Send(ctx context.Context, t ProbeTrain, to netip.Addr) (Pr
 	pace.next = began
 	for sent.Count < t.Count {
 		n := min(per, t.Count-sent.Count)
-		if d := pace.reserve(time.Now(), n*t.Size, t.Rate); d > 0 {
+		if d := pace.reserve(time.Now(), n*t.Size, t.Rate, 0); d > 0 {
 			select {
 			case <-ctx.Done():
 				return sent, ctx.Err()

@@ -41,6 +41,7 @@ func (s *Session) routineSend(ctx context.Context) error {
 			}
 			continue
 		}
+		e.pace.rest()
 		if wait == 0 {
 			wait = time.Hour
 		}
@@ -214,7 +215,7 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 	s.wireBytes += uint64(size)
 	s.sentBytes += uint64(n * s.g.symbolSize)
 	s.mu.Unlock()
-	if d := e.pace.reserve(time.Now(), size, rate); d > 0 {
+	if d := e.pace.reserve(time.Now(), size, rate, float64(s.cfg.MinRate)); d > 0 {
 		return e.sleepFully(ctx, d)
 	}
 	return ctx.Err()
