@@ -339,8 +339,9 @@ func (d *Delivery) order(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	wait, _ := time.ParseDuration(r.URL.Query().Get("wait")) // none, or no time, is at once
-	// The listener's time limit for requests would end the wait.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	// The listener's time limit for requests would end the wait. With none at all a body
+	// that does not come would be waited for when the answer is written.
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(maxWait + 10*time.Second)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), min(max(wait, 0), maxWait))
