@@ -175,6 +175,27 @@ func TestOIDC(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// A browser that has begun a login is not logged in by the answer to somebody else's, which
+// a link may lead it to.
+func TestOIDCAnswerOfAnotherBrowser(t *testing.T) {
+	p, err := NewProvider(OIDC{Issuer: "https://idp.invalid", ClientID: "castpoint", URL: "https://castpoint.example", Groups: map[Scope][]string{Read: {"*"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(time.Minute)
+	p.pending["mine"], p.pending["theirs"] = attempt{until: until}, attempt{until: until}
+	for _, c := range []struct {
+		state, cookie string
+		ok            bool
+	}{{"theirs", "mine", false}, {"theirs", "", false}, {"", "", false}, {"nobody's", "nobody's", false}, {"mine", "mine", true}, {"mine", "mine", false}} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, pathCallback+"?state="+url.QueryEscape(c.state), nil)
+		r.AddCookie(&http.Cookie{Name: "castpoint-login", Value: c.cookie})
+		if _, err := p.take(r); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 // Who comes back again and again from logins that are none does not push everything else
 // out of the audit log, nor fill the disk.
 func TestOIDCFailuresAreNotAllRecorded(t *testing.T) {
