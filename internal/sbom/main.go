@@ -29,13 +29,14 @@ import (
 func main() {
 	out := flag.String("o", "", "write to `FILE`")
 	table := flag.String("licences", "docs/dependencies.md", "`FILE` with the table of dependencies")
+	version := flag.String("version", "", "`VERSION` of programs in which Go has noted no commit, as in a worktree of git")
 	texts := flag.String("texts", "", "write the texts of the licences to `FILE`")
 	flag.Parse()
 	if *out == "" && *texts == "" || flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "usage: sbom [-o FILE] [-texts FILE] PROGRAM [PROGRAM WITHIN IT...]")
 		os.Exit(2)
 	}
-	if err := write(context.Background(), *out, *texts, *table, flag.Args()...); err != nil {
+	if err := write(context.Background(), *out, *texts, *table, *version, flag.Args()...); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
@@ -43,9 +44,10 @@ func main() {
 
 // program is a Go program as a file.
 type program struct {
-	name   string
-	digest string // SHA-256
-	info   *debug.BuildInfo
+	name    string
+	version string // if Go has noted none
+	digest  string // SHA-256
+	info    *debug.BuildInfo
 }
 
 func read(file string) (program, error) {
@@ -69,7 +71,7 @@ func read(file string) (program, error) {
 
 // write describes the first program, which carries the others. A file without a name is
 // not written.
-func write(ctx context.Context, out, texts, table string, files ...string) error {
+func write(ctx context.Context, out, texts, table, version string, files ...string) error {
 	f, err := os.Open(table)
 	if err != nil {
 		return err
@@ -84,6 +86,7 @@ func write(ctx context.Context, out, texts, table string, files ...string) error
 		if programs[i], err = read(file); err != nil {
 			return err
 		}
+		programs[i].version = version
 	}
 	if texts != "" {
 		b, err := notices(ctx, programs, licences)
@@ -185,6 +188,9 @@ func describe(programs []program, licences map[string]string) (*document, error)
 	var missing []string
 	for i, one := range programs {
 		version := one.info.Main.Version
+		if one.version != "" && (version == "" || version == "(devel)") {
+			version = one.version
+		}
 		for _, s := range one.info.Settings {
 			switch s.Key {
 			case "vcs.revision":
