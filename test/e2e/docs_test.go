@@ -159,8 +159,9 @@ func TestDocumentedCommandsRun(t *testing.T) {
 	}
 }
 
-// pageTime is what a page may take, beside others: one builds a boot environment.
-const pageTime = 3 * time.Minute
+// pageTime is what a page may take, beside others: one builds a boot environment, which
+// is 14 s of a processor.
+const pageTime = 5 * time.Minute
 
 // runPage runs the blocks of a page on the server of a network.
 func runPage(t *testing.T, page, images string, toRun []block) {
