@@ -37,7 +37,12 @@ type HTTP struct {
 func (o HTTP) Fetch(ctx context.Context, h *lab.Host, server netip.Addr, name string) (f Fetched, err error) {
 	start := time.Now()
 	last := start
-	defer func() { f.Took = time.Since(start) }()
+	defer func() {
+		f.Took = time.Since(start)
+		if err != nil { // the silence before it as well
+			f.Longest = max(f.Longest, time.Since(last))
+		}
+	}()
 	limit := o.Limit
 	if limit == 0 {
 		limit = 10 * time.Second

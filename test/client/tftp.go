@@ -80,7 +80,12 @@ func (o TFTP) Fetch(ctx context.Context, h *lab.Host, server netip.Addr, name st
 	}
 	start := time.Now()
 	last := start // when something new came
-	defer func() { f.Took = time.Since(start) }()
+	defer func() {
+		f.Took = time.Since(start)
+		if err != nil { // the silence before it as well
+			f.Longest = max(f.Longest, time.Since(last))
+		}
+	}()
 	size := int64(-1)
 	hash := sha256.New()
 	peer := netip.AddrPortFrom(server, TFTPPort)

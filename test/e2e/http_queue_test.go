@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -32,7 +33,7 @@ func TestHTTPOutlivesFullQueue(t *testing.T) {
 			t.Fatal(out, code, err)
 		}
 	}
-	transport := &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return conn, nil }}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://castpoint/big.efi", nil)
 	if err != nil {
 		t.Fatal(err)

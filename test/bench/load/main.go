@@ -154,6 +154,10 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	before, err := readMachine()
+	if err != nil {
+		return err
+	}
 	// Everything at once, until what is fetched has been fetched.
 	busy, done := context.WithCancel(ctx)
 	defer done()
@@ -175,6 +179,11 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err := errors.Join(failed[:]...); err != nil {
 		return err
 	}
+	after, err := readMachine()
+	if err != nil {
+		return err
+	}
+	l.add(before.until(after))
 	if err := l.counts(ctx); err != nil {
 		return err
 	}
