@@ -109,8 +109,10 @@ func TestSeveralObjects(t *testing.T) {
 			}
 		}
 		s.close()
-		if members[1].took > 3*members[0].took/4+time.Second/10 {
-			t.Errorf("who wants the first object waited %v, all took %v", members[1].took, members[0].took)
+		// Two of them want nothing in common. Which is sent first depends on whose report
+		// comes first, and all come at the same time.
+		if first := min(members[1].took, members[2].took); first > 3*members[0].took/4+time.Second/10 {
+			t.Errorf("who wants one object waited %v, another %v, all took %v", members[1].took, members[2].took, members[0].took)
 		}
 		st := s.s.Status()
 		if st.Objects != 5 || st.Size != int64(43*testBlock+5) || st.Blocks != 31+1+12+1 {
