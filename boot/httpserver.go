@@ -24,9 +24,9 @@ type HTTPServerConfig struct {
 	// limit. When there are so many, a new one takes the place of the one that
 	// has been idle for longest; without an idle one it is closed.
 	MaxConns int
-	// MaxPerClient is how many connections one address has at once (an IPv6
-	// client counts by its /64); default 128, -1 no limit: many clients behind
-	// one NAT address. A connection beyond it is closed.
+	// MaxPerClient is how many connections one address has at once; default 128,
+	// -1 no limit: many clients behind one NAT address. A connection beyond it is
+	// closed. A /64 of IPv6 has half of MaxConns at most.
 	MaxPerClient int
 	// HeaderTimeout is how long a client may take to ask, the TLS handshake
 	// included; default 15 s.

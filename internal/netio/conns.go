@@ -11,28 +11,32 @@ import (
 )
 
 // LimitConns is an http.Server.ConnState that keeps a server to so many connections, in
-// all and of one address (an IPv6 client counts by its /64); -1 is no limit. A connection
-// beyond them is closed, or takes the place of the one that has been idle for longest. It
-// counts what net/http says about connections, so the limits hold for every listener that
-// the server is given.
+// all and of one address; -1 is no limit. Of IPv6 a /64 has half of all at most: a host
+// has as many addresses of it as it likes, and so have all the machines of a room. A
+// connection beyond these is closed, or takes the place of the one that has been idle for
+// longest. It counts what net/http says about connections, so the limits hold for every
+// listener that the server is given.
 func LimitConns(inAll, perClient int, log *zap.Logger) func(net.Conn, http.ConnState) {
-	t := &connTable{max: inAll, perClient: perClient, log: log, conns: make(map[net.Conn]*connEntry), clients: make(map[netip.Addr]int)}
+	t := &connTable{max: inAll, perClient: perClient, perNetwork: -1, log: log, conns: make(map[net.Conn]*connEntry), clients: make(map[netip.Prefix]int)}
+	if inAll > 0 {
+		t.perNetwork = max(inAll/2, perClient)
+	}
 	return t.change
 }
 
 type connTable struct {
-	max, perClient int // -1: no limit
-	log            *zap.Logger
+	max, perClient, perNetwork int // -1: no limit
+	log                        *zap.Logger
 
 	mu      sync.Mutex
 	conns   map[net.Conn]*connEntry
-	clients map[netip.Addr]int
+	clients map[netip.Prefix]int // addresses, and the /64 of IPv6
 	warned  time.Time
 }
 
 type connEntry struct {
-	client netip.Addr
-	idle   time.Time // since when; zero while it is in use
+	client, network netip.Prefix
+	idle            time.Time // since when; zero while it is in use
 }
 
 // warnEvery is how often the log says that connections are refused.
@@ -62,9 +66,13 @@ func (t *connTable) change(c net.Conn, state http.ConnState) {
 
 // admit books a new connection or closes it. t.mu is held.
 func (t *connTable) admit(c net.Conn) {
-	client := clientAddr(c)
+	client, network := clientOf(c)
 	if t.perClient >= 0 && t.clients[client] >= t.perClient {
 		t.refuse(c, client, "too many connections of one client")
+		return
+	}
+	if t.perNetwork >= 0 && network.IsValid() && t.clients[network] >= t.perNetwork {
+		t.refuse(c, network, "too many connections of one network")
 		return
 	}
 	if t.max >= 0 && len(t.conns) >= t.max {
@@ -76,16 +84,19 @@ func (t *connTable) admit(c net.Conn) {
 		t.forget(old)
 		_ = old.Close() // its goroutine finds out at its read
 	}
-	t.conns[c] = &connEntry{client: client}
+	t.conns[c] = &connEntry{client: client, network: network}
 	t.clients[client]++
+	if network.IsValid() {
+		t.clients[network]++
+	}
 }
 
-func (t *connTable) refuse(c net.Conn, client netip.Addr, why string) {
+func (t *connTable) refuse(c net.Conn, of netip.Prefix, why string) {
 	_ = c.Close()
 	if now := time.Now(); now.Sub(t.warned) >= warnEvery {
 		t.warned = now
-		t.log.Warn("connection refused", zap.String("reason", why), zap.Stringer("peer", client),
-			zap.Int("connections", len(t.conns)), zap.Int("of_peer", t.clients[client]))
+		t.log.Warn("connection refused", zap.String("reason", why), zap.String("peer", peer(of)),
+			zap.Int("connections", len(t.conns)), zap.Int("of_peer", t.clients[of]))
 	}
 }
 
@@ -95,8 +106,10 @@ func (t *connTable) forget(c net.Conn) {
 		return
 	}
 	delete(t.conns, c)
-	if t.clients[e.client]--; t.clients[e.client] == 0 {
-		delete(t.clients, e.client)
+	for _, of := range []netip.Prefix{e.client, e.network} {
+		if t.clients[of]--; t.clients[of] <= 0 {
+			delete(t.clients, of)
+		}
 	}
 }
 
@@ -111,17 +124,24 @@ func (t *connTable) longestIdle() net.Conn {
 	return found
 }
 
-// clientAddr is what a connection's limit goes by: a host has a whole /64 of IPv6.
-func clientAddr(c net.Conn) netip.Addr {
+// clientOf is what a connection's limits go by: its address, and of IPv6 the /64 of it.
+// A link-local one has no network: that is every host of a link.
+func clientOf(c net.Conn) (client, network netip.Prefix) {
 	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
 	if err != nil {
-		return netip.Addr{}
+		return netip.Prefix{}, netip.Prefix{}
 	}
 	a := ap.Addr().Unmap().WithZone("")
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
+	if a.Is6() && !a.IsLinkLocalUnicast() {
+		network = netip.PrefixFrom(a, 64).Masked()
 	}
-	return a
+	return netip.PrefixFrom(a, a.BitLen()), network
+}
+
+// peer is how the log names an address or a network.
+func peer(of netip.Prefix) string {
+	if of.IsSingleIP() {
+		return of.Addr().String()
+	}
+	return of.String()
 }

@@ -1,30 +1,78 @@
 package netio
 
 import (
+	"fmt"
 	"net"
-	"net/netip"
+	"net/http"
 	"testing"
+
+	"go.uber.org/zap"
 )
 
-func TestClientAddr(t *testing.T) {
-	for in, want := range map[string]string{
-		"192.0.2.1:80":             "192.0.2.1",
-		"[::ffff:192.0.2.1]:80":    "192.0.2.1",
-		"[2001:db8:1:2:3:4:5:6]:8": "2001:db8:1:2::",
-		"[fe80::1%eth0]:80":        "fe80::",
+func TestClientOf(t *testing.T) {
+	for in, want := range map[string][2]string{
+		"192.0.2.1:80":             {"192.0.2.1", "invalid Prefix"},
+		"[::ffff:192.0.2.1]:80":    {"192.0.2.1", "invalid Prefix"},
+		"[2001:db8:1:2:3:4:5:6]:8": {"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
+		"[fe80::1%eth0]:80":        {"fe80::1", "invalid Prefix"},
 	} {
-		if got := clientAddr(fakeConn{addr: in}); got != netip.MustParseAddr(want) {
-			t.Errorf("%s: %s, want %s", in, got, want)
+		client, network := clientOf(&fakeConn{addr: in})
+		if got := [2]string{peer(client), network.String()}; got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// All machines of a room are in one /64: each has its connections, all of them together
+// half of those that there are.
+func TestLimitConns(t *testing.T) {
+	change := LimitConns(40, 4, zap.NewNop())
+	var open []*fakeConn
+	dial := func(addr string) bool {
+		c := &fakeConn{addr: addr}
+		change(c, http.StateNew)
+		if !c.closed {
+			open = append(open, c)
+		}
+		return !c.closed
+	}
+	count := func(format string, n int) (taken int) {
+		for i := range n {
+			if dial(fmt.Sprintf(format, i)) {
+				taken++
+			}
+		}
+		return taken
+	}
+	if n := count("[2001:db8::1]:%d", 10); n != 4 {
+		t.Errorf("%d connections of one address, want 4", n)
+	}
+	if n := count("[2001:db8::2:%x]:80", 30); n != 16 {
+		t.Errorf("%d connections of other addresses of its network, want 16", n)
+	}
+	if n := count("[fe80::%x%%eth0]:80", 10); n != 10 {
+		t.Errorf("%d connections of 10 hosts of the link", n)
+	}
+	if n := count("192.0.2.1:%d", 10); n != 4 {
+		t.Errorf("%d connections of an IPv4 address, want 4", n)
+	}
+	for _, c := range open {
+		change(c, http.StateClosed)
+	}
+	if n := count("[2001:db8::2:%x]:80", 30); n != 20 {
+		t.Errorf("%d connections of a network once the others have gone, want 20", n)
 	}
 }
 
 type fakeConn struct {
 	net.Conn
-	addr string
+	addr   string
+	closed bool
 }
 
-func (c fakeConn) RemoteAddr() net.Addr { return fakeAddr(c.addr) }
+func (c *fakeConn) Close() error { c.closed = true; return nil }
+
+func (c *fakeConn) RemoteAddr() net.Addr { return fakeAddr(c.addr) }
 
 type fakeAddr string
 

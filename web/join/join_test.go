@@ -8,14 +8,34 @@ import (
 	"testing"
 )
 
-func TestSourceOfIPv6IsItsNetwork(t *testing.T) {
+// A machine with an old token keeps no other machine of its network out; who guesses
+// passwords has one allowance for all addresses of its network.
+func TestFailuresOfIPv6(t *testing.T) {
+	var f failures
 	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2:3:4:5")
-	c := netip.MustParseAddr("2001:db8:0:1::1")
-	if source(a) != source(b) || source(a) == source(c) {
-		t.Error(source(a), source(b), source(c))
+	other := netip.MustParseAddr("2001:db8:0:1::1")
+	for range failBurst {
+		f.note(a)
 	}
-	if source(netip.MustParseAddr("::ffff:192.0.2.1")) != netip.MustParseAddr("192.0.2.1") {
-		t.Error("a mapped address is IPv4")
+	if f.blocked(a) == nil {
+		t.Error("an address may fail as often as it likes")
+	}
+	if err := f.blocked(b); err != nil {
+		t.Errorf("its neighbour: %v", err)
+	}
+	for i := range failBurst {
+		if _, err := f.guess(netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: byte(i)})); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if _, err := f.guess(b); err == nil {
+		t.Error("a network may guess as often as it likes")
+	}
+	if _, err := f.guess(other); err != nil {
+		t.Errorf("another network: %v", err)
+	}
+	if host(netip.MustParseAddr("::ffff:192.0.2.1")) != network(netip.MustParseAddr("192.0.2.1")) {
+		t.Error("a mapped address is not IPv4")
 	}
 }
 

@@ -20,10 +20,11 @@ const (
 	failAddrs = 4096
 )
 
-// failures counts refused tokens, tickets and passwords by address.
+// failures counts refused tokens and tickets by address, and refused passwords, which
+// people can guess, by network: an IPv6 host has as many addresses as it likes.
 type failures struct {
 	mu   sync.Mutex
-	from map[netip.Addr]*allowance
+	from map[netip.Prefix]*allowance
 }
 
 // allowance is how many failures an address has left.
@@ -32,20 +33,24 @@ type allowance struct {
 	at   time.Time // when that was so
 }
 
-// source is what the address counts as: an IPv6 host has a whole /64.
-func source(a netip.Addr) netip.Addr {
+// host is the address alone. The machines of a room may share a /64: one of them with an
+// old token must not keep the others out.
+func host(a netip.Addr) netip.Prefix {
 	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
-	}
-	return a
+	return netip.PrefixFrom(a, a.BitLen())
 }
 
-// of is the allowance of an address now; nil when it has never failed. f.mu is held.
-func (f *failures) of(a netip.Addr) *allowance {
-	one := f.from[source(a)]
+// network is the /64 of an IPv6 address.
+func network(a netip.Addr) netip.Prefix {
+	if h := host(a); h.Addr().Is6() {
+		return netip.PrefixFrom(h.Addr(), 64).Masked()
+	}
+	return host(a)
+}
+
+// of is what is left now; nil for who has never failed. f.mu is held.
+func (f *failures) of(who netip.Prefix) *allowance {
+	one := f.from[who]
 	if one != nil {
 		now := time.Now()
 		one.left = min(failBurst, one.left+float64(now.Sub(one.at))/float64(failEvery))
@@ -58,12 +63,12 @@ func (f *failures) of(a netip.Addr) *allowance {
 func (f *failures) blocked(a netip.Addr) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.spent(a)
+	return f.spent(host(a), a)
 }
 
 // spent needs f.mu.
-func (f *failures) spent(a netip.Addr) error {
-	if one := f.of(a); one != nil && one.left < 1 {
+func (f *failures) spent(who netip.Prefix, a netip.Addr) error {
+	if one := f.of(who); one != nil && one.left < 1 {
 		return api.Refusal(http.StatusTooManyRequests, protocol.CodeTooMany, "wait a minute", "too many refused tokens from %s", a.Unmap())
 	}
 	return nil
@@ -73,19 +78,19 @@ func (f *failures) spent(a netip.Addr) error {
 func (f *failures) note(a netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.add(a).left--
+	f.add(host(a)).left--
 }
 
 // add needs f.mu.
-func (f *failures) add(a netip.Addr) *allowance {
-	if one := f.of(a); one != nil {
+func (f *failures) add(who netip.Prefix) *allowance {
+	if one := f.of(who); one != nil {
 		return one
 	}
 	if f.from == nil || len(f.from) >= failAddrs {
-		f.from = make(map[netip.Addr]*allowance)
+		f.from = make(map[netip.Prefix]*allowance)
 	}
 	one := &allowance{failBurst, time.Now()}
-	f.from[source(a)] = one
+	f.from[who] = one
 	return one
 }
 
@@ -95,13 +100,14 @@ func (f *failures) add(a netip.Addr) *allowance {
 func (f *failures) guess(a netip.Addr) (right func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.spent(a); err != nil {
+	who := network(a)
+	if err := f.spent(who, a); err != nil {
 		return nil, err
 	}
-	f.add(a).left--
+	f.add(who).left--
 	return func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.add(a).left++
+		f.add(who).left++
 	}, nil
 }
