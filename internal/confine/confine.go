@@ -106,7 +106,8 @@ func run(ctx context.Context, l Limits, args []string, input []byte) ([]byte, er
 	status, _ := exit.Sys().(syscall.WaitStatus)
 	text := strings.TrimSpace(string(errs.b))
 	switch {
-	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate memory"):
+	// The last is what the C library says in a program with cgo: a thread's stack is memory.
+	case strings.Contains(text, "out of memory"), strings.Contains(text, "cannot allocate memory"), strings.Contains(text, "pthread_create failed"):
 		return nil, &ExceededError{fmt.Sprintf("%d MiB of memory", l.Memory>>20)}
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
 		return nil, &ExceededError{l.CPU.String() + " of processor time"}
