@@ -78,6 +78,20 @@ func TestCloseLeavesNothing(t *testing.T) {
 	mustBeGone(t, strings.TrimSuffix(filepath.Base(n.Dir), "dir"))
 }
 
+// A program has ended when it has, whoever it has left behind with its output open.
+func TestProcessThatLeavesAnotherBehind(t *testing.T) {
+	n := newNetwork(t, Config{Clients: 1})
+	p, err := n.Clients[0].Start(Command{Args: []string{"sh", "-c", "sleep 1000 & echo said; exit 3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if code, err := p.Wait(ctx); code != 3 || err != nil || p.Stdout.String() != "said\n" {
+		t.Errorf("exit code %d, %v, output %q", code, err, p.Stdout.String())
+	}
+}
+
 func mustBeGone(t *testing.T, name string) {
 	t.Helper()
 	for _, pattern := range []string{"/run/netns/" + name + "*", os.TempDir() + "/" + name + "*"} {

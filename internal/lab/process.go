@@ -81,6 +81,7 @@ func (h *Host) Start(c Command) (*Process, error) {
 			return nil, fmt.Errorf("start %s on %s: %w", c.Args[0], h.Name, err)
 		}
 	}
+	p.cmd.WaitDelay = leftBehind
 	// Away from the terminal: Ctrl-C goes to the lab's user, who stops it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.started = time.Now()
@@ -103,13 +104,20 @@ func (h *Host) Start(c Command) (*Process, error) {
 	go func() {
 		defer close(p.done)
 		defer h.ended(p)
-		p.err = p.cmd.Wait()
+		if p.err = p.cmd.Wait(); errors.Is(p.err, exec.ErrWaitDelay) {
+			p.err = nil
+		}
 		p.took = time.Since(p.started)
 		p.Output.end()
 		p.Stdout.end()
 	}()
 	return p, nil
 }
+
+// leftBehind is for how long the output of a program is read that has ended, while others
+// that it has started hold it open: Wine's services have that of the program which was
+// first to need them, and stay.
+const leftBehind = 5 * time.Second
 
 var errClosed = errors.New("the lab has been removed")
 
