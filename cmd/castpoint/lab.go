@@ -124,6 +124,9 @@ It needs root, iproute2, ethtool and QEMU; castpoint lab check says what is miss
 				return err
 			}
 			l.Serve, l.Disk, l.Password, l.Out = args, int64(disk)<<30, call.NewToken(), cmd.OutOrStdout()
+			if screen, ok := terminal.Of(l.Out); ok && !l.Plain {
+				l.Out = screen // the machines' screens are drawn on it
+			}
 			if cmd.Flags().Changed("data") {
 				if l.Data, err = filepath.Abs(o.Data); err != nil {
 					return err
