@@ -5,6 +5,7 @@ package receive
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -47,6 +48,23 @@ func TestPipe(t *testing.T) {
 				t.Error(k)
 			}
 		})
+	}
+}
+
+// A program that ends well without the end of the object has what it wants.
+func TestPipeLeavesTheEnd(t *testing.T) {
+	s := joinserver.New(t, 60*joinserver.BlockSize, joinserver.Multicast, nil)
+	var events []agent.Event
+	o, out := piped(t, s, &events, fmt.Sprintf(`head -c %d >"$1"`, len(s.Data)-3*joinserver.BlockSize))
+	var log bytes.Buffer
+	o.PipeLog = &log
+	res, err := Receive(t.Context(), o)
+	if err != nil || res.Blocks != 60 {
+		t.Fatalf("%+v, %v", res, err)
+	}
+	inPlace(t, out, s.Data[:len(s.Data)-3*joinserver.BlockSize])
+	if !strings.Contains(log.String(), "has ended well without the last ") {
+		t.Errorf("it says %q", log.String())
 	}
 }
 

@@ -23,6 +23,10 @@ const defaultWindow = 256 << 20
 // pipeDelay is how long what a program leaves behind may hold its output open.
 const pipeDelay = 3 * time.Second
 
+// mostLeft is how many bytes of the end a program may leave that ends well: wimlib, which
+// applies a WIM out of a pipe, does not read the tables behind the last file.
+const mostLeft = 16 << 20
+
 // errProgram says that the program ended before it had everything.
 var errProgram = errors.New("the program has ended")
 
@@ -38,7 +42,11 @@ type Pipe struct {
 	program *exec.Cmd
 	stdin   io.WriteCloser
 	cancel  context.CancelCauseFunc
-	wrote   chan error // end of the stream; has room for one
+	ended   chan struct{} // closed when the program has ended
+	exit    error         // of the program; valid when it has ended
+	wrote   chan error    // end of the stream; has room for one
+	took    int64         // bytes that the program was given
+	left    int64         // bytes at the end that it ended without
 	digest  [sha256.Size]byte
 	sum     hash.Hash // nil unless it was asked for
 }
@@ -93,11 +101,18 @@ func (p *Pipe) Begin(ctx context.Context, whole bool) (_ context.Context, err er
 	}
 	// Frees a write that blocks: a child of the program may keep the other end.
 	context.AfterFunc(ctx, func() { _ = p.stdin.Close() })
-	var to io.Writer = p.stdin
+	var to io.Writer = feed{p}
 	if whole {
 		p.sum = sha256.New()
-		to = io.MultiWriter(p.stdin, p.sum)
+		to = io.MultiWriter(to, p.sum)
 	}
+	p.ended = make(chan struct{})
+	go func() {
+		defer close(p.ended)
+		if p.exit = p.program.Wait(); errors.Is(p.exit, exec.ErrWaitDelay) {
+			p.exit = nil // it ended well, and left somebody behind
+		}
+	}()
 	p.wrote = make(chan error, 1)
 	go func() {
 		err := p.Run(ctx, to)
@@ -107,6 +122,32 @@ func (p *Pipe) Begin(ctx context.Context, whole bool) (_ context.Context, err er
 		p.wrote <- err
 	}()
 	return ctx, nil
+}
+
+// feed writes to the program. When it has ended well without the last bytes, they go
+// nowhere.
+type feed struct{ p *Pipe }
+
+func (f feed) Write(b []byte) (int, error) {
+	p := f.p
+	n := 0
+	if p.left == 0 {
+		var err error
+		n, err = p.stdin.Write(b)
+		if p.took += int64(n); err == nil {
+			return n, nil
+		}
+		// Whatever it does without its input, it ends, or ctx ends it.
+		<-p.ended
+		if p.exit != nil {
+			return n, err
+		}
+	}
+	p.left += int64(len(b) - n)
+	if p.left > mostLeft || p.left > p.took {
+		return n, errors.New("it was given more than it takes")
+	}
+	return len(b), nil
 }
 
 // Reserve has no room to take.
@@ -122,6 +163,9 @@ func (p *Pipe) Where() string { return p.String() }
 func (p *Pipe) Finish() error {
 	if err := p.end(); err != nil {
 		return err
+	}
+	if p.left > 0 {
+		fmt.Fprintf(p.log, "%s has ended well without the last %d bytes\n", p, p.left)
 	}
 	if p.sum != nil && !bytes.Equal(p.sum.Sum(nil), p.digest[:]) {
 		return fmt.Errorf("program %s got another object: %w", p, multicast.ErrDigest)
@@ -152,14 +196,11 @@ func (p *Pipe) end() error {
 	wrote := <-p.wrote
 	p.wrote = nil
 	closed := p.stdin.Close()
-	err := p.program.Wait()
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil // it ended well, and left somebody behind
-	}
+	<-p.ended
 	p.cancel(nil)
 	switch {
-	case err != nil:
-		return fmt.Errorf("program %s: %w", p, err)
+	case p.exit != nil:
+		return fmt.Errorf("program %s: %w", p, p.exit)
 	case wrote != nil:
 		return wrote
 	case closed != nil && !errors.Is(closed, os.ErrClosed):
@@ -174,7 +215,7 @@ func (p *Pipe) Failure(ctx context.Context, err error) error {
 	if !errors.Is(context.Cause(ctx), errProgram) {
 		return err
 	}
-	if end := p.end(); end != nil {
+	if end := p.end(); p.exit != nil {
 		return fmt.Errorf("%w, before it had everything", end)
 	}
 	return fmt.Errorf("program %s ended before it had everything", p)
