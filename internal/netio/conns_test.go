@@ -64,6 +64,32 @@ func TestLimitConns(t *testing.T) {
 	}
 }
 
+// The connection that has been idle for longest makes room, one in use never does.
+func TestLimitConnsIdle(t *testing.T) {
+	change := LimitConns(3, -1, zap.NewNop())
+	conn := func(addr string, states ...http.ConnState) *fakeConn {
+		c := &fakeConn{addr: addr}
+		for _, s := range append([]http.ConnState{http.StateNew}, states...) {
+			change(c, s)
+		}
+		return c
+	}
+	busy := conn("192.0.2.1:1", http.StateActive)
+	first := conn("192.0.2.2:1", http.StateActive, http.StateIdle)
+	second := conn("192.0.2.3:1", http.StateActive, http.StateIdle)
+	change(first, http.StateActive)
+	change(first, http.StateIdle)
+	if c := conn("192.0.2.4:1", http.StateActive); c.closed || !second.closed || first.closed || busy.closed {
+		t.Errorf("closed: new %t, idle for longest %t, idle %t, busy %t", c.closed, second.closed, first.closed, busy.closed)
+	}
+	if c := conn("192.0.2.5:1", http.StateActive); c.closed || !first.closed || busy.closed {
+		t.Errorf("closed: new %t, idle %t, busy %t", c.closed, first.closed, busy.closed)
+	}
+	if c := conn("192.0.2.6:1"); !c.closed || busy.closed {
+		t.Errorf("nobody is idle, and a connection was taken (%t) or one in use closed (%t)", !c.closed, busy.closed)
+	}
+}
+
 type fakeConn struct {
 	net.Conn
 	addr   string
