@@ -610,6 +610,11 @@ func (c *contract) refusals(t *testing.T) {
 			t.Errorf("no call here has had what %s does", id)
 			continue
 		}
+		if id == "upload-content" {
+			// A refused body is not read to its end: its sender may meet a closed
+			// connection before it sees the answer.
+			good.body = []byte("x")
+		}
 		want := func(r request, secret string, status int) {
 			t.Helper()
 			if got, answer := c.answerTo(t, o, r, secret); got != status {
