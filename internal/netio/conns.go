@@ -31,12 +31,13 @@ type connTable struct {
 	mu      sync.Mutex
 	conns   map[net.Conn]*connEntry
 	clients map[netip.Prefix]int // addresses, and the /64 of IPv6
+	idles   uint64               // how often a connection has become idle
 	warned  time.Time
 }
 
 type connEntry struct {
 	client, network netip.Prefix
-	idle            time.Time // since when; zero while it is in use
+	idle            uint64 // which idle it was of all; 0 while it is in use. Clocks may stand still between two.
 }
 
 // warnEvery is how often the log says that connections are refused.
@@ -53,11 +54,12 @@ func (t *connTable) change(c net.Conn, state http.ConnState) {
 		t.admit(c)
 	case http.StateActive:
 		if e := t.conns[c]; e != nil {
-			e.idle = time.Time{}
+			e.idle = 0
 		}
 	case http.StateIdle:
 		if e := t.conns[c]; e != nil {
-			e.idle = time.Now()
+			t.idles++
+			e.idle = t.idles
 		}
 	case http.StateClosed, http.StateHijacked:
 		t.forget(c)
@@ -115,10 +117,10 @@ func (t *connTable) forget(c net.Conn) {
 
 func (t *connTable) longestIdle() net.Conn {
 	var found net.Conn
-	var since time.Time
+	var first uint64
 	for c, e := range t.conns {
-		if !e.idle.IsZero() && (found == nil || e.idle.Before(since)) {
-			found, since = c, e.idle
+		if e.idle != 0 && (found == nil || e.idle < first) {
+			found, first = c, e.idle
 		}
 	}
 	return found
