@@ -3,7 +3,6 @@ package point
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -21,22 +20,15 @@ import (
 // TFTPPort is the port of RFC 1350.
 const TFTPPort = 69
 
-// obstacle is one reason why serving cannot begin.
-type obstacle struct {
-	what string // "TFTP on UDP port 69"
-	why  string
-	out  string // the way out
-}
-
 // listenError lists all obstacles at once.
-type listenError struct{ obstacles []obstacle }
+type listenError struct{ obstacles []host.Obstacle }
 
 func (e *listenError) Error() string {
 	lines := []string{"cannot serve, and nothing was left listening:"}
 	for _, o := range e.obstacles {
-		line := "  " + o.what + ": " + o.why
-		if o.out != "" {
-			line += "; " + o.out
+		line := "  " + o.What + ": " + o.Why
+		if o.Out != "" {
+			line += "; " + o.Out
 		}
 		lines = append(lines, line)
 	}
@@ -46,11 +38,11 @@ func (e *listenError) Error() string {
 // listen binds everything, or nothing and says all that stands in the way.
 func (p *point) listen(ctx context.Context) error {
 	var e listenError
-	given, err := inheritSockets()
+	given, err := host.InheritSockets()
 	if err != nil {
 		return err
 	}
-	defer given.close()
+	defer given.Close()
 	if err := p.dhcp.Listen(); err != nil {
 		e.obstacles = append(e.obstacles, dhcpObstacles(err)...)
 	}
@@ -62,7 +54,7 @@ func (p *point) listen(ctx context.Context) error {
 	if p.tftp != nil {
 		err := p.tftp.Listen(p.tftpEndpoints(given)...)
 		if err != nil {
-			e.obstacles = append(e.obstacles, obstruct("TFTP", "udp", TFTPPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
+			e.obstacles = append(e.obstacles, host.Obstruct("TFTP", "udp", TFTPPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
 		}
 	}
 	for _, l := range []struct {
@@ -77,21 +69,21 @@ func (p *point) listen(ctx context.Context) error {
 		if l.address == "" {
 			continue // switched off
 		}
-		if *l.to = given.listener(l.address); *l.to != nil {
+		if *l.to = given.Listener(l.address); *l.to != nil {
 			continue
 		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
 		if err != nil {
 			port, _ := PortOf(l.setting, l.address) // newPoint has checked it
-			e.obstacles = append(e.obstacles, obstruct(l.what, "tcp", port, err, "--"+l.setting+" chooses another port"))
+			e.obstacles = append(e.obstacles, host.Obstruct(l.what, "tcp", port, err, "--"+l.setting+" chooses another port"))
 			continue
 		}
 		*l.to = listener
 	}
-	e.obstacles = append(e.obstacles, given.unused()...)
+	e.obstacles = append(e.obstacles, given.Unused()...)
 	if len(e.obstacles) == 0 {
 		if p.socket, err = call.ListenSocket(ctx, p.cfg.Data); err != nil {
-			e.obstacles = append(e.obstacles, obstacle{what: "admin socket", why: err.Error()})
+			e.obstacles = append(e.obstacles, host.Obstacle{What: "admin socket", Why: err.Error()})
 		}
 	}
 	if len(e.obstacles) == 0 {
@@ -103,7 +95,7 @@ func (p *point) listen(ctx context.Context) error {
 
 // tftpEndpoints are the TFTP port on every interface, by IPv6 too when DHCPv6
 // sends machines there, castpoint's or, with dhcp off, the network's.
-func (p *point) tftpEndpoints(given *inherited) []tftp.Endpoint {
+func (p *point) tftpEndpoints(given *host.Inherited) []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
 		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), TFTPPort), Device: l.Name})
@@ -112,42 +104,25 @@ func (p *point) tftpEndpoints(given *inherited) []tftp.Endpoint {
 		}
 	}
 	for i := range all {
-		all[i].Conn = given.packets(all[i].Address, all[i].Device)
+		all[i].Conn = given.Packets(all[i].Address, all[i].Device)
 	}
 	return all
 }
 
 // dhcpObstacles looks which of the two ports of DHCP is taken: the server names
 // the first only.
-func dhcpObstacles(err error) []obstacle {
+func dhcpObstacles(err error) []host.Obstacle {
 	const out = "stop it, share the port with --share (proxy only), or use --dhcp off and let that server name castpoint as the boot server"
-	var list []obstacle
+	var list []host.Obstacle
 	if errors.Is(err, syscall.EADDRINUSE) {
 		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {
 			if who := host.Holders("udp", port); len(who) > 0 {
-				list = append(list, obstruct("DHCP", "udp", port, err, out))
+				list = append(list, host.Obstruct("DHCP", "udp", port, err, out))
 			}
 		}
 	}
 	if len(list) == 0 {
-		list = append(list, obstacle{what: "DHCP", why: err.Error()})
+		list = append(list, host.Obstacle{What: "DHCP", Why: err.Error()})
 	}
 	return list
-}
-
-// obstruct says why a port cannot be had, and by whom it is held.
-func obstruct(what, network string, port uint16, err error, out string) obstacle {
-	o := obstacle{what: fmt.Sprintf("%s on %s port %d", what, strings.ToUpper(network), port), out: out}
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		o.why = "the port is held by another program"
-		if who := host.Holders(network, port); len(who) > 0 {
-			o.why = "the port is held by " + strings.Join(who, ", ")
-		}
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		o.why, o.out = "not permitted", "run it as root, or give it CAP_NET_BIND_SERVICE and CAP_NET_RAW"
-	default:
-		o.why, o.out = err.Error(), ""
-	}
-	return o
 }

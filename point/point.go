@@ -339,7 +339,7 @@ func (p *point) run(ctx context.Context) error {
 	if p.cfg.ValidateEvery > 0 {
 		group.Go(func() error { return p.library.Schedule(ctx, p.cfg.ValidateEvery) })
 	}
-	if err := notify(ctx, "READY=1"); err != nil {
+	if err := host.Notify(ctx, "READY=1"); err != nil {
 		p.log.Warn("readiness not reported", zap.Error(err))
 	}
 	p.log.Info("serving", zap.Strings("interfaces", host.LinkNames(p.links)), zap.Stringer("address", p.links[0].Address), zap.String("dhcp", p.cfg.DHCP))
@@ -352,7 +352,7 @@ func (p *point) run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	p.log.Info("stopping")
-	if err := notify(context.WithoutCancel(ctx), "STOPPING=1"); err != nil {
+	if err := host.Notify(context.WithoutCancel(ctx), "STOPPING=1"); err != nil {
 		p.log.Warn("stop not reported", zap.Error(err))
 	}
 	select {

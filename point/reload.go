@@ -13,6 +13,7 @@ import (
 
 	"castpoint/content/library"
 	"castpoint/internal/config"
+	"castpoint/point/host"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/join"
@@ -118,13 +119,13 @@ func (p *point) routineReload(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-hups:
-			if err := notify(ctx, "RELOADING=1"); err != nil {
+			if err := host.Notify(ctx, "RELOADING=1"); err != nil {
 				p.log.Warn("reload not reported", zap.Error(err))
 			}
 			if _, err := p.reload(); err != nil {
 				p.log.Error("settings not read again: the old ones stay in force", zap.Error(err))
 			}
-			if err := notify(ctx, "READY=1"); err != nil {
+			if err := host.Notify(ctx, "READY=1"); err != nil {
 				p.log.Warn("reload not reported", zap.Error(err))
 			}
 		}

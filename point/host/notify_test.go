@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"net"
@@ -14,7 +14,7 @@ func TestNotify(t *testing.T) {
 	}
 	defer l.Close()
 	t.Setenv("NOTIFY_SOCKET", path)
-	if err := notify(t.Context(), "READY=1"); err != nil {
+	if err := Notify(t.Context(), "READY=1"); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 64)
@@ -22,7 +22,7 @@ func TestNotify(t *testing.T) {
 		t.Errorf("%q %v", b[:n], err)
 	}
 	t.Setenv("NOTIFY_SOCKET", "")
-	if err := notify(t.Context(), "READY=1"); err != nil {
+	if err := Notify(t.Context(), "READY=1"); err != nil {
 		t.Error(err)
 	}
 }

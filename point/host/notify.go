@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"context"
@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// notify tells systemd how the service is (sd_notify(3)); without systemd it
+// Notify tells systemd how the service is (sd_notify(3)); without systemd it
 // does nothing.
-func notify(ctx context.Context, state string) error {
+func Notify(ctx context.Context, state string) error {
 	path := os.Getenv("NOTIFY_SOCKET")
 	if path == "" {
 		return nil

@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"net"
@@ -45,31 +45,31 @@ func TestInheritedSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if list := in.unused(); len(list) != 2 || !strings.Contains(list[0].what, tcp.Addr().String()) {
+	if list := in.Unused(); len(list) != 2 || !strings.Contains(list[0].What, tcp.Addr().String()) {
 		t.Errorf("unused: %v", list)
 	}
-	if l := in.listener("127.0.0.1:1"); l != nil {
+	if l := in.Listener("127.0.0.1:1"); l != nil {
 		t.Error("a listener of another port was taken")
 	}
 	_, port, _ := net.SplitHostPort(tcp.Addr().String())
-	if l := in.listener(":" + port); l != nil {
+	if l := in.Listener(":" + port); l != nil {
 		t.Error("a listener of loopback was taken for every address")
 	}
-	if l := in.listener("127.0.0.1:" + port); l == nil {
+	if l := in.Listener("127.0.0.1:" + port); l == nil {
 		t.Error("the listener was not found")
 	} else {
 		_ = l.Close()
 	}
 	where := netip.AddrPortFrom(netip.IPv4Unspecified(), udp.LocalAddr().(*net.UDPAddr).AddrPort().Port())
-	if c := in.packets(where, "eth1"); c != nil {
+	if c := in.Packets(where, "eth1"); c != nil {
 		t.Error("a socket of lo was taken for eth1")
 	}
-	if c := in.packets(where, "lo"); c == nil {
+	if c := in.Packets(where, "lo"); c == nil {
 		t.Error("the UDP socket was not found")
 	} else {
 		_ = c.Close()
 	}
-	if list := in.unused(); len(list) != 0 {
+	if list := in.Unused(); len(list) != 0 {
 		t.Errorf("unused after all were taken: %v", list)
 	}
 

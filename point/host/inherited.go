@@ -1,4 +1,4 @@
-package point
+package host
 
 import (
 	"errors"
@@ -12,22 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// inherited are the sockets that systemd has bound for castpoint (sd_listen_fds(3)).
+// Inherited are the sockets that systemd has bound for castpoint (sd_listen_fds(3)).
 // A socket that stays bound while castpoint restarts refuses nobody. The ports of
 // DHCP are never among them: castpoint opens these again when an interface has
 // been away.
-type inherited struct {
+type Inherited struct {
 	tcp []net.Listener
 	udp []*net.UDPConn
 }
 
-// inheritSockets takes what systemd has bound; without systemd, nothing.
-func inheritSockets() (*inherited, error) {
+// InheritSockets takes what systemd has bound; without systemd, nothing.
+func InheritSockets() (*Inherited, error) {
 	return sortSockets(activation.Files(true))
 }
 
-func sortSockets(files []*os.File) (*inherited, error) {
-	var in inherited
+func sortSockets(files []*os.File) (*Inherited, error) {
+	var in Inherited
 	for _, f := range files {
 		l, err := net.FileListener(f)
 		if err == nil {
@@ -37,12 +37,12 @@ func sortSockets(files []*os.File) (*inherited, error) {
 				in.udp = append(in.udp, udp)
 			} else {
 				err = errors.Join(fmt.Errorf("socket %s of systemd is of no kind that castpoint serves", f.Name()), c.Close())
-				in.close()
+				in.Close()
 				_ = f.Close()
 				return nil, err
 			}
 		} else {
-			in.close()
+			in.Close()
 			_ = f.Close()
 			return nil, fmt.Errorf("socket %s of systemd: %w", f.Name(), err)
 		}
@@ -51,9 +51,9 @@ func sortSockets(files []*os.File) (*inherited, error) {
 	return &in, nil
 }
 
-// listener takes the socket of a TCP address, host:port as net.Listen takes it;
+// Listener takes the socket of a TCP address, host:port as net.Listen takes it;
 // nil if there is none.
-func (in *inherited) listener(address string) net.Listener {
+func (in *Inherited) Listener(address string) net.Listener {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil
@@ -77,9 +77,9 @@ func (in *inherited) listener(address string) net.Listener {
 	return l
 }
 
-// packets takes the socket of a UDP port that is bound to an interface, for one
+// Packets takes the socket of a UDP port that is bound to an interface, for one
 // family of addresses; nil if there is none.
-func (in *inherited) packets(address netip.AddrPort, device string) *net.UDPConn {
+func (in *Inherited) Packets(address netip.AddrPort, device string) *net.UDPConn {
 	i := slices.IndexFunc(in.udp, func(c *net.UDPConn) bool {
 		a := c.LocalAddr().(*net.UDPAddr).AddrPort()
 		return a.Port() == address.Port() && a.Addr().Is4() == address.Addr().Is4() && boundDevice(c) == device
@@ -92,23 +92,24 @@ func (in *inherited) packets(address netip.AddrPort, device string) *net.UDPConn
 	return c
 }
 
-// unused names what nothing has taken: a port in castpoint.socket that the
+// Unused names what nothing has taken: a port in castpoint.socket that the
 // settings do not have would otherwise be bound and never answered.
-func (in *inherited) unused() []obstacle {
-	var list []obstacle
+func (in *Inherited) Unused() []Obstacle {
+	var list []Obstacle
 	const why = "systemd has bound it for castpoint, and no setting names it"
 	for _, l := range in.tcp {
-		list = append(list, obstacle{what: "socket " + l.Addr().String(), why: why,
-			out: "change castpoint.socket, or the settings http, https, join or admin"})
+		list = append(list, Obstacle{What: "socket " + l.Addr().String(), Why: why,
+			Out: "change castpoint.socket, or the settings http, https, join or admin"})
 	}
 	for _, c := range in.udp {
-		list = append(list, obstacle{what: "UDP socket " + c.LocalAddr().String(), why: why,
-			out: "it can be TFTP's port 69 only, with BindToDevice= naming an interface that castpoint serves"})
+		list = append(list, Obstacle{What: "UDP socket " + c.LocalAddr().String(), Why: why,
+			Out: "it can be TFTP's port 69 only, with BindToDevice= naming an interface that castpoint serves"})
 	}
 	return list
 }
 
-func (in *inherited) close() {
+// Close gives up what nothing has taken.
+func (in *Inherited) Close() {
 	for _, l := range in.tcp {
 		_ = l.Close()
 	}
