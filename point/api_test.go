@@ -29,6 +29,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
+	"castpoint/point/settings"
 	"castpoint/test/openapi"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -84,8 +85,8 @@ func newAPIPoint(t *testing.T, data, more string) *apiPoint {
 	}
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	defaults := config.Default()
-	Flags(flags, &defaults)
-	read := func() (*Settings, error) { return ReadSettings(file, flags) }
+	settings.Flags(flags, &defaults)
+	read := func() (*settings.Settings, error) { return settings.Read(file, flags) }
 	s, err := read()
 	if err != nil {
 		t.Fatal(err)

@@ -28,8 +28,8 @@ func (p *point) doctorOperation(a *api.API) {
 			return Visit{}, api.Problem(http.StatusNotImplemented, "castpoint doctor looks by itself", "this server has no doctor")
 		}
 		var cfg config.Config
-		p.force.do(func(r *ruling) { cfg = p.inPlace(&r.settings.cfg) })
-		found, err := p.doctor(ctx, p.server.Client(), &cfg, p.settings.file)
+		p.force.do(func(r *ruling) { cfg = p.inPlace(r.settings) })
+		found, err := p.doctor(ctx, p.server.Client(), &cfg, p.settings.File())
 		return Visit{append([]doctor.Finding{}, found...)}, err
 	})
 }

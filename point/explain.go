@@ -24,6 +24,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/notice"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -99,7 +100,7 @@ const tokenShown = "ONE-TIME-TOKEN"
 // newExplainer makes what a server with these settings would have. It opens
 // neither sockets nor the library.
 func newExplainer(cfg config.Config, links []host.Link, library *library.Library, asked rules, agents fs.FS) (*explainer, error) {
-	joinPort, err := PortOf("join", cfg.Join)
+	joinPort, err := settings.PortOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +112,7 @@ func newExplainer(cfg config.Config, links []host.Link, library *library.Library
 		return nil, err
 	}
 	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked, agents: agents}
-	d, err := dhcpConfig(&cfg, links)
+	d, err := settings.DHCP(&cfg, links)
 	if err == nil {
 		d.Planner, d.Device = e.planner, asked.terms
 		e.dhcp, err = dhcp.New(d)
@@ -348,7 +349,7 @@ func (p *point) routes() []func(*api.API) {
 			return w, func() {}
 		}),
 		leasesOperation(p.currentLeases),
-		settingsOperation(func() (s *Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
+		settingsOperation(func() (s *settings.Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
 		reloadOperation(p.reload),
 		logOperations(p.levels),
 		p.doctorOperation,
@@ -372,7 +373,7 @@ func LocalExplain(path, data string) LocalRoutes {
 			return nil, err
 		}
 		// The same records under the file's policy.
-		dc := devicesConfig(&cfg)
+		dc := settings.Devices(&cfg)
 		dc.Store = kept.store
 		devices, err := deploy.Open(context.Background(), dc)
 		if err != nil {

@@ -13,12 +13,10 @@ import (
 	"castpoint/dhcp"
 	"castpoint/internal/netio"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/tftp"
 	"castpoint/web/call"
 )
-
-// TFTPPort is the port of RFC 1350.
-const TFTPPort = 69
 
 // listenError lists all obstacles at once.
 type listenError struct{ obstacles []host.Obstacle }
@@ -54,7 +52,7 @@ func (p *point) listen(ctx context.Context) error {
 	if p.tftp != nil {
 		err := p.tftp.Listen(p.tftpEndpoints(given)...)
 		if err != nil {
-			e.obstacles = append(e.obstacles, host.Obstruct("TFTP", "udp", TFTPPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
+			e.obstacles = append(e.obstacles, host.Obstruct("TFTP", "udp", settings.TFTPPort, err, "--tftp=false serves without it (HTTP boot and iPXE ROMs only)"))
 		}
 	}
 	for _, l := range []struct {
@@ -74,7 +72,7 @@ func (p *point) listen(ctx context.Context) error {
 		}
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.address)
 		if err != nil {
-			port, _ := PortOf(l.setting, l.address) // newPoint has checked it
+			port, _ := settings.PortOf(l.setting, l.address) // newPoint has checked it
 			e.obstacles = append(e.obstacles, host.Obstruct(l.what, "tcp", port, err, "--"+l.setting+" chooses another port"))
 			continue
 		}
@@ -98,9 +96,9 @@ func (p *point) listen(ctx context.Context) error {
 func (p *point) tftpEndpoints(given *host.Inherited) []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
-		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), TFTPPort), Device: l.Name})
+		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), settings.TFTPPort), Device: l.Name})
 		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.HasIPv6() {
-			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), TFTPPort), Device: l.Name})
+			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), settings.TFTPPort), Device: l.Name})
 		}
 	}
 	for i := range all {

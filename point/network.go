@@ -2,6 +2,7 @@ package point
 
 import (
 	"castpoint/dhcp"
+	"castpoint/point/settings"
 	"castpoint/web/admin"
 )
 
@@ -13,7 +14,7 @@ func (p *point) network() *admin.Network {
 	for _, l := range p.links {
 		n.Interfaces = append(n.Interfaces, l.Name+" "+l.Address.String())
 	}
-	for _, port := range Ports(&p.cfg) {
+	for _, port := range settings.Ports(&p.cfg) {
 		n.Ports = append(n.Ports, admin.Port(port))
 	}
 	for _, a := range p.dhcp.TimeServers() {

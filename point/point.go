@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
-	"castpoint/agent/command"
 	"castpoint/agent/protocol"
 	"castpoint/boot"
 	"castpoint/content/library"
@@ -31,6 +29,7 @@ import (
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/call"
@@ -52,8 +51,8 @@ type point struct {
 	levels *loglevel.Levels
 	doctor func(ctx context.Context, api *call.Client, cfg *config.Config, file string) ([]doctor.Finding, error)
 
-	settings  *Settings // that the server was started with
-	read      func() (*Settings, error)
+	settings  *settings.Settings // that the server was started with
+	read      func() (*settings.Settings, error)
 	reloading sync.Mutex
 	force     force
 	links     []host.Link // at least one; the first is the one that is told to people
@@ -82,8 +81,8 @@ type point struct {
 // Options are what a distribution point is made of.
 type Options struct {
 	Build    Build
-	Settings *Settings
-	Read     func() (*Settings, error) // reads them again
+	Settings *settings.Settings
+	Read     func() (*settings.Settings, error) // reads them again
 	Log      *zap.Logger
 	Levels   *loglevel.Levels
 	Announce func(*Summary) error // called once everything is bound
@@ -94,7 +93,7 @@ type Options struct {
 
 // Serve runs a distribution point until ctx ends, which is no error.
 func Serve(ctx context.Context, o Options) error {
-	if err := host.BecomeOwner(o.Settings.cfg.Data, slices.Concat(host.AsRoot(), onPorts(), []cap.Value{cap.NET_ADMIN})...); err != nil {
+	if err := host.BecomeOwner(o.Settings.Config().Data, slices.Concat(host.AsRoot(), onPorts(), []cap.Value{cap.NET_ADMIN})...); err != nil {
 		return err
 	}
 	p, err := newPoint(ctx, o)
@@ -124,7 +123,7 @@ func Serve(ctx context.Context, o Options) error {
 // newPoint opens the data folder and makes all parts. It binds nothing.
 func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	machines := new(atomic.Pointer[whois])
-	cfg, log := o.Settings.cfg, follow(o.Log, machines)
+	cfg, log := o.Settings.Config(), follow(o.Log, machines)
 	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: call.NewToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -132,10 +131,10 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	if p.links, err = host.FindLinks(cfg.Interface); err != nil {
 		return nil, err
 	}
-	if _, err := PortOf("admin", cfg.Admin); err != nil {
+	if _, err := settings.PortOf("admin", cfg.Admin); err != nil {
 		return nil, err
 	}
-	joinPort, err := PortOf("join", cfg.Join)
+	joinPort, err := settings.PortOf("join", cfg.Join)
 	if err != nil {
 		return nil, err
 	}
@@ -147,12 +146,12 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	if p.adminTLS, err = adminTLS(&p.cfg, p.links); err != nil {
 		return nil, err
 	}
-	provider, err := oidcProvider(&cfg, log.Named("access"))
+	provider, err := settings.OIDC(&cfg, log.Named("access"))
 	if err != nil {
 		return nil, err
 	}
 	p.metrics = metrics.New(metrics.Config{Version: p.build.Version, Read: p.metricsState, Log: log.Named("admin")})
-	sessions, err := sessionConfig(&cfg, p.links)
+	sessions, err := settings.Sessions(&cfg, p.links)
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +187,7 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 // makeBoot makes what machines boot from.
 func (p *point) makeBoot() (err error) {
 	if p.cfg.HTTPS != "" {
-		if _, err := PortOf("https", p.cfg.HTTPS); err != nil {
+		if _, err := settings.PortOf("https", p.cfg.HTTPS); err != nil {
 			return err
 		}
 		var authority []byte
@@ -210,7 +209,7 @@ func (p *point) makeBoot() (err error) {
 
 // makeServers makes the servers of the boot protocols.
 func (p *point) makeServers() error {
-	d, err := dhcpConfig(&p.cfg, p.links)
+	d, err := settings.DHCP(&p.cfg, p.links)
 	if err != nil {
 		return err
 	}
@@ -231,7 +230,7 @@ func (p *point) makeServers() error {
 	if !p.cfg.TFTP {
 		return nil
 	}
-	t, err := tftpConfig(&p.cfg)
+	t, err := settings.TFTP(&p.cfg)
 	if err != nil {
 		return err
 	}
@@ -252,16 +251,6 @@ const (
 	fileClock  = "clock.json"
 	fileBootCA = "boot-ca.crt" // the certificate to enroll in machines, for https
 )
-
-// PortOf is the port of a listener's address.
-func PortOf(setting, address string) (uint16, error) {
-	_, port, err := net.SplitHostPort(address)
-	n, parseErr := strconv.ParseUint(port, 10, 16)
-	if err != nil || parseErr != nil || n == 0 {
-		return 0, command.Usage("%s %q: want [ADDRESS]:PORT, as in :8080", setting, address)
-	}
-	return uint16(n), nil
-}
 
 // linkName is the name of the interface with that index, the first one's when it
 // is not known.
@@ -392,6 +381,14 @@ func (p *point) httpServers() ([]served, error) {
 		all = append(all, served{secure, tls.NewListener(p.https, p.httpsTLS)})
 	}
 	return all, nil
+}
+
+// bootServer makes the server of a boot listener; t is nil for plain HTTP.
+func bootServer(cfg *config.Config, handler http.Handler, t *tls.Config, log *zap.Logger) (*http.Server, error) {
+	return boot.NewLimitedHTTPServer(boot.HTTPServerConfig{
+		Handler: handler, TLS: t, MaxConns: cfg.HTTPConns, MaxPerClient: cfg.HTTPClientConns,
+		HeaderTimeout: cfg.HTTPHeader, IdleTimeout: cfg.HTTPIdle, Log: log,
+	})
 }
 
 // close gives up everything that was opened and not yet closed by run.

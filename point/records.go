@@ -1,14 +1,9 @@
 package point
 
 import (
-	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"strings"
 
 	"go.uber.org/zap"
 
@@ -23,6 +18,7 @@ import (
 	"castpoint/internal/notice"
 	"castpoint/internal/store"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/web/access"
 )
 
@@ -59,7 +55,7 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, clock *ca
 	if r.timeline, err = event.New(event.Config{Store: r.store, Age: cfg.EventsKeep, Count: int64(cfg.EventsMax), Steady: clock.Steady, Log: log.Named("events")}); err != nil {
 		return nil, err
 	}
-	dc := devicesConfig(cfg)
+	dc := settings.Devices(cfg)
 	dc.Store, dc.Note, dc.Steady, dc.Log = r.store, r.timeline.Record, clock.Steady, log.Named("devices")
 	if r.devices, err = deploy.Open(ctx, dc); err != nil {
 		return nil, err
@@ -67,7 +63,7 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, clock *ca
 	if r.access, err = access.Open(ctx, access.Config{Store: r.store, Steady: clock.Steady, Log: log.Named("access")}); err != nil {
 		return nil, err
 	}
-	if r.notices, err = newNotices(cfg, log); err != nil {
+	if r.notices, err = settings.Notices(cfg, log); err != nil {
 		return nil, err
 	}
 	r.rollout, err = rollout.Open(ctx, rollout.Config{
@@ -84,49 +80,6 @@ func openRecords(ctx context.Context, data string, cfg *config.Config, clock *ca
 		},
 	})
 	return r, err
-}
-
-// shortestKey is the shortest key that webhooks are signed with, in bytes.
-const shortestKey = 16
-
-// newNotices makes what tells people, as the settings say.
-func newNotices(cfg *config.Config, log *zap.Logger) (*notice.Sender, error) {
-	m := notice.Mail{Server: cfg.NotifyMailServer, TLS: cfg.NotifyMailTLS, From: cfg.NotifyMailFrom, To: cfg.NotifyMail, User: cfg.NotifyMailUser}
-	if cfg.NotifyPasswordFile != "" {
-		b, err := os.ReadFile(cfg.NotifyPasswordFile)
-		if err != nil {
-			return nil, fmt.Errorf("notify-password-file: %w", err)
-		}
-		m.Password = strings.TrimSpace(string(b))
-	}
-	c := notice.Config{Webhooks: cfg.NotifyWebhook, Mail: m, Log: log.Named("notify")}
-	if cfg.NotifyKeyFile != "" {
-		b, err := os.ReadFile(cfg.NotifyKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("notify-key-file: %w", err)
-		}
-		if c.Key = bytes.TrimSpace(b); len(c.Key) < shortestKey {
-			return nil, fmt.Errorf("notify-key-file: %s has %d bytes: want %d or more, as from openssl rand -hex 32", cfg.NotifyKeyFile, len(c.Key), shortestKey)
-		}
-	}
-	if cfg.NotifyCAFile != "" {
-		b, err := os.ReadFile(cfg.NotifyCAFile)
-		if err != nil {
-			return nil, fmt.Errorf("notify-ca-file: %w", err)
-		}
-		if c.CAs, err = x509.SystemCertPool(); err != nil {
-			c.CAs = x509.NewCertPool() // a system without any
-		}
-		if !c.CAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("notify-ca-file: %s has no certificate in PEM form", cfg.NotifyCAFile)
-		}
-	}
-	return notice.New(c), nil
-}
-
-// devicesConfig is what the settings say about devices.
-func devicesConfig(cfg *config.Config) deploy.Config {
-	return deploy.Config{Unknown: deploy.Policy(cfg.DevicesUnknown), SharedMACs: cfg.DevicesSharedMACs, SharedUUIDs: cfg.DevicesSharedUUIDs}
 }
 
 func (r *records) close() error {

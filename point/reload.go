@@ -2,7 +2,6 @@ package point
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"os"
 	"os/signal"
@@ -11,13 +10,33 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/content/library"
 	"castpoint/internal/config"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/join"
 )
+
+// SettingsList is all settings, in the order in which they are documented.
+type SettingsList struct {
+	File     string             `json:"file,omitempty" doc:"left out when there is none"`
+	Settings []settings.Setting `json:"settings" nullable:"false"`
+}
+
+// settingsOperation shows the settings of a serving point.
+func settingsOperation(get func() *settings.Settings) func(*api.API) {
+	return func(a *api.API) {
+		api.Answer(a, api.Operation{
+			ID: "list-settings", Method: http.MethodGet, Path: "/settings", Scope: access.Read, Tag: "server",
+			Summary: "The settings, and where each comes from",
+			About:   "Each with its value, whether the file, a flag or nobody has set it, and whether a change needs a restart. Secrets are in files and not among them.",
+		}, func(_ context.Context, _ *struct{}) (SettingsList, error) {
+			s := get()
+			return SettingsList{File: s.File(), Settings: s.List()}, nil
+		})
+	}
+}
 
 // Reloaded says what a reload has changed.
 type Reloaded struct {
@@ -34,17 +53,18 @@ func (p *point) reload() (*Reloaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	var before *Settings
-	p.force.do(func(r *ruling) { before = r.settings })
+	var before config.Config
+	p.force.do(func(r *ruling) { before = r.settings.Config() })
+	from, to := p.settings.Config(), next.Config()
 	res := &Reloaded{Changed: []string{}, Restart: []string{}}
-	for _, name := range config.Changed(&before.cfg, &next.cfg) {
-		if Reloads(name) {
+	for _, name := range config.Changed(&before, &to) {
+		if settings.Reloads(name) {
 			res.Changed = append(res.Changed, name)
 		}
 	}
 	// What needs a restart is compared with what the server was started with.
-	for _, name := range config.Changed(&p.settings.cfg, &next.cfg) {
-		if !Reloads(name) {
+	for _, name := range config.Changed(&from, &to) {
+		if !settings.Reloads(name) {
 			res.Restart = append(res.Restart, name)
 		}
 	}
@@ -56,15 +76,15 @@ func (p *point) reload() (*Reloaded, error) {
 }
 
 // apply puts settings in force. What can fail comes first, and changes nothing.
-func (p *point) apply(next *Settings) error {
+func (p *point) apply(next *settings.Settings) error {
 	// What needs a restart stays as it was.
-	next = next.mergedWith(p.settings)
-	cfg := p.inPlace(&next.cfg)
-	sessions, err := sessionConfig(&cfg, p.links)
+	next = next.MergedWith(p.settings)
+	cfg := p.inPlace(next)
+	sessions, err := settings.Sessions(&cfg, p.links)
 	if err != nil {
 		return err
 	}
-	d, err := dhcpConfig(&cfg, p.links)
+	d, err := settings.DHCP(&cfg, p.links)
 	if err != nil {
 		return err
 	}
@@ -80,7 +100,7 @@ func (p *point) apply(next *Settings) error {
 			return p.server.Reload(join.Assignment{Content: cfg.Assign, Target: cfg.Target, After: cfg.After}, *sessions)
 		},
 		func() error { return p.dhcp.Reload(d) },
-		func() error { return p.kept.devices.Reload(devicesConfig(&cfg)) },
+		func() error { return p.kept.devices.Reload(settings.Devices(&cfg)) },
 		func() error { return p.kept.timeline.Keep(cfg.EventsKeep, int64(cfg.EventsMax)) },
 		func() error { return setLevels(p.levels, &cfg) },
 	} {
@@ -91,22 +111,6 @@ func (p *point) apply(next *Settings) error {
 	}
 	p.force.replace(fresh)
 	return nil
-}
-
-// mergedWith are the settings with those that need a restart taken from others.
-func (s *Settings) mergedWith(started *Settings) *Settings {
-	stays := func(name string) bool { return !Reloads(name) }
-	merged := &Settings{cfg: config.Merge(&s.cfg, &started.cfg, stays), file: s.file, lines: make(map[string]int), given: s.given}
-	for _, name := range config.Names() {
-		from := s
-		if stays(name) {
-			from = started
-		}
-		if line, ok := from.lines[name]; ok {
-			merged.lines[name] = line
-		}
-	}
-	return merged
 }
 
 // routineReload reads the settings again at each SIGHUP.
@@ -147,9 +151,4 @@ func reloadOperation(reload func() (*Reloaded, error)) func(*api.API) {
 			return res, nil
 		})
 	}
-}
-
-// OnlyRunning is for requests that mean nothing without a server.
-func OnlyRunning(*library.Library, *records, Build) ([]func(*api.API), error) {
-	return nil, errors.New("no server is running for this data folder; start it with castpoint serve")
 }

@@ -9,27 +9,28 @@ import (
 
 	"castpoint/boot"
 	"castpoint/internal/config"
+	"castpoint/point/settings"
 	"castpoint/tftp"
 )
 
 // ruling is what castpoint reload replaces as a whole: the settings that are in
 // force, and what answers by them. It has no sockets.
 type ruling struct {
-	settings *Settings
+	settings *settings.Settings
 	*bootParts
 	handler   *boot.Handler
 	explainer *explainer
 }
 
 // newRuling makes one beside the one that is in force.
-func (p *point) newRuling(s *Settings) (_ *ruling, err error) {
+func (p *point) newRuling(s *settings.Settings) (_ *ruling, err error) {
 	r := &ruling{settings: s}
 	defer func() {
 		if err != nil {
 			r.close()
 		}
 	}()
-	cfg := p.inPlace(&s.cfg)
+	cfg := p.inPlace(s)
 	if r.bootParts, err = makeBoot(&cfg, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout, see: true, whois: &p.witness.whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
 		return nil, err
 	}
@@ -46,8 +47,8 @@ func (p *point) newRuling(s *Settings) (_ *ruling, err error) {
 
 // inPlace are settings with the data folder that this server has, and the id of the
 // content that is assigned in place of its name.
-func (p *point) inPlace(c *config.Config) config.Config {
-	cfg := *c
+func (p *point) inPlace(s *settings.Settings) config.Config {
+	cfg := s.Config()
 	cfg.Data = p.cfg.Data
 	if ct, err := p.library.Get(cfg.Assign); err == nil {
 		cfg.Assign = ct.ID

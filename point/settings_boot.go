@@ -14,6 +14,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/internal/config"
+	"castpoint/point/settings"
 )
 
 // bootParts are what machines boot from, by whatever way they ask.
@@ -35,7 +36,7 @@ const FolderAssets = "assets"
 
 // makeBoot makes them. Boot images are opened when the first machine needs them.
 func makeBoot(cfg *config.Config, library *library.Library, who rules, ticket boot.TicketFunc, agents fs.FS, log *zap.Logger) (*bootParts, error) {
-	httpPort, err := PortOf("http", cfg.HTTP)
+	httpPort, err := settings.PortOf("http", cfg.HTTP)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func makeBoot(cfg *config.Config, library *library.Library, who rules, ticket bo
 	for _, a := range cfg.KernelArgs {
 		args = append(args, strings.Fields(a)...)
 	}
-	rc, err := bootSettings(cfg)
+	rc, err := settings.Boot(cfg)
 	if err != nil {
 		return nil, err
 	}

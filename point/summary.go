@@ -13,6 +13,7 @@ import (
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/dhcp"
+	"castpoint/point/settings"
 )
 
 // Summary says what is served, what machines will get, and what to do next.
@@ -76,7 +77,7 @@ func (p *point) listening() [][]string {
 		rows = append(rows, []string{"DHCPv6", "UDP 547 and 4011", ipv6Rows(p.cfg.Pool6)})
 	}
 	if p.tftp != nil {
-		rows = append(rows, []string{"TFTP", "UDP " + strconv.Itoa(TFTPPort), ""})
+		rows = append(rows, []string{"TFTP", "UDP " + strconv.Itoa(settings.TFTPPort), ""})
 	} else {
 		rows = append(rows, []string{"TFTP", "off", ""})
 	}

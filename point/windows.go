@@ -7,13 +7,10 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 
 	"go.uber.org/zap"
 
-	"castpoint/agent/command"
 	"castpoint/boot"
-	"castpoint/boot/bcd"
 	"castpoint/boot/winpe"
 	"castpoint/content/library"
 	"castpoint/internal/config"
@@ -28,35 +25,6 @@ func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *library.L
 		Loaders: loaders, Library: library, BootImage: cfg.BootImage, Extra: cfg.WinPEFiles,
 		Agent: func(arch string) (io.ReaderAt, int64, error) { return windowsAgent(agents, arch) },
 	}
-}
-
-// bootSettings makes the settings of machines out of those of the file.
-func bootSettings(cfg *config.Config) (boot.ResolverConfig, error) {
-	r := boot.ResolverConfig{Base: boot.Settings{
-		CA: cfg.ChainCA, Prompt: cfg.WinPEPrompt,
-		Store: bcd.Options{BlockSize: cfg.RamdiskBlockSize, WindowSize: cfg.RamdiskWindow, VariableWindow: &cfg.RamdiskVariableWindow},
-	}}
-	if cfg.BCD != "" {
-		var err error
-		if r.Base.BCD, err = os.ReadFile(cfg.BCD); err != nil {
-			return r, fmt.Errorf("bcd: %w", err)
-		}
-	}
-	rules, err := cfg.BootRules()
-	if err != nil {
-		return r, err
-	}
-	for _, from := range rules {
-		rule := boot.Rule{MAC: from.MAC, UUID: from.UUID}
-		for _, arch := range config.ChainArchs()[from.Arch] {
-			rule.Archs = append(rule.Archs, boot.Arch(arch))
-		}
-		if rule.Set, err = boot.ParseChange(from.Set); err != nil {
-			return r, command.Usage("machine: %w", err)
-		}
-		r.Rules = append(r.Rules, rule)
-	}
-	return r, nil
 }
 
 // windowsAgent is the embedded agent for Windows machines of arch.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"castpoint/internal/config"
-	"castpoint/point"
+	"castpoint/point/settings"
 )
 
 // TestConfigExample: the example has every setting, and without its comment signs
@@ -42,9 +42,9 @@ func TestConfigExample(t *testing.T) {
 			t.Errorf("the example has no %s", name)
 		}
 	}
-	for _, f := range point.Documented() {
-		if len(point.Meaning(f)) < 8 {
-			t.Errorf("%s is not explained: %q", f.Name, point.Meaning(f))
+	for _, f := range settings.Documented() {
+		if len(settings.Meaning(f)) < 8 {
+			t.Errorf("%s is not explained: %q", f.Name, settings.Meaning(f))
 		}
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"castpoint/content/wim"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/settings"
 	"castpoint/web/admin"
 	"castpoint/web/call"
 )
@@ -382,7 +383,7 @@ func TestServeConfig(t *testing.T) {
 	if err := c.ParseFlags([]string{"--rate", "200mbit", "--loaders", "/c", "--kernel-args", "console=tty0,115200 quiet", "--data", "/d", "--max-wait", "30s"}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := point.ReadSettings(path, c.Flags())
+	s, err := settings.Read(path, c.Flags())
 	if err != nil {
 		t.Fatal(err)
 	}

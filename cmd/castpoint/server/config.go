@@ -17,6 +17,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/settings"
 )
 
 // NewConfig are the commands about settings.
@@ -49,12 +50,12 @@ func writeExample(out io.Writer) error {
 	text := "# Settings of castpoint serve. The lines that begin with # and no space are the defaults:\n# take the # away to change one.\n#\n" +
 		"# Times are as in 90s, 5m or 12h; rates are bits per second, as in 900mbit or 1gbit; sizes are as in\n# 500MB or 20GiB. 0 and \"\" take the default that is named.\n#\n" +
 		"# castpoint config check looks for mistakes, castpoint reload makes a server read the file again.\n"
-	for _, f := range point.Documented() {
+	for _, f := range settings.Documented() {
 		if h, ok := headings[f.Name]; ok {
 			text += "\n# --- " + h + " ---\n"
 		}
 		text += "\n"
-		for _, line := range wrap(point.Meaning(f), 100) {
+		for _, line := range wrap(settings.Meaning(f), 100) {
 			text += "# " + line + "\n"
 		}
 		text += "#" + f.Name + ": " + exampleValue(f) + "\n"
@@ -158,7 +159,7 @@ reads the file.`,
 			}
 			rows := [][]string{{"SETTING", "VALUE", "FROM"}}
 			for _, s := range got.Settings {
-				if s.From == point.FromDefault && !all {
+				if s.From == settings.FromDefault && !all {
 					continue
 				}
 				from := s.From

@@ -27,6 +27,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/point"
 	"castpoint/point/host"
+	"castpoint/point/settings"
 	"castpoint/web/admin"
 	"castpoint/web/session"
 )
@@ -122,12 +123,12 @@ func farTarget(cfg *config.Config, server string) (t doctor.Target, err error) {
 	if err != nil {
 		return t, command.Usage("server %q: want an address, as in 192.0.2.1", server)
 	}
-	port, err := point.PortOf("http", cfg.HTTP)
+	port, err := settings.PortOf("http", cfg.HTTP)
 	if err != nil {
 		return t, err
 	}
 	return doctor.Target{
-		TFTP: netip.AddrPortFrom(addr, point.TFTPPort), HTTP: "http://" + netip.AddrPortFrom(addr, port).String(),
+		TFTP: netip.AddrPortFrom(addr, settings.TFTPPort), HTTP: "http://" + netip.AddrPortFrom(addr, port).String(),
 		Files: loaderNames(), Try: true,
 	}, nil
 }
@@ -149,7 +150,7 @@ func loaderNames() (names []string) {
 
 // nearTarget is this machine, and the server that has the data folder, if any.
 func nearTarget(ctx context.Context, o *cli.Options, cfg *config.Config, path string) (doctor.Target, error) {
-	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: point.Ports(cfg), TimeServers: given("setting ntp", cfg.NTP)}
+	t := doctor.Target{Here: true, Data: cfg.Data, Room: roomNeeded + int64(cfg.DiskReserve), Ports: settings.Ports(cfg), TimeServers: given("setting ntp", cfg.NTP)}
 	first, count, err := cfg.GroupRange()
 	if err == nil && count == 0 {
 		first, count = netip.MustParseAddr(session.DefaultFirstGroup), session.DefaultGroups
@@ -254,7 +255,7 @@ func fetchAs(t *doctor.Target, x *point.Explanation, byHTTP bool) {
 		t.HTTP = u.Scheme + "://" + u.Host
 		name = u.Path
 	} else if a, err := netip.ParseAddr(x.Next); err == nil {
-		t.TFTP = netip.AddrPortFrom(a, point.TFTPPort)
+		t.TFTP = netip.AddrPortFrom(a, settings.TFTPPort)
 	}
 	name = strings.TrimPrefix(name, "/")
 	for _, have := range t.Files {

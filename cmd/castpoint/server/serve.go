@@ -14,6 +14,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/settings"
 	"castpoint/web/call"
 )
 
@@ -38,7 +39,7 @@ Every flag is also a setting of the file, by the same name; flags win.`,
   castpoint serve --interface eth1 --interface eth2 --share --deny 52:54:00:aa:bb:cc`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			read := func() (*point.Settings, error) { return point.ReadSettings(path, cmd.Flags()) }
+			read := func() (*settings.Settings, error) { return settings.Read(path, cmd.Flags()) }
 			s, err := read()
 			if err != nil {
 				return command.Usage("%w", err)
@@ -66,7 +67,7 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 		},
 	}
 	flags := config.Default()
-	point.Flags(c.Flags(), &flags)
+	settings.Flags(c.Flags(), &flags)
 	cli.ConfigFlag(c, &path)
 	return c
 }

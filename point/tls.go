@@ -7,15 +7,31 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
-
-	"go.uber.org/zap"
 
 	"castpoint/boot"
 	"castpoint/internal/config"
 	"castpoint/point/host"
-	"castpoint/web/access"
 )
+
+// bootTLS is the certificate of the boot listener with TLS: the one that is
+// given, or one of castpoint's own authority for the addresses of this server,
+// whose certificate machines have to be given (authority, PEM).
+func bootTLS(cfg *config.Config, links []host.Link) (t *tls.Config, authority []byte, err error) {
+	if cfg.HTTPSCert != "" {
+		t, err = boot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey)
+		return t, nil, err
+	}
+	a, err := boot.LoadAuthority(filepath.Join(cfg.Data, "tls"))
+	if err != nil {
+		return nil, nil, err
+	}
+	var hosts []string
+	for _, l := range links {
+		hosts = append(hosts, l.Address.String())
+	}
+	t, err = a.TLS(append(hosts, cfg.HTTPSName...)...)
+	return t, a.PEM(), err
+}
 
 // adminTLS is the certificate of the admin listener: the one that is given, or,
 // when the listener is wider than loopback, one of castpoint's own authority. nil
@@ -52,28 +68,4 @@ func adminTLS(cfg *config.Config, links []host.Link) (*tls.Config, error) {
 		return nil, fmt.Errorf("certificate of the admin listener: %w", err)
 	}
 	return t, nil
-}
-
-// oidcProvider is the identity provider of the settings, nil for none.
-func oidcProvider(cfg *config.Config, log *zap.Logger) (*access.Provider, error) {
-	if cfg.OIDCIssuer == "" {
-		return nil, nil
-	}
-	rows, err := cfg.OIDCGroups()
-	if err != nil {
-		return nil, err
-	}
-	groups := make(map[access.Scope][]string, len(rows))
-	for scope, list := range rows {
-		groups[access.Scope(scope)] = list
-	}
-	o := access.OIDC{Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClient, URL: cfg.OIDCURL, Claim: cfg.OIDCClaim, Groups: groups, Log: log}
-	if cfg.OIDCSecretFile != "" {
-		secret, err := os.ReadFile(cfg.OIDCSecretFile)
-		if err != nil {
-			return nil, fmt.Errorf("oidc-secret-file: %w", err)
-		}
-		o.ClientSecret = strings.TrimSpace(string(secret))
-	}
-	return access.NewProvider(o)
 }

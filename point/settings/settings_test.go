@@ -1,4 +1,4 @@
-package point
+package settings
 
 import (
 	"os"
@@ -15,7 +15,7 @@ import (
 
 // TestEverySettingIsDescribed looks for each in docs/cli.md.
 func TestEverySettingIsDescribed(t *testing.T) {
-	b, err := os.ReadFile(filepath.Join("..", "docs", "cli.md"))
+	b, err := os.ReadFile(filepath.Join("..", "..", "docs", "cli.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,12 +37,12 @@ func TestWhereSettingsComeFrom(t *testing.T) {
 	if err := given.Parse([]string{"--rate", "100mbit", "--menu-wait", "3m"}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := ReadSettings(path, given)
+	s, err := Read(path, given)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]Setting{}
-	for _, one := range s.list() {
+	for _, one := range s.List() {
 		one.Means = ""
 		got[one.Name] = one
 	}

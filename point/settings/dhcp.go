@@ -1,4 +1,4 @@
-package point
+package settings
 
 import (
 	"net/netip"
@@ -11,9 +11,9 @@ import (
 	"castpoint/point/host"
 )
 
-// dhcpConfig makes the settings of the DHCP server out of those of the file. The
+// DHCP makes the settings of the DHCP server out of those of the file. The
 // caller adds store, planner and log.
-func dhcpConfig(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
+func DHCP(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 	d := dhcp.Config{
 		Mode: dhcp.Mode(cfg.DHCP), Interfaces: host.LinkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
 		Allow: cfg.Allow, Deny: cfg.Deny, Delay: cfg.Delay, Share: cfg.Share,

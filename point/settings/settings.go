@@ -1,18 +1,12 @@
-package point
+package settings
 
 import (
-	"context"
-	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 
-	"castpoint/agent/command"
-	"castpoint/content/library"
 	"castpoint/internal/config"
-	"castpoint/web/access"
-	"castpoint/web/api"
 )
 
 // Settings are those of castpoint serve, and where each comes from.
@@ -30,8 +24,8 @@ const (
 	FromFlag    = "flag"
 )
 
-// ReadSettings reads the file and puts the flags over it.
-func ReadSettings(path string, given *pflag.FlagSet) (*Settings, error) {
+// Read reads the file and puts the flags over it.
+func Read(path string, given *pflag.FlagSet) (*Settings, error) {
 	s := &Settings{file: path, given: make(map[string]bool)}
 	var err error
 	if s.cfg, err = overlay(path, given); err != nil {
@@ -90,8 +84,8 @@ type Setting struct {
 	Restart bool `json:"restart,omitempty" doc:"a change needs a restart"`
 }
 
-// list describes all settings in the order of serve's flags.
-func (s *Settings) list() []Setting {
+// List describes all settings in the order of serve's flags.
+func (s *Settings) List() []Setting {
 	var all []Setting
 	for _, f := range Documented() {
 		one := Setting{Name: f.Name, From: FromDefault, Means: Meaning(f), Restart: !Reloads(f.Name), Value: []string{}}
@@ -126,38 +120,26 @@ func Meaning(f *pflag.Flag) string {
 	return strings.NewReplacer("`", "", "; may be repeated", "").Replace(f.Usage)
 }
 
-// settingsOperation shows the settings of a serving point.
-func settingsOperation(get func() *Settings) func(*api.API) {
-	return func(a *api.API) {
-		api.Answer(a, api.Operation{
-			ID: "list-settings", Method: http.MethodGet, Path: "/settings", Scope: access.Read, Tag: "server",
-			Summary: "The settings, and where each comes from",
-			About:   "Each with its value, whether the file, a flag or nobody has set it, and whether a change needs a restart. Secrets are in files and not among them.",
-		}, func(_ context.Context, _ *struct{}) (SettingsList, error) {
-			s := get()
-			return SettingsList{File: s.file, Settings: s.list()}, nil
-		})
-	}
-}
-
-// LocalSettings answers with the file of settings, the default one for "".
-func LocalSettings(path string) LocalRoutes {
-	return func(*library.Library, *records, Build) ([]func(*api.API), error) {
-		s, err := ReadSettings(path, pflag.NewFlagSet("", pflag.ContinueOnError))
-		if err != nil {
-			return nil, command.Usage("%w", err)
-		}
-		return []func(*api.API){settingsOperation(func() *Settings { return s })}, nil
-	}
-}
-
 // Config is what they say, checked.
 func (s *Settings) Config() config.Config { return s.cfg }
 
-// SettingsList is all settings, in the order in which they are documented.
-type SettingsList struct {
-	File     string    `json:"file,omitempty" doc:"left out when there is none"`
-	Settings []Setting `json:"settings" nullable:"false"`
+// File is the path of the file, "" for none.
+func (s *Settings) File() string { return s.file }
+
+// MergedWith are the settings with those that need a restart taken from others.
+func (s *Settings) MergedWith(started *Settings) *Settings {
+	stays := func(name string) bool { return !Reloads(name) }
+	merged := &Settings{cfg: config.Merge(&s.cfg, &started.cfg, stays), file: s.file, lines: make(map[string]int), given: s.given}
+	for _, name := range config.Names() {
+		from := s
+		if stays(name) {
+			from = started
+		}
+		if line, ok := from.lines[name]; ok {
+			merged.lines[name] = line
+		}
+	}
+	return merged
 }
 
 // Reloads says whether castpoint reload changes a setting of a running server:

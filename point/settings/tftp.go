@@ -1,13 +1,13 @@
-package point
+package settings
 
 import (
 	"castpoint/internal/config"
 	"castpoint/tftp"
 )
 
-// tftpConfig makes the settings of the TFTP server out of those of the file.
+// TFTP makes the settings of the TFTP server out of those of the file.
 // Rates are bits there and bytes here.
-func tftpConfig(cfg *config.Config) (tftp.Config, error) {
+func TFTP(cfg *config.Config) (tftp.Config, error) {
 	from, to, err := cfg.TFTPPortRange()
 	return tftp.Config{
 		MaxBlockSize: cfg.TFTPBlockSize, Fragment: cfg.TFTPFragment, MaxWindow: cfg.TFTPWindow,

@@ -1,4 +1,4 @@
-package point
+package settings
 
 import (
 	"castpoint/internal/config"
@@ -7,8 +7,8 @@ import (
 	"castpoint/web/session"
 )
 
-// sessionConfig makes the settings of sessions out of those of the file.
-func sessionConfig(cfg *config.Config, links []host.Link) (*session.Config, error) {
+// Sessions makes the settings of sessions out of those of the file.
+func Sessions(cfg *config.Config, links []host.Link) (*session.Config, error) {
 	group, groups, err := cfg.GroupRange()
 	if err != nil {
 		return nil, err

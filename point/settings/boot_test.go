@@ -1,4 +1,4 @@
-package point
+package settings
 
 import (
 	"path/filepath"
@@ -14,7 +14,7 @@ func TestBootSettings(t *testing.T) {
 	cfg.Chain = config.List{"ipxe", "x64=windows", "52:54:00:00:00:01=ipxe", "4c4c4544-0034-4410-8052-b4c04f4d3132=windows"}
 	cfg.Machine = config.List{"52:54:00:00:00:03 block-size=1400 ask=yes"}
 	cfg.RamdiskBlockSize, cfg.ChainCA = 8192, 2023
-	rc, err := bootSettings(&cfg)
+	rc, err := Boot(&cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,11 +43,11 @@ func TestBootSettings(t *testing.T) {
 		t.Errorf("by UUID: %+v", s)
 	}
 	cfg.BCD = filepath.Join(t.TempDir(), "none")
-	if _, err := bootSettings(&cfg); err == nil || !strings.Contains(err.Error(), "bcd:") {
+	if _, err := Boot(&cfg); err == nil || !strings.Contains(err.Error(), "bcd:") {
 		t.Errorf("a boot configuration that is not there: %v", err)
 	}
 	cfg.BCD, cfg.Machine = "", config.List{"all colour=red"}
-	if _, err := bootSettings(&cfg); err == nil || !strings.Contains(err.Error(), "colour") {
+	if _, err := Boot(&cfg); err == nil || !strings.Contains(err.Error(), "colour") {
 		t.Errorf("a setting that is not there: %v", err)
 	}
 }

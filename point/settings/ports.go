@@ -1,10 +1,27 @@
-package point
+package settings
 
 import (
+	"net"
+	"strconv"
+
+	"castpoint/agent/command"
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/web/session"
 )
+
+// TFTPPort is the port of RFC 1350.
+const TFTPPort = 69
+
+// PortOf is the port of a listener's address.
+func PortOf(setting, address string) (uint16, error) {
+	_, port, err := net.SplitHostPort(address)
+	n, parseErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || parseErr != nil || n == 0 {
+		return 0, command.Usage("%s %q: want [ADDRESS]:PORT, as in :8080", setting, address)
+	}
+	return uint16(n), nil
+}
 
 // Ports are those that a server with these settings listens on.
 func Ports(cfg *config.Config) (all []doctor.Port) {

@@ -1,4 +1,4 @@
-package point
+package settings
 
 import (
 	"github.com/spf13/pflag"
