@@ -74,7 +74,7 @@ func (s *Session) Advise(id uint32, rate float64, slower int) Advice {
 	a := &m.apart
 	a.asked = now
 	switch {
-	case s.state != wire.StateSending, rate < returnEvidence*s.rate.rate:
+	case s.state != wire.StateSending, rate < returnEvidence*s.rate.Rate():
 		a.fast = 0
 	default:
 		a.fast++

@@ -3,6 +3,7 @@ package multicast
 import (
 	"time"
 
+	"castpoint/multicast/rate"
 	"castpoint/multicast/wire"
 )
 
@@ -36,7 +37,7 @@ type member struct {
 	number   uint64            // highest report number: older ones are dropped
 	highest  wire.PacketNumber // highest packet number it has seen
 	complete uint32            // blocks
-	loss     lossMeter
+	loss     rate.LossMeter
 	test     test
 	apart    apart
 	held     time.Duration // how long the sender has waited for its reports, since heldFrom

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"castpoint/multicast/rate"
 	"castpoint/multicast/wire"
 )
 
@@ -135,11 +136,10 @@ func (p *ProbeSender) Send(ctx context.Context, t ProbeTrain, to netip.Addr) (Pr
 	buf := make([]byte, 0, per*size)
 	began := time.Now()
 	var sent ProbeSent
-	var pace pacer
-	pace.next = began
+	pace := rate.NewPacer(began)
 	for sent.Count < t.Count {
 		n := min(per, t.Count-sent.Count)
-		if d := pace.reserve(time.Now(), n*t.Size, t.Rate, 0); d > 0 {
+		if d := pace.Reserve(time.Now(), n*t.Size, t.Rate, 0); d > 0 {
 			select {
 			case <-ctx.Done():
 				return sent, ctx.Err()

@@ -33,7 +33,7 @@ func (s *Session) setHeard(now time.Time) {
 
 // ahead reports whether the sender has to wait for reports.
 func (s *Session) ahead() bool {
-	perInterval := s.rate.rate / 8 / float64(s.g.symbolSize) * s.interval.Seconds()
+	perInterval := s.rate.Rate() / 8 / float64(s.g.symbolSize) * s.interval.Seconds()
 	limit := s.edge + wire.PacketNumber(max(window, (missedReports+1)*perInterval))
 	return wire.PacketNumber(s.number.Load()) > limit
 }
@@ -92,7 +92,7 @@ func (s *Session) report(datagram, plain []byte) {
 	m.highest, m.complete = r.Highest, r.Complete
 	m.delay = time.Duration(r.QueueDelay) * time.Microsecond
 	m.backlog = int64(r.Backlog) << 10
-	m.loss.report(uint64(r.Highest), r.Received, s.rate.trials)
+	s.rate.Measure(&m.loss, uint64(r.Highest), r.Received)
 	if m.state != MemberMoved {
 		back = m.state == MemberSilent
 		m.state = MemberReceiving
@@ -102,10 +102,10 @@ func (s *Session) report(datagram, plain []byte) {
 		s.lacking(&r, now)
 		if s.state == wire.StateSending {
 			if !s.excused(m, r.Received, now) {
-				s.rate.observe(&m.loss, m.delay, len(s.members))
-				s.others.delay = max(s.others.delay, m.delay)
+				s.rate.Observe(&m.loss, m.delay, len(s.members))
+				s.others.Queued(m.delay)
 			}
-			s.rate.round(now, s.interval, s.wireBytes)
+			s.rate.Round(now, s.interval, s.wireBytes)
 		}
 	}
 	s.setHeard(now)

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/rate"
 	"castpoint/multicast/wire"
 )
 
@@ -41,7 +42,7 @@ func (s *Session) routineSend(ctx context.Context) error {
 			}
 			continue
 		}
-		e.pace.rest()
+		e.pace.Rest()
 		if wait == 0 {
 			wait = time.Hour
 		}
@@ -60,7 +61,7 @@ type emitter struct {
 	shards   [][]byte // scratch of the code
 	order    []uint16 // symbols to send
 	out      []byte   // a burst, datagram by datagram
-	pace     pacer
+	pace     rate.Pacer
 	promiser promiser      // the connection, where it can tell; or nil
 	looked   time.Time     // when others' traffic was looked at last
 	blocked  time.Duration // in sends since then
@@ -168,7 +169,7 @@ const blockedSend = time.Millisecond
 func (e *emitter) yield() {
 	s := e.s
 	now := time.Now()
-	if s.cfg.Link == nil || now.Sub(e.looked) < politeRound {
+	if s.cfg.Link == nil || now.Sub(e.looked) < rate.LookEvery {
 		return
 	}
 	use, ok := s.cfg.Link()
@@ -176,12 +177,12 @@ func (e *emitter) yield() {
 		return
 	}
 	s.mu.Lock()
-	s.others.blocked += e.blocked
-	limit := s.others.observe(now, use, s.frames())
+	s.others.Blocked(e.blocked)
+	limit := s.others.Observe(now, use, s.frames())
 	if s.cfg.Greedy {
-		s.rate.press = now.Sub(s.others.crowded) < pressRest
+		s.rate.Press(s.others.Crowded(now))
 	} else {
-		s.rate.give(limit)
+		s.rate.Give(limit)
 	}
 	s.mu.Unlock()
 	e.looked, e.blocked = now, 0
@@ -206,16 +207,16 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 		s.mu.Lock()
 		s.heldBack(time.Since(began))
 	}
-	rate := s.rate.rate
+	rate := s.rate.Rate()
 	if e.promiser != nil {
 		// Behind the images that fill the link a session would have nothing, though it
 		// leaves them their share already, or is to leave them none.
-		e.promiser.Promised(s.cfg.Greedy || s.rate.yield > 0 || rate <= float64(s.cfg.MinRate))
+		e.promiser.Promised(s.cfg.Greedy || s.rate.Yields() || rate <= float64(s.cfg.MinRate))
 	}
 	s.wireBytes += uint64(size)
 	s.sentBytes += uint64(n * s.g.symbolSize)
 	s.mu.Unlock()
-	if d := e.pace.reserve(time.Now(), size, rate, float64(s.cfg.MinRate)); d > 0 {
+	if d := e.pace.Reserve(time.Now(), size, rate, float64(s.cfg.MinRate)); d > 0 {
 		return e.sleepFully(ctx, d)
 	}
 	return ctx.Err()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/rate"
 )
 
 // nowhere is a sender's edge that sends nothing.
@@ -56,7 +57,7 @@ func BenchmarkEmit(b *testing.B) {
 			}
 			e := s.newEmitter()
 			defer e.timer.Stop()
-			s.rate.rate = noLimit
+			s.rate = rate.NewController(0, 100e9, 0)
 			for i := range s.g.k {
 				e.order = append(e.order, uint16(i))
 			}

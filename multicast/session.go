@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/rate"
 	"castpoint/multicast/wire"
 )
 
@@ -72,7 +73,7 @@ type Config struct {
 	// Link says what has been sent by the interface of the session so far; a session
 	// that knows leaves others their share of the link, or none of it when it is
 	// greedy. One that does not know takes what it gets.
-	Link       func() (LinkUse, bool)
+	Link       func() (rate.LinkUse, bool)
 	Greedy     bool
 	MinMembers int           // start when so many have joined ...
 	MaxWait    time.Duration // ... or so long after the first ...
@@ -133,8 +134,8 @@ type Session struct {
 	heard    wire.PacketNumber
 	edge     wire.PacketNumber // like heard, of members that the sender waits for
 	schedule *schedule
-	rate     *controller
-	others   neighbours
+	rate     *rate.Controller
+	others   rate.Neighbours
 	first    time.Time // first admission
 	began    time.Time // first symbol
 	lastGone time.Time // when the last member ended
@@ -177,7 +178,7 @@ func NewSession(cfg Config) (*Session, error) {
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
 		state: wire.StateWaiting, keys: senderKeys{volume: keyVolume},
 		members: make(map[uint32]*member), interval: reportInterval,
-		rate: newController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
+		rate: rate.NewController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
 	}
 	ciphers := []Cipher{CipherAES256GCM, CipherChaCha20}
 	if cfg.Cipher != "" {
@@ -262,7 +263,7 @@ func nudge(c chan<- struct{}) {
 func (s *Session) SetMaxRate(bits int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rate.setLimit(float64(bits))
+	s.rate.SetLimit(float64(bits))
 }
 
 // ethernetHeader is what a datagram's IP packet has in front of it on most links.

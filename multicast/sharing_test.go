@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/rate"
 )
 
 // bottleneck is the link that a server's sessions and other traffic leave by: a queue
@@ -138,10 +139,10 @@ func (v *server) add(t *testing.T, blocks int, change func(*Config)) *lab {
 		edge := &behind{GroupConn: c.Conn, link: v.link, room: socketBursts, turn: make(chan struct{}, 1)}
 		c.Conn = edge
 		c.LinkSpeed, c.MinMembers = int64(v.link.rate), 2
-		c.Link = func() (LinkUse, bool) {
+		c.Link = func() (rate.LinkUse, bool) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			use := LinkUse{Sessions: len(v.sessions)}
+			use := rate.LinkUse{Sessions: len(v.sessions)}
 			for _, l := range v.sessions {
 				use.Own += l.s.SentBytes()
 			}

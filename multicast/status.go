@@ -47,7 +47,7 @@ func (s *Session) Status() SessionStatus {
 	st := SessionStatus{
 		ID: fmt.Sprintf("%08x", s.cfg.ID), State: s.state.String(), Group: s.cfg.Group.String(),
 		Objects: len(s.g.objects), Size: s.g.size, Blocks: s.g.blocks,
-		Rate: s.throughput, Target: s.rate.rate, Sent: s.sentBytes, Repair: s.repairBytes,
+		Rate: s.throughput, Target: s.rate.Rate(), Sent: s.sentBytes, Repair: s.repairBytes,
 		Created: s.start, Members: make([]MemberStatus, 0, len(s.order)),
 	}
 	if !s.began.IsZero() {
@@ -63,7 +63,7 @@ func (s *Session) Status() SessionStatus {
 			end = m.ended
 		}
 		st.Members = append(st.Members, MemberStatus{
-			ID: m.id, Name: m.name, State: m.state, Complete: int(m.complete), Loss: max(m.loss.loss, 0),
+			ID: m.id, Name: m.name, State: m.state, Complete: int(m.complete), Loss: m.loss.Loss(),
 			Delay: m.delay.Seconds(), Backlog: m.backlog, Seconds: end.Sub(m.joined).Seconds(),
 			Repaired: m.left.Repaired, Unicast: m.left.Unicast, Reason: m.reason,
 		})

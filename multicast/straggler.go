@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/rate"
 	"castpoint/multicast/wire"
 )
 
@@ -48,19 +49,19 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 		return false
 	case now.Sub(t.passed) < stragglerRest && !t.passed.IsZero():
 		// It is listened to down to the rate that it was seen to take.
-		return s.rate.rate <= t.least
+		return s.rate.Rate() <= t.least
 	case t.began.IsZero():
 		// Loss that no lower rate makes smaller is left alone, but not when it is
 		// most of what is sent: the disk of such a member is behind by so much that
 		// blocks are sent to it again and again.
-		hopeless := m.loss.floor > 1-stragglerShare
-		slow := hopeless || m.holds(now) || m.loss.excess() > lossTarget || m.delay > delayTarget
+		hopeless := m.loss.Floor() > 1-stragglerShare
+		slow := hopeless || m.holds(now) || m.loss.WantsLess(m.delay)
 		switch {
 		case m.apart.trial:
 		case !slow, !hopeless && !s.mayTest():
 			return false
 		}
-		*t = test{began: now, rate: s.rate.rate}
+		*t = test{began: now, rate: s.rate.Rate()}
 		return true
 	case now.Sub(t.began) < length:
 		if t.halfSent == 0 && now.Sub(t.began) >= length/2 {
@@ -70,20 +71,20 @@ func (s *Session) excused(m *member, received uint64, now time.Time) bool {
 	}
 	sent, got := s.number.Load()-t.halfSent, received-t.halfGot
 	share := 1.0
-	if t.halfSent > 0 && sent >= minWindow {
+	if t.halfSent > 0 && sent >= rate.MinWindow {
 		share = float64(got) / float64(sent)
 	}
 	need := stragglerShare
 	if m.apart.trial {
 		need, m.apart.trial = returnShare, false
 	}
-	if share >= need && s.rate.rate < stragglerShare*t.rate {
+	if share >= need && s.rate.Rate() < stragglerShare*t.rate {
 		// Somebody else has brought the rate down meanwhile: that it could take what
 		// was left tells nothing.
 		*t = test{}
 		return false
 	}
-	*t = test{passed: now, least: s.rate.rate * share}
+	*t = test{passed: now, least: s.rate.Rate() * share}
 	if share >= need {
 		return false
 	}
@@ -129,7 +130,7 @@ func (m *member) holds(now time.Time) bool {
 // rate down to what the others can take, and they would pass. When a least
 // rate is set and reached, there is nothing else that could be done for them.
 func (s *Session) mayTest() bool {
-	if s.cfg.MinRate > 0 && s.rate.rate <= float64(s.cfg.MinRate) {
+	if s.cfg.MinRate > 0 && s.rate.Rate() <= float64(s.cfg.MinRate) {
 		return true
 	}
 	active, tested := 0, 0

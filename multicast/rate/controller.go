@@ -1,4 +1,4 @@
-package multicast
+package rate
 
 import (
 	"math"
@@ -6,18 +6,7 @@ import (
 	"time"
 )
 
-// Rate control. The sender looks for the highest rate at which datagrams do not
-// queue up and are not lost because of it. Two signs are used, each the worst
-// of all members in a round of reports:
-//
-//   - queueing delay, which rises before anything is lost;
-//   - loss above the member's floor. A floor exists because some links lose at
-//     any rate (wireless, bad cables): when a cut does not make the loss
-//     smaller, and nothing queues, the loss is not of our making: it becomes the
-//     floor, and the cut is taken back.
-//
-// A cut goes to what the worst member really received, less a little for the
-// queue to drain.
+// Tuning of the controller.
 const (
 	startRate = 100e6 // bits per second, when nothing is known of the link
 	maxStart  = 500e6 // bits per second, whatever the link's speed: others' may be slower
@@ -47,8 +36,9 @@ const (
 	trialReports = 4
 )
 
-// controller holds the rate of one session. The session's lock is held.
-type controller struct {
+// Controller holds the rate of one session. It has no lock, and no clock: who calls
+// says what time it is.
+type Controller struct {
 	rate  float64 // bits per second
 	limit float64 // bits per second; the cap by setting
 	least float64 // bits per second; never slower
@@ -58,13 +48,13 @@ type controller struct {
 	starting bool
 	roundAt  time.Time    // when the running round began, and ...
 	roundOut uint64       // ... how many bytes had been sent by then
-	lossy    []*lossMeter // members with fresh loss figures in this round
+	lossy    []*LossMeter // members with fresh loss figures in this round
 	delay    time.Duration
 
 	// The last cut, while it is on trial: whether it made the loss smaller for
 	// the member that caused it.
 	trial       bool
-	cause       *lossMeter // nil when it was not loss
+	cause       *LossMeter // nil when it was not loss
 	verdict     time.Time  // the cause is not waited for any longer
 	settling    time.Time  // until then what was sent before the cut is under way
 	trials      int        // counts cuts
@@ -77,17 +67,17 @@ type controller struct {
 // noLimit is the cap of a session without one, in bits per second.
 const noLimit = 100e9
 
-// newController has a rate of at most limit, 0 for any, and at least least. It
+// NewController has a rate of at most limit, 0 for any, and at least least. It
 // starts at a share of the speed of the sender's link, 0 when that is not known.
 // All are bits per second.
-func newController(limit, least, speed float64) *controller {
-	c := &controller{rate: max(min(max(startPart*speed, startRate), maxStart), least), least: max(minRate, least), starting: true}
-	c.setLimit(limit)
+func NewController(limit, least, speed float64) *Controller {
+	c := &Controller{rate: max(min(max(startPart*speed, startRate), maxStart), least), least: max(minRate, least), starting: true}
+	c.SetLimit(limit)
 	return c
 }
 
-// setLimit changes the cap; 0 takes it away.
-func (c *controller) setLimit(limit float64) {
+// SetLimit changes the cap; 0 takes it away.
+func (c *Controller) SetLimit(limit float64) {
 	if limit <= 0 {
 		limit = noLimit
 	}
@@ -95,61 +85,22 @@ func (c *controller) setLimit(limit float64) {
 	c.rate = min(c.rate, limit)
 }
 
-// lossMeter follows one member's loss, over windows that hold enough packets to
-// mean something.
-type lossMeter struct {
-	sent, got uint64  // at the start of the window
-	packets   uint64  // in the last window
-	loss      float64 // smoothed
-	floor     float64
-	doubt     float64 // how much of loss may be chance
-	fresh     bool    // loss was measured in this round
-	trial     int     // the controller's trial that loss belongs to
+// Rate is the present rate, in bits per second.
+func (c *Controller) Rate() float64 { return c.rate }
+
+// Press says whether others on the link are to give way.
+func (c *Controller) Press(yes bool) { c.press = yes }
+
+// Measure takes a member's counters into its meter: the highest packet number it saw
+// and how many packets it received.
+func (c *Controller) Measure(m *LossMeter, highest, received uint64) {
+	m.report(highest, received, c.trials)
 }
 
-const (
-	minWindow    = 400 // packets that a loss figure is made of
-	lossSmooth   = 0.4 // weight of a new window
-	floorSmooth  = 0.1 // how fast the floor follows when there is less loss
-	floorSettled = 0.7 // a cut that leaves more than this of the excess did not help
-)
-
-// report takes a member's counters: the highest packet number it saw and how
-// many packets it received. A new trial starts the figure anew.
-func (m *lossMeter) report(highest, received uint64, trial int) {
-	if m.sent == 0 || highest < m.sent || received < m.got || m.trial != trial {
-		if m.trial != trial {
-			m.loss = -1
-		}
-		m.sent, m.got, m.trial = highest, received, trial
-		return
-	}
-	n := highest - m.sent
-	if n < minWindow {
-		return
-	}
-	loss := max(0, 1-float64(received-m.got)/float64(n))
-	if m.loss < 0 {
-		m.loss = loss
-	}
-	m.loss += (loss - m.loss) * lossSmooth
-	m.fresh, m.packets = true, n
-	m.sent, m.got = highest, received
-	switch {
-	case m.loss < m.floor/2:
-		m.floor = m.loss // the link is not what it was
-	case m.loss < m.floor:
-		m.floor += (m.loss - m.floor) * floorSmooth
-	}
-}
-
-// excess is the loss above what the floor, its noise and chance explain.
-func (m *lossMeter) excess() float64 { return m.loss - m.floor*(1+lossNoise) - m.doubt }
-
-// observe takes one member's news in the current round. The worst of many
+// Observe takes one member's news in the current round. The worst of many
 // members has had the worst luck: with the number of members grows how much of
 // its loss chance explains.
-func (c *controller) observe(m *lossMeter, delay time.Duration, members int) {
+func (c *Controller) Observe(m *LossMeter, delay time.Duration, members int) {
 	c.delay = max(c.delay, delay)
 	if m.fresh {
 		m.fresh = false
@@ -159,9 +110,9 @@ func (c *controller) observe(m *lossMeter, delay time.Duration, members int) {
 	}
 }
 
-// round ends a round when it is over and adapts the rate. interval is the time
+// Round ends a round when it is over and adapts the rate. interval is the time
 // between reports; out is how many bytes the session has sent so far.
-func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
+func (c *Controller) Round(now time.Time, interval time.Duration, out uint64) {
 	took, least := now.Sub(c.roundAt), minRound
 	if c.starting {
 		least = startRound
@@ -178,7 +129,7 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 	if first {
 		return
 	}
-	var worst *lossMeter
+	var worst *LossMeter
 	for _, m := range c.lossy {
 		if worst == nil || m.excess() > worst.excess() {
 			worst = m
@@ -219,13 +170,16 @@ func (c *controller) round(now time.Time, interval time.Duration, out uint64) {
 			c.good++
 		}
 	}
-	c.give(c.yield)
+	c.Give(c.yield)
 	c.lossy = c.lossy[:0]
 	c.delay = 0
 }
 
-// give keeps the rate under what politeness leaves; 0 leaves all.
-func (c *controller) give(yield float64) {
+// Yields reports whether the rate is kept under what politeness leaves.
+func (c *Controller) Yields() bool { return c.yield > 0 }
+
+// Give keeps the rate under what politeness leaves; 0 leaves all.
+func (c *Controller) Give(yield float64) {
 	if c.yield = yield; yield > 0 && c.rate > yield {
 		c.rate, c.starting = max(yield, c.least), false
 	}
@@ -233,7 +187,7 @@ func (c *controller) give(yield float64) {
 
 // awaitsCause reports whether a cut is on trial and the member that caused it has
 // not been measured since. With many members only some report in a round.
-func (c *controller) awaitsCause(now time.Time, interval time.Duration) bool {
+func (c *Controller) awaitsCause(now time.Time, interval time.Duration) bool {
 	if !c.trial || c.cause == nil || !c.settling.IsZero() || now.After(c.verdict) || c.delay > delayTarget {
 		return false
 	}
@@ -242,7 +196,7 @@ func (c *controller) awaitsCause(now time.Time, interval time.Duration) bool {
 
 // growth is the factor for the next round. The longer all goes well, the less
 // the last cut has to say: what it met may be gone.
-func (c *controller) growth() float64 {
+func (c *Controller) growth() float64 {
 	switch {
 	case c.starting:
 		return startGrowth
@@ -254,7 +208,7 @@ func (c *controller) growth() float64 {
 
 // cut goes to what got through of the present rate. The queue that has built up
 // takes as long to drain as it is long.
-func (c *controller) cut(now time.Time, through float64) {
+func (c *Controller) cut(now time.Time, through float64) {
 	c.before = c.rate * min(through, 1)
 	if c.trial {
 		c.before = c.rate

@@ -1,14 +1,18 @@
-package multicast
+package rate
 
 import "time"
 
-// pacer spreads bursts so that their mean is the rate. A burst is what one
+// Pacer spreads bursts so that their mean is the rate. A burst is what one
 // segmented send carries; switches take that much, and smaller ones would cost
-// a system call each.
-type pacer struct {
+// a system call each. The zero value is ready to use, and counts as late: its first
+// bursts catch up.
+type Pacer struct {
 	next  time.Time // when the next burst is due
 	least time.Time // when it is due at the session's least rate, which is a promise
 }
+
+// NewPacer makes a pacer that is not late: its first burst is due at the given time.
+func NewPacer(due time.Time) *Pacer { return &Pacer{next: due} }
 
 // maxLag is how late the pacer may be and still catch up. Timers wake late by
 // up to a millisecond or two; what lies further back is forgotten, because it
@@ -26,10 +30,10 @@ const maxDebt = 256 << 10
 // is what the session may send in that time, which any switch port's queue takes.
 const ahead = time.Millisecond
 
-// reserve books a burst of n bytes at rate bits per second and returns how long
+// Reserve books a burst of n bytes at rate bits per second and returns how long
 // to wait before sending it, 0 for less than ahead. least is the rate that is to be
 // kept even when the sender is late again and again, 0 for none.
-func (p *pacer) reserve(now time.Time, n int, rate, least float64) time.Duration {
+func (p *Pacer) Reserve(now time.Time, n int, rate, least float64) time.Duration {
 	wait := book(&p.next, now, n, rate, maxLag)
 	if least = min(least, rate); least > 0 {
 		if p.least.IsZero() {
@@ -46,8 +50,8 @@ func (p *pacer) reserve(now time.Time, n int, rate, least float64) time.Duration
 	return wait
 }
 
-// rest tells that there is nothing to send: the next burst is not late.
-func (p *pacer) rest() { p.least = time.Time{} }
+// Rest tells that there is nothing to send: the next burst is not late.
+func (p *Pacer) Rest() { p.least = time.Time{} }
 
 // book moves the time when the next burst is due, which may lie back by lag at most,
 // and returns how far away it was.

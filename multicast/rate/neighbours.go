@@ -1,4 +1,4 @@
-package multicast
+package rate
 
 import "time"
 
@@ -21,11 +21,14 @@ import "time"
 // queues and losses.
 //
 // A greedy session uses the same knowledge to the opposite end: while others take part
-// of the full link, it bears the loss that they cause longer than they do (controller).
+// of the full link, it bears the loss that they cause longer than they do (Controller.Press).
+
+// LookEvery is how often a session looks at what others send: a round.
+const LookEvery = 50 * time.Millisecond
+
 const (
-	politeShare = 0.62 // of the link, at least; less than two thirds, for what is measured late
-	politeRoom  = 1.25 // what others may grow to in a round, of what they send now
-	politeRound = 50 * time.Millisecond
+	politeShare = 0.62             // of the link, at least; less than two thirds, for what is measured late
+	politeRoom  = 1.25             // what others may grow to in a round, of what they send now
 	foreignPart = 0.02             // of the link: less than that is nobody
 	fullPart    = 0.9              // of the capacity: the link is full
 	fullMemory  = 30 * time.Second // how long a capacity is believed
@@ -42,9 +45,9 @@ type LinkUse struct {
 	Sessions int    // that send by it
 }
 
-// neighbours follows what others send by the sender's link. The zero value is ready
+// Neighbours follows what others send by the sender's link. The zero value is ready
 // to use.
-type neighbours struct {
+type Neighbours struct {
 	at       time.Time
 	use      LinkUse // at that time
 	mine     uint64  // bytes of the session at that time
@@ -56,11 +59,20 @@ type neighbours struct {
 	delay    time.Duration // worst that members have told of in the running round
 }
 
-// observe ends a round when it is over. mine are the bytes that the session has sent; it
+// Blocked notes how long the local sends of the running round have waited.
+func (n *Neighbours) Blocked(d time.Duration) { n.blocked += d }
+
+// Queued notes a queueing delay that a member has told of.
+func (n *Neighbours) Queued(d time.Duration) { n.delay = max(n.delay, d) }
+
+// Crowded reports whether others took part of the full link lately.
+func (n *Neighbours) Crowded(now time.Time) bool { return now.Sub(n.crowded) < pressRest }
+
+// Observe ends a round when it is over. mine are the bytes that the session has sent; it
 // returns the session's limit, 0 for none.
-func (n *neighbours) observe(now time.Time, use LinkUse, mine uint64) float64 {
+func (n *Neighbours) Observe(now time.Time, use LinkUse, mine uint64) float64 {
 	took := now.Sub(n.at)
-	if !n.at.IsZero() && took < politeRound {
+	if !n.at.IsZero() && took < LookEvery {
 		return n.limit
 	}
 	first := n.at.IsZero() || use.Foreign < n.use.Foreign || use.Own < n.use.Own
