@@ -12,7 +12,7 @@ import (
 // Params are the parameters that members get.
 func (s *Session) params() Params {
 	return Params{
-		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback,
+		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback, Source: s.cfg.Source,
 		Code:          CodeLeopard8,
 		SourceSymbols: s.g.k, RepairSymbols: s.g.m, SymbolSize: s.g.symbolSize,
 		ReportInterval: s.interval, BeaconKey: s.signer.Public().(ed25519.PublicKey),

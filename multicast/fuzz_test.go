@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/internal/simnet"
 	"castpoint/multicast/wire"
 )
 
@@ -49,7 +50,7 @@ func FuzzAdmission(f *testing.F) {
 			return
 		}
 		if r, err := NewReceiver(ReceiverConfig{Admission: adm, Assembly: asm, Memory: 1}); err == nil {
-			r.datagram(b, time.Now())
+			r.datagram(b, simnet.Source, time.Now())
 		}
 	})
 }
@@ -71,7 +72,7 @@ func FuzzMember(f *testing.F) {
 		v := newVictim(t)
 		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: block, Object: v.r.g.tag}
 		now := time.Now()
-		v.r.datagram(v.key.seal(h.Append(nil), payload, number), now)
+		v.r.datagram(v.key.seal(h.Append(nil), payload, number), simnet.Source, now)
 		settle := func() {
 			t.Helper()
 			for _, a := range v.r.full {
@@ -89,14 +90,14 @@ func FuzzMember(f *testing.F) {
 			binary.BigEndian.PutUint32(filler, uint32(i))
 			copy(filler[4:], payload)
 			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i + coded), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block, Object: v.r.g.tag}
-			v.r.datagram(v.key.seal(h.Append(nil), filler, number+1+uint64(i)), now)
+			v.r.datagram(v.key.seal(h.Append(nil), filler, number+1+uint64(i)), simnet.Source, now)
 		}
 		settle()
 		if n := v.r.cfg.Assembly.Have(); n != 0 || v.r.stats.Poisoned != 1 {
 			t.Fatalf("%d blocks were taken that nobody honest has sent, %d were refused", n, v.r.stats.Poisoned)
 		}
 		for i := range v.r.g.k {
-			v.r.datagram(v.symbol(int(block), i), now)
+			v.r.datagram(v.symbol(int(block), i), simnet.Source, now)
 		}
 		settle()
 		if n := v.r.cfg.Assembly.Have(); n != 1 {

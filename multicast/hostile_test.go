@@ -91,10 +91,10 @@ func (v *victim) attacks() []attack {
 	recorded := make([][]byte, 64)
 	for i := range recorded {
 		recorded[i] = v.symbol(2, i)
-		v.r.datagram(recorded[i], time.Now())
+		v.r.datagram(recorded[i], simnet.Source, time.Now())
 	}
 	beacon := v.beacon(wire.StateSending)
-	v.r.datagram(beacon, time.Now())
+	v.r.datagram(beacon, simnet.Source, time.Now())
 	made := func(change func(i int, d []byte) []byte) func(int) []byte {
 		list := make([][]byte, 256)
 		for i := range list {
@@ -150,7 +150,7 @@ func TestHostileDatagramsCostNothing(t *testing.T) {
 	// What is made at the first datagram of a kind is not made again.
 	for _, a := range all {
 		for i := range 256 {
-			v.r.datagram(a.next(i), now)
+			v.r.datagram(a.next(i), simnet.Source, now)
 		}
 	}
 	for _, a := range all {
@@ -159,7 +159,7 @@ func TestHostileDatagramsCostNothing(t *testing.T) {
 			i := 0
 			v.aead.opened = 0
 			// AllocsPerRun calls once more, to warm up. The race detector makes pools forget.
-			if n := testing.AllocsPerRun(runs, func() { v.r.datagram(a.next(i), now); i++ }); n > 0 && !raceDetector {
+			if n := testing.AllocsPerRun(runs, func() { v.r.datagram(a.next(i), simnet.Source, now); i++ }); n > 0 && !raceDetector {
 				t.Errorf("%v allocations for a datagram", n)
 			}
 			if v.aead.opened > (runs+1)*a.opens {
@@ -183,7 +183,7 @@ func TestOldBeacon(t *testing.T) {
 	v := newVictim(t)
 	old, last := v.beacon(wire.StateWaiting), v.beacon(wire.StateSending)
 	for _, d := range [][]byte{old, last, old} {
-		v.r.datagram(d, time.Now())
+		v.r.datagram(d, simnet.Source, time.Now())
 	}
 	if v.r.beacon.State != wire.StateSending {
 		t.Errorf("after an old beacon came again the session is %q", v.r.beacon.State)
@@ -334,7 +334,7 @@ func BenchmarkHostile(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				v.r.datagram(a.next(i), now)
+				v.r.datagram(a.next(i), simnet.Source, now)
 				i++
 			}
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "M/s")

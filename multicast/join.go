@@ -132,6 +132,9 @@ type Params struct {
 	RepairSymbols  int           `json:"repair_symbols"`
 	SymbolSize     int           `json:"symbol_size"`
 	ReportInterval time.Duration `json:"report_interval"` // nanoseconds; changed by beacons
+	// Source is the address that the session's datagrams come from: what comes from
+	// another is somebody else's. Without it nobody looks.
+	Source netip.Addr `json:"source,omitzero"`
 	// BeaconKey is the server's Ed25519 key for this session (32 bytes): its beacons are
 	// signed, because every member has the group key. Without it they are not.
 	BeaconKey []byte `json:"beacon_key,omitempty"`

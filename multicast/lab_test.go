@@ -97,7 +97,7 @@ func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 func (l *lab) serve(id uint32, change func(*Config)) {
 	cfg := Config{
 		ID: id, Objects: []Object{l.obj}, Sources: sourcesOf(l.data), Conn: l.net.Sender(),
-		Group: testGroup, Feedback: netip.MustParseAddrPort("192.0.2.1:7800"),
+		Group: testGroup, Feedback: netip.MustParseAddrPort("192.0.2.1:7800"), Source: simnet.Source,
 		Linger: 2 * time.Second,
 	}
 	if change != nil {

@@ -2,25 +2,77 @@ package multicast
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"castpoint/multicast/wire"
 )
 
-// datagram takes one datagram of the group that reached the host at now, which is zero
-// where nobody looked.
-func (r *Receiver) datagram(d []byte, now time.Time) {
+// datagram takes one datagram of the group that came from an address and reached the host
+// at now, which is zero where nobody looked.
+func (r *Receiver) datagram(d []byte, from netip.Addr, now time.Time) {
 	h, err := wire.ParseHeader(d)
 	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.g.tag {
 		r.stats.Foreign++
 		return
 	}
 	clear, sealed := d[:wire.HeaderSize], d[wire.HeaderSize:]
+	other := r.source.IsValid() && from.IsValid() && from != r.source
+	if other && !(h.Type == wire.TypeBeacon && r.moved(&h, clear, sealed, from)) {
+		r.inject(from)
+		return
+	}
 	if h.Type == wire.TypeBeacon {
 		r.takeBeacon(&h, clear, sealed, now)
 		return
 	}
 	r.symbol(&h, clear, sealed, now)
+}
+
+// inject counts a datagram of the session that the server has not sent. Only somebody with
+// the group key can make one that opens, and only the address tells who.
+func (r *Receiver) inject(from netip.Addr) {
+	r.stats.Injected++
+	if len(r.stats.Injectors) == maxInjectors || slices.Contains(r.stats.Injectors, from) {
+		return
+	}
+	r.stats.Injectors = append(r.stats.Injectors, from)
+	r.log.Warn("datagrams of the session come from an address that is not the server's, and are dropped",
+		zap.Stringer("from", from), zap.Stringer("server", r.source))
+	if r.cfg.Injected != nil {
+		r.cfg.Injected(from)
+	}
+}
+
+// moved says whether a beacon from another address shows that the session comes from there:
+// something on the way may translate addresses. It has to be the server's, and news, while
+// nothing comes from where the session is expected: a member that passes beacons on would
+// otherwise be taken for the server.
+func (r *Receiver) moved(h *wire.Header, clear, sealed []byte, from netip.Addr) bool {
+	key := r.cfg.Admission.Session.BeaconKey
+	scratch := r.scratch()
+	if len(key) == 0 || h.Number <= r.newest || len(sealed) > cap(scratch)+wire.TagSize || time.Since(r.lastHeard) < rejoinSilence {
+		return false
+	}
+	plain, err := r.keys.open(scratch, h, clear, sealed)
+	if err != nil || !signed(key, clear, plain) {
+		return false
+	}
+	r.log.Info("session comes from another address than the server said", zap.Stringer("from", from), zap.Stringer("server", r.source))
+	r.source = from
+	return true
+}
+
+func addresses(list []netip.Addr) string {
+	var text []string
+	for _, a := range list {
+		text = append(text, a.String())
+	}
+	return strings.Join(text, ", ")
 }
 
 // takeBeacon opens a beacon. One that is older than the last says nothing new: the

@@ -1,6 +1,9 @@
 package multicast
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Progress is how far a receiver is.
 type Progress struct {
@@ -24,8 +27,12 @@ type Stats struct {
 	Dropped    uint64 // symbols there was no memory for
 	Foreign    uint64 // datagrams of other sessions or protocols
 	Forged     uint64 // datagrams that did not open with the session's key
-	Repaired   int    // blocks that were rebuilt from repair symbols
-	Poisoned   int    // blocks whose symbols were authentic and whose hash was wrong
+	// Injected are datagrams with the session's name that came from another address than
+	// the server's, and were dropped; Injectors are such addresses, the first of them.
+	Injected  uint64
+	Injectors []netip.Addr
+	Repaired  int // blocks that were rebuilt from repair symbols
+	Poisoned  int // blocks whose symbols were authentic and whose hash was wrong
 }
 
 func (r *Receiver) progress(now time.Time, meter *throughput) {

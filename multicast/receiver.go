@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -39,6 +40,8 @@ const (
 	// baseWindow is how long the fastest transit time is remembered; clocks
 	// drift by some milliseconds in that time at most.
 	baseWindow = 10 * time.Second
+	// maxInjectors bounds the addresses that are told of: who makes them up has plenty.
+	maxInjectors = 8
 )
 
 // Errors that end Run before the object is complete. After each of them the
@@ -72,7 +75,10 @@ type ReceiverConfig struct {
 	// Doubt is called with a block that came with a wrong hash again and again: it is
 	// damaged at the sender, or a member makes it up. It may be nil, and may not wait.
 	Doubt func(block int)
-	Log   *zap.Logger
+	// Injected is called with each address that is not the server's and that datagrams of
+	// the session come from. It may be nil, and may not wait.
+	Injected func(from netip.Addr)
+	Log      *zap.Logger
 }
 
 // Receiver takes part in one session as a member.
@@ -83,6 +89,8 @@ type Receiver struct {
 	code *code
 	keys *keyring
 	own  *sealer
+	// source is the address that the session comes from; invalid where it is not known.
+	source netip.Addr
 
 	// Owned by the goroutine that runs receive.
 	blocks    map[uint32]*assembling
@@ -142,7 +150,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	}
 	r := &Receiver{cfg: cfg, log: cfg.Log, g: g,
 		blocks: make(map[uint32]*assembling), poisoned: make(map[uint32]int), interval: p.ReportInterval,
-		reportBuf: make([]byte, 0, wire.MaxReport)}
+		reportBuf: make([]byte, 0, wire.MaxReport), source: p.Source.Unmap().WithZone("")}
 	if r.interval <= 0 {
 		r.interval = reportInterval
 	}
@@ -272,6 +280,8 @@ func (r *Receiver) nothing() error {
 	switch {
 	case r.stats.Forged > 0:
 		return fmt.Errorf("%w: %d datagrams came that do not open with its key", ErrNoDatagrams, r.stats.Forged)
+	case r.stats.Injected > 0:
+		return fmt.Errorf("%w from the server's address %s; %d came from %s", ErrNoDatagrams, r.source, r.stats.Injected, addresses(r.stats.Injectors))
 	case r.stats.Foreign > 0:
 		return fmt.Errorf("%w: %d datagrams of other senders came to its group and port", ErrNoDatagrams, r.stats.Foreign)
 	}

@@ -60,6 +60,7 @@ type Config struct {
 	Conn     GroupConn     // closed by Run
 	Group    netip.AddrPort
 	Feedback netip.AddrPort
+	Source   netip.Addr // that the datagrams come from; invalid where members are not to look
 
 	// Cipher seals the datagrams; "" chooses when the session starts, by what the
 	// members' processors are good at.

@@ -3,6 +3,7 @@ package multicast
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -119,10 +120,10 @@ type busyMember struct {
 	each time.Duration
 }
 
-func (m busyMember) ReadGroup(handle func([]byte, time.Time)) error {
-	return m.Member.ReadGroup(func(d []byte, at time.Time) {
+func (m busyMember) ReadGroup(handle func([]byte, netip.Addr, time.Time)) error {
+	return m.Member.ReadGroup(func(d []byte, from netip.Addr, at time.Time) {
 		time.Sleep(m.each)
-		handle(d, at)
+		handle(d, from, at)
 	})
 }
 

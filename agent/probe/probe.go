@@ -175,7 +175,7 @@ func (p *probing) join() (err error) {
 	_ = conn.SetReadDeadline(time.Time{})
 	p.running.Go(func() {
 		for {
-			if err := conn.ReadGroup(p.reader.Datagram); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			if err := conn.ReadGroup(func(d []byte, _ netip.Addr, at time.Time) { p.reader.Datagram(d, at) }); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 				return
 			}
 			_ = conn.SetReadDeadline(time.Now().Add(time.Second))

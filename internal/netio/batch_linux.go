@@ -26,6 +26,8 @@ const (
 	readBuffer = 1<<16 + 1536
 	// readAncillary is room for a time stamp and a segment size.
 	readAncillary = 64
+	// readName is room for the address that a buffer's datagrams came from.
+	readName = unix.SizeofSockaddrInet6
 	// A reader that has emptied the socket lets datagrams collect while they keep
 	// coming, for minGather to maxGather, so that the next read finds about
 	// enoughBytes. A thread that is woken for each datagram spends more on waking than
@@ -54,6 +56,7 @@ type batchReader struct {
 	vectors  [readBatch]unix.Iovec
 	memory   []byte // buffers; used only as far as it is filled
 	oob      [readBatch * readAncillary]byte
+	names    [readBatch][readName]byte
 	deadline atomic.Pointer[time.Time]
 	flowing  bool // the last read emptied the socket, and found something there
 	gather   time.Duration
@@ -85,6 +88,7 @@ func (r *batchReader) open(c *net.UDPConn, sample bool) error {
 		h.SetIovlen(1)
 		h.Control = &r.oob[i*readAncillary]
 		h.SetControllen(readAncillary)
+		h.Name, h.Namelen = &r.names[i][0], readName
 	}
 	return nil
 }
@@ -141,7 +145,7 @@ func (r *batchReader) sample(now time.Time) {
 }
 
 // read hands all datagrams that are there to handle, waiting for the first.
-func (r *batchReader) read(handle func([]byte, time.Time)) error {
+func (r *batchReader) read(handle func([]byte, netip.Addr, time.Time)) error {
 	n := 0
 	for n == 0 {
 		var err error
@@ -154,6 +158,8 @@ func (r *batchReader) read(handle func([]byte, time.Time)) error {
 		b := r.memory[i*readBuffer : i*readBuffer+int(h.n)]
 		size, at := ancillary(r.oob[i*readAncillary : i*readAncillary+int(h.hdr.Controllen)])
 		h.hdr.SetControllen(readAncillary)
+		from := sender(r.names[i][:min(h.hdr.Namelen, readName)]) // of all in it: the kernel puts those of one sender together
+		h.hdr.Namelen = readName
 		if size <= 0 {
 			size = len(b)
 		}
@@ -161,11 +167,11 @@ func (r *batchReader) read(handle func([]byte, time.Time)) error {
 			at = time.Now()
 		}
 		for len(b) > size {
-			handle(b[:size], at)
+			handle(b[:size], from, at)
 			b = b[size:]
 		}
 		if len(b) > 0 {
-			handle(b, at)
+			handle(b, from, at)
 		}
 	}
 	return nil
@@ -245,6 +251,21 @@ func (r *batchReader) pace(got []mmsghdr) {
 		r.gather /= 2
 	}
 	r.gather = max(minGather, min(r.gather, maxGather))
+}
+
+// sender is the address in a sockaddr, without its zone; invalid when it is neither of
+// IPv4 nor of IPv6.
+func sender(name []byte) netip.Addr {
+	if len(name) < unix.SizeofSockaddrInet4 {
+		return netip.Addr{}
+	}
+	switch family := binary.NativeEndian.Uint16(name); {
+	case family == unix.AF_INET:
+		return netip.AddrFrom4([4]byte(name[4:8]))
+	case family == unix.AF_INET6 && len(name) >= unix.SizeofSockaddrInet6:
+		return netip.AddrFrom16([16]byte(name[8:24])).Unmap()
+	}
+	return netip.Addr{}
 }
 
 // ancillary reads the control messages of a buffer: the size of its datagrams

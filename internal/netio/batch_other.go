@@ -49,11 +49,11 @@ func (r *batchReader) rejoin(ifi *net.Interface, group netip.Addr) error {
 
 func (r *batchReader) setDeadline(t time.Time) { _ = r.conn.SetReadDeadline(t) }
 
-func (r *batchReader) read(handle func([]byte, time.Time)) error {
-	n, _, err := r.conn.ReadFromUDPAddrPort(r.buf)
+func (r *batchReader) read(handle func([]byte, netip.Addr, time.Time)) error {
+	n, from, err := r.conn.ReadFromUDPAddrPort(r.buf)
 	if err != nil {
 		return err
 	}
-	handle(r.buf[:n], time.Now())
+	handle(r.buf[:n], from.Addr().Unmap().WithZone(""), time.Now())
 	return nil
 }

@@ -1,11 +1,15 @@
 package netio
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAncillary(t *testing.T) {
@@ -68,7 +72,7 @@ func TestSampleArrivals(t *testing.T) {
 		if err := s.WriteGroup([]byte("datagram"), 100); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.ReadGroup(func(_ []byte, at time.Time) {
+		if err := r.ReadGroup(func(_ []byte, _ netip.Addr, at time.Time) {
 			switch {
 			case at.IsZero():
 				plain++
@@ -113,5 +117,25 @@ func TestCloseWhileSending(t *testing.T) {
 	}
 	if err := s.Close(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("closed again: %v", err)
+	}
+}
+
+// What the kernel writes as a datagram's sender.
+func TestSenderName(t *testing.T) {
+	family := func(f uint16) []byte { return binary.NativeEndian.AppendUint16(nil, f) }
+	v6 := netip.MustParseAddr("2001:db8::7").As16()
+	for want, name := range map[string][]byte{
+		"192.0.2.7":   append(family(unix.AF_INET), 0x1e, 0x78, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0),
+		"2001:db8::7": slices.Concat(family(unix.AF_INET6), []byte{0x1e, 0x78, 0, 0, 0, 0}, v6[:], []byte{3, 0, 0, 0}),
+	} {
+		if got := sender(name); got.String() != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		if got := sender(name[:7]); got.IsValid() {
+			t.Errorf("cut short it is %s", got)
+		}
+	}
+	if got := sender(make([]byte, readName)); got.IsValid() {
+		t.Errorf("of no family it is %s", got)
 	}
 }

@@ -38,7 +38,7 @@ func collect(t *testing.T, r *GroupReceiver, n int) [][]byte {
 		t.Fatal(err)
 	}
 	for len(got) < n {
-		if err := r.ReadGroup(func(d []byte, at time.Time) {
+		if err := r.ReadGroup(func(d []byte, _ netip.Addr, at time.Time) {
 			if age := time.Since(at); age < 0 || age > 5*time.Second {
 				t.Errorf("datagram arrived %v ago", age)
 			}
@@ -128,7 +128,7 @@ func TestOtherGroup(t *testing.T) {
 	if err := r2.SetReadDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
-	err = r2.ReadGroup(func(d []byte, _ time.Time) { t.Errorf("%q came to the receiver of another group", d) })
+	err = r2.ReadGroup(func(d []byte, _ netip.Addr, _ time.Time) { t.Errorf("%q came to the receiver of another group", d) })
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("waiting for nothing ends with %v, want %v", err, os.ErrDeadlineExceeded)
 	}
@@ -141,7 +141,7 @@ func TestClose(t *testing.T) {
 		_, _, err := s.ReadReport(make([]byte, 10))
 		ended <- err
 	}()
-	go func() { ended <- r.ReadGroup(func([]byte, time.Time) {}) }()
+	go func() { ended <- r.ReadGroup(func([]byte, netip.Addr, time.Time) {}) }()
 	_ = s.Close()
 	_ = r.Close()
 	for range 2 {
@@ -162,5 +162,25 @@ func TestRefused(t *testing.T) {
 	s, _ := pair(t, "239.192.67.250:17896")
 	if _, err := OpenGroupSender(GroupSenderConfig{Interface: "lo", Group: s.group}); err == nil {
 		t.Error("the same port was bound twice")
+	}
+}
+
+// Each datagram comes with the address that it was sent from.
+func TestSender(t *testing.T) {
+	s, r := pair(t, "239.192.67.250:17899")
+	if err := s.WriteGroup(bytes.Repeat([]byte("x"), 3000), 1000); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for got := 0; got < 3; {
+		if err := r.ReadGroup(func(_ []byte, from netip.Addr, _ time.Time) {
+			if got++; from != s.Local().Addr() {
+				t.Errorf("datagram %d comes from %s, want %s", got, from, s.Local().Addr())
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

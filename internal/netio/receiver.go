@@ -58,11 +58,11 @@ func OpenGroupReceiver(cfg GroupReceiverConfig) (*GroupReceiver, error) {
 // Interface is the interface the group was joined on.
 func (r *GroupReceiver) Interface() *net.Interface { return r.ifi }
 
-// ReadGroup waits for datagrams and hands each of them, with the time when it
-// arrived at the host, zero where it was not asked for, to handle, which must not keep
-// it. It returns after at least one, or with an error that satisfies
+// ReadGroup waits for datagrams and hands each of them, with the address that it says it
+// came from and the time when it arrived at the host, zero where it was not asked for, to
+// handle, which must not keep it. It returns after at least one, or with an error that satisfies
 // os.ErrDeadlineExceeded or net.ErrClosed.
-func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) error {
+func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, from netip.Addr, at time.Time)) error {
 	return r.reader.read(handle)
 }
 

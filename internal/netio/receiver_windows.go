@@ -45,6 +45,8 @@ type pendingRead struct {
 	op     windows.Overlapped
 	flags  uint32
 	buffer windows.WSABuf
+	from   windows.RawSockaddrAny
+	length int32 // of from
 	bytes  [1 << 16]byte
 }
 
@@ -142,10 +144,10 @@ func (r *GroupReceiver) Rejoin() error {
 // Interface is the interface the group was joined on.
 func (r *GroupReceiver) Interface() *net.Interface { return r.ifi }
 
-// ReadGroup waits for datagrams and hands each of them, with the time when it
-// was read, to handle, which must not keep it. It returns after at least one, or
+// ReadGroup waits for datagrams and hands each of them, with the address that it says it
+// came from and the time when it was read, to handle, which must not keep it. It returns after at least one, or
 // with an error that satisfies os.ErrDeadlineExceeded or net.ErrClosed.
-func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) error {
+func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, from netip.Addr, at time.Time)) error {
 	r.reading.Lock()
 	defer r.reading.Unlock()
 	for handled := 0; handled < readBatch; {
@@ -161,7 +163,7 @@ func (r *GroupReceiver) ReadGroup(handle func(datagram []byte, at time.Time)) er
 		case err != nil:
 			return err
 		default:
-			handle(r.read.bytes[:n], time.Now())
+			handle(r.read.bytes[:n], sender(&r.read.from), time.Now())
 			handled++
 		}
 	}
@@ -177,10 +179,22 @@ func (r *GroupReceiver) start() (n uint32, err error) {
 	case p.under:
 		return 0, windows.ERROR_IO_PENDING
 	}
-	p.flags = 0
-	err = windows.WSARecv(r.group, &p.buffer, 1, &n, &p.flags, &p.op, nil)
+	p.flags, p.length = 0, int32(unsafe.Sizeof(p.from))
+	err = windows.WSARecvFrom(r.group, &p.buffer, 1, &n, &p.flags, &p.from, &p.length, &p.op, nil)
 	p.under = errors.Is(err, windows.ERROR_IO_PENDING)
 	return n, err
+}
+
+// sender is the address in a sockaddr, without its zone; invalid when it is neither of
+// IPv4 nor of IPv6.
+func sender(name *windows.RawSockaddrAny) netip.Addr {
+	switch name.Addr.Family {
+	case windows.AF_INET:
+		return netip.AddrFrom4((*windows.RawSockaddrInet4)(unsafe.Pointer(name)).Addr)
+	case windows.AF_INET6:
+		return netip.AddrFrom16((*windows.RawSockaddrInet6)(unsafe.Pointer(name)).Addr).Unmap()
+	}
+	return netip.Addr{}
 }
 
 // await waits for the read that is under way.

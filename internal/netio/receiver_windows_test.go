@@ -101,7 +101,7 @@ func TestGroup(t *testing.T) {
 					sent++
 				}
 				for got < sent {
-					if err := r.ReadGroup(func(d []byte, at time.Time) {
+					if err := r.ReadGroup(func(d []byte, _ netip.Addr, at time.Time) {
 						if want := bytes.Repeat([]byte{byte(got)}, 1452-got); !bytes.Equal(d, want) {
 							t.Errorf("datagram %d has %d bytes of %d, want %d", got, len(d), d[0], len(want))
 						}
@@ -148,7 +148,7 @@ func TestReport(t *testing.T) {
 
 func TestDeadline(t *testing.T) {
 	r, s := openPair(t, "239.192.67.251:17897", "127.0.0.1:17890")
-	none := func(d []byte, _ time.Time) { t.Errorf("%q has come", d) }
+	none := func(d []byte, _ netip.Addr, _ time.Time) { t.Errorf("%q has come", d) }
 	if err := r.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestDeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := ""
-	if err := r.ReadGroup(func(d []byte, _ time.Time) { got = string(d) }); err != nil || got != "later" {
+	if err := r.ReadGroup(func(d []byte, _ netip.Addr, _ time.Time) { got = string(d) }); err != nil || got != "later" {
 		t.Errorf("%q, %v", got, err)
 	}
 	// Another goroutine ends a read that waits without end.
@@ -183,7 +183,7 @@ func TestDeadline(t *testing.T) {
 func TestClose(t *testing.T) {
 	r, _ := openPair(t, "239.192.67.252:17896", "127.0.0.1:17890")
 	ended := make(chan error)
-	go func() { ended <- r.ReadGroup(func([]byte, time.Time) {}) }()
+	go func() { ended <- r.ReadGroup(func([]byte, netip.Addr, time.Time) {}) }()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
@@ -192,7 +192,7 @@ func TestClose(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"Close": r.Close(), "WriteReport": r.WriteReport([]byte("x")), "SetReadDeadline": r.SetReadDeadline(time.Now()),
-		"ReadGroup": r.ReadGroup(func([]byte, time.Time) {}),
+		"ReadGroup": r.ReadGroup(func([]byte, netip.Addr, time.Time) {}),
 	} {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s after Close: %v, want %v", name, err, net.ErrClosed)

@@ -36,13 +36,14 @@ type Network struct {
 	reports *queue
 	uplink  float64   // bits per second; 0 for no limit
 	busy    time.Time // sender's link is busy until then
-	sent    uint64    // datagrams to the group
-	bytes   uint64    // their bytes
+	source  netip.Addr
+	sent    uint64 // datagrams to the group
+	bytes   uint64 // their bytes
 }
 
 // New makes a network whose accidents follow from seed.
 func New(seed uint64) *Network {
-	return &Network{rng: rand.New(rand.NewPCG(seed, 1)), reports: newQueue()}
+	return &Network{source: Source, rng: rand.New(rand.NewPCG(seed, 1)), reports: newQueue()}
 }
 
 // SetTap has tap see every datagram to the group. It may change it in place, and drops
@@ -51,6 +52,16 @@ func (n *Network) SetTap(tap func(datagram []byte) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tap = tap
+}
+
+// Source is the sender's address.
+var Source = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+
+// SetSource has datagrams of the sender come from another address.
+func (n *Network) SetSource(from netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.source = from
 }
 
 // SetUplink limits the sender's own link to rate bits per second; WriteGroup
@@ -153,7 +164,7 @@ func (s *Sender) WriteGroup(b []byte, size int) error {
 		}
 		for _, m := range n.members {
 			if !m.forgotten {
-				m.down.carry(n, d, m.in, netip.AddrPort{}, now)
+				m.down.carry(n, d, m.in, netip.AddrPortFrom(n.source, 7800), now)
 			}
 		}
 	}
@@ -181,10 +192,10 @@ type Member struct {
 }
 
 // ReadGroup hands over the datagrams that have arrived, waiting for the first.
-func (m *Member) ReadGroup(handle func([]byte, time.Time)) error {
+func (m *Member) ReadGroup(handle func([]byte, netip.Addr, time.Time)) error {
 	d, err := m.in.get(true)
 	for n := 0; err == nil; n++ {
-		handle(d.b, d.at)
+		handle(d.b, d.from.Addr(), d.at)
 		if n == batch {
 			return nil
 		}
@@ -237,4 +248,9 @@ func (m *Member) Close() error {
 }
 
 // Inject delivers a datagram to the member, as anybody on the wire could.
-func (m *Member) Inject(d []byte) { m.in.put(time.Now(), append([]byte(nil), d...), netip.AddrPort{}) }
+func (m *Member) Inject(d []byte) { m.InjectFrom(Source, d) }
+
+// InjectFrom is Inject for somebody who does not forge his address.
+func (m *Member) InjectFrom(from netip.Addr, d []byte) {
+	m.in.put(time.Now(), append([]byte(nil), d...), netip.AddrPortFrom(from, 7800))
+}

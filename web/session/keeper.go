@@ -268,7 +268,7 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 	together := slices.ContainsFunc(parcels, func(p Parcel) bool { return p.Content.Distribution.MulticastOnly })
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
-		Group: group, Feedback: back,
+		Group: group, Feedback: back, Source: conn.Local().Addr().Unmap().WithZone(""),
 		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), Greedy: k.cfg.Greedy, MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
