@@ -40,6 +40,14 @@ func (d *Digest) UnmarshalText(b []byte) error {
 	return err
 }
 
+// ParseDigest reads what String wrote, in no other form.
+func ParseDigest(s string) (d Digest, ok bool) {
+	if d.UnmarshalText([]byte(s)) != nil || d.String() != s {
+		return Digest{}, false
+	}
+	return d, true
+}
+
 // Kind says what a content is for.
 type Kind string
 

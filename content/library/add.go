@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"castpoint/content"
 	"castpoint/content/inspect"
+	"castpoint/content/object"
 
 	"go.uber.org/zap"
 )
@@ -49,10 +49,9 @@ func (l *Library) add(ctx context.Context, c *content.Content, sources []inspect
 		return err
 	}
 	defer release()
-	a := l.newAddition(sources, req.Progress)
-	a.link = req.HardLink
-	defer a.end()
-	if err := a.storeAll(ctx, c, sources); err != nil {
+	a := l.objects.NewAddition(sources, req.HardLink, req.Progress)
+	defer l.end(a)
+	if err := l.storeAll(ctx, a, c, sources); err != nil {
 		return err
 	}
 	c.Revision = 1
@@ -68,28 +67,16 @@ func (l *Library) add(ctx context.Context, c *content.Content, sources []inspect
 		return err
 	}
 	l.log.Info("content added", zap.String("content", c.ID), zap.String("kind", string(c.Kind)),
-		zap.String("name", c.Name), zap.Int("files", len(c.Files)), zap.Int64("bytes", a.total))
+		zap.String("name", c.Name), zap.Int("files", len(c.Files)), zap.Int64("bytes", a.Total()))
 	return nil
 }
 
-func (l *Library) newAddition(sources []inspect.Source, progress func(done, total int64)) *addition {
-	a := &addition{l: l, report: progress}
-	for i := range sources {
-		s := &sources[i]
-		s.There = l.copied(s)
-		a.total += s.Size
-		a.left += s.Need()
-	}
-	return a
-}
-
 // storeAll stores every source as a file of c, and then makes objects of them.
-func (a *addition) storeAll(ctx context.Context, c *content.Content, sources []inspect.Source) error {
-	a.advance(0)
+func (l *Library) storeAll(ctx context.Context, a *object.Addition, c *content.Content, sources []inspect.Source) error {
 	c.Files = make([]content.File, 0, len(sources))
 	wims, good := 0, 0
 	for _, s := range sources {
-		m, checked, err := a.store(ctx, s)
+		m, checked, err := a.Take(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -102,7 +89,17 @@ func (a *addition) storeAll(ctx context.Context, c *content.Content, sources []i
 		}
 	}
 	c.Integrity = wims > 0 && good == wims
-	return a.placeAll()
+	placed, err := a.Place()
+	l.mended(placed...)
+	return err
+}
+
+// end ends an addition: objects that no content refers to by then are deleted.
+func (l *Library) end(a *object.Addition) {
+	made := a.End()
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	l.objects.Settle(made, l.references())
 }
 
 // reserveName gives c its ID, base or one made from it, and keeps it, and c's
@@ -167,11 +164,11 @@ func (l *Library) commit(c *content.Content) error {
 	if err != nil {
 		return fmt.Errorf("write content: %w", err)
 	}
-	if err := l.replaced.step("before content"); err != nil {
+	if err := l.faults.At("before content"); err != nil {
 		return err
 	}
-	err = l.replace(l.contentPath(c.ID), append(b, '\n'), 0o640)
-	if err != nil && !errors.Is(err, errUnsynced) {
+	err = l.objects.ReplaceFile(l.contentPath(c.ID), append(b, '\n'), 0o640)
+	if err != nil && !errors.Is(err, object.ErrUnsynced) {
 		return fmt.Errorf("write content: %w", err)
 	}
 	l.index.Lock()
@@ -180,7 +177,7 @@ func (l *Library) commit(c *content.Content) error {
 	if err != nil {
 		return fmt.Errorf("write content: %w", err)
 	}
-	return l.replaced.step("content")
+	return l.faults.At("content")
 }
 
 // retract takes back a new content whose commit failed half way. disk must be
@@ -288,26 +285,27 @@ func (l *Library) Remove(idOrName string) error {
 	}
 	digests := c.Digests()
 	for _, d := range digests {
-		if err := l.markPending(d); err != nil && !noSpace(err) { // a full disk must not prevent removal
+		if err := l.objects.MarkPending(d); err != nil && !errors.Is(err, content.ErrNoSpace) { // a full disk must not prevent removal
 			return fmt.Errorf("remove %s: %w", c.ID, err)
 		}
 	}
-	if err := l.replaced.step("before remove"); err != nil {
+	if err := l.faults.At("before remove"); err != nil {
 		return err
 	}
-	if err := os.Remove(l.contentPath(c.ID)); err != nil {
+	err = object.RemoveFile(l.contentPath(c.ID))
+	if err != nil && !errors.Is(err, object.ErrUnsynced) {
 		return fmt.Errorf("remove %s: %w", c.ID, err)
 	}
 	l.index.Lock()
 	delete(l.contents, c.ID)
 	l.index.Unlock()
-	if err := syncDir(filepath.Dir(l.contentPath(c.ID))); err != nil {
+	if err != nil {
 		return fmt.Errorf("remove %s: %w", c.ID, err)
 	}
-	if err := l.replaced.step("removed"); err != nil {
+	if err := l.faults.At("removed"); err != nil {
 		return err
 	}
-	l.settle(digests)
+	l.objects.Settle(digests, l.references())
 	l.log.Info("content removed", zap.String("content", c.ID), zap.String("name", c.Name))
 	return nil
 }

@@ -118,16 +118,16 @@ func (l *Library) inspectAttached(ctx context.Context, req AttachRequest) (share
 
 // attach stores the sources and adds all to the content.
 func (l *Library) attach(ctx context.Context, id string, shared []content.File, sources []inspect.Source, req AttachRequest) (*content.Content, error) {
-	a := l.newAddition(sources, req.Progress)
-	defer a.end()
+	a := l.objects.NewAddition(sources, false, req.Progress)
+	defer l.end(a)
 	added := &content.Content{}
-	if err := a.storeAll(ctx, added, sources); err != nil {
+	if err := l.storeAll(ctx, a, added, sources); err != nil {
 		return nil, err
 	}
 	return l.changeFiles(ctx, id, func(c *content.Content) error {
 		for _, f := range shared {
 			// The package may have gone meanwhile, and its objects with it.
-			if _, err := os.Stat(l.objectPath(f.Digest)); err != nil {
+			if _, err := l.objects.Size(f.Digest); err != nil {
 				return fmt.Errorf("drivers: file %s: %w: the driver package was changed meanwhile: attach it again", f.Name, content.ErrNotFound)
 			}
 		}
@@ -192,12 +192,12 @@ func (l *Library) changeFiles(ctx context.Context, id string, change func(*conte
 	c.Revision++
 	c.Updated = time.Now().UTC().Truncate(time.Second)
 	for _, d := range before {
-		if err := l.markPending(d); err != nil {
+		if err := l.objects.MarkPending(d); err != nil {
 			return nil, err
 		}
 	}
 	err = l.commit(c)
-	l.settle(before)
+	l.objects.Settle(before, l.references())
 	if err != nil {
 		return nil, err
 	}

@@ -45,7 +45,7 @@ func child() error {
 		return err
 	}
 	times, _ := strconv.Atoi(os.Getenv(envChildTimes))
-	l.replaced.step = func(point string) error {
+	l.faults.Step = func(point string) error {
 		if point == os.Getenv(envChildPoint) {
 			if times--; times == 0 {
 				fmt.Println("reached")
@@ -225,13 +225,13 @@ func TestLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	orphan := content.Digest{0xab, 1}
-	writeFile(t, l.objectPath(orphan), []byte("orphan"))
-	writeFile(t, l.manifestPath(orphan), []byte("orphan"))
-	writeFile(t, l.pendingPath(orphan), nil)
-	writeFile(t, l.pendingPath(c.Files[0].Digest), nil) // referred to: stays
-	writeFile(t, filepath.Join(dir, dirTmp, "add-123"), []byte("half"))
-	writeFile(t, filepath.Join(dir, dirTmp, "folder", "file"), nil)
-	writeFile(t, filepath.Join(dir, dirTmp, "zz"+suffixPending), nil)
+	writeFile(t, objectPath(l, orphan), []byte("orphan"))
+	writeFile(t, manifestPath(l, orphan), []byte("orphan"))
+	writeFile(t, pendingPath(l, orphan), nil)
+	writeFile(t, pendingPath(l, c.Files[0].Digest), nil) // referred to: stays
+	writeFile(t, filepath.Join(dir, "tmp", "add-123"), []byte("half"))
+	writeFile(t, filepath.Join(dir, "tmp", "folder", "file"), nil)
+	writeFile(t, filepath.Join(dir, "tmp", "zz.pending"), nil)
 	l = openLibrary(t, dir)
 	consistent(t, l)
 }
@@ -277,7 +277,7 @@ func TestUnreadableContent(t *testing.T) {
 			if _, err := l.CollectGarbage(context.Background()); !errors.Is(err, content.ErrDamaged) {
 				t.Errorf("collect garbage: %v", err)
 			}
-			if _, err := os.Stat(l.objectPath(bad.Files[0].Digest)); err != nil {
+			if _, err := os.Stat(objectPath(l, bad.Files[0].Digest)); err != nil {
 				t.Error(err)
 			}
 			if err := l.Close(); err != nil {
@@ -298,7 +298,7 @@ func TestMissingObject(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(l.objectPath(c.Files[0].Digest)); err != nil {
+	if err := os.Remove(objectPath(l, c.Files[0].Digest)); err != nil {
 		t.Fatal(err)
 	}
 	l = openLibrary(t, dir)

@@ -85,17 +85,21 @@ func (l *Library) having(d content.Digest) (list []*content.Content) {
 	return list
 }
 
-// mended takes back what was wrong with contents that have an object, which has just
-// been written anew: the next validation says whether more is wrong. disk is held.
-func (l *Library) mended(d content.Digest) {
-	for _, c := range l.having(d) {
-		if c.Damage() == nil {
-			continue
-		}
-		next := c.Clone()
-		next.Checked = nil
-		if err := l.commit(next); err != nil {
-			l.log.Error("the end of a damage cannot be noted", zap.String("content", c.ID), zap.Error(err))
+// mended takes back what was wrong with contents that have objects which have just
+// been written anew: the next validation says whether more is wrong.
+func (l *Library) mended(ds ...content.Digest) {
+	l.disk.Lock()
+	defer l.disk.Unlock()
+	for _, d := range ds {
+		for _, c := range l.having(d) {
+			if c.Damage() == nil {
+				continue
+			}
+			next := c.Clone()
+			next.Checked = nil
+			if err := l.commit(next); err != nil {
+				l.log.Error("the end of a damage cannot be noted", zap.String("content", c.ID), zap.Error(err))
+			}
 		}
 	}
 }

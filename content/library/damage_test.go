@@ -41,7 +41,7 @@ func TestDamageIsNoted(t *testing.T) {
 		t.Error(err)
 	}
 	data[2*content.BlockSize] = 1
-	if err := errors.Join(os.Chmod(l.objectPath(d), 0o644), os.WriteFile(l.objectPath(d), data, 0o644)); err != nil {
+	if err := errors.Join(os.Chmod(objectPath(l, d), 0o644), os.WriteFile(objectPath(l, d), data, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.CheckBlock(d, 1); err != nil {
@@ -85,7 +85,7 @@ func TestDamageIsNoted(t *testing.T) {
 		t.Error(err)
 	}
 	// An object that is gone.
-	if err := os.Remove(l.objectPath(d)); err != nil {
+	if err := os.Remove(objectPath(l, d)); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.CheckBlock(d, 0); !errors.Is(err, content.ErrDamaged) || !strings.Contains(err.Error(), "it is missing") {

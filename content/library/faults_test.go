@@ -40,7 +40,7 @@ func TestErrorAtEveryPoint(t *testing.T) {
 			t.Run(name+"/"+point, func(t *testing.T) {
 				l := openLibrary(t, t.TempDir())
 				add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: old, Name: "old"})
-				l.replaced.step = func(p string) error {
+				l.faults.Step = func(p string) error {
 					if p == point {
 						return fmt.Errorf("write: %w", syscall.ENOSPC)
 					}
@@ -53,18 +53,20 @@ func TestErrorAtEveryPoint(t *testing.T) {
 				if point == "copy" && !errors.Is(err, content.ErrNoSpace) {
 					t.Errorf("%v is not ErrNoSpace", err)
 				}
-				l.replaced.step = func(string) error { return nil }
+				l.faults.Step = func(string) error { return nil }
 				list, err := l.List()
 				if err != nil || len(list) != 1 {
 					t.Errorf("%v, %v", list, err)
 				}
-				if l.space.promised != 0 || len(l.pins) != 0 || len(l.taken) != 0 {
-					t.Errorf("promised %d, pins %v, taken %v", l.space.promised, l.pins, l.taken)
-				}
+				nothingPromised(t, l)
 				consistent(t, l)
 				if name == "add" { // and it works when tried again
-					add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: fresh})
+					again := add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: fresh})
 					consistent(t, l)
+					if err := l.Remove(again.ID); err != nil {
+						t.Error(err)
+					}
+					consistent(t, l) // nothing has kept the objects
 				}
 			})
 		}
@@ -136,9 +138,9 @@ func TestNoSpace(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			l.replaced.free = func(string) (int64, error) { return c.free, nil }
+			l.faults.Free = func(string) (int64, error) { return c.free, nil }
 			if c.Text != "" {
-				l.replaced.step = func(point string) error {
+				l.faults.Step = func(point string) error {
 					t.Errorf("%s was reached", point)
 					return nil
 				}
@@ -155,39 +157,14 @@ func TestNoSpace(t *testing.T) {
 	}
 }
 
-// TestPromisedSpace demands that an add does not count space that another,
-// which has not written yet, was promised.
-func TestPromisedSpace(t *testing.T) {
-	l := openLibrary(t, t.TempDir())
-	l.replaced.free = func(string) (int64, error) { return 100 << 20, nil }
-	first, err := l.claimSpace(80 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.claimSpace(30 << 20); !errors.Is(err, content.ErrNoSpace) || !strings.Contains(err.Error(), "80.0 MiB promised") {
-		t.Errorf("have %v", err)
-	}
-	first.release(60 << 20)
-	second, err := l.claimSpace(30 << 20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	first.end()
-	second.end()
-	second.end()
-	if l.space.promised != 0 {
-		t.Errorf("%d left promised", l.space.promised)
-	}
-}
-
 // TestClone replaces the reflink by one that works everywhere, and demands that
 // the clone is what is hashed, and that a clone needs no free space.
 func TestClone(t *testing.T) {
 	file := image.Capture(t, 3<<20, []string{"--check"}, "x")
 	l := openLibrary(t, t.TempDir())
-	l.replaced.free = func(string) (int64, error) { return 0, nil }
+	l.faults.Free = func(string) (int64, error) { return 0, nil }
 	cloned := 0
-	l.replaced.clone = func(dst, src *os.File) (bool, error) {
+	l.faults.Clone = func(dst, src *os.File) (bool, error) {
 		cloned++
 		_, err := io.Copy(dst, io.NewSectionReader(src, 0, 1<<40))
 		return true, err
@@ -198,7 +175,7 @@ func TestClone(t *testing.T) {
 	}
 	consistent(t, l)
 
-	l.replaced.clone = func(dst, src *os.File) (bool, error) {
+	l.faults.Clone = func(dst, src *os.File) (bool, error) {
 		b := readFile(t, file)
 		b[len(b)/2] ^= 1
 		_, err := dst.Write(b)
@@ -207,7 +184,7 @@ func TestClone(t *testing.T) {
 	if _, err := l.Add(context.Background(), content.AddRequest{Kind: content.KindOSImage, Path: file, Name: "changed"}); !errors.Is(err, content.ErrInvalid) {
 		t.Errorf("the source was hashed, not the clone: %v", err)
 	}
-	l.replaced.clone = func(*os.File, *os.File) (bool, error) { return false, syscall.ENOSPC }
+	l.faults.Clone = func(*os.File, *os.File) (bool, error) { return false, syscall.ENOSPC }
 	if _, err := l.Add(context.Background(), content.AddRequest{Kind: content.KindOSImage, Path: file, Name: "full"}); !errors.Is(err, content.ErrNoSpace) {
 		t.Errorf("clone on a full disk: %v", err)
 	}
@@ -270,7 +247,7 @@ func TestValidate(t *testing.T) {
 	file := image.Capture(t, 3<<20, []string{"--compress=none"}, "x")
 	c := add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: file})
 	f := c.Files[0]
-	path := l.objectPath(f.Digest)
+	path := objectPath(l, f.Digest)
 	intact := readFile(t, path)
 	set := func(b []byte) {
 		t.Helper()
@@ -320,11 +297,11 @@ func TestValidate(t *testing.T) {
 
 	// A damaged or lost manifest is made anew from a good object.
 	for _, b := range [][]byte{nil, []byte("noise"), {}} {
-		if err := os.Remove(l.manifestPath(f.Digest)); err != nil {
+		if err := os.Remove(manifestPath(l, f.Digest)); err != nil {
 			t.Fatal(err)
 		}
 		if b != nil {
-			writeFile(t, l.manifestPath(f.Digest), b)
+			writeFile(t, manifestPath(l, f.Digest), b)
 		}
 		if _, err := l.Manifest(f.Digest); !errors.Is(err, content.ErrManifest) && !errors.Is(err, content.ErrNotFound) {
 			t.Errorf("manifest: %v", err)
@@ -348,10 +325,10 @@ func TestValidate(t *testing.T) {
 func TestCollectGarbage(t *testing.T) {
 	l := openLibrary(t, t.TempDir())
 	add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: image.Capture(t, 1000, nil, "x")})
-	writeFile(t, l.objectPath(content.Digest{7}), []byte("12345"))
-	writeFile(t, l.manifestPath(content.Digest{7}), []byte("m"))
-	writeFile(t, l.manifestPath(content.Digest{8}), []byte("m"))
-	notOurs := filepath.Join(l.dir, dirObjects, "README")
+	writeFile(t, objectPath(l, content.Digest{7}), []byte("12345"))
+	writeFile(t, manifestPath(l, content.Digest{7}), []byte("m"))
+	writeFile(t, manifestPath(l, content.Digest{8}), []byte("m"))
+	notOurs := filepath.Join(l.dir, "objects", "README")
 	writeFile(t, notOurs, []byte("keep"))
 	g, err := l.CollectGarbage(context.Background())
 	if err != nil || g.Objects != 1 || g.Bytes != 5 {
@@ -544,22 +521,4 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("have %v", err)
 	}
 	consistent(t, l)
-}
-
-// Logs of machines may use the reserve, but for its last quarter.
-func TestRoomInReserve(t *testing.T) {
-	l, err := OpenOptions(t.TempDir(), Options{Reserve: 400 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	for free, fits := range map[int64]bool{1 << 30: true, 200 << 20: true, 101 << 20: true, 100 << 20: false, 0: false} {
-		l.replaced.free = func(string) (int64, error) { return free, nil }
-		if err := l.HasRoomInReserve(1 << 20); (err == nil) != fits || err != nil && !errors.Is(err, content.ErrNoSpace) {
-			t.Errorf("%d bytes free: %v", free, err)
-		}
-		if l.HasRoom(1<<20) == nil != (free == 1<<30) {
-			t.Errorf("%d bytes free: room for an addition is otherwise", free)
-		}
-	}
 }

@@ -51,6 +51,16 @@ func used(t *testing.T, dir string) int64 {
 	return int64(st.Blocks-st.Bfree) * st.Bsize
 }
 
+// free is what an ordinary user may still write to a file system.
+func free(t *testing.T, dir string) int64 {
+	t.Helper()
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		t.Fatal(err)
+	}
+	return int64(st.Bavail) * st.Bsize
+}
+
 // On file systems that can, an object is a clone of its source: it takes no
 // room, and what happens to the source later does not reach it.
 func TestReflink(t *testing.T) {
@@ -65,11 +75,7 @@ func TestReflink(t *testing.T) {
 			writeFile(t, source, readFile(t, image.Capture(t, size, []string{"--check", "--compress=none"}, "x")))
 			before := used(t, dir)
 			// The reserve leaves no room for a copy.
-			free, err := freeBytes(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
-			l, err := OpenOptions(filepath.Join(dir, "library"), Options{Reserve: free - size/2})
+			l, err := OpenOptions(filepath.Join(dir, "library"), Options{Reserve: free(t, dir) - size/2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,17 +117,17 @@ func TestSparse(t *testing.T) {
 	if err := f.Truncate(size); err != nil {
 		t.Fatal(err)
 	}
-	l := openLibrary(t, t.TempDir())
-	l.replaced.clone = func(_, _ *os.File) (bool, error) { return false, nil }
 	// A reserve that leaves room for the bytes, not for the holes.
-	free, err := freeBytes(l.Dir())
+	folder := t.TempDir()
+	l, err := OpenOptions(folder, Options{Reserve: max(-1, free(t, folder)-size/2)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.reserve = max(0, free-size/2)
+	defer l.Close()
+	l.faults.Clone = func(_, _ *os.File) (bool, error) { return false, nil }
 	c := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: dir, Name: "sparse"})
 	var st unix.Stat_t
-	if err := unix.Stat(l.objectPath(c.Files[0].Digest), &st); err != nil {
+	if err := unix.Stat(objectPath(l, c.Files[0].Digest), &st); err != nil {
 		t.Fatal(err)
 	}
 	if st.Size != size || st.Blocks*512 > 4<<20 {
@@ -134,7 +140,7 @@ func TestSparse(t *testing.T) {
 // is copied.
 func TestHardLink(t *testing.T) {
 	l := openLibrary(t, t.TempDir())
-	l.replaced.clone = func(_, _ *os.File) (bool, error) { return false, nil }
+	l.faults.Clone = func(_, _ *os.File) (bool, error) { return false, nil }
 	file := image.Capture(t, 3<<20, []string{"--check"}, "x")
 	req := content.AddRequest{Kind: content.KindOSImage, Path: file, HardLink: true}
 	c := add(t, l, req)
@@ -142,7 +148,7 @@ func TestHardLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	object, err := os.Stat(l.objectPath(c.Files[0].Digest))
+	object, err := os.Stat(objectPath(l, c.Files[0].Digest))
 	if err != nil || !os.SameFile(source, object) || source.Mode().Perm() != 0o444 {
 		t.Errorf("%v %v %v", source.Mode(), object, err)
 	}
@@ -167,7 +173,7 @@ func TestHardLink(t *testing.T) {
 	elsewhere := filepath.Join(other, "other.wim")
 	writeFile(t, elsewhere, readFile(t, file))
 	c = add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: elsewhere, HardLink: true})
-	if object, err := os.Stat(l.objectPath(c.Files[0].Digest)); err != nil || object.Size() != source.Size() {
+	if object, err := os.Stat(objectPath(l, c.Files[0].Digest)); err != nil || object.Size() != source.Size() {
 		t.Error(object, err)
 	}
 	consistent(t, l)

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"castpoint/content"
+	"castpoint/content/object"
 	"castpoint/content/wim"
 	"castpoint/test/image"
 )
@@ -82,13 +83,13 @@ func consistent(t testing.TB, l *Library) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]bool{fileLock: true}
+	want := map[string]bool{"lock": true}
 	for _, c := range list {
 		want[filepath.Join(dirContents, c.ID+suffixContent)] = true
 		for _, f := range c.Files {
 			s := f.Digest.String()
-			want[filepath.Join(dirObjects, s[:2], s)] = true
-			want[filepath.Join(dirManifests, s)] = true
+			want[filepath.Join("objects", s[:2], s)] = true
+			want[filepath.Join("manifests", s)] = true
 		}
 		v, err := l.Validate(context.Background(), c.ID, nil)
 		if err != nil {
@@ -110,11 +111,11 @@ func consistent(t testing.TB, l *Library) {
 		}
 		rel, _ := filepath.Rel(l.dir, path)
 		have[rel] = true
-		if !want[rel] && !l.unfinished(e.Name()) {
+		if !want[rel] && !strings.HasPrefix(e.Name(), "copy-") {
 			t.Errorf("left over: %s", rel)
 		}
 		info, err := e.Info()
-		if err == nil && strings.HasPrefix(rel, dirObjects) && info.Mode().Perm() != 0o444 {
+		if err == nil && strings.HasPrefix(rel, "objects") && info.Mode().Perm() != 0o444 {
 			t.Errorf("%s: mode %v", rel, info.Mode())
 		}
 		return err
@@ -126,6 +127,41 @@ func consistent(t testing.TB, l *Library) {
 		if !have[rel] {
 			t.Errorf("missing: %s", rel)
 		}
+	}
+}
+
+// Files of the store of objects; see docs/content.md.
+
+func objectPath(l *Library, d content.Digest) string {
+	return filepath.Join(l.Dir(), "objects", d.String()[:2], d.String())
+}
+
+func manifestPath(l *Library, d content.Digest) string {
+	return filepath.Join(l.Dir(), "manifests", d.String())
+}
+
+func pendingPath(l *Library, d content.Digest) string {
+	return filepath.Join(l.Dir(), "tmp", d.String()+".pending")
+}
+
+func manifestOf(t testing.TB, data []byte) *content.Manifest {
+	t.Helper()
+	m, err := object.Hash(context.Background(), bytes.NewReader(data), int64(len(data)), object.Pass{Advance: func(int64) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// nothingPromised demands that neither space nor names are kept for an operation
+// that has ended.
+func nothingPromised(t testing.TB, l *Library) {
+	t.Helper()
+	if err := l.HasRoom(1 << 60); !errors.Is(err, content.ErrNoSpace) || strings.Contains(err.Error(), "promised") {
+		t.Error(err)
+	}
+	if len(l.taken) != 0 {
+		t.Errorf("taken %v", l.taken)
 	}
 }
 
@@ -387,7 +423,7 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			l := openLibrary(t, t.TempDir())
 			if !strings.HasSuffix(name, "damaged") { // only the bytes can tell
-				l.replaced.step = func(point string) error {
+				l.faults.Step = func(point string) error {
 					t.Errorf("%s was reached", point)
 					return nil
 				}

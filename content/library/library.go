@@ -5,28 +5,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
 	"castpoint/content"
+	"castpoint/content/object"
 
 	"go.uber.org/zap"
 )
 
-// DefaultReserve is the disk space that the library leaves free, in bytes: room
-// for the database, logs and the system beside it.
-const DefaultReserve = 1 << 30
-
 // Options are the settings of a library; the zero value is good.
 type Options struct {
 	// Reserve is what an Add leaves free on the file system, in bytes. 0 means
-	// DefaultReserve; a negative value reserves nothing.
+	// object.DefaultReserve; a negative value reserves nothing.
 	Reserve int64
 	Log     *zap.Logger // nil: no log
 	// Trial is asked before files are inspected in this process; its error refuses
@@ -40,41 +35,28 @@ type Options struct {
 // Library is a content library on disk. All methods may be called from many
 // goroutines at once.
 //
-// Two locks order the work: disk serializes everything that changes what is
-// referred to (an object appearing, a content appearing, changing or going);
-// index guards the map of contents and is held only for moments, so readers
+// Two locks order the work: disk serializes everything that changes what objects
+// are referred to (a content appearing, changing or going, and objects going with
+// it); index guards the map of contents and is held only for moments, so readers
 // never wait for the disk. disk is taken before index.
 type Library struct {
 	dir     string
-	reserve int64
+	objects *object.Store
 	log     *zap.Logger
 	trial   func(ctx context.Context, req content.AddRequest) error
-	steady  func() bool
-	lock    *os.File
 
 	disk sync.Mutex
-	pins map[content.Digest]int // objects of unfinished adds; guarded by disk
 
 	index    sync.RWMutex
 	contents map[string]*content.Content // by ID; a Content is replaced, never changed
 	taken    map[string]bool             // IDs and names of unfinished adds
-	copying  map[string]bool             // unfinished copies that an add works on
 	unread   []Problem                   // content files that could not be read
 	closed   bool
 
-	space    space
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	adding   sync.WaitGroup // operations that Close waits for
-	replaced replaced
-}
-
-// replaced holds what tests replace: nothing else differs in them.
-type replaced struct {
-	clone func(dst, src *os.File) (bool, error)
-	free  func(dir string) (int64, error)
-	// step is called at the named points of an operation; an error stops it.
-	step func(point string) error
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	adding sync.WaitGroup // operations that Close waits for
+	faults object.Faults
 }
 
 // Problem is something on disk that the library could not use.
@@ -85,16 +67,10 @@ type Problem struct {
 
 func (p Problem) String() string { return p.Path + ": " + p.Err.Error() }
 
-// Folders and files of a library.
+// Folder and names of the files of contents; the others are of the store of objects.
 const (
-	dirObjects   = "objects"
-	dirManifests = "manifests"
-	dirContents  = "contents"
-	dirTmp       = "tmp"
-	fileLock     = "lock"
-
+	dirContents   = "contents"
 	suffixContent = ".json"
-	suffixPending = ".pending" // tmp/<digest>.pending: the object may be without a content
 )
 
 // Open opens the library in dir with the default settings.
@@ -113,78 +89,28 @@ func OpenOptions(dir string, o Options) (*Library, error) {
 	}
 	l := &Library{
 		dir:      dir,
-		reserve:  o.Reserve,
 		log:      o.Log,
 		trial:    o.Trial,
-		steady:   o.Steady,
-		pins:     map[content.Digest]int{},
 		contents: map[string]*content.Content{},
 		taken:    map[string]bool{},
-		copying:  map[string]bool{},
-		replaced: replaced{
-			clone: cloneFile,
-			free:  freeBytes,
-			step:  func(string) error { return nil },
-		},
 	}
-	if l.reserve == 0 {
-		l.reserve = DefaultReserve
-	}
-	l.reserve = max(l.reserve, 0)
 	if l.log == nil {
 		l.log = zap.NewNop()
 	}
-	for _, d := range []string{"", dirObjects, dirManifests, dirContents, dirTmp} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o750); err != nil {
-			return nil, fmt.Errorf("open library: %w", err)
-		}
-	}
-	if l.lock, err = takeLock(filepath.Join(dir, fileLock)); err != nil {
+	l.objects, err = object.Open(dir, object.Options{Reserve: o.Reserve, Log: l.log, Steady: o.Steady, Faults: &l.faults})
+	if err != nil {
 		return nil, fmt.Errorf("open library %s: %w", dir, err)
 	}
-	if err := errors.Join(l.load(), l.recover()); err != nil {
-		_ = l.lock.Close()
+	err = l.load()
+	if err == nil {
+		err = l.objects.Recover(l.references())
+	}
+	if err != nil {
+		_ = l.objects.Close()
 		return nil, fmt.Errorf("open library %s: %w", dir, err)
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
 	return l, nil
-}
-
-// takeLock locks the file and writes this process's id into it.
-func takeLock(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o640)
-	if err != nil {
-		return nil, err
-	}
-	ok, err := lockFile(f)
-	if err == nil && !ok {
-		err = fmt.Errorf("%w by %s: stop it, or send it the command instead", content.ErrLocked, lockHolder(f))
-	}
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// lockHolder names the process that holds the lock, as far as it can be known.
-func lockHolder(f *os.File) string {
-	b, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
-	pid, convErr := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || convErr != nil {
-		return "another process"
-	}
-	who := "process " + strconv.Itoa(pid)
-	if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
-		who += " (" + strings.TrimSpace(string(name)) + ")"
-	}
-	return who
 }
 
 // Close stops unfinished operations, waits for them, and gives up the lock.
@@ -199,7 +125,7 @@ func (l *Library) Close() error {
 	l.index.Unlock()
 	l.cancel()
 	l.adding.Wait()
-	if err := l.lock.Close(); err != nil {
+	if err := l.objects.Close(); err != nil {
 		return fmt.Errorf("close library %s: %w", l.dir, err)
 	}
 	return nil
@@ -287,52 +213,23 @@ func (l *Library) find(idOrName string) (*content.Content, error) {
 // OpenObject opens an object for reading. The file stays readable when its
 // content is removed. Errors: ErrNotFound.
 func (l *Library) OpenObject(d content.Digest) (*os.File, error) {
-	f, err := os.Open(l.objectPath(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("object %s: %w", d, content.ErrNotFound)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open object: %w", err)
-	}
-	return f, nil
+	return l.objects.Open(d)
 }
 
 // Manifest reads the manifest of an object. Errors: ErrNotFound; ErrManifest
 // when it is damaged (Validate repairs it).
-func (l *Library) Manifest(d content.Digest) (*content.Manifest, error) {
-	f, err := os.Open(l.manifestPath(d))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("manifest of object %s: %w", d, content.ErrNotFound)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open manifest: %w", err)
-	}
-	defer f.Close()
-	m, err := content.ReadManifest(f, content.MaxObjectSize)
-	if err != nil {
-		return nil, fmt.Errorf("manifest of object %s: %w", d, err)
-	}
-	if m.Digest != d {
-		return nil, fmt.Errorf("manifest of object %s: %w: it is that of %s", d, content.ErrManifest, m.Digest)
-	}
-	return m, nil
-}
+func (l *Library) Manifest(d content.Digest) (*content.Manifest, error) { return l.objects.Manifest(d) }
 
-func (l *Library) objectPath(d content.Digest) string {
-	s := d.String()
-	return filepath.Join(l.dir, dirObjects, s[:2], s)
-}
+// HasRoom says whether n bytes may be written to the file system of the library,
+// now and beside what is promised to additions. Errors: ErrNoSpace.
+func (l *Library) HasRoom(n int64) error { return l.objects.HasRoom(n) }
 
-func (l *Library) manifestPath(d content.Digest) string {
-	return filepath.Join(l.dir, dirManifests, d.String())
-}
+// HasRoomInReserve says whether n bytes may be written that the reserve is for, the logs
+// of machines among them: the last quarter of it stays. Errors: ErrNoSpace.
+func (l *Library) HasRoomInReserve(n int64) error { return l.objects.HasRoomInReserve(n) }
 
 func (l *Library) contentPath(id string) string {
 	return filepath.Join(l.dir, dirContents, id+suffixContent)
-}
-
-func (l *Library) pendingPath(d content.Digest) string {
-	return filepath.Join(l.dir, dirTmp, d.String()+suffixPending)
 }
 
 // contentFormat is the version of the content files; a library written by a
@@ -347,6 +244,9 @@ type contentFile struct {
 
 // load reads all content files.
 func (l *Library) load() error {
+	if err := os.MkdirAll(filepath.Join(l.dir, dirContents), 0o750); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(filepath.Join(l.dir, dirContents))
 	if err != nil {
 		return err
@@ -361,9 +261,9 @@ func (l *Library) load() error {
 		}
 		l.contents[c.ID] = c
 		for _, f := range c.Files {
-			info, err := os.Stat(l.objectPath(f.Digest))
-			if err == nil && info.Size() != f.Size {
-				err = fmt.Errorf("%w: object %s has %d bytes, not %d", content.ErrDamaged, f.Digest, info.Size(), f.Size)
+			size, err := l.objects.Size(f.Digest)
+			if err == nil && size != f.Size {
+				err = fmt.Errorf("%w: object %s has %d bytes, not %d", content.ErrDamaged, f.Digest, size, f.Size)
 			}
 			if err != nil {
 				l.unread = append(l.unread, Problem{path, err})

@@ -108,7 +108,7 @@ func TestAddISORefused(t *testing.T) {
 		{content.KindPackage, image.ISO(t, link, "-R"), "symbolic link"},
 	} {
 		l := openLibrary(t, t.TempDir())
-		l.replaced.step = func(point string) error {
+		l.faults.Step = func(point string) error {
 			t.Errorf("%s was reached", point)
 			return nil
 		}
@@ -189,7 +189,7 @@ func TestLoadersOfAnotherWIM(t *testing.T) {
 			continue
 		}
 		names = append(names, f.Name)
-		b, err := os.ReadFile(lib.objectPath(f.Digest))
+		b, err := os.ReadFile(objectPath(lib, f.Digest))
 		if err != nil || string(b) != "this is "+f.Name {
 			t.Errorf("%s: %q, %v", f.Name, b, err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/content/inspect"
+	"castpoint/content/object"
 
 	"go.uber.org/zap"
 )
@@ -139,72 +140,67 @@ func (l *Library) Repair(ctx context.Context, idOrName string, from Originals, p
 		return nil, err
 	}
 	defer done()
-	a := &addition{l: l, report: progress}
-	defer a.end()
-	repaired := map[content.Digest]bool{}
-	for _, f := range v.Files {
-		if !f.OK() {
-			a.total += f.File.Size
-		}
-	}
-	if a.claim, err = l.claimSpace(a.total + manifestRoom(a.total)); err != nil {
+	if err := l.repair(ctx, v, from, progress); err != nil {
 		return nil, fmt.Errorf("repair %s: %w", v.ID, err)
-	}
-	for _, f := range v.Files {
-		if f.OK() || repaired[f.File.Digest] {
-			continue
-		}
-		if err := a.repair(ctx, f, from); err != nil {
-			return nil, fmt.Errorf("repair %s: file %s: %w", v.ID, f.File.Name, err)
-		}
-		repaired[f.File.Digest] = true
-		l.log.Info("file repaired", zap.String("content", v.ID), zap.String("file", f.File.Name), zap.Int("blocks", f.DamagedBlocks))
 	}
 	return l.Validate(ctx, v.ID, progress)
 }
 
-// repair puts one object together anew.
-func (a *addition) repair(ctx context.Context, v FileValidation, from Originals) (err error) {
-	original, err := from.Open(ctx, v.File)
+// repair replaces the objects that a validation found damaged.
+func (l *Library) repair(ctx context.Context, v *Validation, from Originals, progress func(done, total int64)) error {
+	var total int64
+	for _, f := range v.Files {
+		if !f.OK() {
+			total += f.File.Size
+		}
+	}
+	a, err := l.objects.Reserve(total, progress)
+	if err != nil {
+		return err
+	}
+	defer l.end(a)
+	repaired := map[content.Digest]bool{}
+	for _, f := range v.Files {
+		if f.OK() || repaired[f.File.Digest] {
+			continue
+		}
+		if err := l.repairFile(ctx, a, f.File, from); err != nil {
+			return fmt.Errorf("file %s: %w", f.File.Name, err)
+		}
+		repaired[f.File.Digest] = true
+		l.log.Info("file repaired", zap.String("content", v.ID), zap.String("file", f.File.Name), zap.Int("blocks", f.DamagedBlocks))
+	}
+	return nil
+}
+
+// repairFile puts one object together anew.
+func (l *Library) repairFile(ctx context.Context, a *object.Addition, f content.File, from Originals) error {
+	original, err := from.Open(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer original.Close()
-	tmp, err := os.CreateTemp(filepath.Join(a.l.dir, dirTmp), "repair-*")
-	if err != nil {
-		return spaceError(fmt.Errorf("make temporary file: %w", err))
-	}
-	defer func() {
-		_ = tmp.Close()
-		if err != nil {
-			_ = os.Remove(tmp.Name())
-		}
-	}()
-	r := &patched{original: original, size: v.File.Size}
-	if m, err := a.l.Manifest(v.File.Digest); err == nil && m.Size == v.File.Size {
+	r := &patched{original: original, size: f.Size}
+	if m, err := l.Manifest(f.Digest); err == nil && m.Size == f.Size {
 		r.manifest = m
 	}
-	if have, err := a.l.OpenObject(v.File.Digest); err == nil {
+	if have, err := l.OpenObject(f.Digest); err == nil {
 		defer have.Close()
 		r.have = have
 	} else if !errors.Is(err, content.ErrNotFound) {
 		return err
 	}
-	m, err := digestReader(ctx, io.NewSectionReader(r, 0, v.File.Size), v.File.Size, pass{advance: func(n int64) error {
-		a.advance(n)
-		return a.l.replaced.step("copy")
-	}}, tmp)
+	err = a.Put(ctx, io.NewSectionReader(r, 0, f.Size), f.Size, func(m *content.Manifest) error {
+		if m.Digest != f.Digest {
+			return fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrOther, m.Digest, f.Digest)
+		}
+		return nil
+	})
 	if err != nil {
-		return readError(ctx, err)
-	}
-	if m.Digest != v.File.Digest {
-		return fmt.Errorf("%w: its SHA-256 is %s, not %s", ErrOther, m.Digest, v.File.Digest)
-	}
-	if err := seal(tmp); err != nil {
 		return err
 	}
-	a.claim.release(v.File.Size)
-	return a.placeOne(tmp.Name(), m)
+	l.mended(f.Digest)
+	return nil
 }
 
 // patched reads an object whose damaged blocks come from the original. Without
@@ -217,7 +213,7 @@ type patched struct {
 	block    []byte
 }
 
-// ReadAt reads within one block: digestReader's buffers are whole blocks, so
+// ReadAt reads within one block: object.Hash's buffers are whole blocks, so
 // each is read once. It is used by one goroutine.
 func (p *patched) ReadAt(b []byte, off int64) (n int, err error) {
 	for n < len(b) {

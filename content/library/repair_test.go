@@ -85,7 +85,7 @@ func TestRepair(t *testing.T) {
 					if f.Size == 0 {
 						continue
 					}
-					damage.of(l.objectPath(f.Digest), l.manifestPath(f.Digest), f)
+					damage.of(objectPath(l, f.Digest), manifestPath(l, f.Digest), f)
 					switch damage.blocks {
 					case 1:
 						want += min(content.BlockSize, f.Size-(content.BlockCount(f.Size)-1)*content.BlockSize)
@@ -121,7 +121,7 @@ func TestRepairRefused(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "file"), make([]byte, 500_000))
 	l := openLibrary(t, t.TempDir())
 	c := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: dir, Name: "x"})
-	object := l.objectPath(c.Files[0].Digest)
+	object := objectPath(l, c.Files[0].Digest)
 	spoil(t, object, 400_000)
 	damaged := readFile(t, object)
 	for name, change := range map[string]struct {
@@ -149,7 +149,7 @@ func TestRepairRefused(t *testing.T) {
 		}
 	}
 	// With the manifest lost only the whole can tell.
-	os.Remove(l.manifestPath(c.Files[0].Digest))
+	os.Remove(manifestPath(l, c.Files[0].Digest))
 	writeFile(t, filepath.Join(dir, "file"), append(make([]byte, 499_999), 1))
 	from, _ := OriginalsAt(c, dir, "")
 	if _, err := l.Repair(ctx, c.ID, from, nil); !errors.Is(err, ErrOther) {
@@ -168,7 +168,7 @@ func TestSchedule(t *testing.T) {
 	spoiled := filepath.Join(dir, "file")
 	writeFile(t, spoiled, make([]byte, 300_001))
 	bad := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: dir, Name: "bad"})
-	spoil(t, l.objectPath(bad.Files[0].Digest), 7)
+	spoil(t, objectPath(l, bad.Files[0].Digest), 7)
 	tried := map[string]time.Time{}
 	if err := l.validateDue(ctx, time.Hour, tried); err != nil || len(tried) != 0 {
 		t.Errorf("nothing was due: %v %v", tried, err)

@@ -71,7 +71,7 @@ func TestAddSplit(t *testing.T) {
 		// What is stored is the WIM.
 		var stored []wim.Part
 		for _, f := range c.Files {
-			b := readFile(t, l.objectPath(f.Digest))
+			b := readFile(t, objectPath(l, f.Digest))
 			stored = append(stored, wim.Part{Name: f.Name, R: bytes.NewReader(b), Size: int64(len(b))})
 		}
 		r, err := wim.OpenSet(stored)
@@ -81,7 +81,7 @@ func TestAddSplit(t *testing.T) {
 		if err := r.VerifyBlobs(context.Background(), 2, nil); err != nil {
 			t.Error(err)
 		}
-		spoil(t, l.objectPath(c.Files[1].Digest), 1000)
+		spoil(t, objectPath(l, c.Files[1].Digest), 1000)
 		from, err := OriginalsAt(c, c.Source, "")
 		if err != nil {
 			t.Fatal(err)

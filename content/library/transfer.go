@@ -8,20 +8,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"castpoint/content"
 	"castpoint/content/inspect"
+	"castpoint/content/object"
 
 	"go.uber.org/zap"
 )
 
 // Names within an export; see docs/content.md.
 const (
-	exportContent = "castpoint-content.json"
+	exportContent   = "castpoint-content.json"
+	exportManifests = "manifests" // manifests/<digest>, and behind it
+	exportObjects   = "objects"   // objects/<digest>
 
 	// maxExportContent bounds the content file of an export that is imported:
 	// 100 000 files of 300 bytes, and room for the description of images.
@@ -47,11 +49,18 @@ func (l *Library) Export(ctx context.Context, idOrName string, w io.Writer, prog
 	if err != nil {
 		return err
 	}
-	a := &addition{l: l, report: progress} // for its progress
-	for _, d := range c.Objects() {
-		a.total += d.Size
+	var written, total int64
+	for _, f := range c.Objects() {
+		total += f.Size
 	}
-	a.advance(0)
+	advance := func(n int64) error {
+		written += n
+		if progress != nil {
+			progress(written, total)
+		}
+		return nil
+	}
+	_ = advance(0)
 	t := tar.NewWriter(w)
 	b, err := json.MarshalIndent(contentFile{Format: contentFormat, Content: *c}, "", "\t")
 	if err == nil {
@@ -61,7 +70,7 @@ func (l *Library) Export(ctx context.Context, idOrName string, w io.Writer, prog
 		if err != nil {
 			break
 		}
-		err = l.exportObject(ctx, t, c, f, a)
+		err = l.exportObject(ctx, t, c, f, advance)
 	}
 	if err == nil {
 		err = t.Close()
@@ -74,7 +83,7 @@ func (l *Library) Export(ctx context.Context, idOrName string, w io.Writer, prog
 
 // exportObject writes manifest and object, and checks the object on its way: a
 // damaged one must not spread.
-func (l *Library) exportObject(ctx context.Context, t *tar.Writer, c *content.Content, f content.File, a *addition) error {
+func (l *Library) exportObject(ctx context.Context, t *tar.Writer, c *content.Content, f content.File, advance func(int64) error) error {
 	m, err := l.Manifest(f.Digest)
 	if err != nil {
 		return fmt.Errorf("%w: %w", content.ErrDamaged, err)
@@ -88,15 +97,15 @@ func (l *Library) exportObject(ctx context.Context, t *tar.Writer, c *content.Co
 	if err != nil {
 		return err
 	}
-	if err := writeEntry(t, dirManifests+"/"+f.Digest.String(), c.Updated, b); err != nil {
+	if err := writeEntry(t, exportManifests+"/"+f.Digest.String(), c.Updated, b); err != nil {
 		return err
 	}
-	if err := t.WriteHeader(entry(dirObjects+"/"+f.Digest.String(), c.Updated, f.Size)); err != nil {
+	if err := t.WriteHeader(entry(exportObjects+"/"+f.Digest.String(), c.Updated, f.Size)); err != nil {
 		return err
 	}
-	have, err := digestReader(ctx, o, f.Size, pass{advance: func(n int64) error { a.advance(n); return nil }}, t)
+	have, err := object.Hash(ctx, o, f.Size, object.Pass{Advance: advance}, t)
 	if err != nil {
-		return readError(ctx, err)
+		return err
 	}
 	if have.Digest != f.Digest {
 		return fmt.Errorf("%w: file %s: its SHA-256 is not %s: validate the content", content.ErrDamaged, f.Name, f.Digest)
@@ -181,12 +190,11 @@ func (l *Library) importContent(ctx context.Context, t *tar.Reader, c *content.C
 		return err
 	}
 	defer release()
-	a := &addition{l: l, report: progress}
-	defer a.end()
+	var total int64
 	want := map[content.Digest]content.File{}
 	for _, f := range c.Objects() {
 		want[f.Digest] = f
-		if a.total += f.Size; a.total < 0 || a.total > content.MaxObjectSize {
+		if total += f.Size; total < 0 || total > content.MaxObjectSize {
 			return fmt.Errorf("%w: it claims a size beyond any disk", ErrExport)
 		}
 	}
@@ -195,12 +203,13 @@ func (l *Library) importContent(ctx context.Context, t *tar.Reader, c *content.C
 			return fmt.Errorf("%w: object %s has two sizes", ErrExport, f.Digest)
 		}
 	}
-	if a.claim, err = l.claimSpace(a.total + manifestRoom(a.total)); err != nil {
+	a, err := l.objects.Reserve(total, progress)
+	if err != nil {
 		return err
 	}
-	a.advance(0)
+	defer l.end(a)
 	for len(want) > 0 {
-		f, err := a.importObject(ctx, t, want)
+		f, err := l.importObject(ctx, a, t, want)
 		if err != nil {
 			return err
 		}
@@ -216,14 +225,14 @@ func (l *Library) importContent(ctx context.Context, t *tar.Reader, c *content.C
 		l.retract(c.ID)
 		return err
 	}
-	l.log.Info("content imported", zap.String("content", c.ID), zap.String("name", c.Name), zap.Int64("bytes", a.total))
+	l.log.Info("content imported", zap.String("content", c.ID), zap.String("name", c.Name), zap.Int64("bytes", total))
 	return nil
 }
 
 // importObject reads a manifest and the object behind it, which must be one of
 // those wanted.
-func (a *addition) importObject(ctx context.Context, t *tar.Reader, want map[content.Digest]content.File) (f content.File, err error) {
-	h, d, err := nextEntry(t, dirManifests)
+func (l *Library) importObject(ctx context.Context, a *object.Addition, t *tar.Reader, want map[content.Digest]content.File) (f content.File, err error) {
+	h, d, err := nextEntry(t, exportManifests)
 	if err != nil {
 		return f, err
 	}
@@ -235,45 +244,27 @@ func (a *addition) importObject(ctx context.Context, t *tar.Reader, want map[con
 	if err != nil || m.Digest != d || m.Size != f.Size {
 		return f, fmt.Errorf("%w: %s is not the manifest of its object: %w", ErrExport, h.Name, errors.Join(content.ErrManifest, err))
 	}
-	h, again, err := nextEntry(t, dirObjects)
+	h, again, err := nextEntry(t, exportObjects)
 	if err != nil {
 		return f, err
 	}
 	if again != d || h.Size != f.Size {
 		return f, fmt.Errorf("%w: %s of %d bytes follows the manifest of %s", ErrExport, h.Name, h.Size, d)
 	}
-	tmp, err := os.CreateTemp(filepath.Join(a.l.dir, dirTmp), "import-*")
-	if err != nil {
-		return f, spaceError(fmt.Errorf("make temporary file: %w", err))
-	}
-	defer func() {
-		_ = tmp.Close()
-		if err != nil {
-			_ = os.Remove(tmp.Name())
+	err = a.Put(ctx, t, f.Size, func(have *content.Manifest) error {
+		if have.Digest != d || !bytes.Equal(have.Hashes, m.Hashes) {
+			return fmt.Errorf("%w: the bytes of %s are not those of its name: copy the export again", ErrExport, h.Name)
 		}
-	}()
-	if ok, err := allocate(tmp, f.Size); err != nil {
-		return f, spaceError(fmt.Errorf("reserve space for %s: %w", f.Name, err))
-	} else if ok {
-		a.claim.release(f.Size)
+		return nil
+	})
+	if errors.Is(err, object.ErrSource) {
+		err = fmt.Errorf("%w: %w", ErrExport, err)
 	}
-	have, err := digestReader(ctx, t, f.Size, pass{advance: func(n int64) error {
-		a.advance(n)
-		return a.l.replaced.step("copy")
-	}}, tmp)
 	if err != nil {
-		if !noSpace(err) {
-			err = fmt.Errorf("%w: %w", ErrExport, err)
-		}
-		return f, readError(ctx, err)
-	}
-	if have.Digest != d || !bytes.Equal(have.Hashes, m.Hashes) {
-		return f, fmt.Errorf("%w: the bytes of %s are not those of its name: copy the export again", ErrExport, h.Name)
-	}
-	if err := seal(tmp); err != nil {
 		return f, err
 	}
-	return f, a.placeOne(tmp.Name(), have)
+	l.mended(d)
+	return f, nil
 }
 
 // nextEntry reads the header of a file in the given folder named by a digest.
@@ -285,17 +276,9 @@ func nextEntry(t *tar.Reader, dir string) (*tar.Header, content.Digest, error) {
 		}
 		return nil, content.Digest{}, fmt.Errorf("%w: %w", ErrExport, err)
 	}
-	d, ok := parseDigest(filepath.Base(h.Name))
+	d, ok := content.ParseDigest(filepath.Base(h.Name))
 	if !ok || h.Typeflag != tar.TypeReg || h.Name != dir+"/"+d.String() {
 		return nil, content.Digest{}, fmt.Errorf("%w: unexpected entry %q", ErrExport, h.Name)
 	}
 	return h, d, nil
-}
-
-// readError prefers the reason why ctx ended to the error it caused.
-func readError(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return spaceError(err)
 }

@@ -86,7 +86,7 @@ func TestExportForeign(t *testing.T) {
 		t.Fatalf("tar: %v: install tar\n%s", err, out)
 	}
 	for _, f := range c.Files {
-		out, err := exec.Command("sha256sum", filepath.Join(dir, dirObjects, f.Digest.String())).Output()
+		out, err := exec.Command("sha256sum", filepath.Join(dir, "objects", f.Digest.String())).Output()
 		if err != nil || strings.Fields(string(out))[0] != f.Digest.String() {
 			t.Errorf("%s: %s, %v", f.Name, out, err)
 		}
@@ -217,7 +217,7 @@ func TestImportAttacks(t *testing.T) {
 			return b
 		}), "not those of its name"},
 		"same object twice": {on(5, func(h *tar.Header, b []byte) []byte {
-			h.Name = dirManifests + "/" + fmt.Sprintf("%x", [32]byte{0xe3}) // not of the content
+			h.Name = "manifests/" + fmt.Sprintf("%x", [32]byte{0xe3}) // not of the content
 			return b
 		}), "not an object of the content"},
 	} {
@@ -227,9 +227,7 @@ func TestImportAttacks(t *testing.T) {
 			if !errors.Is(err, ErrExport) || !strings.Contains(err.Error(), c.Text) {
 				t.Errorf("have %v, want %q", err, c.Text)
 			}
-			if l.space.promised != 0 || len(l.pins) != 0 || len(l.taken) != 0 {
-				t.Errorf("promised %d, pins %v, taken %v", l.space.promised, l.pins, l.taken)
-			}
+			nothingPromised(t, l)
 			consistent(t, l)
 		})
 	}
@@ -243,7 +241,7 @@ func TestImportAttacks(t *testing.T) {
 	})
 	t.Run("no space", func(t *testing.T) {
 		l := openLibrary(t, t.TempDir())
-		l.replaced.free = func(string) (int64, error) { return 1000, nil }
+		l.faults.Free = func(string) (int64, error) { return 1000, nil }
 		if _, err := l.Import(context.Background(), bytes.NewReader(good), nil); !errors.Is(err, content.ErrNoSpace) {
 			t.Error(err)
 		}
@@ -268,7 +266,7 @@ func TestImportAttacks(t *testing.T) {
 func TestExportDamaged(t *testing.T) {
 	l := openLibrary(t, t.TempDir())
 	c := add(t, l, content.AddRequest{Kind: content.KindOSImage, Path: image.Capture(t, 1000, nil, "x")})
-	path := l.objectPath(c.Files[0].Digest)
+	path := objectPath(l, c.Files[0].Digest)
 	b := readFile(t, path)
 	b[len(b)/2] ^= 1
 	if err := os.Chmod(path, 0o644); err != nil {
@@ -295,8 +293,8 @@ func FuzzImport(f *testing.F) {
 	c, _ := json.Marshal(contentFile{Format: contentFormat, Content: content.Content{ID: "x", Kind: content.KindPackage, Name: "X",
 		Files: []content.File{{Role: content.RoleFile, Name: "a", Size: 9, Digest: m.Digest}}}})
 	_ = writeEntry(w, exportContent, time.Unix(0, 0), c)
-	_ = writeEntry(w, dirManifests+"/"+m.Digest.String(), time.Unix(0, 0), raw)
-	_ = writeEntry(w, dirObjects+"/"+m.Digest.String(), time.Unix(0, 0), []byte("castpoint"))
+	_ = writeEntry(w, "manifests/"+m.Digest.String(), time.Unix(0, 0), raw)
+	_ = writeEntry(w, "objects/"+m.Digest.String(), time.Unix(0, 0), []byte("castpoint"))
 	_ = w.Close()
 	f.Add(b.Bytes())
 	f.Add(b.Bytes()[:1024])

@@ -63,10 +63,9 @@ func (l *Library) update(ctx context.Context, c *content.Content, sources []insp
 	release := l.take(key)
 	l.index.Unlock()
 	defer release()
-	a := l.newAddition(sources, req.Progress)
-	a.link = req.HardLink
-	defer a.end()
-	if err := a.storeAll(ctx, c, sources); err != nil {
+	a := l.objects.NewAddition(sources, req.HardLink, req.Progress)
+	defer l.end(a)
+	if err := l.storeAll(ctx, a, c, sources); err != nil {
 		return err
 	}
 	l.disk.Lock()
@@ -99,15 +98,15 @@ func (l *Library) update(ctx context.Context, c *content.Content, sources []insp
 	c.Updated = time.Now().UTC().Truncate(time.Second)
 	gone := old.Digests()
 	for _, d := range gone {
-		if err := l.markPending(d); err != nil {
+		if err := l.objects.MarkPending(d); err != nil {
 			return err
 		}
 	}
 	err = l.commit(c)
-	l.settle(gone)
+	l.objects.Settle(gone, l.references())
 	if err != nil {
 		return err
 	}
-	l.log.Info("content updated", zap.String("content", c.ID), zap.Int("revision", c.Revision), zap.Int64("bytes", a.total))
+	l.log.Info("content updated", zap.String("content", c.ID), zap.Int("revision", c.Revision), zap.Int64("bytes", a.Total()))
 	return nil
 }

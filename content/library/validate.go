@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"time"
 
 	"castpoint/content"
+	"castpoint/content/object"
 
 	"go.uber.org/zap"
 )
@@ -124,9 +123,9 @@ func (l *Library) validate(ctx context.Context, idOrName string, progress func(d
 	_ = advance(0)
 	v := &Validation{ID: c.ID}
 	for _, f := range c.Files {
-		fv, err := l.validateFile(ctx, f, pass{advance: advance, begin: begin})
+		fv, err := l.validateFile(ctx, f, object.Pass{Advance: advance, Begin: begin})
 		if err != nil {
-			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, readError(ctx, err))
+			return nil, fmt.Errorf("validate %s: file %s: %w", c.ID, f.Name, err)
 		}
 		v.Files = append(v.Files, fv)
 		if !fv.OK() {
@@ -157,12 +156,12 @@ func (l *Library) noteChecked(c *content.Content, v *Validation) error {
 	return l.commit(next)
 }
 
-func (l *Library) validateFile(ctx context.Context, f content.File, p pass) (FileValidation, error) {
+func (l *Library) validateFile(ctx context.Context, f content.File, p object.Pass) (FileValidation, error) {
 	v := FileValidation{File: f}
 	o, err := l.OpenObject(f.Digest)
 	if errors.Is(err, content.ErrNotFound) {
 		v.Missing = true
-		return v, p.advance(f.Size)
+		return v, p.Advance(f.Size)
 	}
 	if err != nil {
 		return v, err
@@ -174,12 +173,12 @@ func (l *Library) validateFile(ctx context.Context, f content.File, p pass) (Fil
 	}
 	v.Size = info.Size()
 	// The blocks that are there are compared even when the size is wrong.
-	have, err := digestReader(ctx, io.NewSectionReader(o, 0, v.Size), v.Size, p)
+	have, err := object.Hash(ctx, io.NewSectionReader(o, 0, v.Size), v.Size, p)
 	if err != nil {
 		return v, err
 	}
 	if v.Size < f.Size {
-		if err := p.advance(f.Size - v.Size); err != nil { // what is missing needs no time
+		if err := p.Advance(f.Size - v.Size); err != nil { // what is missing needs no time
 			return v, err
 		}
 	}
@@ -207,16 +206,5 @@ func (l *Library) validateFile(ctx context.Context, f content.File, p pass) (Fil
 		return v, nil
 	}
 	v.ManifestRepaired = true
-	return v, l.repairManifest(have)
-}
-
-// repairManifest writes a manifest anew, unless its object went meanwhile.
-func (l *Library) repairManifest(m *content.Manifest) error {
-	l.disk.Lock()
-	defer l.disk.Unlock()
-	if _, err := os.Stat(l.objectPath(m.Digest)); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	l.log.Warn("manifest made anew", zap.Stringer("object", m.Digest))
-	return l.writeManifest(m)
+	return v, l.objects.WriteManifest(have)
 }

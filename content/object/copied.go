@@ -1,4 +1,4 @@
-package library
+package object
 
 import (
 	"bytes"
@@ -79,43 +79,43 @@ func copyKey(s *inspect.Source) string {
 }
 
 // copied is how much of a source is on the disk already, in bytes.
-func (l *Library) copied(s *inspect.Source) int64 {
-	key := copyKey(s)
-	l.index.RLock()
-	defer l.index.RUnlock()
-	if key == "" || l.copying[key] {
+func (s *Store) copied(from *inspect.Source) int64 {
+	key := copyKey(from)
+	s.copies.Lock()
+	defer s.copies.Unlock()
+	if key == "" || s.copying[key] {
 		return 0
 	}
-	info, err := os.Stat(filepath.Join(l.dir, dirTmp, key))
+	info, err := os.Stat(filepath.Join(s.dir, dirTmp, key))
 	if err != nil {
 		return 0
 	}
 	return inspect.DiskBytes(info)
 }
 
-// makeTemporary makes the file that s is copied into, or opens the one that an
+// makeTemporary makes the file that a source is copied into, or opens the one that an
 // earlier addition has left.
-func (l *Library) makeTemporary(s *inspect.Source) (*temporary, error) {
-	t := &temporary{key: copyKey(s)}
-	if t.key != "" && !l.takeCopy(t.key) {
+func (s *Store) makeTemporary(from *inspect.Source) (*temporary, error) {
+	t := &temporary{key: copyKey(from)}
+	if t.key != "" && !s.takeCopy(t.key) {
 		t.key = "" // two additions of one file at the same time: only one goes on later
 	}
 	var err error
 	if t.key == "" {
-		if t.file, err = os.CreateTemp(filepath.Join(l.dir, dirTmp), "add-*"); err != nil {
+		if t.file, err = os.CreateTemp(filepath.Join(s.dir, dirTmp), "add-*"); err != nil {
 			return nil, spaceError(fmt.Errorf("make temporary file: %w", err))
 		}
 		t.path = t.file.Name()
 		return t, nil
 	}
-	t.path = filepath.Join(l.dir, dirTmp, t.key)
+	t.path = filepath.Join(s.dir, dirTmp, t.key)
 	_ = os.Chmod(t.path, 0o600) // it was made read-only when it was complete
 	t.file, err = os.OpenFile(t.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
-		err = t.openJournal(s)
+		err = t.openJournal(from)
 	}
 	if err != nil {
-		l.discard(t)
+		s.discard(t)
 		return nil, spaceError(fmt.Errorf("make temporary file: %w", err))
 	}
 	return t, nil
@@ -185,55 +185,55 @@ func (t *temporary) close() {
 }
 
 // takeCopy reserves an unfinished copy for one addition.
-func (l *Library) takeCopy(key string) bool {
-	l.index.Lock()
-	defer l.index.Unlock()
-	if l.copying[key] {
+func (s *Store) takeCopy(key string) bool {
+	s.copies.Lock()
+	defer s.copies.Unlock()
+	if s.copying[key] {
 		return false
 	}
-	l.copying[key] = true
+	s.copying[key] = true
 	return true
 }
 
 // leave gives up a temporary file and lets the next addition of the same source
 // go on with it. Without a journal it is deleted.
-func (l *Library) leave(t *temporary) {
+func (s *Store) leave(t *temporary) {
 	if t.journal == nil {
-		l.discard(t)
+		s.discard(t)
 		return
 	}
 	t.close()
-	l.freeCopy(t)
+	s.freeCopy(t)
 }
 
 // discard deletes a temporary file.
-func (l *Library) discard(t *temporary) {
+func (s *Store) discard(t *temporary) {
 	if t.file != nil {
 		t.close()
 	}
 	_ = os.Remove(t.path)
 	t.dropJournal()
-	l.freeCopy(t)
+	s.freeCopy(t)
 }
 
-func (l *Library) freeCopy(t *temporary) {
-	l.index.Lock()
-	defer l.index.Unlock()
+func (s *Store) freeCopy(t *temporary) {
+	s.copies.Lock()
+	defer s.copies.Unlock()
 	if t.key != "" {
-		delete(l.copying, t.key)
+		delete(s.copying, t.key)
 	}
 }
 
 // idle lists the unfinished copies that no addition is working on, without their
-// journals. index must be held.
-func (l *Library) idle() (all []fs.FileInfo) {
-	entries, err := os.ReadDir(filepath.Join(l.dir, dirTmp))
+// journals. copies must be held.
+func (s *Store) idle() (all []fs.FileInfo) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, dirTmp))
 	if err != nil {
 		return nil
 	}
 	for _, e := range entries {
 		info, err := e.Info()
-		if err == nil && strings.HasPrefix(e.Name(), prefixCopy) && !strings.HasSuffix(e.Name(), suffixJournal) && !l.copying[e.Name()] {
+		if err == nil && strings.HasPrefix(e.Name(), prefixCopy) && !strings.HasSuffix(e.Name(), suffixJournal) && !s.copying[e.Name()] {
 			all = append(all, info)
 		}
 	}
@@ -241,10 +241,10 @@ func (l *Library) idle() (all []fs.FileInfo) {
 }
 
 // idleCopies is the disk space that they take, in bytes.
-func (l *Library) idleCopies() (size int64) {
-	l.index.RLock()
-	defer l.index.RUnlock()
-	for _, info := range l.idle() {
+func (s *Store) idleCopies() (size int64) {
+	s.copies.Lock()
+	defer s.copies.Unlock()
+	for _, info := range s.idle() {
 		size += inspect.DiskBytes(info)
 	}
 	return size
@@ -252,35 +252,35 @@ func (l *Library) idleCopies() (size int64) {
 
 // dropCopies deletes them. It returns how many, and how many bytes of the disk
 // they took.
-func (l *Library) dropCopies() (n int, size int64, err error) {
-	l.index.Lock()
-	defer l.index.Unlock()
-	for _, info := range l.idle() {
-		path := filepath.Join(l.dir, dirTmp, info.Name())
+func (s *Store) dropCopies() (n int, size int64, err error) {
+	s.copies.Lock()
+	defer s.copies.Unlock()
+	for _, info := range s.idle() {
+		path := filepath.Join(s.dir, dirTmp, info.Name())
 		if err := os.Remove(path); err != nil {
 			return n, size, fmt.Errorf("delete unfinished copy: %w", err)
 		}
 		_ = os.Remove(path + suffixJournal) // by itself it is a leftover, and goes with the next Open
 		n++
 		size += inspect.DiskBytes(info)
-		l.log.Info("unfinished copy deleted", zap.String("file", info.Name()))
+		s.log.Info("unfinished copy deleted", zap.String("file", info.Name()))
 	}
 	return n, size, nil
 }
 
 // unfinished says whether a file in tmp is an unfinished copy, or the journal of
 // one, that the next addition may go on with.
-func (l *Library) unfinished(name string) bool {
+func (s *Store) unfinished(name string) bool {
 	key := strings.TrimSuffix(name, suffixJournal)
 	if !strings.HasPrefix(key, prefixCopy) {
 		return false
 	}
 	for _, part := range []string{key, key + suffixJournal} {
-		info, err := os.Lstat(filepath.Join(l.dir, dirTmp, part))
+		info, err := os.Lstat(filepath.Join(s.dir, dirTmp, part))
 		if err != nil || !info.Mode().IsRegular() {
 			return false
 		}
-		if part != key && time.Since(info.ModTime()) > keepCopies && (l.steady == nil || l.steady()) {
+		if part != key && time.Since(info.ModTime()) > keepCopies && (s.steady == nil || s.steady()) {
 			return false
 		}
 	}
@@ -297,7 +297,7 @@ type resumeReader struct {
 	hashes []byte // of the blocks of the copy that were not looked at yet
 }
 
-// Read gives whole blocks, for which b has room: digestReader asks so.
+// Read gives whole blocks, for which b has room: hash asks so.
 func (r *resumeReader) Read(b []byte) (int, error) {
 	n := int(min(content.BlockSize, r.size-r.at))
 	if len(r.hashes) >= content.HashSize && n > 0 && n <= len(b) {

@@ -1,13 +1,11 @@
-package library
+package object
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -25,42 +23,67 @@ const copyBuffer = 8 * content.BlockSize
 // another, so that all have something to do while the disk takes its time.
 const readAhead = 8
 
+// ErrSource is in the errors that came of reading what was to be hashed or stored.
+var ErrSource = errors.New("source cannot be used")
+
 // errSourceSize says that a source gave more or fewer bytes than it should.
 var errSourceSize = errors.New("source changed size while it was read")
 
-// sourceError is an error of reading, which says nothing against what has been
-// read before.
-type sourceError struct{ err error }
+// sourceError is an ErrSource with a text of its own.
+type sourceError struct {
+	err  error
+	read bool // reading failed, which says nothing against what has been read before
+}
 
-func (e *sourceError) Error() string { return e.err.Error() }
-func (e *sourceError) Unwrap() error { return e.err }
+func (e *sourceError) Error() string        { return e.err.Error() }
+func (e *sourceError) Unwrap() error        { return e.err }
+func (e *sourceError) Is(target error) bool { return target == ErrSource }
 
-// pass is how an object is read once.
-type pass struct {
-	// advance is called after each buffer with its length; an error from it ends
+// Pass is how bytes are read once.
+type Pass struct {
+	// Advance is called after each buffer with its length; an error from it ends
 	// the reading.
-	advance func(int64) error
+	Advance func(int64) error
+	// Begin, when not nil, is called first in each goroutine that works.
+	Begin func()
 	// written, when not nil, is called with the hashes of each buffer's blocks
 	// after these were written.
 	written func(hashes []byte) error
-	// begin, when not nil, is called first in each goroutine that works.
-	begin func()
 }
 
-// digestReader reads exactly size bytes from r, writes them to every one of
-// dst, and returns their digest and block hashes.
+// Hash reads exactly size bytes from r, writes them to every one of dst, and returns
+// their digest and block hashes. The end of ctx comes before the error that it caused.
+//
+// Errors: ErrSource; those of dst, with ErrNoSpace for a full disk.
+func Hash(ctx context.Context, r io.Reader, size int64, p Pass, dst ...io.Writer) (*content.Manifest, error) {
+	m, err := hash(ctx, r, size, p, dst...)
+	if err != nil {
+		return nil, readError(ctx, err)
+	}
+	return m, nil
+}
+
+// readError prefers the reason why ctx ended to the error it caused.
+func readError(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return spaceError(err)
+}
+
+// hash is Hash with the errors as they are.
 //
 // One goroutine reads ahead, one computes the SHA-256, the slowest part, this
 // one computes the block hashes and writes to the first of dst, and each other of
-// dst has one of its own. All have ended when digestReader returns.
-func digestReader(ctx context.Context, r io.Reader, size int64, p pass, dst ...io.Writer) (*content.Manifest, error) {
+// dst has one of its own. All have ended when hash returns.
+func hash(ctx context.Context, r io.Reader, size int64, p Pass, dst ...io.Writer) (*content.Manifest, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var working sync.WaitGroup
 	start := func(f func()) {
 		working.Go(func() {
-			if p.begin != nil {
-				p.begin()
+			if p.Begin != nil {
+				p.Begin()
 			}
 			f()
 		})
@@ -107,7 +130,7 @@ func digestReader(ctx context.Context, r io.Reader, size int64, p pass, dst ...i
 			if err != nil {
 				return err
 			}
-			if err := p.advance(n); err != nil {
+			if err := p.Advance(n); err != nil {
 				return err
 			}
 		}
@@ -167,20 +190,19 @@ func readBuffers(ctx context.Context, r io.Reader, size int64, free <-chan []byt
 		}
 		if left == 0 {
 			if n, err := r.Read(b[:1]); n > 0 {
-				send(buffer{err: fmt.Errorf("%w: it is longer than %d bytes", errSourceSize, size)})
+				send(buffer{err: &sourceError{err: fmt.Errorf("%w: it is longer than %d bytes", errSourceSize, size)}})
 			} else if err != nil && !errors.Is(err, io.EOF) {
-				send(buffer{err: &sourceError{err}})
+				send(buffer{err: &sourceError{err: err, read: true}})
 			}
 			return
 		}
 		b = b[:min(int64(len(b)), left)]
 		if _, err := io.ReadFull(r, b); err != nil {
 			if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-				err = fmt.Errorf("%w: it ended %d bytes early", errSourceSize, left)
+				send(buffer{err: &sourceError{err: fmt.Errorf("%w: it ended %d bytes early", errSourceSize, left)}})
 			} else {
-				err = &sourceError{err}
+				send(buffer{err: &sourceError{err: err, read: true}})
 			}
-			send(buffer{err: err})
 			return
 		}
 		left -= int64(len(b))
@@ -209,49 +231,4 @@ func hashAndWrite(m *content.Manifest, b []byte, written func(hashes []byte) err
 		return nil
 	}
 	return written(m.Hashes[before:])
-}
-
-// sparseWriter writes a file that is all zeros so far, and leaves out zeros.
-type sparseWriter struct {
-	file *os.File
-	at   int64
-}
-
-// sparsePiece is the unit in which zeros are left out, in bytes: a whole number
-// of pages and of blocks of any file system.
-const sparsePiece = 64 << 10
-
-func (w *sparseWriter) Write(b []byte) (int, error) {
-	for n := 0; n < len(b); {
-		// Pieces begin at multiples of their size in the file.
-		piece := b[n:min(len(b), n+int(sparsePiece-w.at%sparsePiece))]
-		if len(bytes.TrimLeft(piece, "\x00")) > 0 {
-			if _, err := w.file.WriteAt(piece, w.at); err != nil {
-				return n, err
-			}
-		}
-		n += len(piece)
-		w.at += int64(len(piece))
-	}
-	return len(b), nil
-}
-
-// earlyWriter writes a file and has what was written go to the disk soon, while
-// more is being read and hashed, and not all at once at the end.
-type earlyWriter struct {
-	file     *os.File
-	at, sent int64
-}
-
-// earlyPiece is how much goes at a time, in bytes.
-const earlyPiece = 32 << 20
-
-func (w *earlyWriter) Write(b []byte) (int, error) {
-	n, err := w.file.WriteAt(b, w.at)
-	w.at += int64(n)
-	if w.at-w.sent >= earlyPiece {
-		startWriting(w.file, w.sent, w.at-w.sent)
-		w.sent = w.at
-	}
-	return n, err
 }

@@ -1,81 +1,26 @@
-package library
+package content_test
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"io"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
-	"testing/iotest"
 
 	"castpoint/content"
+	"castpoint/content/object"
 
 	"github.com/zeebo/blake3"
 )
 
 func manifestOf(t testing.TB, data []byte) *content.Manifest {
 	t.Helper()
-	m, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), pass{advance: func(int64) error { return nil }})
+	m, err := object.Hash(context.Background(), bytes.NewReader(data), int64(len(data)), object.Pass{Advance: func(int64) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return m
-}
-
-// TestDigestReader compares with hashes made in one go, at sizes around the
-// borders of blocks and buffers, from readers that give odd pieces.
-func TestDigestReader(t *testing.T) {
-	for _, size := range []int{0, 1, content.BlockSize - 1, content.BlockSize, content.BlockSize + 1, copyBuffer - 1, copyBuffer, copyBuffer + 1, 3*copyBuffer + 77} {
-		data := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
-		var copied bytes.Buffer
-		var advanced int64
-		m, err := digestReader(context.Background(), iotest.HalfReader(bytes.NewReader(data)), int64(size), pass{advance: func(n int64) error {
-			advanced += n
-			return nil
-		}}, &copied)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var want []byte
-		for i := 0; i < size; i += content.BlockSize {
-			h := blake3.Sum256(data[i:min(i+content.BlockSize, size)])
-			want = append(want, h[:]...)
-		}
-		if m.Digest != sha256.Sum256(data) || !bytes.Equal(m.Hashes, want) || m.Size != int64(size) ||
-			!bytes.Equal(copied.Bytes(), data) || advanced != int64(size) || int64(m.Blocks()) != content.BlockCount(int64(size)) {
-			t.Errorf("size %d: %d blocks, %d copied, %d advanced", size, m.Blocks(), copied.Len(), advanced)
-		}
-	}
-	nothing := func(int64) error { return nil }
-	if _, err := digestReader(context.Background(), strings.NewReader("short"), 6, pass{advance: nothing}); !errors.Is(err, errSourceSize) {
-		t.Errorf("short: %v", err)
-	}
-	if _, err := digestReader(context.Background(), strings.NewReader("longer"), 5, pass{advance: nothing}); !errors.Is(err, errSourceSize) {
-		t.Errorf("long: %v", err)
-	}
-	if _, err := digestReader(context.Background(), iotest.ErrReader(io.ErrNoProgress), 5, pass{advance: nothing}); !errors.Is(err, io.ErrNoProgress) {
-		t.Errorf("failing: %v", err)
-	}
-}
-
-// TestDigestForeign compares the digest with the one of sha256sum.
-func TestDigestForeign(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "f")
-	data := bytes.Repeat([]byte("castpoint"), 100_000)
-	writeFile(t, path, data)
-	out, err := exec.Command("sha256sum", path).Output()
-	if err != nil {
-		t.Fatalf("sha256sum: %v: install coreutils", err)
-	}
-	if have := manifestOf(t, data).Digest.String(); have != strings.Fields(string(out))[0] {
-		t.Errorf("%s, sha256sum says %s", have, out)
-	}
 }
 
 func TestManifestBinary(t *testing.T) {
@@ -183,16 +128,6 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 	})
-}
-
-func BenchmarkDigestReader(b *testing.B) {
-	data := make([]byte, 64<<20)
-	b.SetBytes(int64(len(data)))
-	for b.Loop() {
-		if _, err := digestReader(context.Background(), bytes.NewReader(data), int64(len(data)), pass{advance: func(int64) error { return nil }}); err != nil {
-			b.Fatal(err)
-		}
-	}
 }
 
 // BenchmarkManifest20GB reads the manifest of a 20 GB object.

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package library
+package object
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// The library is part of the server, which runs on Linux. What follows lets the
-// types of this package be used elsewhere.
+// The library is part of the server, which runs on Linux. What follows lets what
+// knows it be built elsewhere.
 
 func lockFile(*os.File) (bool, error) {
 	return false, errors.New("a content library needs Linux")
@@ -24,7 +24,5 @@ func linkOver(string, *os.File) bool { return false }
 func startWriting(*os.File, int64, int64) {}
 
 func allocate(*os.File, int64) (bool, error) { return false, nil }
-
-func idleThread() {}
 
 func noSpace(error) bool { return false }

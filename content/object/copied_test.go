@@ -1,4 +1,4 @@
-package library
+package object
 
 import (
 	"bytes"
@@ -15,7 +15,7 @@ import (
 	"castpoint/content/inspect"
 )
 
-// largeFile makes a file of a package that is copied with a journal.
+// largeFile makes a file that is copied with a journal.
 func largeFile(t *testing.T, dir, name string, size int, seed byte) string {
 	t.Helper()
 	b := make([]byte, size)
@@ -25,10 +25,10 @@ func largeFile(t *testing.T, dir, name string, size int, seed byte) string {
 	return path
 }
 
-// copies lists the unfinished copies of a library.
-func copies(t *testing.T, l *Library) (paths []string) {
+// copies lists the unfinished copies of a store.
+func copies(t *testing.T, s *Store) (paths []string) {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(l.dir, dirTmp, prefixCopy+"*"))
+	paths, err := filepath.Glob(filepath.Join(s.dir, dirTmp, prefixCopy+"*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,16 +43,16 @@ func copies(t *testing.T, l *Library) (paths []string) {
 
 var errUnplugged = errors.New("unplugged")
 
-// interrupt adds a package and ends ctx when it has copied so many bytes.
-func interrupt(t *testing.T, l *Library, folder string, after int64) {
+// interrupt adds a folder and ends ctx when it has copied so many bytes.
+func interrupt(t *testing.T, s *Store, folder string, after int64) {
 	t.Helper()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
-	_, err := l.Add(ctx, content.AddRequest{Kind: content.KindPackage, Path: folder, Progress: func(done, _ int64) {
+	_, err := addFolder(ctx, s, folder, func(done, _ int64) {
 		if done >= after {
 			cancel(errUnplugged)
 		}
-	}})
+	})
 	if !errors.Is(err, errUnplugged) || !strings.Contains(err.Error(), "kept: the same command goes on from there") {
 		t.Fatalf("interrupted: %v", err)
 	}
@@ -130,14 +130,14 @@ func TestResume(t *testing.T) {
 			folder, dir := t.TempDir(), t.TempDir()
 			file := largeFile(t, folder, "data.bin", size, 1)
 			want := readFile(t, file)
-			l := openLibrary(t, dir)
-			interrupt(t, l, folder, size/2)
-			left := copies(t, l)
+			s := openStore(t, dir, Options{Reserve: -1})
+			interrupt(t, s, folder, size/2)
+			left := copies(t, s)
 			if len(left) != 1 {
 				t.Fatalf("copies: %v", left)
 			}
-			consistent(t, l)
-			if err := l.Close(); err != nil {
+			consistent(t, s, nil)
+			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 			tt.damage(t, left[0])
@@ -145,13 +145,13 @@ func TestResume(t *testing.T) {
 			if !tt.uses {
 				want[0] ^= 0xff
 			}
-			l = openLibrary(t, dir)
-			c := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: folder})
-			if have := readFile(t, l.objectPath(c.Files[0].Digest)); !bytes.Equal(have, want) {
+			s = openStore(t, dir, Options{Reserve: -1})
+			files := add(t, s, folder)
+			if have := readFile(t, s.objectPath(files[0].Digest)); !bytes.Equal(have, want) {
 				t.Error("other bytes")
 			}
-			consistent(t, l)
-			if left := copies(t, l); len(left) > 0 {
+			consistent(t, s, files)
+			if left := copies(t, s); len(left) > 0 {
 				t.Errorf("left over: %v", left)
 			}
 		})
@@ -166,9 +166,9 @@ func TestResumeFolder(t *testing.T) {
 		largeFile(t, folder, name, journalFrom+i, byte(i))
 	}
 	writeFile(t, filepath.Join(folder, "small"), []byte("small"))
-	l := openLibrary(t, t.TempDir())
-	interrupt(t, l, folder, 2*journalFrom+journalFrom/2)
-	if left := copies(t, l); len(left) != 3 {
+	s := openStore(t, t.TempDir(), Options{Reserve: -1})
+	interrupt(t, s, folder, 2*journalFrom+journalFrom/2)
+	if left := copies(t, s); len(left) != 3 {
 		t.Fatalf("copies: %v", left)
 	}
 	largeFile(t, folder, "b", journalFrom+1, 9)
@@ -176,23 +176,23 @@ func TestResumeFolder(t *testing.T) {
 	if err := os.Chtimes(filepath.Join(folder, "b"), later, later); err != nil {
 		t.Fatal(err)
 	}
-	c := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: folder})
-	for _, f := range c.Files {
-		if !bytes.Equal(readFile(t, l.objectPath(f.Digest)), readFile(t, filepath.Join(folder, f.Name))) {
+	files := add(t, s, folder)
+	for _, f := range files {
+		if !bytes.Equal(readFile(t, s.objectPath(f.Digest)), readFile(t, filepath.Join(folder, f.Name))) {
 			t.Errorf("%s has other bytes", f.Name)
 		}
 	}
-	if left := copies(t, l); len(left) != 1 {
+	if left := copies(t, s); len(left) != 1 {
 		t.Errorf("left over, but for the copy of the b that was: %v", left)
 	}
-	g, err := l.CollectGarbage(context.Background())
+	g, err := s.Collect(context.Background(), references(files).Objects)
 	if err != nil || g.Objects != 1 || g.Bytes < journalFrom {
 		t.Errorf("collected %+v, %v", g, err)
 	}
-	if left := copies(t, l); len(left) > 0 {
+	if left := copies(t, s); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
-	consistent(t, l)
+	consistent(t, s, files)
 }
 
 // TestSparseResume demands that holes stay zeros where an earlier copy has
@@ -214,24 +214,24 @@ func TestSparseResume(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := openLibrary(t, t.TempDir())
-	interrupt(t, l, folder, size/2)
-	left := copies(t, l)
+	s := openStore(t, t.TempDir(), Options{Reserve: -1})
+	interrupt(t, s, folder, size/2)
+	left := copies(t, s)
 	if len(left) != 1 {
 		t.Fatalf("copies: %v", left)
 	}
 	for at := int64(0); at < size; at += 3 << 20 {
 		alter(t, left[0], at)
 	}
-	c := add(t, l, content.AddRequest{Kind: content.KindPackage, Path: folder})
-	info, err := os.Stat(l.objectPath(c.Files[0].Digest))
+	files := add(t, s, folder)
+	info, err := os.Stat(s.objectPath(files[0].Digest))
 	if err != nil || inspect.DiskBytes(info) > size/4 {
 		t.Errorf("the object takes %d bytes on the disk, %v", inspect.DiskBytes(info), err)
 	}
-	if !bytes.Equal(readFile(t, l.objectPath(c.Files[0].Digest)), readFile(t, path)) {
+	if !bytes.Equal(readFile(t, s.objectPath(files[0].Digest)), readFile(t, path)) {
 		t.Error("other bytes")
 	}
-	consistent(t, l)
+	consistent(t, s, files)
 }
 
 // TestSameSourceTwice demands that two additions of one file at the same time
@@ -239,19 +239,19 @@ func TestSparseResume(t *testing.T) {
 func TestSameSourceTwice(t *testing.T) {
 	folder := t.TempDir()
 	largeFile(t, folder, "data", journalFrom, 1)
-	l := openLibrary(t, t.TempDir())
+	s := openStore(t, t.TempDir(), Options{Reserve: -1})
 	inner := false
-	_, err := l.Add(context.Background(), content.AddRequest{Kind: content.KindPackage, Path: folder, Name: "outer", Progress: func(done, _ int64) {
+	files, err := addFolder(context.Background(), s, folder, func(done, _ int64) {
 		if done > 0 && !inner {
 			inner = true
-			add(t, l, content.AddRequest{Kind: content.KindPackage, Path: folder, Name: "inner"})
+			add(t, s, folder)
 		}
-	}})
+	})
 	if err != nil || !inner {
 		t.Fatal(err)
 	}
-	consistent(t, l)
-	if left := copies(t, l); len(left) > 0 {
+	consistent(t, s, files)
+	if left := copies(t, s); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
 }
@@ -262,10 +262,10 @@ func TestCopiesWhileTheClockIsSet(t *testing.T) {
 	folder, dir := t.TempDir(), t.TempDir()
 	const size = 64 * content.BlockSize
 	largeFile(t, folder, "data.bin", size, 1)
-	l := openLibrary(t, dir)
-	interrupt(t, l, folder, size/2)
-	left := copies(t, l)
-	if err := l.Close(); err != nil || len(left) != 1 {
+	s := openStore(t, dir, Options{Reserve: -1})
+	interrupt(t, s, folder, size/2)
+	left := copies(t, s)
+	if err := s.Close(); err != nil || len(left) != 1 {
 		t.Fatal(left, err)
 	}
 	long := time.Now().Add(-400 * 24 * time.Hour) // the clock is ahead by that
@@ -273,14 +273,11 @@ func TestCopiesWhileTheClockIsSet(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, steady := range []bool{false, true} {
-		l, err := OpenOptions(dir, Options{Reserve: -1, Steady: func() bool { return steady }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if have := len(copies(t, l)) == 1; have == steady {
+		s := openStore(t, dir, Options{Reserve: -1, Steady: func() bool { return steady }})
+		if have := len(copies(t, s)) == 1; have == steady {
 			t.Errorf("steady %t: the copy is there: %t", steady, have)
 		}
-		if err := l.Close(); err != nil {
+		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,4 +1,4 @@
-package library
+package object
 
 import (
 	"fmt"
@@ -7,43 +7,43 @@ import (
 	"castpoint/content"
 )
 
-// space knows how much of the free disk is already promised to unfinished adds,
+// space knows how much of the free disk is already promised to unfinished additions,
 // so that two of them do not count the same bytes.
 type space struct {
 	mu       sync.Mutex
 	promised int64 // bytes
 }
 
-// claim is the part of the free disk promised to one add. It shrinks as blocks
+// claim is the part of the free disk promised to one addition. It shrinks as blocks
 // are taken from the file system, which then counts them itself.
 type claim struct {
 	space *space
 	left  int64
 }
 
-// claimSpace promises need bytes. Errors: ErrNoSpace with the numbers.
-func (l *Library) claimSpace(need int64) (*claim, error) {
-	l.space.mu.Lock()
-	defer l.space.mu.Unlock()
-	free, err := l.replaced.free(l.dir)
+// claim promises need bytes. Errors: ErrNoSpace with the numbers.
+func (s *Store) claim(need int64) (*claim, error) {
+	s.space.mu.Lock()
+	defer s.space.mu.Unlock()
+	free, err := s.faults.free(s.dir)
 	if err != nil {
 		return nil, err
 	}
-	if free-l.space.promised-l.reserve < need {
-		msg := fmt.Sprintf("%s needed, %s free in %s", sizeText(need), sizeText(free), l.dir)
-		if l.space.promised > 0 {
-			msg += ", " + sizeText(l.space.promised) + " promised to other additions"
+	if free-s.space.promised-s.reserve < need {
+		msg := fmt.Sprintf("%s needed, %s free in %s", sizeText(need), sizeText(free), s.dir)
+		if s.space.promised > 0 {
+			msg += ", " + sizeText(s.space.promised) + " promised to other additions"
 		}
-		if l.reserve > 0 {
-			msg += ", " + sizeText(l.reserve) + " kept in reserve (setting disk-reserve)"
+		if s.reserve > 0 {
+			msg += ", " + sizeText(s.reserve) + " kept in reserve (setting disk-reserve)"
 		}
-		if idle := l.idleCopies(); idle > 0 {
+		if idle := s.idleCopies(); idle > 0 {
 			msg += "; " + sizeText(idle) + " are copies of interrupted additions, which castpoint content gc deletes"
 		}
 		return nil, fmt.Errorf("%w: %s", content.ErrNoSpace, msg)
 	}
-	l.space.promised += need
-	return &claim{space: &l.space, left: need}, nil
+	s.space.promised += need
+	return &claim{space: &s.space, left: need}, nil
 }
 
 // release gives back up to n bytes of the promise.
@@ -78,10 +78,10 @@ func sizeText(n int64) string {
 	return fmt.Sprintf("%.1f %ciB", f, units[i])
 }
 
-// HasRoom says whether n bytes may be written to the file system of the library,
+// HasRoom says whether n bytes may be written to the file system of the store,
 // now and beside what is promised to additions. Errors: ErrNoSpace.
-func (l *Library) HasRoom(n int64) error {
-	c, err := l.claimSpace(n)
+func (s *Store) HasRoom(n int64) error {
+	c, err := s.claim(n)
 	c.end()
 	return err
 }
@@ -91,10 +91,10 @@ const lastPart = 4
 
 // HasRoomInReserve says whether n bytes may be written that the reserve is for, the logs
 // of machines among them: the last quarter of it stays. Errors: ErrNoSpace.
-func (l *Library) HasRoomInReserve(n int64) error {
-	free, err := l.replaced.free(l.dir)
-	if err == nil && free-l.reserve/lastPart < n {
-		err = fmt.Errorf("%w: %s needed, %s free in %s, of which %s are kept for the database", content.ErrNoSpace, sizeText(n), sizeText(free), l.dir, sizeText(l.reserve/lastPart))
+func (s *Store) HasRoomInReserve(n int64) error {
+	free, err := s.faults.free(s.dir)
+	if err == nil && free-s.reserve/lastPart < n {
+		err = fmt.Errorf("%w: %s needed, %s free in %s, of which %s are kept for the database", content.ErrNoSpace, sizeText(n), sizeText(free), s.dir, sizeText(s.reserve/lastPart))
 	}
 	return err
 }
