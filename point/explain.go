@@ -24,7 +24,9 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/notice"
 	"castpoint/point/host"
+	"castpoint/point/logging"
 	"castpoint/point/settings"
+	"castpoint/point/witness"
 	"castpoint/web/access"
 	"castpoint/web/api"
 )
@@ -72,7 +74,7 @@ type Explanation struct {
 	Deployments []string `json:"deployments,omitempty"`
 	Script      string   `json:"script,omitempty"` // for iPXE; the token is left out
 
-	Lately []Decision `json:"lately,omitempty"` // what was answered to it, oldest first
+	Lately []witness.Decision `json:"lately,omitempty"` // what was answered to it, oldest first
 }
 
 // Rule is one of the rules that decide about a machine.
@@ -89,7 +91,7 @@ type explainer struct {
 	library    *library.Library
 	asked      rules
 	dhcp       *dhcp.Server
-	recent     *decisions // nil without a server
+	recent     *witness.Decisions // nil without a server
 	leases     func() []lease.Lease
 	agents     fs.FS
 }
@@ -187,7 +189,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 		x.Style = ""
 	}
 	if e.recent != nil {
-		x.Lately = e.recent.of(c.MAC.String(), c.UUID, lately)
+		x.Lately = e.recent.Of(c.MAC.String(), c.UUID, lately)
 	}
 	if e.leases != nil && len(c.MAC) > 0 {
 		for _, lease := range e.leases() {
@@ -351,7 +353,7 @@ func (p *point) routes() []func(*api.API) {
 		leasesOperation(p.currentLeases),
 		settingsOperation(func() (s *settings.Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
 		reloadOperation(p.reload),
-		logOperations(p.levels),
+		logging.Operations(p.levels),
 		p.doctorOperation,
 		notifyOperations(func() *notice.Sender { return p.kept.notices }),
 	}

@@ -29,7 +29,9 @@ import (
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 	"castpoint/point/host"
+	"castpoint/point/logging"
 	"castpoint/point/settings"
+	"castpoint/point/witness"
 	"castpoint/tftp"
 	"castpoint/web"
 	"castpoint/web/call"
@@ -63,9 +65,8 @@ type point struct {
 	journal *lease.Journal // nil unless addresses are given
 	tftp    *tftp.Server   // nil when switched off
 	uploads *uploads       // nil unless TFTP takes them
-	recent  decisions      // what DHCP has answered lately
 	kept    *records
-	witness *witness
+	witness *witness.Witness
 
 	queriers *netio.Queriers // nil when IGMP cannot be heard
 	console  *console.Console
@@ -122,8 +123,8 @@ func Serve(ctx context.Context, o Options) error {
 
 // newPoint opens the data folder and makes all parts. It binds nothing.
 func newPoint(ctx context.Context, o Options) (_ *point, err error) {
-	machines := new(atomic.Pointer[whois])
-	cfg, log := o.Settings.Config(), follow(o.Log, machines)
+	machines := new(atomic.Pointer[witness.Whois])
+	cfg, log := o.Settings.Config(), logging.Follow(o.Log, machines)
 	p := &point{build: o.Build, cfg: cfg, settings: o.Settings, read: o.Read, log: log, levels: o.Levels, doctor: o.Doctor, adminToken: call.NewToken()}
 	if p.cfg.Data, err = filepath.Abs(cfg.Data); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
@@ -169,11 +170,8 @@ func newPoint(ctx context.Context, o Options) (_ *point, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.witness = &witness{metrics: p.metrics, timeline: p.kept.timeline, devices: p.kept.devices}
-	for _, d := range p.kept.devices.All() {
-		p.witness.whois.knowDevice(&d)
-	}
-	machines.Store(&p.witness.whois)
+	p.witness = witness.New(p.metrics, p.kept.timeline, p.kept.devices)
+	machines.Store(&p.witness.Whois)
 	p.cfg.Assign = p.server.Assigned() // the id, where a name was given
 	if err := p.makeConsole(); err != nil {
 		return nil, err
@@ -213,11 +211,8 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	d.Planner, d.Log, d.Device = &p.force, p.log.Named("dhcp"), rules{devices: p.kept.devices, whois: &p.witness.whois}.terms
-	d.Observer = func(e dhcp.Event) {
-		p.recent.note(e)
-		p.witness.dhcp(e)
-	}
+	d.Planner, d.Log, d.Observer = &p.force, p.log.Named("dhcp"), p.witness.DHCP
+	d.Device = rules{devices: p.kept.devices, whois: &p.witness.Whois}.terms
 	if d.Mode == dhcp.ModeServer {
 		if p.journal, err = lease.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err
@@ -234,7 +229,7 @@ func (p *point) makeServers() error {
 	if err != nil {
 		return err
 	}
-	t.Open, t.Log, t.Observer = p.openTFTP, p.log.Named("tftp"), p.witness.tftp
+	t.Open, t.Log, t.Observer = p.openTFTP, p.log.Named("tftp"), p.witness.TFTP
 	if p.cfg.TFTPUpload != "" {
 		if p.uploads, err = openUploads(p.cfg.TFTPUpload, int64(p.cfg.DiskReserve)); err != nil {
 			return err

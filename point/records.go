@@ -19,6 +19,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/point/host"
 	"castpoint/point/settings"
+	"castpoint/point/witness"
 	"castpoint/web/access"
 )
 
@@ -106,9 +107,9 @@ func (r *records) close() error {
 type rules struct {
 	devices *deploy.Devices
 	rollout *rollout.Register
-	see     bool   // note who asks
-	whois   *whois // learns whose records machines have; nil for questions
-	anybody bool   // every machine may boot, and none is on record
+	see     bool           // note who asks
+	whois   *witness.Whois // learns whose records machines have; nil for questions
+	anybody bool           // every machine may boot, and none is on record
 }
 
 // plan is asked once for each packet.
@@ -143,7 +144,7 @@ func (r rules) rule(c boot.Client) deploy.Ruling {
 		if ruling.Device != nil {
 			id = ruling.Device.ID
 		}
-		r.whois.know(c, id)
+		r.whois.Know(c, id)
 	}
 	return ruling
 }

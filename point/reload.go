@@ -12,6 +12,7 @@ import (
 
 	"castpoint/internal/config"
 	"castpoint/point/host"
+	"castpoint/point/logging"
 	"castpoint/point/settings"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -102,7 +103,7 @@ func (p *point) apply(next *settings.Settings) error {
 		func() error { return p.dhcp.Reload(d) },
 		func() error { return p.kept.devices.Reload(settings.Devices(&cfg)) },
 		func() error { return p.kept.timeline.Keep(cfg.EventsKeep, int64(cfg.EventsMax)) },
-		func() error { return setLevels(p.levels, &cfg) },
+		func() error { return logging.SetLevels(p.levels, &cfg) },
 	} {
 		if err := step(); err != nil {
 			fresh.close()

@@ -31,17 +31,17 @@ func (p *point) newRuling(s *settings.Settings) (_ *ruling, err error) {
 		}
 	}()
 	cfg := p.inPlace(s)
-	if r.bootParts, err = makeBoot(&cfg, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout, see: true, whois: &p.witness.whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
+	if r.bootParts, err = makeBoot(&cfg, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout, see: true, whois: &p.witness.Whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
 		return nil, err
 	}
-	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.files, Client: p.witness.asker, Observe: p.witness.http, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
+	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.files, Client: p.witness.Asker, Observe: p.witness.HTTP, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
 	if err != nil {
 		return nil, err
 	}
 	if r.explainer, err = newExplainer(cfg, p.links, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout}, p.build.Agents); err != nil {
 		return nil, err
 	}
-	r.explainer.recent, r.explainer.leases = &p.recent, p.leases
+	r.explainer.recent, r.explainer.leases = &p.witness.Recent, p.leases
 	return r, nil
 }
 

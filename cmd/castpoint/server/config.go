@@ -17,6 +17,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/logging"
 	"castpoint/point/settings"
 )
 
@@ -117,7 +118,7 @@ Exit codes: 0 the file is good, 2 it is not, 4 it is not there.`,
 			if err == nil {
 				err = cfg.Validate()
 				if err == nil {
-					_, _, err = point.NewLog(cfg, io.Discard)
+					_, _, err = logging.New(cfg, io.Discard)
 				}
 				if err != nil {
 					if _, there := lines[config.Subject(err)]; there {

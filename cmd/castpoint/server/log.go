@@ -13,6 +13,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/point"
+	"castpoint/point/logging"
 	"castpoint/web/call"
 )
 
@@ -31,12 +32,12 @@ level away.`,
 		Example:           "  castpoint log level\n  castpoint log level dhcp debug\n  castpoint log level dhcp default",
 		ValidArgsFunction: completeLogLevel,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var list []point.Logger
+			var list []logging.Logger
 			if len(args) == 2 {
 				if !slices.Contains(append(logLevels(), "default"), args[1]) {
 					return command.Usage("level %q: want one of %v, or default", args[1], logLevels())
 				}
-				var one point.Logger
+				var one logging.Logger
 				if err := o.CallWith(cmd.Context(), point.OnlyRunning, http.MethodPut, "/log/"+url.PathEscape(args[0]), map[string]string{"level": args[1]}, &one); err != nil {
 					return err
 				}
@@ -47,13 +48,13 @@ level away.`,
 					return err
 				}
 				defer done()
-				if list, err = call.List[point.Logger](cmd.Context(), client, "/log"); err != nil {
+				if list, err = call.List[logging.Logger](cmd.Context(), client, "/log"); err != nil {
 					return err
 				}
 				if len(args) == 1 {
-					list = slices.DeleteFunc(list, func(l point.Logger) bool { return l.Name != args[0] })
+					list = slices.DeleteFunc(list, func(l logging.Logger) bool { return l.Name != args[0] })
 					if len(list) == 0 {
-						return cli.NotFound(fmt.Errorf("there is no logger %q: want all, %s", args[0], strings.Join(point.Loggers(), ", ")))
+						return cli.NotFound(fmt.Errorf("there is no logger %q: want all, %s", args[0], strings.Join(logging.Names(), ", ")))
 					}
 				}
 			}
@@ -63,7 +64,7 @@ level away.`,
 			rows := [][]string{{"LOGGER", "LEVEL", ""}}
 			for _, l := range list {
 				own := ""
-				if l.Own && l.Name != point.WholeProgram {
+				if l.Own && l.Name != logging.WholeProgram {
 					own = "its own"
 				}
 				rows = append(rows, []string{l.Name, l.Level, own})
@@ -78,7 +79,7 @@ func logLevels() []string { return []string{"debug", "info", "warn", "error"} }
 func completeLogLevel(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {
 	case 0:
-		return append([]string{point.WholeProgram}, point.Loggers()...), cobra.ShellCompDirectiveNoFileComp
+		return append([]string{logging.WholeProgram}, logging.Names()...), cobra.ShellCompDirectiveNoFileComp
 	case 1:
 		return append(logLevels(), "default"), cobra.ShellCompDirectiveNoFileComp
 	}

@@ -14,6 +14,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/logging"
 	"castpoint/point/settings"
 	"castpoint/web/call"
 )
@@ -44,7 +45,7 @@ Every flag is also a setting of the file, by the same name; flags win.`,
 			if err != nil {
 				return command.Usage("%w", err)
 			}
-			log, levels, err := point.NewLog(s.Config(), cmd.ErrOrStderr())
+			log, levels, err := logging.New(s.Config(), cmd.ErrOrStderr())
 			if err != nil {
 				return command.Usage("%w", err)
 			}

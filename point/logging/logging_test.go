@@ -1,4 +1,4 @@
-package point
+package logging
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 func TestLoggers(t *testing.T) {
 	named := regexp.MustCompile(`\.Named\("([^"]+)"\)`)
 	found := map[string]bool{}
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() && (d.Name() == "test" || d.Name() == "agent" || d.Name() == ".git" || d.Name() == "bin") {
 			if d != nil && d.IsDir() && err == nil {
 				return fs.SkipDir
@@ -42,11 +42,11 @@ func TestLoggers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name := range found {
-		if !slices.Contains(Loggers(), name) {
-			t.Errorf("logger %s is not in the list of log.go", name)
+		if !slices.Contains(Names(), name) {
+			t.Errorf("logger %s is not in the list of logging.go", name)
 		}
 	}
-	for _, name := range Loggers() {
+	for _, name := range Names() {
 		if !found[name] {
 			t.Errorf("there is no logger %s", name)
 		}
@@ -58,7 +58,7 @@ func TestLogIsOnlyShown(t *testing.T) {
 	const name = "a\n\x1b[2J\u009b31m\u0085\x7f\u202egnp.exe\u2028\xffé漢"
 	for _, format := range []string{"json", "console"} {
 		var b bytes.Buffer
-		log, _, err := NewLog(config.Config{LogLevel: "info", LogFormat: format}, &b)
+		log, _, err := New(config.Config{LogLevel: "info", LogFormat: format}, &b)
 		if err != nil {
 			t.Fatal(err)
 		}

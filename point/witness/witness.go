@@ -1,4 +1,4 @@
-package point
+package witness
 
 import (
 	"errors"
@@ -18,23 +18,35 @@ import (
 	"castpoint/web/metrics"
 )
 
-// witness turns what the servers of the boot protocols tell into events of
+// Witness turns what the servers of the boot protocols tell into events of
 // machines, and counts it.
-type witness struct {
+type Witness struct {
+	Whois  Whois
+	Recent Decisions // of DHCP
+
 	metrics  *metrics.Metrics
 	timeline *event.Recorder
 	devices  *deploy.Devices
-	whois    whois
 	pieces   pieces
 }
 
-// dhcp takes a decision. What machines ask that do not netboot is left out.
-func (w *witness) dhcp(e dhcp.Event) {
+// New makes one that knows the machines on record.
+func New(m *metrics.Metrics, timeline *event.Recorder, devices *deploy.Devices) *Witness {
+	w := &Witness{metrics: m, timeline: timeline, devices: devices}
+	for _, d := range devices.All() {
+		w.Whois.knowDevice(&d)
+	}
+	return w
+}
+
+// DHCP takes a decision of the DHCP server. What machines ask that do not netboot is left out.
+func (w *Witness) DHCP(e dhcp.Event) {
 	if !dhcp.Netboots(e.Client) {
 		return
 	}
+	w.Recent.note(e)
 	w.metrics.DHCP(e.Asked, e.Answer)
-	w.whois.note(e.Client, e.Address)
+	w.Whois.Note(e.Client, e.Address)
 	out := event.Event{
 		Time: e.Time, MAC: e.Client.MAC.String(), UUID: e.Client.UUID, Kind: event.KindDHCP,
 		Details: event.Details{Interface: e.Client.Interface, Asked: e.Asked, Answer: e.Answer, File: e.File},
@@ -64,8 +76,8 @@ func (w *witness) dhcp(e dhcp.Event) {
 	w.timeline.Record(out)
 }
 
-// tftp takes the end of a transfer, or a refusal.
-func (w *witness) tftp(e tftp.Event) {
+// TFTP takes the end of a transfer, or a refusal.
+func (w *Witness) TFTP(e tftp.Event) {
 	if e.Kind != tftp.Started {
 		w.metrics.TFTP(e.Kind.String(), e.Stats.Bytes, e.Stats.Retransmitted, e.Stats.Duration)
 	}
@@ -73,7 +85,7 @@ func (w *witness) tftp(e tftp.Event) {
 		return
 	}
 	addr := e.Request.Peer.Addr().Unmap()
-	mac, uuid := w.whois.at(addr)
+	mac, uuid := w.Whois.At(addr)
 	out := event.Event{
 		Time: e.Time, MAC: mac, UUID: uuid, Kind: event.KindTFTP,
 		Details: event.Details{Remote: addr.String(), File: e.Request.Path, Bytes: e.Stats.Bytes, Seconds: e.Stats.Duration.Seconds()},
@@ -103,17 +115,17 @@ func speed(d *event.Details) string {
 	return text
 }
 
-// http takes a request for a boot file.
-func (w *witness) http(r boot.Request) {
+// HTTP takes a request for a boot file.
+func (w *Witness) HTTP(r boot.Request) {
 	w.metrics.HTTP(r.Status, r.Bytes, r.Duration)
 	addr := r.Remote.Addr().Unmap()
-	w.whois.note(r.Client, addr)
+	w.Whois.Note(r.Client, addr)
 	if r.Ordinary || r.Method != http.MethodGet {
 		return
 	}
 	mac, uuid := r.Client.MAC.String(), r.Client.UUID
 	if mac == "" || uuid == "" {
-		otherMAC, otherUUID := w.whois.at(addr)
+		otherMAC, otherUUID := w.Whois.At(addr)
 		if mac == "" {
 			mac = otherMAC
 		}
@@ -178,5 +190,5 @@ func (p *pieces) first(key string, now time.Time) bool {
 	return !ok || now.Sub(last) > pieceLife
 }
 
-// asker is what is known of the machine at an address.
-func (w *witness) asker(remote netip.Addr) boot.Client { return w.whois.client(remote) }
+// Asker is what is known of the machine at an address.
+func (w *Witness) Asker(remote netip.Addr) boot.Client { return w.Whois.client(remote) }

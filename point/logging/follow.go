@@ -1,4 +1,4 @@
-package point
+package logging
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"castpoint/boot"
+	"castpoint/point/witness"
 )
 
 // followed adds to each record of the log that names a machine in some way, by its MAC,
@@ -17,12 +18,12 @@ import (
 // the id of its record through all rooms, of which only some know records.
 type followed struct {
 	zapcore.Core
-	whois *atomic.Pointer[whois] // nil inside until somebody is known
-	with  []zapcore.Field        // of the logger
+	whois *atomic.Pointer[witness.Whois] // nil inside until somebody is known
+	with  []zapcore.Field                // of the logger
 }
 
-// follow makes a logger that knows machines by w, once that is set.
-func follow(log *zap.Logger, w *atomic.Pointer[whois]) *zap.Logger {
+// Follow makes a logger that knows machines by w, once that is set.
+func Follow(log *zap.Logger, w *atomic.Pointer[witness.Whois]) *zap.Logger {
 	return log.WithOptions(zap.WrapCore(func(c zapcore.Core) zapcore.Core { return &followed{Core: c, whois: w} }))
 }
 
@@ -39,13 +40,13 @@ func (f *followed) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Che
 
 func (f *followed) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if w := f.whois.Load(); w != nil {
-		fields = append(fields[:len(fields):len(fields)], w.names(e.LoggerName, f.with, fields)...)
+		fields = append(fields[:len(fields):len(fields)], names(w, e.LoggerName, f.with, fields)...)
 	}
 	return f.Core.Write(e, fields)
 }
 
 // names are the fields that a record lacks.
-func (w *whois) names(logger string, groups ...[]zapcore.Field) (more []zapcore.Field) {
+func names(w *witness.Whois, logger string, groups ...[]zapcore.Field) (more []zapcore.Field) {
 	var mac, uuid string
 	var peer netip.Addr
 	for _, fields := range groups {
@@ -71,11 +72,11 @@ func (w *whois) names(logger string, groups ...[]zapcore.Field) (more []zapcore.
 	}
 	// People's machines are no machines to be followed.
 	if mac == "" && uuid == "" && peer.IsValid() && logger != "admin" && logger != "access" && logger != "console" {
-		if mac, uuid = w.at(peer); mac != "" {
+		if mac, uuid = w.At(peer); mac != "" {
 			more = append(more, zap.String("mac", mac))
 		}
 	}
-	if id := w.device(mac, uuid); id != "" {
+	if id := w.Device(mac, uuid); id != "" {
 		more = append(more, zap.String("device", id))
 	}
 	return more

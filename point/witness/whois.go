@@ -1,4 +1,4 @@
-package point
+package witness
 
 import (
 	"net"
@@ -18,11 +18,11 @@ const (
 	neighbourLife = 2 * time.Second // how old the kernel's table may be
 )
 
-// whois knows which machine has an address, so that what is fetched by TFTP and
+// Whois knows which machine has an address, so that what is fetched by TFTP and
 // HTTP is told of the machine. It has that from DHCP, from paths that name the
 // machine, and, for a machine whose address another server gave, from the kernel's
 // table of neighbours. The zero value knows nobody.
-type whois struct {
+type Whois struct {
 	mu         sync.Mutex
 	byAddr     map[netip.Addr]resident
 	uuids      map[string]string // by MAC
@@ -36,8 +36,8 @@ type resident struct {
 	since time.Time
 }
 
-// note remembers a machine, and its address when it is valid.
-func (w *whois) note(c boot.Client, addr netip.Addr) {
+// Note remembers a machine, and its address when it is valid.
+func (w *Whois) Note(c boot.Client, addr netip.Addr) {
 	if len(c.MAC) != 6 {
 		return
 	}
@@ -55,8 +55,8 @@ func (w *whois) note(c boot.Client, addr netip.Addr) {
 	}
 }
 
-// know remembers whose record a machine is; "" is nobody's.
-func (w *whois) know(c boot.Client, id string) {
+// Know remembers whose record a machine is; "" is nobody's.
+func (w *Whois) Know(c boot.Client, id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.devices == nil || len(w.devices) >= 2*maxAddresses {
@@ -74,17 +74,17 @@ func (w *whois) know(c boot.Client, id string) {
 }
 
 // knowDevice remembers a record.
-func (w *whois) knowDevice(d *deploy.Device) {
-	w.know(boot.Client{UUID: d.UUID}, d.ID)
+func (w *Whois) knowDevice(d *deploy.Device) {
+	w.Know(boot.Client{UUID: d.UUID}, d.ID)
 	for _, mac := range d.MACs {
 		if hw, err := net.ParseMAC(mac); err == nil {
-			w.know(boot.Client{MAC: hw}, d.ID)
+			w.Know(boot.Client{MAC: hw}, d.ID)
 		}
 	}
 }
 
-// device is the id of a machine's record, "" when it is not known.
-func (w *whois) device(mac, uuid string) string {
+// Device is the id of a machine's record, "" when it is not known.
+func (w *Whois) Device(mac, uuid string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if id := w.devices[uuid]; id != "" && uuid != "" {
@@ -93,8 +93,8 @@ func (w *whois) device(mac, uuid string) string {
 	return w.devices[mac]
 }
 
-// at is the machine at an address: its MAC and UUID as far as they are known.
-func (w *whois) at(addr netip.Addr) (mac, uuid string) {
+// At is the machine at an address: its MAC and UUID as far as they are known.
+func (w *Whois) At(addr netip.Addr) (mac, uuid string) {
 	addr = addr.Unmap()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -111,8 +111,8 @@ func (w *whois) at(addr netip.Addr) (mac, uuid string) {
 }
 
 // client completes what is known of a client by its address.
-func (w *whois) client(addr netip.Addr) boot.Client {
-	mac, uuid := w.at(addr)
+func (w *Whois) client(addr netip.Addr) boot.Client {
+	mac, uuid := w.At(addr)
 	c := boot.Client{UUID: uuid}
 	if hw, err := net.ParseMAC(mac); err == nil {
 		c.MAC = hw

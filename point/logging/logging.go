@@ -1,4 +1,4 @@
-package point
+package logging
 
 import (
 	"bytes"
@@ -22,10 +22,10 @@ import (
 	"castpoint/web/api"
 )
 
-// NewLog writes to standard error, where systemd and people look for it.
-func NewLog(c config.Config, w io.Writer) (*zap.Logger, *loglevel.Levels, error) {
+// New makes a logger that writes to standard error, where systemd and people look for it.
+func New(c config.Config, w io.Writer) (*zap.Logger, *loglevel.Levels, error) {
 	levels := loglevel.New(zapcore.InfoLevel)
-	if err := setLevels(levels, &c); err != nil {
+	if err := SetLevels(levels, &c); err != nil {
 		return nil, nil, err
 	}
 	enc := zap.NewProductionEncoderConfig()
@@ -65,8 +65,8 @@ func obeyed(r rune) bool {
 	return r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 || r > 0xff && unicode.In(r, unicode.Bidi_Control)
 }
 
-// setLevels gives loggers the levels of the settings.
-func setLevels(levels *loglevel.Levels, c *config.Config) error {
+// SetLevels gives loggers the levels of the settings.
+func SetLevels(levels *loglevel.Levels, c *config.Config) error {
 	base, err := zapcore.ParseLevel(c.LogLevel)
 	if err != nil {
 		return fmt.Errorf("log-level: %w", err)
@@ -76,16 +76,16 @@ func setLevels(levels *loglevel.Levels, c *config.Config) error {
 		return fmt.Errorf("log-levels %w", err)
 	}
 	for name := range own {
-		if !slices.Contains(Loggers(), name) {
-			return fmt.Errorf("log-levels: there is no logger %q: want one of %s", name, strings.Join(Loggers(), ", "))
+		if !slices.Contains(Names(), name) {
+			return fmt.Errorf("log-levels: there is no logger %q: want one of %s", name, strings.Join(Names(), ", "))
 		}
 	}
 	levels.Replace(base, own)
 	return nil
 }
 
-// Loggers are the names of all loggers of castpoint serve.
-func Loggers() []string {
+// Names are the names of all loggers of castpoint serve.
+func Names() []string {
 	return []string{"access", "admin", "boot", "clock", "console", "content", "delivery", "devices", "dhcp", "events", "http", "join", "notify", "rollout", "session", "tftp", "winpe"}
 }
 
@@ -108,8 +108,8 @@ func describeLogger(levels *loglevel.Levels, name string) Logger {
 	return Logger{name, level.String(), own}
 }
 
-// logOperations change the levels of a serving point.
-func logOperations(levels *loglevel.Levels) func(*api.API) {
+// Operations show and change the levels of a serving point.
+func Operations(levels *loglevel.Levels) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
 			ID: "list-loggers", Method: http.MethodGet, Path: "/log", Scope: access.Read, Tag: "server",
@@ -117,7 +117,7 @@ func logOperations(levels *loglevel.Levels) func(*api.API) {
 			About:   "A logger without a level of its own has that of all.",
 		}, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[Logger], error) {
 			var all []Logger
-			for _, name := range append([]string{WholeProgram}, Loggers()...) {
+			for _, name := range append([]string{WholeProgram}, Names()...) {
 				all = append(all, describeLogger(levels, name))
 			}
 			slices.SortFunc(all, func(x, y Logger) int { return cmp.Compare(x.Name, y.Name) })
@@ -143,8 +143,8 @@ func setLevel(levels *loglevel.Levels, name, level string) (Logger, error) {
 	key := name
 	if name == WholeProgram {
 		key = ""
-	} else if !slices.Contains(Loggers(), name) {
-		p := api.Problem(http.StatusNotFound, "want one of all, "+strings.Join(Loggers(), ", "), "there is no logger %q", name)
+	} else if !slices.Contains(Names(), name) {
+		p := api.Problem(http.StatusNotFound, "want one of all, "+strings.Join(Names(), ", "), "there is no logger %q", name)
 		p.Code = protocol.CodeNotFound
 		return Logger{}, p
 	}

@@ -1,4 +1,4 @@
-package point
+package witness
 
 import (
 	"slices"
@@ -26,8 +26,8 @@ type Decision struct {
 	Address   string    `json:"address,omitempty"`
 }
 
-// decisions remembers the last decisions about machines that netboot.
-type decisions struct {
+// Decisions remembers the last decisions about machines that netboot.
+type Decisions struct {
 	mu   sync.Mutex
 	ring []Decision
 	next int
@@ -35,7 +35,7 @@ type decisions struct {
 
 // note takes an event of the DHCP server. Requests of machines that do not
 // netboot are left out: on a busy network they would push the others out.
-func (d *decisions) note(e dhcp.Event) {
+func (d *Decisions) note(e dhcp.Event) {
 	if !dhcp.Netboots(e.Client) {
 		return
 	}
@@ -56,9 +56,9 @@ func (d *decisions) note(e dhcp.Event) {
 	d.next = (d.next + 1) % keepDecisions
 }
 
-// of are the last n decisions about a machine, oldest first. Without MAC and
+// Of are the last n decisions about a machine, oldest first. Without MAC and
 // UUID there are none.
-func (d *decisions) of(mac, uuid string, n int) []Decision {
+func (d *Decisions) Of(mac, uuid string, n int) []Decision {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var found []Decision

@@ -1,4 +1,4 @@
-package point
+package logging
 
 import (
 	"net"
@@ -11,23 +11,24 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"castpoint/boot"
+	"castpoint/point/witness"
 )
 
 // Lines that name a machine by what a part of the program knows of it have its MAC and
 // the id of its record.
 func TestFollow(t *testing.T) {
 	core, seen := observer.New(zapcore.InfoLevel)
-	var who atomic.Pointer[whois]
-	log := follow(zap.New(core), &who)
+	var who atomic.Pointer[witness.Whois]
+	log := Follow(zap.New(core), &who)
 	const id, mac, uuid = "2a7bcdcb9d", "52:54:00:00:00:01", "11111111-2222-4333-8444-555555555555"
 	hw, _ := net.ParseMAC(mac)
 	client := boot.Client{MAC: hw, UUID: uuid, IPXE: true}
 
 	log.Info("too soon", zap.String("mac", mac))
-	w := &whois{}
+	w := &witness.Whois{}
 	who.Store(w)
-	w.know(client, id)
-	w.note(client, netip.MustParseAddr("192.0.2.7"))
+	w.Know(client, id)
+	w.Note(client, netip.MustParseAddr("192.0.2.7"))
 	for _, c := range []struct {
 		name   string
 		logger string
@@ -66,7 +67,7 @@ func TestFollow(t *testing.T) {
 	if got := seen.FilterMessage("too soon").All()[0].ContextMap(); got["device"] != nil {
 		t.Errorf("%v", got)
 	}
-	w.know(client, "")
+	w.Know(client, "")
 	log.Info("removed", zap.String("mac", mac))
 	if got := seen.FilterMessage("removed").All()[0].ContextMap(); got["device"] != nil {
 		t.Errorf("%v", got)
