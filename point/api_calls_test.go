@@ -31,6 +31,7 @@ import (
 	"castpoint/deploy/sequence"
 	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/point/explain"
 	"castpoint/test/image"
 	"castpoint/test/openapi"
 	"castpoint/web/access"
@@ -565,8 +566,8 @@ func (c *contract) serverCalls(t *testing.T) {
 	c.call(t, "set-log-level", "/log/all", map[string]string{"level": "default"}, 400)
 	c.call(t, "test-channels", "/notify/test", nil, 200)
 	c.call(t, "list-channels", "/notify", nil, 200)
-	c.call(t, "explain", "/explain", Question{MAC: apiMAC, Arch: 7}, 200)
-	c.call(t, "explain", "/explain", Question{MAC: apiMAC, Arch: 7, Interface: "eth9"}, 400)
+	c.call(t, "explain", "/explain", explain.Question{MAC: apiMAC, Arch: 7}, 200)
+	c.call(t, "explain", "/explain", explain.Question{MAC: apiMAC, Arch: 7, Interface: "eth9"}, 400)
 	c.call(t, "get-dhcp-settings", "/dhcp/settings?product=dnsmasq", nil, 200)
 	c.call(t, "get-dhcp-settings", "/dhcp/settings?product=x", nil, 400)
 	c.call(t, "list-leases", "/dhcp/leases", nil, 200)

@@ -28,6 +28,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
+	"castpoint/point/answer"
 	"castpoint/point/host"
 	"castpoint/point/logging"
 	"castpoint/point/settings"
@@ -212,7 +213,7 @@ func (p *point) makeServers() error {
 		return err
 	}
 	d.Planner, d.Log, d.Observer = &p.force, p.log.Named("dhcp"), p.witness.DHCP
-	d.Device = rules{devices: p.kept.devices, whois: &p.witness.Whois}.terms
+	d.Device = answer.Rules{Devices: p.kept.devices, Whois: &p.witness.Whois}.Terms
 	if d.Mode == dhcp.ModeServer {
 		if p.journal, err = lease.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err

@@ -7,11 +7,9 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/boot"
 	"castpoint/deploy"
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
-	"castpoint/dhcp"
 	"castpoint/internal/calendar"
 	"castpoint/internal/config"
 	"castpoint/internal/event"
@@ -19,7 +17,6 @@ import (
 	"castpoint/internal/store"
 	"castpoint/point/host"
 	"castpoint/point/settings"
-	"castpoint/point/witness"
 	"castpoint/web/access"
 )
 
@@ -101,59 +98,4 @@ func (r *records) close() error {
 		errs = append(errs, r.store.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// rules are what boot and dhcp ask about machines on record.
-type rules struct {
-	devices *deploy.Devices
-	rollout *rollout.Register
-	see     bool           // note who asks
-	whois   *witness.Whois // learns whose records machines have; nil for questions
-	anybody bool           // every machine may boot, and none is on record
-}
-
-// plan is asked once for each packet.
-func (r rules) plan(c boot.Client) boot.Record {
-	if r.see {
-		r.devices.See(c)
-	}
-	return r.record(c)
-}
-
-func (r rules) record(c boot.Client) boot.Record { return r.apply(c).Record }
-
-func (r rules) change(c boot.Client) boot.Change { return r.apply(c).Change }
-
-// apply is what the record of a client and its deployments say.
-func (r rules) apply(c boot.Client) deploy.Ruling {
-	ruling := r.rule(c)
-	if !r.anybody {
-		ruling, _ = r.rollout.Apply(ruling, c)
-	}
-	return ruling
-}
-
-// rule is what the record of a client says; the log learns who it is.
-func (r rules) rule(c boot.Client) deploy.Ruling {
-	if r.anybody {
-		return deploy.Ruling{}
-	}
-	ruling := r.devices.Rule(c)
-	if r.whois != nil {
-		id := ""
-		if ruling.Device != nil {
-			id = ruling.Device.ID
-		}
-		r.whois.Know(c, id)
-	}
-	return ruling
-}
-
-func (r rules) terms(c boot.Client) dhcp.DeviceTerms {
-	ruling := r.rule(c)
-	t := dhcp.DeviceTerms{Style: dhcp.Style(ruling.Style), Delay: ruling.Delay}
-	if ruling.Device != nil {
-		t.Name = ruling.Device.Label()
-	}
-	return t
 }

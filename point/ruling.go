@@ -9,6 +9,8 @@ import (
 
 	"castpoint/boot"
 	"castpoint/internal/config"
+	"castpoint/point/answer"
+	"castpoint/point/explain"
 	"castpoint/point/settings"
 	"castpoint/tftp"
 )
@@ -17,9 +19,9 @@ import (
 // force, and what answers by them. It has no sockets.
 type ruling struct {
 	settings *settings.Settings
-	*bootParts
+	*answer.Parts
 	handler   *boot.Handler
-	explainer *explainer
+	explainer *explain.Explainer
 }
 
 // newRuling makes one beside the one that is in force.
@@ -31,17 +33,20 @@ func (p *point) newRuling(s *settings.Settings) (_ *ruling, err error) {
 		}
 	}()
 	cfg := p.inPlace(s)
-	if r.bootParts, err = makeBoot(&cfg, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout, see: true, whois: &p.witness.Whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
+	if r.Parts, err = answer.New(&cfg, p.library, answer.Rules{Devices: p.kept.devices, Rollout: p.kept.rollout, See: true, Whois: &p.witness.Whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
 		return nil, err
 	}
-	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.files, Client: p.witness.Asker, Observe: p.witness.HTTP, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
+	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.Files, Client: p.witness.Asker, Observe: p.witness.HTTP, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
 	if err != nil {
 		return nil, err
 	}
-	if r.explainer, err = newExplainer(cfg, p.links, p.library, rules{devices: p.kept.devices, rollout: p.kept.rollout}, p.build.Agents); err != nil {
+	r.explainer, err = explain.New(explain.Config{
+		Settings: cfg, Links: p.links, Library: p.library, Rules: answer.Rules{Devices: p.kept.devices, Rollout: p.kept.rollout}, Agents: p.build.Agents,
+		Recent: &p.witness.Recent, Leases: p.leases,
+	})
+	if err != nil {
 		return nil, err
 	}
-	r.explainer.recent, r.explainer.leases = &p.witness.Recent, p.leases
 	return r, nil
 }
 
@@ -59,10 +64,10 @@ func (p *point) inPlace(s *settings.Settings) config.Config {
 // close gives up boot images. Those that are being sent stay open until they are.
 func (r *ruling) close() {
 	if r.explainer != nil {
-		r.explainer.close()
+		r.explainer.Close()
 	}
-	if r.bootParts != nil {
-		_ = r.bootParts.close() // they were only read
+	if r.Parts != nil {
+		_ = r.Parts.Close() // they were only read
 	}
 }
 
@@ -93,7 +98,7 @@ func (f *force) replace(r *ruling) {
 
 // Plan is that of the ruling that is in force.
 func (f *force) Plan(c boot.Client) (plan boot.Plan) {
-	f.do(func(r *ruling) { plan = r.planner.Plan(c) })
+	f.do(func(r *ruling) { plan = r.Planner.Plan(c) })
 	return plan
 }
 
@@ -108,7 +113,7 @@ func (f *force) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (p *point) openTFTP(ctx context.Context, r tftp.Request) (_ tftp.File, err error) {
 	var f *boot.File
 	client := boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()}
-	p.force.do(func(now *ruling) { f, err = now.files.Open(ctx, r.Path, client) })
+	p.force.do(func(now *ruling) { f, err = now.Files.Open(ctx, r.Path, client) })
 	switch {
 	case errors.Is(err, boot.ErrNotFound):
 		return nil, fmt.Errorf("%w: %s", tftp.ErrNotFound, r.Path)

@@ -119,7 +119,7 @@ func (p *point) answers() [][]string {
 	anyMAC := net.HardwareAddr{2, 0, 0, 0, 0, 0}
 	var rows [][]string
 	for _, f := range firmwares {
-		plan := p.force.now.planner.General().Plan(boot.Client{
+		plan := p.force.now.Planner.General().Plan(boot.Client{
 			MAC: anyMAC, Arch: f.arch, HasArch: true, PXE: !f.http, HTTPBoot: f.http, Interface: p.links[0].Name, Server: p.links[0].Address,
 		})
 		switch {

@@ -13,6 +13,7 @@ import (
 	"castpoint/agent"
 	"castpoint/dhcp/lease"
 	"castpoint/point"
+	"castpoint/point/explain"
 	"castpoint/web/admin"
 	"castpoint/web/call"
 )
@@ -41,7 +42,7 @@ func settingsFile(t *testing.T, more string) string {
 }
 
 // explained runs castpoint explain, which prints an answer whatever its exit code.
-func explained(t *testing.T, want int, args ...string) (x point.Explanation) {
+func explained(t *testing.T, want int, args ...string) (x explain.Explanation) {
 	t.Helper()
 	code, out, errs := castpoint(t, append([]string{"explain", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(out), &x); err != nil || code != want {
@@ -135,7 +136,7 @@ func TestDHCPSettings(t *testing.T) {
 			t.Errorf("%s:\n%s", product, text)
 		}
 	}
-	f := decode[point.ForeignSettings](t, "dhcp", "settings", "kea", "--config", file, "--data", data)
+	f := decode[explain.ForeignSettings](t, "dhcp", "settings", "kea", "--config", file, "--data", data)
 	if f.Server != "127.0.0.1" || f.Missing["efi-arm64"] == "" {
 		t.Errorf("%+v", f)
 	}

@@ -15,7 +15,7 @@ import (
 	"castpoint/boot/asset"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/point"
+	"castpoint/point/answer"
 )
 
 // NewAssets are the commands about boot programs.
@@ -40,7 +40,7 @@ taken when --trust says so. A folder is imported with the names in it.`,
 			var all []*asset.Asset
 			for _, path := range args {
 				opts.Path = path
-				a, err := asset.Import(filepath.Join(o.Data, point.FolderAssets), opts)
+				a, err := asset.Import(filepath.Join(o.Data, answer.FolderAssets), opts)
 				if unknown := (*asset.UnknownError)(nil); errors.As(err, &unknown) {
 					return cli.Refused(err)
 				}
@@ -88,7 +88,7 @@ func newAssetsList(o *cli.Options) *cobra.Command {
 		Use: "list", Short: "List imported boot programs", Args: cobra.NoArgs,
 		Example: "  castpoint assets list --files",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := asset.List(filepath.Join(o.Data, point.FolderAssets))
+			list, err := asset.List(filepath.Join(o.Data, answer.FolderAssets))
 			if err != nil {
 				return err
 			}
@@ -133,7 +133,7 @@ func newAssetsRemove(o *cli.Options) *cobra.Command {
 		Use: "remove ID", Short: "Remove imported boot programs", Args: cobra.ExactArgs(1),
 		Example: "  castpoint assets remove wimboot-2.9.0",
 		ValidArgsFunction: func(_ *cobra.Command, args []string, begin string) (ids []string, _ cobra.ShellCompDirective) {
-			list, err := asset.List(filepath.Join(o.Data, point.FolderAssets))
+			list, err := asset.List(filepath.Join(o.Data, answer.FolderAssets))
 			for i := range list {
 				if err == nil && len(args) == 0 && strings.HasPrefix(list[i].ID, begin) {
 					ids = append(ids, list[i].ID)
@@ -142,7 +142,7 @@ func newAssetsRemove(o *cli.Options) *cobra.Command {
 			return ids, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			err := asset.Remove(filepath.Join(o.Data, point.FolderAssets), args[0])
+			err := asset.Remove(filepath.Join(o.Data, answer.FolderAssets), args[0])
 			if errors.Is(err, asset.ErrNotFound) {
 				return cli.NotFound(fmt.Errorf("%w; castpoint assets list shows what there is", err))
 			}

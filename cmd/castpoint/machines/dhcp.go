@@ -13,6 +13,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/point"
+	"castpoint/point/explain"
 )
 
 func newDHCPSettings(o *cli.Options) *cobra.Command {
@@ -26,15 +27,15 @@ lines for dnsmasq.conf, or PowerShell for Windows Server. With an IPv6 address a
 		Example: `  castpoint dhcp settings kea
   castpoint dhcp settings dnsmasq --address 192.0.2.1 > /etc/dnsmasq.d/castpoint.conf
   castpoint dhcp settings kea --address 2001:db8::1`,
-		Args: cobra.ExactArgs(1), ValidArgs: point.Products(),
+		Args: cobra.ExactArgs(1), ValidArgs: explain.Products(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !slices.Contains(point.Products(), args[0]) {
+			if !slices.Contains(explain.Products(), args[0]) {
 				return command.Usage("no settings for %q: want kea, dnsmasq or windows", args[0])
 			}
 			if _, err := netip.ParseAddr(address); address != "" && err != nil {
 				return command.Usage("--address %q: want an address", address)
 			}
-			var f point.ForeignSettings
+			var f explain.ForeignSettings
 			query := "?" + url.Values{"product": args, "server": {address}}.Encode()
 			if err := o.CallWith(cmd.Context(), point.LocalExplain(path, o.Data), http.MethodGet, "/dhcp/settings"+query, nil, &f); err != nil {
 				return err

@@ -19,6 +19,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/deploy"
 	"castpoint/point"
+	"castpoint/point/explain"
 	"castpoint/web/admin"
 )
 
@@ -76,8 +77,8 @@ func isServed(ctx context.Context, o *cli.Options, name string) bool {
 }
 
 // asLast is the question of a device as it asked last.
-func asLast(d *deploy.Device) (q point.Question) {
-	q = point.Question{MAC: d.Seen.MAC, UUID: d.UUID, Interface: d.Seen.Interface}
+func asLast(d *deploy.Device) (q explain.Question) {
+	q = explain.Question{MAC: d.Seen.MAC, UUID: d.UUID, Interface: d.Seen.Interface}
 	if q.MAC == "" && len(d.MACs) > 0 {
 		q.MAC = d.MACs[0]
 	}
@@ -86,7 +87,7 @@ func asLast(d *deploy.Device) (q point.Question) {
 
 // NewExplain is the command that says what a machine would get.
 func NewExplain(o *cli.Options) *cobra.Command {
-	var q point.Question
+	var q explain.Question
 	var path, arch string
 	var script bool
 	c := o.AddJSON(&cobra.Command{
@@ -137,7 +138,7 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 				return err
 			}
 			q.Arch, q.HTTP = uint16(a), http_
-			var x point.Explanation
+			var x explain.Explanation
 			if err := o.CallWith(cmd.Context(), point.LocalExplain(path, o.Data), http.MethodPost, "/explain", q, &x); err != nil {
 				return err
 			}
@@ -165,7 +166,7 @@ Exit codes: 0 the machine is served, 3 it is not, and the reason is printed.`,
 	return c
 }
 
-func printExplanation(out io.Writer, x *point.Explanation, script bool) error {
+func printExplanation(out io.Writer, x *explain.Explanation, script bool) error {
 	rows := [][]string{{"machine", x.Client}, {"asks on", fmt.Sprintf("%s (%s), dhcp %s", x.Interface, x.Server, x.DHCP)}}
 	add := func(name, value string) {
 		if value != "" {

@@ -26,6 +26,7 @@ import (
 	"castpoint/doctor"
 	"castpoint/internal/config"
 	"castpoint/point"
+	"castpoint/point/explain"
 	"castpoint/point/host"
 	"castpoint/point/settings"
 	"castpoint/web/admin"
@@ -228,8 +229,8 @@ func askServer(ctx context.Context, o *cli.Options, t *doctor.Target, path strin
 		{"arm64", "UEFI ARM64", "arm64"},
 	} {
 		arch, byHTTP, _ := machines.ParseArch(m.arch) // one of the table
-		var x point.Explanation
-		q := point.Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP, Known: true}
+		var x explain.Explanation
+		q := explain.Question{MAC: "02:00:00:00:00:01", Arch: uint16(arch), HTTP: byHTTP, Known: true}
 		b := doctor.Boot{Machine: m.name, Needed: images[m.image]}
 		if err := o.CallWith(ctx, point.LocalExplain(path, o.Data), http.MethodPost, "/explain", q, &x); err != nil {
 			b.Reason = err.Error()
@@ -242,8 +243,8 @@ func askServer(ctx context.Context, o *cli.Options, t *doctor.Target, path strin
 }
 
 // fetchAs adds what a machine is told to fetch.
-func fetchAs(t *doctor.Target, x *point.Explanation, byHTTP bool) {
-	if !t.Running || !x.Answered || x.File == "" || strings.HasSuffix(x.File, point.BootLocal) {
+func fetchAs(t *doctor.Target, x *explain.Explanation, byHTTP bool) {
+	if !t.Running || !x.Answered || x.File == "" || strings.HasSuffix(x.File, explain.BootLocal) {
 		return
 	}
 	name := x.File

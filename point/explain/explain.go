@@ -1,8 +1,7 @@
-package point
+package explain
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,17 +13,14 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/agent/command"
 	"castpoint/boot"
 	"castpoint/content"
 	"castpoint/content/library"
-	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/dhcp/lease"
 	"castpoint/internal/config"
-	"castpoint/internal/notice"
+	"castpoint/point/answer"
 	"castpoint/point/host"
-	"castpoint/point/logging"
 	"castpoint/point/settings"
 	"castpoint/point/witness"
 	"castpoint/web/access"
@@ -83,51 +79,56 @@ type Rule struct {
 	Says string `json:"says"`
 }
 
-// explainer answers questions with the parts that would answer machines.
-type explainer struct {
-	*bootParts // of its own: it makes scripts, but no tokens
-	cfg        config.Config
-	links      []host.Link
-	library    *library.Library
-	asked      rules
-	dhcp       *dhcp.Server
-	recent     *witness.Decisions // nil without a server
-	leases     func() []lease.Lease
-	agents     fs.FS
+// Config is what an Explainer is made of.
+type Config struct {
+	Settings config.Config
+	Links    []host.Link // at least one; the first is asked about unless a question names another
+	Library  *library.Library
+	Rules    answer.Rules
+	Agents   fs.FS
+	Recent   *witness.Decisions   // nil without a server
+	Leases   func() []lease.Lease // nil without a server
+}
+
+// Explainer answers questions with the parts that would answer machines.
+type Explainer struct {
+	cfg   Config
+	parts *answer.Parts // of its own: it makes scripts, but no tokens
+	dhcp  *dhcp.Server
 }
 
 // tokenShown stands for the token in a script that is only shown.
 const tokenShown = "ONE-TIME-TOKEN"
 
-// newExplainer makes what a server with these settings would have. It opens
+// New makes what a server with these settings would have. It opens
 // neither sockets nor the library.
-func newExplainer(cfg config.Config, links []host.Link, library *library.Library, asked rules, agents fs.FS) (*explainer, error) {
-	joinPort, err := settings.PortOf("join", cfg.Join)
+func New(cfg Config) (*Explainer, error) {
+	joinPort, err := settings.PortOf("join", cfg.Settings.Join)
 	if err != nil {
 		return nil, err
 	}
 	ticket := func(_ context.Context, c boot.Client) (boot.Ticket, error) {
 		return boot.Ticket{Server: fmt.Sprintf("https://%s:%d", c.Server, joinPort), Token: tokenShown}, nil
 	}
-	parts, err := makeBoot(&cfg, library, asked, ticket, agents, zap.NewNop())
+	parts, err := answer.New(&cfg.Settings, cfg.Library, cfg.Rules, ticket, cfg.Agents, zap.NewNop())
 	if err != nil {
 		return nil, err
 	}
-	e := &explainer{bootParts: parts, cfg: cfg, links: links, library: library, asked: asked, agents: agents}
-	d, err := settings.DHCP(&cfg, links)
+	e := &Explainer{cfg: cfg, parts: parts}
+	d, err := settings.DHCP(&cfg.Settings, cfg.Links)
 	if err == nil {
-		d.Planner, d.Device = e.planner, asked.terms
+		d.Planner, d.Device = parts.Planner, cfg.Rules.Terms
 		e.dhcp, err = dhcp.New(d)
 	}
 	if err != nil {
-		e.close()
+		e.Close()
 		return nil, err
 	}
 	return e, nil
 }
 
-// close gives up boot images that questions have opened.
-func (e *explainer) close() { _ = e.bootParts.close() }
+// Close gives up boot images that questions have opened.
+func (e *Explainer) Close() { _ = e.parts.Close() }
 
 // imagePath finds the boot image in a script.
 var imagePath = regexp.MustCompile(`(?m)/boot/([^/\s]+)/`)
@@ -138,28 +139,29 @@ const limitScript = 1 << 20
 // lately is how many decisions of the past are shown.
 const lately = 8
 
-func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, error) {
+func (e *Explainer) explain(ctx context.Context, q Question) (*Explanation, error) {
 	if q.Known {
 		cfg := e.cfg
-		cfg.Allow, cfg.Deny = nil, nil
-		open, err := newExplainer(cfg, e.links, e.library, rules{anybody: true}, e.agents)
+		cfg.Settings.Allow, cfg.Settings.Deny = nil, nil
+		cfg.Rules, cfg.Recent, cfg.Leases = answer.Rules{Anybody: true}, nil, nil
+		open, err := New(cfg)
 		if err != nil {
 			return nil, err
 		}
-		defer open.close()
+		defer open.Close()
 		q.Known = false
 		return open.explain(ctx, q)
 	}
-	l := e.links[0]
+	l := e.cfg.Links[0]
 	if q.Interface != "" {
 		found := false
-		for _, other := range e.links {
+		for _, other := range e.cfg.Links {
 			if other.Name == q.Interface {
 				l, found = other, true
 			}
 		}
 		if !found {
-			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(host.LinkNames(e.links), ", "), "this server does not serve interface %q", q.Interface)
+			return nil, api.Problem(http.StatusBadRequest, "it serves "+strings.Join(host.LinkNames(e.cfg.Links), ", "), "this server does not serve interface %q", q.Interface)
 		}
 	}
 	c := boot.Client{
@@ -180,19 +182,19 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 			return nil, api.Problem(http.StatusBadRequest, "", "MAC %q is not one, as in 52:54:00:12:34:56", q.MAC)
 		}
 	}
-	x := &Explanation{Interface: l.Name, Server: l.Address.String(), DHCP: e.cfg.DHCP, Assigned: e.cfg.Assign, Target: e.cfg.Target}
+	x := &Explanation{Interface: l.Name, Server: l.Address.String(), DHCP: e.cfg.Settings.DHCP, Assigned: e.cfg.Settings.Assign, Target: e.cfg.Settings.Target}
 	d := e.dhcp.Decide(c)
 	e.rules(x, c, d)
 	c = d.Client
 	x.Client, x.Quirk, x.Style, x.Evidence, x.Menu = c.String(), d.Quirk.Name, string(d.Quirk.Style), d.Quirk.Evidence, d.Menu
-	if c.IPXE || e.cfg.DHCP != string(dhcp.ModeProxy) {
+	if c.IPXE || e.cfg.Settings.DHCP != string(dhcp.ModeProxy) {
 		x.Style = ""
 	}
-	if e.recent != nil {
-		x.Lately = e.recent.Of(c.MAC.String(), c.UUID, lately)
+	if e.cfg.Recent != nil {
+		x.Lately = e.cfg.Recent.Of(c.MAC.String(), c.UUID, lately)
 	}
-	if e.leases != nil && len(c.MAC) > 0 {
-		for _, lease := range e.leases() {
+	if e.cfg.Leases != nil && len(c.MAC) > 0 {
+		for _, lease := range e.cfg.Leases() {
 			if lease.MAC == c.MAC.String() {
 				x.Address = lease.Address.String()
 			}
@@ -213,7 +215,7 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	if d.Plan.NextServer.IsValid() {
 		x.Next = d.Plan.NextServer.String()
 	}
-	if e.cfg.DHCP == string(dhcp.ModeOff) {
+	if e.cfg.Settings.DHCP == string(dhcp.ModeOff) {
 		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
 	}
 	x.Chain = string(boot.ChainIPXE)
@@ -235,21 +237,21 @@ func (e *explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 
 // rules says rule by rule what was decided, in the order in which a request goes
 // through them.
-func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
+func (e *Explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 	say := func(name, says string) { x.Rules = append(x.Rules, Rule{name, says}) }
 	if d.Silent != "" {
 		say("lists", d.Silent)
 		return
 	}
-	if len(e.cfg.Allow)+len(e.cfg.Deny) == 0 {
+	if len(e.cfg.Settings.Allow)+len(e.cfg.Settings.Deny) == 0 {
 		say("lists", "there is none: everybody may be answered")
 	} else {
 		say("lists", "it may be answered (settings allow and deny)")
 	}
-	if e.asked.anybody {
+	if e.cfg.Rules.Anybody {
 		return
 	}
-	ruling, why := e.asked.devices.Explain(c)
+	ruling, why := e.cfg.Rules.Devices.Explain(c)
 	x.Waiting = ruling.Record.Waiting
 	if ruling.Device != nil {
 		x.Device = ruling.Device.ID
@@ -258,7 +260,7 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 		say("record", text)
 	}
 	var offers []string
-	offers, why = e.asked.rollout.Offers(ruling, c)
+	offers, why = e.cfg.Rules.Rollout.Offers(ruling, c)
 	x.Deployments = offers
 	for _, text := range why {
 		say("deployments", text)
@@ -270,8 +272,8 @@ func (e *explainer) rules(x *Explanation, c boot.Client, d dhcp.Decision) {
 }
 
 // reserved is the address that is kept for a machine, "" for none.
-func (e *explainer) reserved(c boot.Client) string {
-	list, err := e.cfg.Reservations()
+func (e *Explainer) reserved(c boot.Client) string {
+	list, err := e.cfg.Settings.Reservations()
 	if err != nil {
 		return "" // Validate has said so
 	}
@@ -293,8 +295,8 @@ const (
 )
 
 // windowsImage adds the boot image that the plan speaks of.
-func (e *explainer) windowsImage(x *Explanation) error {
-	list, err := e.library.List()
+func (e *Explainer) windowsImage(x *Explanation) error {
+	list, err := e.cfg.Library.List()
 	for _, ct := range list {
 		if ct.Kind == content.KindBootImage && strings.Contains(x.Reason, "boot image "+ct.Name+" is a WIM") {
 			x.Image, x.ImageName = ct.ID, strings.TrimSpace(ct.Name+" "+ct.Version)
@@ -304,9 +306,9 @@ func (e *explainer) windowsImage(x *Explanation) error {
 }
 
 // script adds what iPXE would run, and the boot image in it.
-func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) error {
+func (e *Explainer) script(ctx context.Context, c boot.Client, x *Explanation) error {
 	c.IPXE = true
-	plan := e.planner.Plan(c)
+	plan := e.parts.Planner.Plan(c)
 	_, name, ok := strings.Cut(strings.TrimPrefix(plan.File, "http://"), "/")
 	if !plan.Serve || !ok {
 		return nil // nothing that goes by iPXE
@@ -315,8 +317,8 @@ func (e *explainer) script(ctx context.Context, c boot.Client, x *Explanation) e
 }
 
 // show adds a script that loaders run, and the boot image in it.
-func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Explanation) error {
-	f, err := e.files.Open(ctx, name, c)
+func (e *Explainer) show(ctx context.Context, name string, c boot.Client, x *Explanation) error {
+	f, err := e.parts.Files.Open(ctx, name, c)
 	if err != nil {
 		return fmt.Errorf("script of %s: %w", c, err)
 	}
@@ -328,74 +330,15 @@ func (e *explainer) show(ctx context.Context, name string, c boot.Client, x *Exp
 	x.Script = string(text)
 	if m := imagePath.FindStringSubmatch(x.Script); m != nil {
 		x.Image = m[1]
-		if ct, err := e.library.Get(x.Image); err == nil {
+		if ct, err := e.cfg.Library.Get(x.Image); err == nil {
 			x.ImageName = strings.TrimSpace(ct.Name + " " + ct.Version)
 		}
 	}
 	return nil
 }
 
-// Operations are what a serving point adds to the admin API, for its document: nothing
-// of it is running, and they must not be called.
-func Operations() []func(*api.API) { return (&point{}).routes() }
-
-// routes are what a serving point adds to the admin API.
-func (p *point) routes() []func(*api.API) {
-	return []func(*api.API){
-		explainOperations(func() (e *explainer, done func()) {
-			p.force.do(func(r *ruling) { e = r.explainer })
-			return e, func() {}
-		}),
-		reportOperation(func() *library.Library { return p.library }, func() (w *boot.Windows, done func()) {
-			p.force.do(func(r *ruling) { w = r.windows })
-			return w, func() {}
-		}),
-		leasesOperation(p.currentLeases),
-		settingsOperation(func() (s *settings.Settings) { p.force.do(func(r *ruling) { s = r.settings }); return s }),
-		reloadOperation(p.reload),
-		logging.Operations(p.levels),
-		p.doctorOperation,
-		notifyOperations(func() *notice.Sender { return p.kept.notices }),
-	}
-}
-
-// LocalExplain answers from the file of settings when no server runs.
-func LocalExplain(path, data string) LocalRoutes {
-	return func(library *library.Library, kept *records, build Build) ([]func(*api.API), error) {
-		cfg, err := config.Load(path)
-		if err == nil {
-			cfg.Data = data
-			err = cfg.Validate()
-		}
-		if err != nil {
-			return nil, command.Usage("%w", err)
-		}
-		links, err := host.FindLinks(cfg.Interface)
-		if err != nil {
-			return nil, err
-		}
-		// The same records under the file's policy.
-		dc := settings.Devices(&cfg)
-		dc.Store = kept.store
-		devices, err := deploy.Open(context.Background(), dc)
-		if err != nil {
-			return nil, err
-		}
-		e, err := newExplainer(cfg, links, library, rules{devices: devices, rollout: kept.rollout}, build.Agents)
-		if err != nil {
-			return nil, errors.Join(err, devices.Close())
-		}
-		return []func(*api.API){explainOperations(func() (*explainer, func()) {
-			return e, func() {
-				e.close()
-				_ = devices.Close() // nothing was seen, so nothing is written
-			}
-		})}, nil
-	}
-}
-
-// explainOperations answer with what get gives, and done gives up.
-func explainOperations(get func() (e *explainer, done func())) func(*api.API) {
+// Operations answer with what get gives, and done gives up.
+func Operations(get func() (e *Explainer, done func())) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
 			ID: "explain", Method: http.MethodPost, Path: "/explain", Scope: access.Read, Tag: "machines", Reads: true,

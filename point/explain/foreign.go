@@ -1,4 +1,4 @@
-package point
+package explain
 
 import (
 	"bytes"
@@ -24,18 +24,18 @@ type ForeignSettings struct {
 	Missing map[string]string `json:"missing,omitempty"`
 }
 
-func (e *explainer) settings(product, server string) (*ForeignSettings, error) {
+func (e *Explainer) settings(product, server string) (*ForeignSettings, error) {
 	if !slices.Contains(Products(), product) {
 		return nil, api.Problem(http.StatusBadRequest, "", "no settings for %q: known are %v", product, Products())
 	}
-	addr := e.links[0].Address
+	addr := e.cfg.Links[0].Address
 	if server != "" {
 		var err error
 		if addr, err = netip.ParseAddr(server); err != nil {
 			return nil, api.Problem(http.StatusBadRequest, "", "server %q: want an address", server)
 		}
 	}
-	all := dhcp.ExternalSettings(e.planner.General(), addr)
+	all := dhcp.ExternalSettings(e.parts.Planner.General(), addr)
 	var b bytes.Buffer
 	if err := dhcp.WriteSettings(&b, product, all); err != nil {
 		return nil, err
