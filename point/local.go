@@ -3,9 +3,9 @@ package point
 import (
 	"context"
 	"errors"
-	"go.uber.org/zap"
 
 	"github.com/spf13/pflag"
+	"go.uber.org/zap"
 
 	"castpoint/agent/command"
 	"castpoint/boot"

@@ -30,6 +30,7 @@ import (
 	"castpoint/internal/netio"
 	"castpoint/point/answer"
 	"castpoint/point/host"
+	"castpoint/point/inbox"
 	"castpoint/point/logging"
 	"castpoint/point/settings"
 	"castpoint/point/witness"
@@ -65,7 +66,7 @@ type point struct {
 	dhcp    *dhcp.Server
 	journal *lease.Journal // nil unless addresses are given
 	tftp    *tftp.Server   // nil when switched off
-	uploads *uploads       // nil unless TFTP takes them
+	inbox   *inbox.Inbox   // nil unless TFTP takes them
 	kept    *records
 	witness *witness.Witness
 
@@ -232,10 +233,10 @@ func (p *point) makeServers() error {
 	}
 	t.Open, t.Log, t.Observer = p.openTFTP, p.log.Named("tftp"), p.witness.TFTP
 	if p.cfg.TFTPUpload != "" {
-		if p.uploads, err = openUploads(p.cfg.TFTPUpload, int64(p.cfg.DiskReserve)); err != nil {
+		if p.inbox, err = inbox.Open(p.cfg.TFTPUpload, int64(p.cfg.DiskReserve)); err != nil {
 			return err
 		}
-		t.Create = p.uploads.create
+		t.Create = p.inbox.Create
 	}
 	p.tftp, err = tftp.New(t)
 	return err
@@ -403,8 +404,8 @@ func (p *point) close() {
 	if p.queriers != nil {
 		_ = p.queriers.Close()
 	}
-	if p.uploads != nil {
-		p.uploads.close()
+	if p.inbox != nil {
+		p.inbox.Close()
 	}
 	if p.journal != nil {
 		if err := p.journal.Close(); err != nil {

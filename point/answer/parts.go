@@ -37,7 +37,7 @@ func (b *Parts) Close() error {
 // FolderAssets is where imported boot programs are, in the data folder.
 const FolderAssets = "assets"
 
-// New makes them. Boot images are opened when the first machine needs them.
+// New makes them out of the settings. Boot images are opened when the first machine needs them.
 func New(cfg *config.Config, library *library.Library, who Rules, ticket boot.TicketFunc, agents fs.FS, log *zap.Logger) (*Parts, error) {
 	httpPort, err := settings.PortOf("http", cfg.HTTP)
 	if err != nil {

@@ -1,4 +1,4 @@
-package point
+package inbox
 
 import (
 	"errors"
@@ -14,13 +14,13 @@ import (
 
 func TestUploads(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "uploads")
-	u, err := openUploads(dir, 0)
+	u, err := Open(dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer u.close()
+	defer u.Close()
 	write := func(name, text string) (tftp.Upload, error) {
-		up, err := u.create(t.Context(), tftp.Request{Name: name, Path: name, Write: true, Peer: netip.MustParseAddrPort("192.0.2.7:1234")})
+		up, err := u.Create(t.Context(), tftp.Request{Name: name, Path: name, Write: true, Peer: netip.MustParseAddrPort("192.0.2.7:1234")})
 		if err == nil {
 			_, err = up.Write([]byte(text))
 		}

@@ -1,4 +1,5 @@
-package point
+// Package inbox is the folder that takes what machines write by TFTP, logs above all.
+package inbox
 
 import (
 	"context"
@@ -13,17 +14,17 @@ import (
 	"castpoint/tftp"
 )
 
-// uploads is the folder that takes what machines write by TFTP, logs above all.
-// Every machine has a folder of its own there, by address; nothing that is there
-// is ever replaced. Anybody may send them: they leave the reserve of the disk free.
-type uploads struct {
+// Inbox is such a folder. Every machine has a folder of its own there, by address;
+// nothing that is there is ever replaced. Anybody may send files: they leave the
+// reserve of the disk free.
+type Inbox struct {
 	root *os.Root
 	room func() error // says why no more may be written
 }
 
-// openUploads opens the folder, making it when it is not there. So many bytes of its
+// Open opens the folder, making it when it is not there. So many bytes of its
 // disk stay free.
-func openUploads(dir string, reserve int64) (*uploads, error) {
+func Open(dir string, reserve int64) (*Inbox, error) {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("tftp-upload: %w", err)
 	}
@@ -31,7 +32,7 @@ func openUploads(dir string, reserve int64) (*uploads, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tftp-upload: %w", err)
 	}
-	return &uploads{root, func() error { return roomIn(dir, reserve) }}, nil
+	return &Inbox{root, func() error { return roomIn(dir, reserve) }}, nil
 }
 
 // leastFree is the share of a file system that is left for others, of its files and,
@@ -58,13 +59,14 @@ func tooFull(dir string, disk *syscall.Statfs_t, reserve int64) error {
 	return nil
 }
 
-func (u *uploads) close() { _ = u.root.Close() }
+// Close gives the folder up.
+func (u *Inbox) Close() { _ = u.root.Close() }
 
 // limitVersions bounds the search for a name that is free.
 const limitVersions = 1000
 
-// create begins an upload. The file has the suffix .part until it is whole.
-func (u *uploads) create(_ context.Context, r tftp.Request) (tftp.Upload, error) {
+// Create begins an upload. The file has the suffix .part until it is whole.
+func (u *Inbox) Create(_ context.Context, r tftp.Request) (tftp.Upload, error) {
 	host := strings.ReplaceAll(r.Peer.Addr().Unmap().WithZone("").String(), ":", "-")
 	name := path.Join(host, path.Clean("/"+r.Path))
 	if path.Base(name) == host || len(name) > 255 {
@@ -98,7 +100,7 @@ func (u *uploads) create(_ context.Context, r tftp.Request) (tftp.Upload, error)
 
 // machineFile is a file on its way.
 type machineFile struct {
-	of    *uploads
+	of    *Inbox
 	file  *os.File
 	name  string
 	since int64 // bytes since there was room
