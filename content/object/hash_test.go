@@ -18,9 +18,9 @@ import (
 	"github.com/zeebo/blake3"
 )
 
-// TestHash compares with hashes made in one go, at sizes around the
+// TestObjectHash compares with hashes made in one go, at sizes around the
 // borders of blocks and buffers, from readers that give odd pieces.
-func TestHash(t *testing.T) {
+func TestObjectHash(t *testing.T) {
 	for _, size := range []int{0, 1, content.BlockSize - 1, content.BlockSize, content.BlockSize + 1, copyBuffer - 1, copyBuffer, copyBuffer + 1, 3*copyBuffer + 77} {
 		data := bytes.Repeat([]byte("0123456789abcde"), size/15+1)[:size]
 		var copied bytes.Buffer
@@ -54,8 +54,8 @@ func TestHash(t *testing.T) {
 	}
 }
 
-// TestHashForeign compares the digest with the one of sha256sum.
-func TestHashForeign(t *testing.T) {
+// TestObjectHashForeign compares the digest with the one of sha256sum.
+func TestObjectHashForeign(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	data := bytes.Repeat([]byte("castpoint"), 100_000)
 	if err := os.WriteFile(path, data, 0o600); err != nil {
