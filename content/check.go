@@ -210,12 +210,27 @@ func CheckPath(p string) error {
 		if strings.HasSuffix(part, ".") || strings.HasSuffix(part, " ") {
 			return fmt.Errorf("%q has a part that ends with a dot or space, which Windows file names cannot", p)
 		}
-		switch base, _, _ := strings.Cut(strings.ToUpper(part), "."); base {
-		case "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "LPT1", "LPT2", "LPT3":
+		if isDevice(part) {
 			return fmt.Errorf("%q has a part that is a device name on Windows", p)
 		}
 	}
 	return nil
+}
+
+// isDevice says whether a name is one of those that Windows keeps for devices, whatever
+// its extension is.
+func isDevice(name string) bool {
+	base, _, _ := strings.Cut(strings.ToUpper(name), ".")
+	switch base = strings.TrimRight(base, " "); base {
+	case "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$":
+		return true
+	}
+	port, ok := strings.CutPrefix(base, "COM")
+	if !ok {
+		port, ok = strings.CutPrefix(base, "LPT")
+	}
+	// Windows takes the superscripts of Latin-1 for digits, too.
+	return ok && utf8.RuneCountInString(port) == 1 && strings.ContainsAny(port, "123456789¹²³")
 }
 
 // ValidID says whether s has the form of an ID: lower-case letters, digits and

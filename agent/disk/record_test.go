@@ -55,6 +55,9 @@ func TestRecord(t *testing.T) {
 	if _, err := ReadRun(d); !errors.Is(err, ErrNoRecord) {
 		t.Errorf("erased: %v", err)
 	}
+	if !bytes.Equal(d.b, make([]byte, len(d.b))) {
+		t.Error("something of the state is left on the disk")
+	}
 }
 
 // TestRecordTornWrite pulls the power after every number of bytes: what was there

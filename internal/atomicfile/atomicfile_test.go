@@ -1,8 +1,10 @@
 package atomicfile
 
 import (
+	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -23,6 +25,24 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	only(t, filepath.Dir(path), "secret")
+	if runtime.GOOS == "windows" {
+		return // which replaces no file that is open
+	}
+	// Who reads the old one meanwhile reads all of it: it is replaced, not written over.
+	if err := Write(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	old, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := Write(path, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(old); err != nil || string(got) != "old" {
+		t.Errorf("the file that was open holds %q, %v", got, err)
+	}
 }
 
 func TestWriteFails(t *testing.T) {

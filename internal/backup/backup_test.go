@@ -119,6 +119,11 @@ func TestBackupAndRestore(t *testing.T) {
 	if diff := cmp.Diff(want, files(t, to)); diff != "" {
 		t.Error(diff)
 	}
+	for _, secret := range []string{"castpoint.db", "tls/join.pem", "tokens.json"} {
+		if st, err := os.Stat(filepath.Join(to, secret)); err != nil || st.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, %v", secret, st.Mode(), err)
+		}
+	}
 	if s, err := store.Open(t.Context(), to); err != nil {
 		t.Errorf("the restored database: %v", err)
 	} else {

@@ -26,7 +26,11 @@ func TestHarm(t *testing.T) {
 	if err := os.WriteFile(path, []byte("there"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := Run(t.Context(), small, []string{"harm", path, l.Addr().String()}, nil)
+	args := []string{"harm", path, l.Addr().String()}
+	if version < 6 {
+		args = append(args, "signal")
+	}
+	out, err := Run(t.Context(), small, args, nil)
 	if err != nil || len(out) > 0 {
 		t.Errorf("it could: %s, %v", out, err)
 	}

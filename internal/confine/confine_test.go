@@ -11,16 +11,29 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
+
+// open is a file that a confined process has opened before its limits.
+var open *os.File
 
 // TestMain is the confined process, too.
 func TestMain(m *testing.M) {
 	if os.Getenv(envMemory) == "" {
 		os.Exit(m.Run())
+	}
+	if os.Args[1] == "grow" {
+		// Landlock says nothing of files that are open already.
+		f, err := os.OpenFile(os.Args[2], os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			os.Exit(8)
+		}
+		open = f
 	}
 	if err := Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -62,6 +75,11 @@ func work(args []string) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 3
 		}
+	case "grow":
+		if _, err := open.WriteString("more"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 3
+		}
 	case "harm":
 		// Threads that were there before the limits, and ones that come.
 		var group sync.WaitGroup
@@ -70,10 +88,10 @@ func work(args []string) int {
 				runtime.LockOSThread()
 				for what, err := range map[string]error{
 					"truncate": os.Truncate(args[1], 0), "remove": os.Remove(args[1]), "rename": os.Rename(args[1], args[1]+"2"),
-					"make": os.Mkdir(args[1]+"3", 0o700), "link": os.Link(args[1], args[1]+"4"), "run": exec.CommandContext(context.Background(), "/bin/true").Run(),
-					"connect": connect(args[2]),
+					"make": os.Mkdir(args[1]+"3", 0o700), "link": os.Link(args[1], args[1]+"4"), "run": start("/bin/true"),
+					"connect": connect(args[2]), "signal": signal(),
 				} {
-					if err == nil {
+					if err == nil && !slices.Contains(args[3:], what) {
 						fmt.Println(what)
 					}
 				}
@@ -97,6 +115,20 @@ func work(args []string) int {
 		return 4
 	}
 	return 0
+}
+
+// start runs a program with the files that are open: os/exec would open another.
+func start(program string) error {
+	pid, err := syscall.ForkExec(program, []string{program}, &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	if err == nil {
+		_, err = syscall.Wait4(pid, nil, 0, nil)
+	}
+	return err
+}
+
+// signal asks whether this process may signal the one that has started it.
+func signal() error {
+	return syscall.Kill(os.Getppid(), 0)
 }
 
 func connect(address string) error {
@@ -144,6 +176,15 @@ func TestLimits(t *testing.T) {
 	}
 	if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 		t.Error("the file is there")
+	}
+	if err := os.WriteFile(path, []byte("there"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Run(t.Context(), small, []string{"grow", path}, nil); err == nil {
+		t.Error("it has made a file longer")
+	}
+	if b, err := os.ReadFile(path); err != nil || string(b) != "there" {
+		t.Errorf("the file holds %q, %v", b, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(100*time.Millisecond, cancel)

@@ -45,7 +45,7 @@ func TestWebhookIsTriedAgain(t *testing.T) {
 }
 
 // TestWebhookLeadsNowhereElse: a webhook's answer does not send the server on to an address
-// of its choice.
+// of its choice, and nothing of it is shown but its number.
 func TestWebhookLeadsNowhereElse(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the server has followed a webhook's answer")
@@ -53,8 +53,15 @@ func TestWebhookLeadsNowhereElse(t *testing.T) {
 	defer elsewhere.Close()
 	var asked atomic.Int32
 	all := make(chan bool)
-	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, elsewhere.URL, []int{http.StatusFound, http.StatusTemporaryRedirect}[asked.Load()%2])
+	hook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 %d inside\r\nLocation: %s\r\nX-Inside: inside\r\nContent-Length: 6\r\nConnection: close\r\n\r\ninside",
+			[]int{http.StatusFound, http.StatusTemporaryRedirect}[asked.Load()%2], elsewhere.URL)
+		_ = conn.Close()
 		if asked.Add(1) == tries {
 			close(all)
 		}
@@ -65,6 +72,9 @@ func TestWebhookLeadsNowhereElse(t *testing.T) {
 	s.Send(Message{Subject: "lab"})
 	<-all
 	s.Close()
+	if list := s.Test(t.Context(), Message{Subject: "lab"}); len(list) != 1 || list[0].Error != "it answers 302 Found" {
+		t.Errorf("%+v", list)
+	}
 }
 
 // TestMail speaks to a mail server of its own.

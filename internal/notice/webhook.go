@@ -39,7 +39,8 @@ func (s *Sender) post(ctx context.Context, url string, m Message) error {
 	defer res.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection can be used again
 	if res.StatusCode >= 300 {
-		return fmt.Errorf("it answers %s", res.Status)
+		// The number only: the words behind it are the webhook's.
+		return fmt.Errorf("it answers %d %s", res.StatusCode, http.StatusText(res.StatusCode))
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +62,9 @@ func TestHash(t *testing.T) {
 		if ok, err := a.matches(t.Context(), phc, text); ok != want || err != nil {
 			t.Errorf("%q: %v, %v", text, ok, err)
 		}
+	}
+	if again, err := a.hashPassword(t.Context(), password); err != nil || again == phc {
+		t.Errorf("two users with one password have one hash: %v", err)
 	}
 	for _, damaged := range []string{"", "plain", "$argon2id$v=19$m=1,t=1,p=1$!$!", "$argon2i$v=19$m=1,t=1,p=1$AA$AA", "$argon2id$v=1$m=1,t=1,p=1$AA$AA"} {
 		if ok, err := a.matches(t.Context(), damaged, password); ok || err == nil {
@@ -184,8 +188,28 @@ func TestUsersAndSessions(t *testing.T) {
 	if _, _, ok := a.bySession(t.Context(), s.Secret, here); ok {
 		t.Error("a session goes on after the logout")
 	}
+	// Also one that is used all the time ends.
+	if s, err = a.Login(t.Context(), "ann", password, here); err != nil {
+		t.Fatal(err)
+	}
+	for range 14 {
+		c.at = c.at.Add(sessionIdle - time.Minute)
+		if _, _, ok := a.bySession(t.Context(), s.Secret, here); !ok {
+			t.Fatal("a session in use has ended")
+		}
+	}
+	c.at = c.at.Add(sessionIdle - time.Minute)
+	if _, _, ok := a.bySession(t.Context(), s.Secret, here); ok {
+		t.Error("a session goes on for more than its whole time")
+	}
+	if s, err = a.Login(t.Context(), "ann", password, here); err != nil {
+		t.Fatal(err)
+	}
 	if err := a.RemoveUser(t.Context(), "ann"); err != nil {
 		t.Fatal(err)
+	}
+	if _, _, ok := a.bySession(t.Context(), s.Secret, here); ok {
+		t.Error("a session goes on after its user was removed")
 	}
 	if _, err := a.Login(t.Context(), "ann", password, here); !errors.Is(err, ErrDenied) {
 		t.Error(err)
@@ -412,6 +436,38 @@ func TestRevokedWhileItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended
+	if _, _, ok := a.byToken(t.Context(), secret, here); ok {
+		t.Error("a revoked token lets in")
+	}
+}
+
+// What is kept of a token or a login is a hash of its secret: who reads the database
+// cannot log in with it.
+func TestSecretsAreNotKept(t *testing.T) {
+	a, _, _ := open(t)
+	token, _, err := a.CreateToken(t.Context(), "program", Read, 0, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.AddUser(t.Context(), "ann", password, Read); err != nil {
+		t.Fatal(err)
+	}
+	s, err := a.Login(t.Context(), "ann", password, here)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(secret string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(secret))) }
+	tokens, err := a.store.AccessTokens(t.Context())
+	if err != nil || len(tokens) != 1 || tokens[0].Hash != sum(strings.TrimPrefix(token, secretPrefix)) {
+		t.Errorf("%+v, %v", tokens, err)
+	}
+	sessions, err := a.store.AccessSessions(t.Context())
+	if err != nil || len(sessions) != 1 || sessions[0].Hash != sum(s.Secret) {
+		t.Errorf("%+v, %v", sessions, err)
+	}
+	if users, err := a.store.AccessUsers(t.Context()); err != nil || len(users) != 1 || !strings.HasPrefix(users[0].Password, "$argon2id$") {
+		t.Errorf("%+v, %v", users, err)
+	}
 }
 
 func TestLoginForm(t *testing.T) {
@@ -453,8 +509,10 @@ func TestLoginForm(t *testing.T) {
 	for range freeFailures {
 		_ = post("/login", "user=bob&password=x", nil)
 	}
-	if res = post("/login", "user=bob&password=x", nil); res.Header.Get("Location") != "/login?failed=locked" {
-		t.Error(res.Header)
+	for range 20 {
+		if res = post("/login", "user=bob&password=x", nil); res.Header.Get("Location") != "/login?failed=locked" {
+			t.Error(res.Header)
+		}
 	}
 	var actions []string
 	list, _, err := a.Audit(t.Context(), 0, 100)
@@ -463,6 +521,8 @@ func TestLoginForm(t *testing.T) {
 	}
 	if text := strings.Join(actions, "\n"); err != nil || !strings.Contains(text, "ann login OK") || !strings.Contains(text, "ann login Unauthorized") || !strings.Contains(text, "ann logout OK") {
 		t.Errorf("%s, %v", text, err)
+	} else if n := strings.Count(text, "bob login"); n > freeFailures {
+		t.Errorf("%d entries of one who is locked out", n)
 	}
 }
 

@@ -3,6 +3,7 @@ package access
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/cookiejar"
@@ -20,8 +21,10 @@ import (
 type provider struct {
 	*httptest.Server
 	key    *rsa.PrivateKey
-	claims map[string]any // of who logs in, over the usual ones
-	told   map[string]any // what it says to those who ask
+	claims map[string]any  // of who logs in, over the usual ones
+	told   map[string]any  // what it says to those who ask
+	forger *rsa.PrivateKey // signs in place of the provider; nil for nobody
+	bare   bool            // ID tokens without a signature
 	codes  map[string]url.Values
 	t      *testing.T
 }
@@ -81,7 +84,18 @@ func (p *provider) sign(nonce string) string {
 	for k, v := range p.claims {
 		claims[k] = v
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.key, KeyID: "1"}}, nil)
+	if p.bare {
+		body, err := json.Marshal(claims)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(body) + "."
+	}
+	key := p.key
+	if p.forger != nil {
+		key = p.forger
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -144,6 +158,7 @@ func TestOIDC(t *testing.T) {
 		"no groups":        {map[string]any{"groups": nil}, "/login?failed=oidc&next=%2Fdevices "},
 		"another nonce":    {map[string]any{"nonce": "x"}, "/login?failed=oidc&next=%2Fdevices "},
 		"another audience": {map[string]any{"aud": "x"}, "/login?failed=oidc&next=%2Fdevices "},
+		"another issuer":   {map[string]any{"iss": "https://idp.invalid"}, "/login?failed=oidc&next=%2Fdevices "},
 		"expired":          {map[string]any{"exp": 1}, "/login?failed=oidc&next=%2Fdevices "},
 	} {
 		idp.claims = c.claims
@@ -151,6 +166,18 @@ func TestOIDC(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
 		}
 	}
+	// Tokens that the provider has not signed.
+	idp.claims = nil
+	idp.forger, err = rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, idp.bare = range []bool{false, true} {
+		if got, want := login(nil), "/login?failed=oidc&next=%2Fdevices "; got != want {
+			t.Errorf("not signed by the provider, without a signature %t: %q, want %q", idp.bare, got, want)
+		}
+	}
+	idp.forger, idp.bare = nil, false
 	// Groups that the provider tells when it is asked, of this person only.
 	idp.claims = map[string]any{"groups": nil}
 	for name, c := range map[string]struct {
