@@ -12,6 +12,7 @@ import (
 
 	"castpoint/agent/disk"
 	"castpoint/boot/bcd"
+	"castpoint/boot/bcd/value"
 	"castpoint/deploy/sequence"
 )
 
@@ -172,18 +173,18 @@ func writeBCD(p *disk.Plan, system, windows disk.Volume, firmware bcd.Firmware, 
 	return nil
 }
 
-func bcdPartition(p *disk.Plan, v disk.Volume) (part bcd.Partition, err error) {
+func bcdPartition(p *disk.Plan, v disk.Volume) (part value.Partition, err error) {
 	if p.Table == disk.MBR {
 		signature, err := strconv.ParseUint(strings.TrimPrefix(p.ID, "0x"), 16, 32)
 		if err != nil {
 			return part, fmt.Errorf("signature %q of disk %s: %w", p.ID, p.Disk.Path, err)
 		}
-		return bcd.Partition{MBR: true, Offset: uint64(v.Start), Signature: uint32(signature)}, nil
+		return value.Partition{MBR: true, Offset: uint64(v.Start), Signature: uint32(signature)}, nil
 	}
-	if part.ID, err = bcd.ParseGUID(v.ID); err != nil {
+	if part.ID, err = value.ParseGUID(v.ID); err != nil {
 		return part, fmt.Errorf("partition %s: %w", v.Name, err)
 	}
-	if part.Disk, err = bcd.ParseGUID(p.ID); err != nil {
+	if part.Disk, err = value.ParseGUID(p.ID); err != nil {
 		return part, fmt.Errorf("disk %s: %w", p.Disk.Path, err)
 	}
 	return part, nil

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/agent/disk"
 	"castpoint/boot/bcd"
+	"castpoint/boot/bcd/value"
 	"castpoint/deploy/sequence"
 )
 
@@ -58,7 +59,7 @@ func TestLinuxCommands(t *testing.T) {
 			check(err)
 			s, err := bcd.Parse(b)
 			check(err)
-			if s.Object(bcd.BootManager()) == nil {
+			if s.Object(value.BootManager()) == nil {
 				t.Error("the boot configuration has no boot manager")
 			}
 		})

@@ -10,6 +10,10 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/hive"
+	"castpoint/boot/bcd/value"
 )
 
 // Describe prints the store in words, as bcdedit /enum all /v does: objects
@@ -43,7 +47,7 @@ func (s *Store) Describe(w io.Writer) error {
 			line("type", fmt.Sprintf("%s (0x%08x)", o.Type, uint32(o.Type)))
 		}
 		for _, e := range o.Elements {
-			name := ElementName(o.Type, e.ID)
+			name := element.Name(o.Type.application(), e.ID)
 			if name == "" {
 				name = "0x" + e.ID.String()
 			}
@@ -92,7 +96,7 @@ func (s *Store) sorted() []*Object {
 
 // title is the heading of an object.
 func (o *Object) title() string {
-	if _, title := wellKnown(o.ID); title != "" {
+	if _, title := o.ID.WellKnown(); title != "" {
 		return title
 	}
 	return o.Type.String()
@@ -100,9 +104,9 @@ func (o *Object) title() string {
 
 // nameOf prints an object's GUID and alias. A reference to one without an alias
 // also says what is there.
-func (s *Store) nameOf(id GUID, reference bool) string {
+func (s *Store) nameOf(id value.GUID, reference bool) string {
 	name := id.String()
-	alias, title := wellKnown(id)
+	alias, title := id.WellKnown()
 	switch {
 	case alias != "":
 		return name + " " + alias
@@ -115,7 +119,7 @@ func (s *Store) nameOf(id GUID, reference bool) string {
 	if o == nil {
 		return name + " (not in this store)"
 	}
-	if text, ok := o.Element(ElemDescription).(String); ok {
+	if text, ok := o.Element(element.Description).(value.String); ok {
 		return name + " " + string(text)
 	}
 	return name
@@ -124,29 +128,29 @@ func (s *Store) nameOf(id GUID, reference bool) string {
 // words prints a value; lists give a line for each member.
 func (s *Store) words(t ObjectType, e Element) []string {
 	switch v := e.Value.(type) {
-	case String:
+	case value.String:
 		return []string{string(v)}
-	case Ref:
-		return []string{s.nameOf(GUID(v), true)}
-	case Refs:
+	case value.Ref:
+		return []string{s.nameOf(value.GUID(v), true)}
+	case value.Refs:
 		lines := make([]string, 0, len(v))
 		for _, id := range v {
 			lines = append(lines, s.nameOf(id, true))
 		}
 		return orNone(lines)
-	case Integer:
-		if word := integerWord(t, e.ID, uint64(v)); word != "" {
+	case value.Integer:
+		if word := element.Word(t.application(), e.ID, uint64(v)); word != "" {
 			return []string{word}
 		}
 		return []string{number(uint64(v))}
-	case Integers:
+	case value.Integers:
 		lines := make([]string, 0, len(v))
 		for _, n := range v {
 			// Lists hold ids of elements, or pages of memory.
 			lines = append(lines, fmt.Sprintf("0x%x", n))
 		}
 		return orNone(lines)
-	case Boolean:
+	case value.Boolean:
 		if v {
 			return []string{"Yes"}
 		}
@@ -190,7 +194,7 @@ type (
 		Objects  []objectJSON `json:"objects"`
 	}
 	objectJSON struct {
-		ID               GUID          `json:"id"`
+		ID               value.GUID    `json:"id"`
 		Alias            string        `json:"alias,omitempty"`
 		Title            string        `json:"title"`
 		Type             string        `json:"type"` // 0x and eight digits
@@ -207,17 +211,17 @@ type (
 	deviceJSON struct {
 		Kind      string         `json:"kind"`
 		Path      string         `json:"path,omitempty"`
-		Options   *GUID          `json:"options,omitempty"`
+		Options   *value.GUID    `json:"options,omitempty"`
 		Partition *partitionJSON `json:"partition,omitempty"`
 		Element   string         `json:"element,omitempty"`
 		Parent    *deviceJSON    `json:"parent,omitempty"`
 	}
 	partitionJSON struct {
-		Table     string `json:"table"`               // gpt or mbr
-		Disk      *GUID  `json:"disk,omitempty"`      // gpt
-		ID        *GUID  `json:"id,omitempty"`        // gpt
-		Signature string `json:"signature,omitempty"` // mbr, eight digits
-		Offset    uint64 `json:"offset,omitempty"`    // mbr, bytes
+		Table     string      `json:"table"`               // gpt or mbr
+		Disk      *value.GUID `json:"disk,omitempty"`      // gpt
+		ID        *value.GUID `json:"id,omitempty"`        // gpt
+		Signature string      `json:"signature,omitempty"` // mbr, eight digits
+		Offset    uint64      `json:"offset,omitempty"`    // mbr, bytes
 	}
 	rawJSON struct {
 		Type    string `json:"type"`
@@ -235,12 +239,12 @@ func (s *Store) MarshalJSON() ([]byte, error) {
 		out.Modified = &s.Modified
 	}
 	for _, o := range s.sorted() {
-		alias, _ := wellKnown(o.ID)
+		alias, _ := o.ID.WellKnown()
 		j := objectJSON{ID: o.ID, Alias: alias, Title: o.title(), Elements: []elementJSON{},
 			Type: fmt.Sprintf("0x%08x", uint32(o.Type)), FirmwareVariable: hex.EncodeToString(o.FirmwareVariable)}
 		for _, e := range o.Elements {
 			j.Elements = append(j.Elements, elementJSON{
-				ID: "0x" + e.ID.String(), Name: ElementName(o.Type, e.ID), Format: e.ID.Format().String(),
+				ID: "0x" + e.ID.String(), Name: element.Name(o.Type.application(), e.ID), Format: e.ID.Format().String(),
 				Value: jsonValue(e.Value), Text: strings.Join(s.words(o.Type, e), ", "),
 			})
 		}
@@ -249,31 +253,31 @@ func (s *Store) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-func jsonValue(v Value) any {
+func jsonValue(v value.Value) any {
 	switch v := v.(type) {
-	case Device:
+	case value.Device:
 		return jsonDevice(v)
-	case Ref:
-		return GUID(v)
-	case Raw:
-		return rawJSON{Type: regType(v.Type).String(), Data: hex.EncodeToString(v.Data), Problem: v.Problem}
+	case value.Ref:
+		return value.GUID(v)
+	case value.Raw:
+		return rawJSON{Type: hive.Type(v.Type).String(), Data: hex.EncodeToString(v.Data), Problem: v.Problem}
 	}
 	return v // strings, numbers and lists are what they are
 }
 
-func jsonDevice(d Device) *deviceJSON {
+func jsonDevice(d value.Device) *deviceJSON {
 	j := &deviceJSON{Kind: d.Kind.String(), Path: d.Path}
 	if !d.Options.IsZero() {
 		j.Options = &d.Options
 	}
 	switch d.Kind {
-	case DevicePartition:
+	case value.DevicePartition:
 		if p := d.Partition; p.MBR {
 			j.Partition = &partitionJSON{Table: "mbr", Signature: fmt.Sprintf("%08x", p.Signature), Offset: p.Offset}
 		} else {
 			j.Partition = &partitionJSON{Table: "gpt", Disk: &p.Disk, ID: &p.ID}
 		}
-	case DeviceLocate:
+	case value.DeviceLocate:
 		if d.Path == "" {
 			j.Element = "0x" + d.Element.String()
 		}

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/value"
 )
 
 // installedStore is like the store of an installed system: firmware menu, two
@@ -14,38 +17,38 @@ import (
 // on a partition, and things that nobody knows.
 func installedStore(t *testing.T) *Store {
 	t.Helper()
-	id := func(n byte) GUID {
-		return NewGUID(0x11111111, 0x2222, 0x3333, [8]byte{0x44, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, n})
+	id := func(n byte) value.GUID {
+		return value.NewGUID(0x11111111, 0x2222, 0x3333, [8]byte{0x44, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, n})
 	}
-	disk := Device{Kind: DevicePartition, Partition: Partition{ID: id(0xa1), Disk: id(0xa0)}}
+	disk := value.Device{Kind: value.DevicePartition, Partition: value.Partition{ID: id(0xa1), Disk: id(0xa0)}}
 	return &Store{
 		Notes: []string{"something odd"},
 		Objects: []Object{
-			{ID: id(9), Type: TypeDeviceOptions, Elements: []Element{{ElemSDIDevice, disk}, {ElemSDIPath, String(`\boot.sdi`)}}},
-			{ID: GlobalSettings(), Type: TypeInheritByAny, Elements: []Element{{ElemInherit, Refs{DebuggerSettings(), EMSSettings()}}}},
-			{ID: id(3), Type: TypeResume, Elements: []Element{{0x21000001, disk}, {0x22000002, String(`\hiberfil.sys`)}}},
+			{ID: id(9), Type: TypeDeviceOptions, Elements: []Element{{element.SDIDevice, disk}, {element.SDIPath, value.String(`\boot.sdi`)}}},
+			{ID: value.GlobalSettings(), Type: TypeInheritByAny, Elements: []Element{{element.Inherit, value.Refs{value.DebuggerSettings(), value.EMSSettings()}}}},
+			{ID: id(3), Type: TypeResume, Elements: []Element{{0x21000001, disk}, {0x22000002, value.String(`\hiberfil.sys`)}}},
 			{ID: id(1), Type: TypeLoader, Elements: []Element{
-				{ElemDevice, disk},
-				{ElemDescription, String("Windows \x1b[31m")},
-				{0x17000077, Integers{0x15000075}},
-				{0x23000003, Ref(id(3))},
-				{ElemNX, Integer(3)},
-				{0x25000121, Integer(7)},
-				{0x250000aa, Integer(1 << 40)},
-				{0x26ffffff, Boolean(false)},
-				{0x28000001, Raw{Type: 4, Data: []byte{1, 2, 3, 4}}},
-				{0x21000099, Raw{Type: 3, Data: []byte{9}, Problem: "device of 1 bytes, want at least 32"}},
+				{element.Device, disk},
+				{element.Description, value.String("Windows \x1b[31m")},
+				{0x17000077, value.Integers{0x15000075}},
+				{0x23000003, value.Ref(id(3))},
+				{element.NX, value.Integer(3)},
+				{0x25000121, value.Integer(7)},
+				{0x250000aa, value.Integer(1 << 40)},
+				{0x26ffffff, value.Boolean(false)},
+				{0x28000001, value.Raw{Type: 4, Data: []byte{1, 2, 3, 4}}},
+				{0x21000099, value.Raw{Type: 3, Data: []byte{9}, Problem: "device of 1 bytes, want at least 32"}},
 			}},
 			{ID: id(2), Type: TypeLoader, Elements: []Element{
-				{ElemDevice, Device{Kind: DeviceRamdisk, Path: `\r\Winre.wim`, Parent: &disk, Options: id(9)}},
-				{ElemBootMenuPolicy, Integer(1)},
+				{element.Device, value.Device{Kind: value.DeviceRamdisk, Path: `\r\Winre.wim`, Parent: &disk, Options: id(9)}},
+				{element.BootMenuPolicy, value.Integer(1)},
 			}},
-			{ID: BootManager(), Type: TypeBootManager, Elements: []Element{
-				{ElemDefault, Ref(id(1))}, {ElemDisplayOrder, Refs{id(1), id(2), id(7)}},
-				{0x24000010, Refs{}}, {ElemTimeout, Integer(30)},
+			{ID: value.BootManager(), Type: TypeBootManager, Elements: []Element{
+				{element.Default, value.Ref(id(1))}, {element.DisplayOrder, value.Refs{id(1), id(2), id(7)}},
+				{0x24000010, value.Refs{}}, {element.Timeout, value.Integer(30)},
 			}},
 			{ID: mustGUID(t, "{a5a30fa2-3d06-4e9f-b5f4-a01df9d1fcba}"), Type: TypeFirmwareBootManager,
-				Elements: []Element{{ElemTimeout, Integer(1)}}},
+				Elements: []Element{{element.Timeout, value.Integer(1)}}},
 			{ID: id(8), Type: TypeFirmwareEntry, FirmwareVariable: []byte{1, 2, 3}},
 			{ID: id(6), Type: 0xf0000001},
 		},
@@ -133,8 +136,8 @@ func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
 func TestJSON(t *testing.T) {
 	s := mustRamdisk(t, Options{})
-	s.Objects[0].Set(ElemDevice, Device{Kind: DevicePartition, Partition: Partition{MBR: true, Offset: 512, Signature: 0xab}})
-	s.Objects[0].Set(0x28000001, Raw{Type: 4, Data: []byte{1}})
+	s.Objects[0].Set(element.Device, value.Device{Kind: value.DevicePartition, Partition: value.Partition{MBR: true, Offset: 512, Signature: 0xab}})
+	s.Objects[0].Set(0x28000001, value.Raw{Type: 4, Data: []byte{1}})
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -193,41 +196,14 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// TestElementNames: names of bcdedit are in one word and unique in an object,
-// and every name stands for an element of a format that exists.
-func TestElementNames(t *testing.T) {
-	for _, typ := range []ObjectType{TypeBootManager, TypeLoader, TypeResume, TypeMemoryTester, TypeDeviceOptions} {
-		for class := uint32(1); class <= 4; class++ {
-			for format := uint32(0); format < 16; format++ {
-				for n := range uint32(0x400) {
-					id := ElementID(class<<28 | format<<24 | n)
-					name := ElementName(typ, id)
-					if name == "" {
-						continue
-					}
-					if strings.ToLower(name) != name || strings.ContainsAny(name, " _") {
-						t.Errorf("%s is called %q", id, name)
-					}
-					if format < 1 || format > 7 {
-						t.Errorf("%s, called %q, has no format", id, name)
-					}
-				}
-			}
-		}
-	}
-	for id, want := range map[ElementID]string{
-		ElemTFTPBlockSize: "ramdisktftpblocksize", ElemSDIPath: "ramdisksdipath", ElemWinPE: "winpe",
-		ElemOSDevice: "osdevice", ElemTestSigning: "testsigning", ElemEMS: "ems", ElemBootEMS: "bootems",
-	} {
-		if got := ElementName(TypeLoader, id); got != want {
-			t.Errorf("%s is called %q, want %q", id, got, want)
-		}
-	}
-	// The same number in another application is another element.
-	if a, b := ElementName(TypeLoader, 0x21000001), ElementName(TypeResume, 0x21000001); a != "osdevice" || b != "filedevice" {
+// TestApplication: the same number in another application is another element, and
+// settings to inherit have the elements of those who inherit them.
+func TestApplication(t *testing.T) {
+	name := func(t ObjectType, id element.ID) string { return element.Name(t.application(), id) }
+	if a, b := name(TypeLoader, 0x21000001), name(TypeResume, 0x21000001); a != "osdevice" || b != "filedevice" {
 		t.Errorf("21000001 is called %q and %q", a, b)
 	}
-	if got := ElementName(TypeInheritByLoader, 0x250000f4); got != "hypervisordebugport" {
+	if got := name(TypeInheritByLoader, 0x250000f4); got != "hypervisordebugport" {
 		t.Errorf("250000f4 in settings that loaders inherit is called %q", got)
 	}
 }

@@ -5,14 +5,14 @@
 //
 //   - a store (BCD) is the file that a Windows boot manager reads before all
 //     others: what to offer, what to load, from where, with which settings;
-//   - a store is a registry hive (regf): keys with named, typed values in cells,
-//     cells in bins, behind a base block of 4096 bytes;
+//   - a store is a registry hive, as package hive has it;
 //   - an object is a key \Objects\{guid} with a type: the boot manager, a loader
 //     entry, settings to inherit, options of a device ([Object], [ObjectType]);
 //   - an element is one setting of an object, named by eight hexadecimal digits
-//     whose first says its class, the second its format ([Element], [ElementID]);
+//     whose first says its class, the second its format ([Element]): package
+//     element lists them, package value has what they are set to;
 //   - a device element says where a file is: the device that was booted from, a
-//     partition, a RAM disk made from a WIM ([Device]);
+//     partition, a RAM disk made from a WIM;
 //   - an alias is what bcdedit calls a well-known object, for example {bootmgr}.
 //
 // Order of events when a machine boots WinPE from the network with a store made
@@ -21,10 +21,8 @@
 // and window size of the RAM disk options, makes a disk of both in memory and
 // starts the entry's loader out of the WIM.
 //
-// Reading takes nothing on trust: every cell that is followed must start where
-// the bins say that a cell starts, and be used once. What is wrong is reported
-// with its offset in the file ([CorruptError]). What is only odd is kept in
-// [Store.Notes].
+// Reading takes nothing on trust. What is wrong is reported with its offset in
+// the file (hive.CorruptError). What is only odd is kept in [Store.Notes].
 //
 // docs/bcd.md describes the bytes.
 package bcd

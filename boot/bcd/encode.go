@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"castpoint/boot/bcd/hive"
 )
 
 // Append appends the store as a registry hive to dst. The same store gives the
@@ -15,22 +17,22 @@ func (s *Store) Append(dst []byte) ([]byte, error) {
 	if modified.IsZero() {
 		modified = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	root := &hiveKey{name: "NewStoreRoot"}
-	desc := root.sub("Description")
+	root := &hive.Key{Name: "NewStoreRoot"}
+	desc := root.Add("Description")
 	// The name that Windows loads the store's hive under, and two marks that
 	// bcdedit sets in a system's own store, which this one is not.
-	name, err := encodeString("BCD00000001")
+	name, err := hive.EncodeString("BCD00000001")
 	if err != nil {
 		return nil, err
 	}
-	desc.set("KeyName", regString, name)
-	objects := root.sub("Objects")
+	desc.Set("KeyName", hive.SZ, name)
+	objects := root.Add("Objects")
 	for _, o := range s.Objects {
 		if err := o.appendTo(objects); err != nil {
 			return nil, fmt.Errorf("write boot configuration: object %s: %w", o.ID, err)
 		}
 	}
-	b, err := appendHive(dst, root, modified)
+	b, err := (&hive.Hive{Root: root, Modified: modified}).Append(dst)
 	if err != nil {
 		return nil, fmt.Errorf("write boot configuration: %w", err)
 	}
@@ -50,18 +52,18 @@ func (s *Store) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-func (o *Object) appendTo(objects *hiveKey) error {
+func (o *Object) appendTo(objects *hive.Key) error {
 	if o.ID.IsZero() {
 		return errors.New("it needs a GUID that is not zero")
 	}
-	key := objects.sub(o.ID.String())
-	desc := key.sub("Description")
+	key := objects.Add(o.ID.String())
+	desc := key.Add("Description")
 	typ := uint32(o.Type)
-	desc.set("Type", regDword, []byte{byte(typ), byte(typ >> 8), byte(typ >> 16), byte(typ >> 24)})
+	desc.Set("Type", hive.DWord, []byte{byte(typ), byte(typ >> 8), byte(typ >> 16), byte(typ >> 24)})
 	if o.FirmwareVariable != nil {
-		desc.set("FirmwareVariable", regBinary, o.FirmwareVariable)
+		desc.Set("FirmwareVariable", hive.Binary, o.FirmwareVariable)
 	}
-	elements := key.sub("Elements")
+	elements := key.Add("Elements")
 	for _, e := range o.Elements {
 		if e.Value == nil {
 			return fmt.Errorf("element %s has no value", e.ID)
@@ -69,11 +71,11 @@ func (o *Object) appendTo(objects *hiveKey) error {
 		if f := e.Value.Format(); f != 0 && f != e.ID.Format() {
 			return fmt.Errorf("element %s wants format %q, its value has %q", e.ID, e.ID.Format(), f)
 		}
-		typ, data, err := e.Value.encode()
+		typ, data, err := e.Value.Encode()
 		if err != nil {
 			return fmt.Errorf("element %s: %w", e.ID, err)
 		}
-		elements.sub(e.ID.String()).set("Element", typ, data)
+		elements.Add(e.ID.String()).Set("Element", typ, data)
 	}
 	return nil
 }

@@ -21,6 +21,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"www.velocidex.com/golang/regparser"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/hive"
+	"castpoint/boot/bcd/value"
 )
 
 // These tests let registry tools of others read what this package writes:
@@ -68,12 +72,12 @@ func foreignStores(t *testing.T) map[string]*Store {
 		})
 	}
 	gpt := mustRamdisk(t, Options{})
-	gpt.Objects[0].Set(ElemDevice, Device{Kind: DevicePartition, Partition: Partition{ID: entryID(5), Disk: entryID(6)}})
+	gpt.Objects[0].Set(element.Device, value.Device{Kind: value.DevicePartition, Partition: value.Partition{ID: entryID(5), Disk: entryID(6)}})
 	// More objects than one list of sub-keys holds.
 	crowd := mustRamdisk(t, Options{})
 	for i := range 1200 {
 		crowd.Objects = append(crowd.Objects, Object{ID: entryID(1000 + i), Type: TypeLoader,
-			Elements: []Element{{ElemDescription, String(fmt.Sprint("object ", i))}}})
+			Elements: []Element{{element.Description, value.String(fmt.Sprint("object ", i))}}})
 	}
 	stores := map[string]*Store{
 		"default": mustRamdisk(t, Options{}), "BIOS": mustRamdisk(t, Options{Firmware: BIOS}),
@@ -107,15 +111,15 @@ func plainStore(r *rand.Rand, n int) *Store {
 		kept := o.Elements[:0]
 		for _, e := range o.Elements {
 			switch v := e.Value.(type) {
-			case Raw:
+			case value.Raw:
 				continue
-			case String:
-				e.Value = String(plain(string(v)))
-			case Refs:
+			case value.String:
+				e.Value = value.String(plain(string(v)))
+			case value.Refs:
 				if len(v) == 0 { // tools differ over values without bytes
 					continue
 				}
-			case Integers:
+			case value.Integers:
 				if len(v) == 0 {
 					continue
 				}
@@ -138,7 +142,7 @@ func stored(t *testing.T, s *Store) map[string]string {
 			m[key+"/Description/FirmwareVariable"] = "3 " + hex.EncodeToString(o.FirmwareVariable)
 		}
 		for _, e := range o.Elements {
-			typ, data, err := e.Value.encode()
+			typ, data, err := e.Value.Encode()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -150,7 +154,7 @@ func stored(t *testing.T, s *Store) map[string]string {
 
 func utf16Hex(t *testing.T, s string) string {
 	t.Helper()
-	b, err := encodeString(s)
+	b, err := hive.EncodeString(s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -228,7 +232,7 @@ func TestHivexmlReadsStores(t *testing.T) {
 		o := &random.Objects[i]
 		kept := o.Elements[:0]
 		for _, e := range o.Elements {
-			if _, raw := e.Value.(Raw); !raw {
+			if _, raw := e.Value.(value.Raw); !raw {
 				kept = append(kept, e)
 			}
 		}
@@ -255,7 +259,7 @@ func TestHivexmlReadsStores(t *testing.T) {
 
 func TestHivexgetReadsElement(t *testing.T) {
 	file := writeStore(t, mustRamdisk(t, Options{BlockSize: 1400}))
-	key := fmt.Sprintf(`Objects\%s\Elements\%s`, RamdiskOptions(), ElemTFTPBlockSize)
+	key := fmt.Sprintf(`Objects\%s\Elements\%s`, value.RamdiskOptions(), element.TFTPBlockSize)
 	if got := tool(t, "", "", "libhivex-bin", "hivexget", file, key, "Element"); hex.EncodeToString(got) != "7805000000000000" {
 		t.Errorf("hivexget prints % x", got)
 	}
@@ -266,7 +270,7 @@ func TestHivexshEditsStore(t *testing.T) {
 	s := mustRamdisk(t, Options{})
 	file := writeStore(t, s)
 	script := fmt.Sprintf("cd \\Objects\\%s\\Elements\\%s\nsetval 1\nElement\nhex:3:%s\ncd ..\nadd 3600000b\ncd 3600000b\nsetval 1\nElement\nhex:3:01\ncommit\n",
-		RamdiskOptions(), ElemTFTPWindowSize, "40,00,00,00,00,00,00,00")
+		value.RamdiskOptions(), element.TFTPWindowSize, "40,00,00,00,00,00,00,00")
 	tool(t, script, "", "libhivex-bin", "hivexsh", "-w", file)
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -280,9 +284,9 @@ func TestHivexshEditsStore(t *testing.T) {
 		t.Errorf("notes %q", got.Notes)
 	}
 	want := mustRamdisk(t, Options{})
-	o := want.Object(RamdiskOptions())
-	o.Set(ElemTFTPWindowSize, Integer(64))
-	o.Set(ElemTFTPVarWindow, Boolean(true))
+	o := want.Object(value.RamdiskOptions())
+	o.Set(element.TFTPWindowSize, value.Integer(64))
+	o.Set(element.TFTPVarWindow, value.Boolean(true))
 	want.Modified = got.Modified // hivex sets the time
 	if time.Since(got.Modified) > time.Hour {
 		t.Logf("hivexsh left the time stamp at %s", got.Modified)

@@ -4,15 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
-)
 
-// Elements of a system on a disk that a boot from the network does not have.
-const (
-	elemResumeObject      ElementID = 0x23000003 // of a loader: its resume entry
-	elemManagerResume     ElementID = 0x23000006 // of the boot manager: the default's resume entry
-	elemToolsDisplayOrder ElementID = 0x24000010 // of the boot manager: tools in its menu
-	elemFileDevice        ElementID = 0x21000001 // of a resume entry: where FilePath is
-	elemFilePath          ElementID = 0x22000002 // of a resume entry: the hibernation file
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/value"
 )
 
 const bootMenuStandard = 1 // graphics, with touch
@@ -22,7 +16,7 @@ type InstalledOptions struct {
 	Firmware Firmware
 	// System is the partition of the boot manager (the EFI system partition, or
 	// the active one), Windows the one that holds \Windows.
-	System, Windows Partition
+	System, Windows value.Partition
 	Description     string        // the line in the boot menu; "" is "Windows"
 	Locale          string        // "" is en-US
 	Timeout         time.Duration // of the menu, when there is one; 0 is 30 s, as bcdboot sets it
@@ -36,52 +30,52 @@ func Installed(o InstalledOptions) (*Store, error) {
 	if err := o.fill(); err != nil {
 		return nil, fmt.Errorf("make boot configuration of an installed Windows: %w", err)
 	}
-	system := Device{Kind: DevicePartition, Partition: o.System}
-	windows := Device{Kind: DevicePartition, Partition: o.Windows}
+	system := value.Device{Kind: value.DevicePartition, Partition: o.System}
+	windows := value.Device{Kind: value.DevicePartition, Partition: o.Windows}
 	files := installedFiles(o.Firmware)
 
 	loader := Object{ID: entryID(0), Type: TypeLoader}
 	resume := Object{ID: entryID(1), Type: TypeResume}
-	tester := Object{ID: memoryTester(), Type: TypeMemoryTester}
-	manager := Object{ID: BootManager(), Type: TypeBootManager}
+	tester := Object{ID: value.MemoryTester(), Type: TypeMemoryTester}
+	manager := Object{ID: value.BootManager(), Type: TypeBootManager}
 
-	manager.Set(ElemDevice, system)
+	manager.Set(element.Device, system)
 	if files.manager != "" {
-		manager.Set(ElemPath, String(files.manager))
+		manager.Set(element.Path, value.String(files.manager))
 	}
-	manager.Set(ElemDescription, String("Windows Boot Manager"))
-	manager.Set(ElemLocale, String(o.Locale))
-	manager.Set(ElemInherit, Refs{GlobalSettings()})
-	manager.Set(ElemDefault, Ref(loader.ID))
-	manager.Set(elemManagerResume, Ref(resume.ID))
-	manager.Set(ElemDisplayOrder, Refs{loader.ID})
-	manager.Set(elemToolsDisplayOrder, Refs{tester.ID})
-	manager.Set(ElemTimeout, Integer(o.Timeout/time.Second))
+	manager.Set(element.Description, value.String("Windows Boot Manager"))
+	manager.Set(element.Locale, value.String(o.Locale))
+	manager.Set(element.Inherit, value.Refs{value.GlobalSettings()})
+	manager.Set(element.Default, value.Ref(loader.ID))
+	manager.Set(element.ManagerResume, value.Ref(resume.ID))
+	manager.Set(element.DisplayOrder, value.Refs{loader.ID})
+	manager.Set(element.ToolsDisplayOrder, value.Refs{tester.ID})
+	manager.Set(element.Timeout, value.Integer(o.Timeout/time.Second))
 
-	loader.Set(ElemDevice, windows)
-	loader.Set(ElemPath, String(files.loader))
-	loader.Set(ElemDescription, String(o.Description))
-	loader.Set(ElemLocale, String(o.Locale))
-	loader.Set(ElemInherit, Refs{LoaderSettings()})
-	loader.Set(ElemOSDevice, windows)
-	loader.Set(ElemSystemRoot, String(`\Windows`))
-	loader.Set(elemResumeObject, Ref(resume.ID))
-	loader.Set(ElemNX, Integer(NXOptIn))
-	loader.Set(ElemBootMenuPolicy, Integer(bootMenuStandard))
+	loader.Set(element.Device, windows)
+	loader.Set(element.Path, value.String(files.loader))
+	loader.Set(element.Description, value.String(o.Description))
+	loader.Set(element.Locale, value.String(o.Locale))
+	loader.Set(element.Inherit, value.Refs{value.LoaderSettings()})
+	loader.Set(element.OSDevice, windows)
+	loader.Set(element.SystemRoot, value.String(`\Windows`))
+	loader.Set(element.ResumeObject, value.Ref(resume.ID))
+	loader.Set(element.NX, value.Integer(NXOptIn))
+	loader.Set(element.BootMenuPolicy, value.Integer(bootMenuStandard))
 
-	resume.Set(ElemDevice, windows)
-	resume.Set(ElemPath, String(files.resume))
-	resume.Set(ElemDescription, String("Windows Resume Application"))
-	resume.Set(ElemLocale, String(o.Locale))
-	resume.Set(ElemInherit, Refs{resumeSettings()})
-	resume.Set(elemFileDevice, windows)
-	resume.Set(elemFilePath, String(`\hiberfil.sys`))
+	resume.Set(element.Device, windows)
+	resume.Set(element.Path, value.String(files.resume))
+	resume.Set(element.Description, value.String("Windows Resume Application"))
+	resume.Set(element.Locale, value.String(o.Locale))
+	resume.Set(element.Inherit, value.Refs{value.ResumeSettings()})
+	resume.Set(element.FileDevice, windows)
+	resume.Set(element.FilePath, value.String(`\hiberfil.sys`))
 
-	tester.Set(ElemDevice, system)
-	tester.Set(ElemPath, String(files.tester))
-	tester.Set(ElemDescription, String("Windows Memory Diagnostic"))
-	tester.Set(ElemLocale, String(o.Locale))
-	tester.Set(ElemInherit, Refs{GlobalSettings()})
+	tester.Set(element.Device, system)
+	tester.Set(element.Path, value.String(files.tester))
+	tester.Set(element.Description, value.String("Windows Memory Diagnostic"))
+	tester.Set(element.Locale, value.String(o.Locale))
+	tester.Set(element.Inherit, value.Refs{value.GlobalSettings()})
 
 	s := &Store{Modified: o.Modified, Objects: []Object{manager, loader, resume, tester}}
 	s.Objects = append(s.Objects, installedSettings()...)
@@ -109,7 +103,7 @@ func (o *InstalledOptions) fill() error {
 	)
 }
 
-func checkPartition(what string, p Partition) error {
+func checkPartition(what string, p value.Partition) error {
 	switch {
 	case p.MBR && (p.Offset == 0 || p.Signature == 0):
 		return fmt.Errorf("%s: want the offset of the partition and the signature of the disk, which are not 0", what)
@@ -133,27 +127,17 @@ func installedFiles(f Firmware) bootPaths {
 
 // installedSettings are the objects that others inherit, without a debugger.
 func installedSettings() []Object {
-	debugger := Object{ID: DebuggerSettings(), Type: TypeInheritByAny}
-	debugger.Set(ElemDebugType, Integer(debugSerial))
-	debugger.Set(ElemDebugPort, Integer(1))
-	debugger.Set(ElemBaudRate, Integer(defaultBaudRate))
-	ems := Object{ID: EMSSettings(), Type: TypeInheritByAny}
-	ems.Set(ElemBootEMS, Boolean(false))
-	global := Object{ID: GlobalSettings(), Type: TypeInheritByAny}
-	global.Set(ElemInherit, Refs{debugger.ID, ems.ID})
-	loader := Object{ID: LoaderSettings(), Type: TypeInheritByLoader}
-	loader.Set(ElemInherit, Refs{global.ID})
-	resume := Object{ID: resumeSettings(), Type: TypeInheritByResume}
-	resume.Set(ElemInherit, Refs{global.ID})
+	debugger := Object{ID: value.DebuggerSettings(), Type: TypeInheritByAny}
+	debugger.Set(element.DebugType, value.Integer(debugSerial))
+	debugger.Set(element.DebugPort, value.Integer(1))
+	debugger.Set(element.BaudRate, value.Integer(defaultBaudRate))
+	ems := Object{ID: value.EMSSettings(), Type: TypeInheritByAny}
+	ems.Set(element.BootEMS, value.Boolean(false))
+	global := Object{ID: value.GlobalSettings(), Type: TypeInheritByAny}
+	global.Set(element.Inherit, value.Refs{debugger.ID, ems.ID})
+	loader := Object{ID: value.LoaderSettings(), Type: TypeInheritByLoader}
+	loader.Set(element.Inherit, value.Refs{global.ID})
+	resume := Object{ID: value.ResumeSettings(), Type: TypeInheritByResume}
+	resume.Set(element.Inherit, value.Refs{global.ID})
 	return []Object{global, loader, resume, debugger, ems}
-}
-
-// memoryTester is {memdiag}.
-func memoryTester() GUID {
-	return NewGUID(0xb2721d73, 0x1db4, 0x4c62, [8]byte{0xbf, 0x78, 0xc5, 0x48, 0xa8, 0x80, 0x14, 0x2d})
-}
-
-// resumeSettings is {resumeloadersettings}.
-func resumeSettings() GUID {
-	return NewGUID(0x1afa9c49, 0x16ab, 0x4a5c, [8]byte{0x90, 0x1b, 0x21, 0x28, 0x02, 0xda, 0x94, 0x60})
 }

@@ -7,16 +7,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/value"
 )
 
-func gptPartition(t *testing.T, id, disk string) Partition {
+func gptPartition(t *testing.T, id, disk string) value.Partition {
 	t.Helper()
-	var p Partition
+	var p value.Partition
 	var err error
-	if p.ID, err = ParseGUID(id); err != nil {
+	if p.ID, err = value.ParseGUID(id); err != nil {
 		t.Fatal(err)
 	}
-	if p.Disk, err = ParseGUID(disk); err != nil {
+	if p.Disk, err = value.ParseGUID(disk); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -80,10 +83,10 @@ timeout                 30
 // TestInstalledMBR looks at what differs for BIOS.
 func TestInstalledMBR(t *testing.T) {
 	s := mustInstalled(t, InstalledOptions{Firmware: BIOS,
-		System:  Partition{MBR: true, Offset: 1 << 20, Signature: 0x12345678},
-		Windows: Partition{MBR: true, Offset: 101 << 20, Signature: 0x12345678}})
-	manager := s.Object(BootManager())
-	if v := manager.Element(ElemPath); v != nil {
+		System:  value.Partition{MBR: true, Offset: 1 << 20, Signature: 0x12345678},
+		Windows: value.Partition{MBR: true, Offset: 101 << 20, Signature: 0x12345678}})
+	manager := s.Object(value.BootManager())
+	if v := manager.Element(element.Path); v != nil {
 		t.Errorf("a BIOS boot manager has the path %v", v)
 	}
 	got := describe(t, s)
@@ -98,14 +101,14 @@ func TestInstalledMBR(t *testing.T) {
 }
 
 func TestInstalledRefuses(t *testing.T) {
-	good := Partition{MBR: true, Offset: 1 << 20, Signature: 1}
+	good := value.Partition{MBR: true, Offset: 1 << 20, Signature: 1}
 	for _, c := range []struct {
 		o    InstalledOptions
 		want string
 	}{
 		{InstalledOptions{}, "system partition"},
 		{InstalledOptions{System: good}, "Windows partition"},
-		{InstalledOptions{System: good, Windows: Partition{MBR: true, Offset: 4096}}, "signature"},
+		{InstalledOptions{System: good, Windows: value.Partition{MBR: true, Offset: 4096}}, "signature"},
 		{InstalledOptions{System: good, Windows: good, Locale: "x"}, "locale"},
 		{InstalledOptions{System: good, Windows: good, Timeout: time.Millisecond}, "timeout"},
 		{InstalledOptions{System: good, Windows: good, Description: "a\nb"}, "description"},

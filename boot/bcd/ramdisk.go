@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 	"unicode/utf16"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/value"
 )
 
 // Firmware is what the boot manager runs on; it decides the loader's file name.
@@ -115,13 +118,13 @@ type Options struct {
 
 // Entry is one thing to boot.
 type Entry struct {
-	ID          GUID     // zero: made of the entry's place in the list
-	Description string   // the line in the boot menu
-	WIM         string   // path on the server
-	Loader      string   // path in the WIM; "": winload of the firmware
-	SystemRoot  string   // path in the WIM
-	LoadOptions string   // command line for the system; "": none
-	NX          NXPolicy // NXOptIn is what Windows itself writes
+	ID          value.GUID // zero: made of the entry's place in the list
+	Description string     // the line in the boot menu
+	WIM         string     // path on the server
+	Loader      string     // path in the WIM; "": winload of the firmware
+	SystemRoot  string     // path in the WIM
+	LoadOptions string     // command line for the system; "": none
+	NX          NXPolicy   // NXOptIn is what Windows itself writes
 
 	// TestSigning accepts drivers with a test signature, NoIntegrityChecks any.
 	// Secure Boot forbids both: the loader then stops.
@@ -167,14 +170,14 @@ func ramdisk(o Options) (*Store, error) {
 	if err := o.fill(); err != nil {
 		return nil, err
 	}
-	manager := Object{ID: BootManager(), Type: TypeBootManager}
-	manager.Set(ElemDescription, String("Windows Boot Manager"))
-	manager.Set(ElemLocale, String(o.Locale))
+	manager := Object{ID: value.BootManager(), Type: TypeBootManager}
+	manager.Set(element.Description, value.String("Windows Boot Manager"))
+	manager.Set(element.Locale, value.String(o.Locale))
 
-	var order Refs
+	var order value.Refs
 	var loaders []Object
-	taken := map[GUID]bool{BootManager(): true, RamdiskOptions(): true, GlobalSettings(): true,
-		LoaderSettings(): true, DebuggerSettings(): true, EMSSettings(): true}
+	taken := map[value.GUID]bool{value.BootManager(): true, value.RamdiskOptions(): true, value.GlobalSettings(): true,
+		value.LoaderSettings(): true, value.DebuggerSettings(): true, value.EMSSettings(): true}
 	for i, e := range o.Entries {
 		loader, err := o.entry(i, e)
 		if err != nil {
@@ -187,27 +190,27 @@ func ramdisk(o Options) (*Store, error) {
 		order = append(order, loader.ID)
 		loaders = append(loaders, loader)
 	}
-	manager.Set(ElemDefault, Ref(order[0]))
-	manager.Set(ElemDisplayOrder, order)
-	manager.Set(ElemTimeout, Integer(o.Timeout/time.Second))
-	manager.Set(ElemDisplayBootMenu, Boolean(o.ShowMenu))
+	manager.Set(element.Default, value.Ref(order[0]))
+	manager.Set(element.DisplayOrder, order)
+	manager.Set(element.Timeout, value.Integer(o.Timeout/time.Second))
+	manager.Set(element.DisplayBootMenu, value.Boolean(o.ShowMenu))
 
 	// No description here: the boot manager would show it in the menu in place of
 	// the entry's own (seen with 10.0.19041).
-	ramdisk := Object{ID: RamdiskOptions(), Type: TypeDeviceOptions}
-	ramdisk.Set(ElemSDIDevice, BootDevice())
-	ramdisk.Set(ElemSDIPath, String(o.SDI))
-	ramdisk.Set(ElemTFTPBlockSize, Integer(o.BlockSize))
-	ramdisk.Set(ElemTFTPWindowSize, Integer(o.WindowSize))
+	ramdisk := Object{ID: value.RamdiskOptions(), Type: TypeDeviceOptions}
+	ramdisk.Set(element.SDIDevice, value.BootDevice())
+	ramdisk.Set(element.SDIPath, value.String(o.SDI))
+	ramdisk.Set(element.TFTPBlockSize, value.Integer(o.BlockSize))
+	ramdisk.Set(element.TFTPWindowSize, value.Integer(o.WindowSize))
 	if o.VariableWindow != nil {
-		ramdisk.Set(ElemTFTPVarWindow, Boolean(*o.VariableWindow))
+		ramdisk.Set(element.TFTPVarWindow, value.Boolean(*o.VariableWindow))
 	}
 	if o.ClientPort != 0 {
-		ramdisk.Set(ElemTFTPClientPort, Integer(o.ClientPort))
+		ramdisk.Set(element.TFTPClientPort, value.Integer(o.ClientPort))
 	}
 	if o.Multicast {
-		ramdisk.Set(ElemMulticast, Boolean(true))
-		ramdisk.Set(ElemMulticastFallback, Boolean(o.MulticastFallback))
+		ramdisk.Set(element.Multicast, value.Boolean(true))
+		ramdisk.Set(element.MulticastFallback, value.Boolean(o.MulticastFallback))
 	}
 
 	settings := o.settings(&manager, loaders)
@@ -226,35 +229,35 @@ func (o *Options) entry(i int, e Entry) (Object, error) {
 	if e.ID.IsZero() {
 		e.ID = entryID(i)
 	}
-	device := RamdiskDevice(e.WIM, RamdiskOptions())
+	device := value.RamdiskDevice(e.WIM, value.RamdiskOptions())
 	l := Object{ID: e.ID, Type: TypeLoader}
-	l.Set(ElemDevice, device)
-	l.Set(ElemPath, String(e.Loader))
-	l.Set(ElemDescription, String(e.Description))
-	l.Set(ElemLocale, String(o.Locale))
-	l.Set(ElemOSDevice, device)
-	l.Set(ElemSystemRoot, String(e.SystemRoot))
-	l.Set(ElemNX, Integer(e.NX))
+	l.Set(element.Device, device)
+	l.Set(element.Path, value.String(e.Loader))
+	l.Set(element.Description, value.String(e.Description))
+	l.Set(element.Locale, value.String(o.Locale))
+	l.Set(element.OSDevice, device)
+	l.Set(element.SystemRoot, value.String(e.SystemRoot))
+	l.Set(element.NX, value.Integer(e.NX))
 	for _, b := range []struct {
-		id ElementID
+		id element.ID
 		on bool
 	}{
-		{ElemDetectHAL, !e.NoDetectHAL},
-		{ElemWinPE, !e.NoWinPE},
-		{ElemTestSigning, e.TestSigning},
-		{ElemNoIntegrityChecks, e.NoIntegrityChecks},
-		{ElemGraphicsDisabled, e.TextMode},
-		{ElemHighestMode, e.HighestMode},
-		{ElemKernelDebug, o.KernelDebug},
-		{ElemBootDebug, o.BootDebug},
-		{ElemEMS, o.EMS != nil},
+		{element.DetectHAL, !e.NoDetectHAL},
+		{element.WinPE, !e.NoWinPE},
+		{element.TestSigning, e.TestSigning},
+		{element.NoIntegrityChecks, e.NoIntegrityChecks},
+		{element.GraphicsDisabled, e.TextMode},
+		{element.HighestMode, e.HighestMode},
+		{element.KernelDebug, o.KernelDebug},
+		{element.BootDebug, o.BootDebug},
+		{element.EMS, o.EMS != nil},
 	} {
 		if b.on {
-			l.Set(b.id, Boolean(true))
+			l.Set(b.id, value.Boolean(true))
 		}
 	}
 	if e.LoadOptions != "" {
-		l.Set(ElemLoadOptions, String(e.LoadOptions))
+		l.Set(element.LoadOptions, value.String(e.LoadOptions))
 	}
 	for _, x := range e.Extra {
 		if x.Value == nil {
@@ -275,38 +278,38 @@ func (o *Options) settings(manager *Object, loaders []Object) []Object {
 	if !o.BootDebug && !o.KernelDebug && o.Debugger == nil && o.EMS == nil {
 		return nil
 	}
-	debugger := Object{ID: DebuggerSettings(), Type: TypeInheritByAny}
+	debugger := Object{ID: value.DebuggerSettings(), Type: TypeInheritByAny}
 	d := *o.Debugger
 	if d.Host.IsValid() {
 		ip := d.Host.As4()
-		debugger.Set(ElemDebugType, Integer(debugNet))
-		debugger.Set(ElemHostIP, Integer(uint32(ip[0])<<24|uint32(ip[1])<<16|uint32(ip[2])<<8|uint32(ip[3])))
-		debugger.Set(ElemHostPort, Integer(d.HostPort))
-		debugger.Set(ElemDebugKey, String(d.Key))
-		debugger.Set(ElemDebugDHCP, Boolean(true))
+		debugger.Set(element.DebugType, value.Integer(debugNet))
+		debugger.Set(element.HostIP, value.Integer(uint32(ip[0])<<24|uint32(ip[1])<<16|uint32(ip[2])<<8|uint32(ip[3])))
+		debugger.Set(element.HostPort, value.Integer(d.HostPort))
+		debugger.Set(element.DebugKey, value.String(d.Key))
+		debugger.Set(element.DebugDHCP, value.Boolean(true))
 	} else {
-		debugger.Set(ElemDebugType, Integer(debugSerial))
-		debugger.Set(ElemDebugPort, Integer(d.Port))
-		debugger.Set(ElemBaudRate, Integer(d.BaudRate))
+		debugger.Set(element.DebugType, value.Integer(debugSerial))
+		debugger.Set(element.DebugPort, value.Integer(d.Port))
+		debugger.Set(element.BaudRate, value.Integer(d.BaudRate))
 	}
-	ems := Object{ID: EMSSettings(), Type: TypeInheritByAny}
-	ems.Set(ElemBootEMS, Boolean(o.EMS != nil))
+	ems := Object{ID: value.EMSSettings(), Type: TypeInheritByAny}
+	ems.Set(element.BootEMS, value.Boolean(o.EMS != nil))
 	if o.EMS != nil {
-		ems.Set(ElemEMSPort, Integer(o.EMS.Port))
-		ems.Set(ElemEMSBaudRate, Integer(o.EMS.BaudRate))
+		ems.Set(element.EMSPort, value.Integer(o.EMS.Port))
+		ems.Set(element.EMSBaudRate, value.Integer(o.EMS.BaudRate))
 	}
-	global := Object{ID: GlobalSettings(), Type: TypeInheritByAny}
-	global.Set(ElemInherit, Refs{debugger.ID, ems.ID})
-	loader := Object{ID: LoaderSettings(), Type: TypeInheritByLoader}
-	loader.Set(ElemInherit, Refs{global.ID})
+	global := Object{ID: value.GlobalSettings(), Type: TypeInheritByAny}
+	global.Set(element.Inherit, value.Refs{debugger.ID, ems.ID})
+	loader := Object{ID: value.LoaderSettings(), Type: TypeInheritByLoader}
+	loader.Set(element.Inherit, value.Refs{global.ID})
 
-	manager.Set(ElemInherit, Refs{global.ID})
+	manager.Set(element.Inherit, value.Refs{global.ID})
 	if o.BootDebug {
-		manager.Set(ElemBootDebug, Boolean(true))
+		manager.Set(element.BootDebug, value.Boolean(true))
 	}
 	for i := range loaders {
-		if loaders[i].Element(ElemInherit) == nil {
-			loaders[i].Set(ElemInherit, Refs{loader.ID})
+		if loaders[i].Element(element.Inherit) == nil {
+			loaders[i].Set(element.Inherit, value.Refs{loader.ID})
 		}
 	}
 	return []Object{global, loader, debugger, ems}
@@ -320,8 +323,8 @@ const (
 
 // entryID names the entry at place i. The GUID is castpoint's own: random once,
 // and its last two bytes count.
-func entryID(i int) GUID {
-	return NewGUID(0x5c4e1a70, 0x8d3b, 0x4f26, [8]byte{0x9e, 0x17, 0x6b, 0xd2, 0x40, 0xa9, byte(i >> 8), byte(i)})
+func entryID(i int) value.GUID {
+	return value.NewGUID(0x5c4e1a70, 0x8d3b, 0x4f26, [8]byte{0x9e, 0x17, 0x6b, 0xd2, 0x40, 0xa9, byte(i >> 8), byte(i)})
 }
 
 // fill puts in the defaults and checks all but the entries.
@@ -475,7 +478,7 @@ func checkPath(what, path string) error {
 		return fmt.Errorf(`%s %q: want backslashes`, what, path)
 	case len(path) > maxPath:
 		return fmt.Errorf("%s has %d characters, at most %d fit a TFTP request", what, len(path), maxPath)
-	case !isASCII(path):
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r > '~' }):
 		return fmt.Errorf("%s %q: want printable ASCII", what, path)
 	}
 	for _, part := range strings.Split(path, `\`) {

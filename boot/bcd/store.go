@@ -4,6 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/value"
 )
 
 // ErrNotBCD says that a file is a registry hive, but not a boot configuration
@@ -26,7 +29,7 @@ type Store struct {
 
 // Object is a set of elements under one name.
 type Object struct {
-	ID       GUID
+	ID       value.GUID
 	Type     ObjectType
 	Elements []Element
 
@@ -35,15 +38,15 @@ type Object struct {
 	FirmwareVariable []byte
 }
 
-// Element is one setting. The format in ID must fit the Value, see Value.
+// Element is one setting. The format in ID must fit the Value, see value.Value.
 type Element struct {
-	ID    ElementID
-	Value Value
+	ID    element.ID
+	Value value.Value
 }
 
 // Object returns the object with that name, or nil. The pointer is into
 // s.Objects.
-func (s *Store) Object(id GUID) *Object {
+func (s *Store) Object(id value.GUID) *Object {
 	for i := range s.Objects {
 		if s.Objects[i].ID == id {
 			return &s.Objects[i]
@@ -53,7 +56,7 @@ func (s *Store) Object(id GUID) *Object {
 }
 
 // Element returns the value of an element, or nil when the object has none.
-func (o *Object) Element(id ElementID) Value {
+func (o *Object) Element(id element.ID) value.Value {
 	for _, e := range o.Elements {
 		if e.ID == id {
 			return e.Value
@@ -63,7 +66,7 @@ func (o *Object) Element(id ElementID) Value {
 }
 
 // Set gives an element a value, replacing the one it has.
-func (o *Object) Set(id ElementID, v Value) {
+func (o *Object) Set(id element.ID, v value.Value) {
 	for i := range o.Elements {
 		if o.Elements[i].ID == id {
 			o.Elements[i].Value = v
@@ -106,11 +109,11 @@ func (t ObjectType) kind() uint32 { return uint32(t) >> 28 }
 
 // application is the number of the boot application that an object describes or
 // gives settings to; 0 when it is for any.
-func (t ObjectType) application() uint32 {
+func (t ObjectType) application() element.Application {
 	if k := t.kind(); k != kindApplication && k != kindInherit {
 		return 0
 	}
-	return uint32(t) & 0xfffff
+	return element.Application(t & 0xfffff)
 }
 
 // String says in words what the object is, as the headings of bcdedit do.

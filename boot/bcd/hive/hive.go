@@ -1,8 +1,9 @@
-package bcd
+package hive
 
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -34,60 +35,93 @@ const (
 	keysPerList = 500
 )
 
-// regType is the type of a registry value.
-type regType uint32
+// Hive is a registry hive, whole in memory.
+type Hive struct {
+	Root *Key
+	// Modified is the time of last change in the base block; every key is written
+	// with it.
+	Modified time.Time
+	// Notes are what Read found odd but could live with, in words. They are not
+	// written.
+	Notes []string
+}
 
+// Key is one key of a hive with all below it.
+type Key struct {
+	Name   string
+	Values []Value
+	Keys   []*Key
+}
+
+// Value is a named, typed value of a key.
+type Value struct {
+	Name string
+	Type Type
+	Data []byte
+}
+
+// Add adds a key below k and returns it.
+func (k *Key) Add(name string) *Key {
+	child := &Key{Name: name}
+	k.Keys = append(k.Keys, child)
+	return child
+}
+
+// Set adds a value.
+func (k *Key) Set(name string, typ Type, data []byte) {
+	k.Values = append(k.Values, Value{name, typ, data})
+}
+
+// Find returns the key directly below k with that name in any case, or nil.
+func (k *Key) Find(name string) *Key {
+	for _, sub := range k.Keys {
+		if strings.EqualFold(sub.Name, name) {
+			return sub
+		}
+	}
+	return nil
+}
+
+// Value returns the value of k with that name in any case.
+func (k *Key) Value(name string) (Value, bool) {
+	for _, v := range k.Values {
+		if strings.EqualFold(v.Name, name) {
+			return v, true
+		}
+	}
+	return Value{}, false
+}
+
+// Type is the type of a registry value.
+type Type uint32
+
+// Types that boot configuration has, by their names without REG_.
 const (
-	regString      regType = 1
-	regBinary      regType = 3
-	regDword       regType = 4
-	regMultiString regType = 7
+	SZ      Type = 1
+	Binary  Type = 3
+	DWord   Type = 4
+	MultiSZ Type = 7
 )
 
 // String gives the usual name.
-func (t regType) String() string {
+func (t Type) String() string {
 	switch t {
 	case 0:
 		return "REG_NONE"
-	case regString:
+	case SZ:
 		return "REG_SZ"
 	case 2:
 		return "REG_EXPAND_SZ"
-	case regBinary:
+	case Binary:
 		return "REG_BINARY"
-	case regDword:
+	case DWord:
 		return "REG_DWORD"
-	case regMultiString:
+	case MultiSZ:
 		return "REG_MULTI_SZ"
 	case 11:
 		return "REG_QWORD"
 	}
 	return fmt.Sprintf("registry type %d", uint32(t))
-}
-
-// hiveKey is one key of a hive with all below it.
-type hiveKey struct {
-	name   string
-	values []hiveValue
-	keys   []*hiveKey
-}
-
-type hiveValue struct {
-	name string
-	typ  regType
-	data []byte
-}
-
-// sub adds a key.
-func (k *hiveKey) sub(name string) *hiveKey {
-	child := &hiveKey{name: name}
-	k.keys = append(k.keys, child)
-	return child
-}
-
-// set adds a value.
-func (k *hiveKey) set(name string, typ regType, data []byte) {
-	k.values = append(k.values, hiveValue{name, typ, data})
 }
 
 // filetime converts to 100 ns since 1601-01-01 UTC.

@@ -1,4 +1,4 @@
-package bcd
+package hive
 
 import (
 	"encoding/binary"
@@ -11,11 +11,11 @@ import (
 // ErrNotHive says that a file does not start as a registry hive does.
 var ErrNotHive = errors.New("not a registry hive")
 
-// MaxSize is the longest file that Parse reads, in bytes. Stores have tens of
+// MaxSize is the longest file that Read reads, in bytes. Stores have tens of
 // kilobytes.
 const MaxSize = 16 << 20
 
-// Deepest key that is read; elements are at depth 4.
+// Deepest key that is read; the elements of a store are at depth 4.
 const maxKeyDepth = 16
 
 // CorruptError says what is wrong with a hive, and where.
@@ -28,11 +28,11 @@ func (e *CorruptError) Error() string {
 	return fmt.Sprintf("registry hive is damaged at offset 0x%x: %s", e.Offset, e.Problem)
 }
 
-// hiveReader follows the cells of a hive. Whatever a cell says is checked
+// reader follows the cells of a hive. Whatever a cell says is checked
 // against the file: an offset must be the start of a used cell, and each cell
 // may be used once. So reading ends, takes memory in proportion to the file, and
 // cannot be sent in circles.
-type hiveReader struct {
+type reader struct {
 	bins  []byte
 	minor uint32            // of the version: 1.minor
 	cells map[uint32]uint32 // size of each used cell, without its header; by offset
@@ -40,26 +40,30 @@ type hiveReader struct {
 	notes []string
 }
 
-func (r *hiveReader) damaged(at uint32, format string, args ...any) error {
+func (r *reader) damaged(at uint32, format string, args ...any) error {
 	return &CorruptError{Offset: baseBlockSize + int64(at), Problem: fmt.Sprintf(format, args...)}
 }
 
-// readHive reads all of a hive.
-func readHive(b []byte) (root *hiveKey, modified time.Time, notes []string, err error) {
-	r := &hiveReader{cells: map[uint32]uint32{}, seen: map[uint32]bool{}}
+// Read reads all of a hive. It never trusts the input. Errors are ErrNotHive and
+// *CorruptError.
+func Read(b []byte) (*Hive, error) {
+	r := &reader{cells: map[uint32]uint32{}, seen: map[uint32]bool{}}
 	rootAt, modified, err := r.readBase(b)
 	if err != nil {
-		return nil, modified, nil, err
+		return nil, err
 	}
 	if err := r.findCells(); err != nil {
-		return nil, modified, nil, err
+		return nil, err
 	}
-	root, err = r.readKey(rootAt, 0)
-	return root, modified, r.notes, err
+	root, err := r.readKey(rootAt, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &Hive{Root: root, Modified: modified, Notes: r.notes}, nil
 }
 
 // readBase checks the base block and returns the offset of the root key.
-func (r *hiveReader) readBase(b []byte) (rootAt uint32, modified time.Time, err error) {
+func (r *reader) readBase(b []byte) (rootAt uint32, modified time.Time, err error) {
 	le := binary.LittleEndian
 	damaged := func(at int64, format string, args ...any) error {
 		return &CorruptError{Offset: at, Problem: fmt.Sprintf(format, args...)}
@@ -100,7 +104,7 @@ func (r *hiveReader) readBase(b []byte) (rootAt uint32, modified time.Time, err 
 }
 
 // findCells walks all bins and notes where the used cells are.
-func (r *hiveReader) findCells() error {
+func (r *reader) findCells() error {
 	le := binary.LittleEndian
 	for at := uint32(0); at < uint32(len(r.bins)); {
 		bin := r.bins[at:]
@@ -136,7 +140,7 @@ func (r *hiveReader) findCells() error {
 
 // open returns the contents of a used cell that has not been followed yet, and
 // at least need bytes of it.
-func (r *hiveReader) open(at uint32, need int, what string) ([]byte, error) {
+func (r *reader) open(at uint32, need int, what string) ([]byte, error) {
 	size, ok := r.cells[at]
 	switch {
 	case ok:
@@ -155,7 +159,7 @@ func (r *hiveReader) open(at uint32, need int, what string) ([]byte, error) {
 	return r.bins[at+cellHeader : at+cellHeader+size], nil
 }
 
-func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
+func (r *reader) readKey(at uint32, depth int) (*Key, error) {
 	if depth > maxKeyDepth {
 		return nil, r.damaged(at, "key more than %d levels deep", maxKeyDepth)
 	}
@@ -171,10 +175,10 @@ func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
 	if keyHeaderSize+nameLength > len(nk) {
 		return nil, r.damaged(at, "key with a name of %d bytes, its cell has %d", nameLength, len(nk)-keyHeaderSize)
 	}
-	k := &hiveKey{name: decodeName(nk[keyHeaderSize:keyHeaderSize+nameLength], le.Uint16(nk[2:])&keyFlagCompressed != 0)}
+	k := &Key{Name: decodeName(nk[keyHeaderSize:keyHeaderSize+nameLength], le.Uint16(nk[2:])&keyFlagCompressed != 0)}
 
 	if n := le.Uint32(nk[36:]); n > 0 {
-		if k.values, err = r.readValues(le.Uint32(nk[40:]), n, k.name); err != nil {
+		if k.Values, err = r.readValues(le.Uint32(nk[40:]), n, k.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -184,7 +188,7 @@ func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
 			return nil, err
 		}
 		if uint64(len(offsets)) != uint64(n) {
-			return nil, r.damaged(at, "key %q says %d sub-keys, its list has %d", k.name, n, len(offsets))
+			return nil, r.damaged(at, "key %q says %d sub-keys, its list has %d", k.Name, n, len(offsets))
 		}
 		names := map[string]bool{}
 		for _, sub := range offsets {
@@ -192,12 +196,12 @@ func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
 			if err != nil {
 				return nil, err
 			}
-			name := strings.ToUpper(child.name)
+			name := strings.ToUpper(child.Name)
 			if names[name] {
-				return nil, r.damaged(sub, "second key %q in %q", child.name, k.name)
+				return nil, r.damaged(sub, "second key %q in %q", child.Name, k.Name)
 			}
 			names[name] = true
-			k.keys = append(k.keys, child)
+			k.Keys = append(k.Keys, child)
 		}
 	}
 	return k, nil
@@ -205,7 +209,7 @@ func (r *hiveReader) readKey(at uint32, depth int) (*hiveKey, error) {
 
 // readKeyList reads the offsets in a list of sub-keys: lf and lh have a hint or
 // hash beside each, li has none, ri is a list of lists.
-func (r *hiveReader) readKeyList(at uint32, offsets []uint32, depth int) ([]uint32, error) {
+func (r *reader) readKeyList(at uint32, offsets []uint32, depth int) ([]uint32, error) {
 	le := binary.LittleEndian
 	list, err := r.open(at, 4, "list of sub-keys")
 	if err != nil {
@@ -239,7 +243,7 @@ func (r *hiveReader) readKeyList(at uint32, offsets []uint32, depth int) ([]uint
 	return offsets, nil
 }
 
-func (r *hiveReader) readValues(at, n uint32, key string) ([]hiveValue, error) {
+func (r *reader) readValues(at, n uint32, key string) ([]Value, error) {
 	le := binary.LittleEndian
 	list, err := r.open(at, 0, "list of values of key "+key)
 	if err != nil {
@@ -248,7 +252,7 @@ func (r *hiveReader) readValues(at, n uint32, key string) ([]hiveValue, error) {
 	if 4*uint64(n) > uint64(len(list)) {
 		return nil, r.damaged(at, "list of %d values of key %q needs %d bytes, its cell has %d", n, key, 4*uint64(n), len(list))
 	}
-	values := make([]hiveValue, 0, n)
+	values := make([]Value, 0, n)
 	for i := range n {
 		v, err := r.readValue(le.Uint32(list[4*i:]))
 		if err != nil {
@@ -259,9 +263,9 @@ func (r *hiveReader) readValues(at, n uint32, key string) ([]hiveValue, error) {
 	return values, nil
 }
 
-func (r *hiveReader) readValue(at uint32) (hiveValue, error) {
+func (r *reader) readValue(at uint32) (Value, error) {
 	le := binary.LittleEndian
-	var v hiveValue
+	var v Value
 	vk, err := r.open(at, valueHeaderSize, "value")
 	if err != nil {
 		return v, err
@@ -273,22 +277,22 @@ func (r *hiveReader) readValue(at uint32) (hiveValue, error) {
 	if valueHeaderSize+nameLength > len(vk) {
 		return v, r.damaged(at, "value with a name of %d bytes, its cell has %d", nameLength, len(vk)-valueHeaderSize)
 	}
-	v.name = decodeName(vk[valueHeaderSize:valueHeaderSize+nameLength], le.Uint16(vk[16:])&valueFlagASCII != 0)
-	v.typ = regType(le.Uint32(vk[12:]))
+	v.Name = decodeName(vk[valueHeaderSize:valueHeaderSize+nameLength], le.Uint16(vk[16:])&valueFlagASCII != 0)
+	v.Type = Type(le.Uint32(vk[12:]))
 
 	size, data := le.Uint32(vk[4:]), le.Uint32(vk[8:])
-	what := fmt.Sprintf("data of value %q", v.name)
+	what := fmt.Sprintf("data of value %q", v.Name)
 	switch {
 	case size&dataInline != 0:
 		if size &^= dataInline; size > 4 {
-			return v, r.damaged(at, "value %q says %d bytes in its own cell, 4 fit", v.name, size)
+			return v, r.damaged(at, "value %q says %d bytes in its own cell, 4 fit", v.Name, size)
 		}
-		v.data = append([]byte(nil), vk[8:8+size]...)
+		v.Data = append([]byte(nil), vk[8:8+size]...)
 	case size == 0:
 	case size > uint32(len(r.bins)):
-		return v, r.damaged(at, "value %q says %d bytes, the hive has %d", v.name, size, len(r.bins))
+		return v, r.damaged(at, "value %q says %d bytes, the hive has %d", v.Name, size, len(r.bins))
 	case size > bigDataSegment && r.minor >= 4:
-		if v.data, err = r.readBigData(data, int(size), what); err != nil {
+		if v.Data, err = r.readBigData(data, int(size), what); err != nil {
 			return v, err
 		}
 	default:
@@ -296,13 +300,13 @@ func (r *hiveReader) readValue(at uint32) (hiveValue, error) {
 		if err != nil {
 			return v, err
 		}
-		v.data = append([]byte(nil), cell[:size]...)
+		v.Data = append([]byte(nil), cell[:size]...)
 	}
 	return v, nil
 }
 
 // readBigData reads data that is spread over several cells (db).
-func (r *hiveReader) readBigData(at uint32, size int, what string) ([]byte, error) {
+func (r *reader) readBigData(at uint32, size int, what string) ([]byte, error) {
 	le := binary.LittleEndian
 	db, err := r.open(at, 8, what)
 	if err != nil {

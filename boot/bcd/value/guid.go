@@ -1,4 +1,4 @@
-package bcd
+package value
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package bcd
+package value
 
 import (
 	"bytes"
@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"castpoint/boot/bcd/element"
 )
 
 // unhex reads hexadecimal with spaces and line breaks.
@@ -86,7 +88,7 @@ func TestDeviceGolden(t *testing.T) {
 		},
 		{
 			"file in a VHD that an element names",
-			Device{Kind: DeviceLocate, Element: ElemPath, Parent: &vhd}, 204,
+			Device{Kind: DeviceLocate, Element: element.Path, Parent: &vhd}, 204,
 			zeros(16) + `08000000 00000000 bc000000 00000000 00000000 02000012 1e000000 0000` + vhdBytes,
 			`vhd=[partition={mbr disk 4a62b018, offset 1048576}]\d.vhd,locate=custom:12000002`,
 		},
@@ -97,7 +99,7 @@ func TestDeviceGolden(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, got, err := tt.device.encode()
+			_, got, err := tt.device.Encode()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -126,7 +128,7 @@ func TestRamdiskDeviceSize(t *testing.T) {
 	// The length formulas that bcdedit's stores obey: 126 + 2n and 86 + 2n for a
 	// path of n characters.
 	for n := 1; n <= 254; n++ {
-		_, b, err := RamdiskDevice(`\`+strings.Repeat("x", n-1), RamdiskOptions()).encode()
+		_, b, err := RamdiskDevice(`\`+strings.Repeat("x", n-1), RamdiskOptions()).Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +140,7 @@ func TestRamdiskDeviceSize(t *testing.T) {
 }
 
 func TestDeviceDamaged(t *testing.T) {
-	_, good, err := RamdiskDevice(`\Boot\boot.wim`, RamdiskOptions()).encode()
+	_, good, err := RamdiskDevice(`\Boot\boot.wim`, RamdiskOptions()).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +194,7 @@ func TestDeviceNesting(t *testing.T) {
 		parent := d
 		d = Device{Kind: DeviceFile, Path: `\f`, Parent: &parent}
 	}
-	_, b, err := d.encode()
+	_, b, err := d.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +202,7 @@ func TestDeviceNesting(t *testing.T) {
 		t.Fatal(err)
 	}
 	deeper := Device{Kind: DeviceFile, Path: `\f`, Parent: &d}
-	if _, _, err := deeper.encode(); err == nil {
+	if _, _, err := deeper.Encode(); err == nil {
 		t.Error("a device too deep was written")
 	}
 	// The same by hand: wrap the bytes once more.
@@ -214,7 +216,7 @@ func TestDeviceNesting(t *testing.T) {
 	}
 	self := Device{Kind: DeviceFile, Path: `\f`}
 	self.Parent = &self
-	if _, _, err := self.encode(); err == nil {
+	if _, _, err := self.Encode(); err == nil {
 		t.Error("a device that is its own parent was written")
 	}
 }
@@ -223,9 +225,9 @@ func FuzzDevice(f *testing.F) {
 	for _, d := range []Device{
 		BootDevice(), RamdiskDevice(`\Boot\boot.wim`, RamdiskOptions()),
 		{Kind: DevicePartition}, {Kind: DevicePartition, Partition: Partition{MBR: true, Offset: 1 << 20}},
-		{Kind: DeviceLocate, Element: ElemSystemRoot}, {Kind: DeviceLocate, Path: `\a`, Parent: &Device{Kind: DeviceBoot}},
+		{Kind: DeviceLocate, Element: element.SystemRoot}, {Kind: DeviceLocate, Path: `\a`, Parent: &Device{Kind: DeviceBoot}},
 	} {
-		_, b, err := d.encode()
+		_, b, err := d.Encode()
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -237,7 +239,7 @@ func FuzzDevice(f *testing.F) {
 			return
 		}
 		_ = d.String()
-		_, again, err := d.encode()
+		_, again, err := d.Encode()
 		if err != nil {
 			return // an empty path, for example: read, but not written
 		}

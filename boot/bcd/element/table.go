@@ -1,7 +1,7 @@
-package bcd
+package element
 
 // libraryName names elements of every boot application.
-func libraryName(id ElementID) string {
+func libraryName(id ID) string {
 	switch id {
 	case 0x11000001:
 		return "device"
@@ -160,7 +160,7 @@ func libraryName(id ElementID) string {
 }
 
 // bootManagerName names elements of the boot manager and of the firmware's boot menu.
-func bootManagerName(id ElementID) string {
+func bootManagerName(id ID) string {
 	switch id {
 	case 0x24000001:
 		return "displayorder"
@@ -213,7 +213,7 @@ func bootManagerName(id ElementID) string {
 }
 
 // loaderName names elements of winload.
-func loaderName(id ElementID) string {
+func loaderName(id ID) string {
 	switch id {
 	case 0x21000001:
 		return "osdevice"
@@ -462,7 +462,7 @@ func loaderName(id ElementID) string {
 }
 
 // resumeName names elements of winresume.
-func resumeName(id ElementID) string {
+func resumeName(id ID) string {
 	switch id {
 	case 0x21000001:
 		return "filedevice"
@@ -487,7 +487,7 @@ func resumeName(id ElementID) string {
 }
 
 // memoryTesterName names elements of memtest.
-func memoryTesterName(id ElementID) string {
+func memoryTesterName(id ID) string {
 	switch id {
 	case 0x25000001:
 		return "passcount"
@@ -518,7 +518,7 @@ func memoryTesterName(id ElementID) string {
 }
 
 // deviceOptionName names options of a RAM disk.
-func deviceOptionName(id ElementID) string {
+func deviceOptionName(id ID) string {
 	switch id {
 	case 0x35000001:
 		return "ramdiskimageoffset"
@@ -551,7 +551,7 @@ func deviceOptionName(id ElementID) string {
 }
 
 // templateName names elements of the template that stores are made from.
-func templateName(id ElementID) string {
+func templateName(id ID) string {
 	switch id {
 	case 0x45000001:
 		return "devicetype"

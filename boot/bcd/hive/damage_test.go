@@ -1,4 +1,4 @@
-package bcd
+package hive
 
 import (
 	"bytes"
@@ -83,22 +83,21 @@ func findKey(t testing.TB, b []byte, name string, n int) int {
 // TestListKinds: Windows writes lh, older ones lf and li, all with lists of
 // lists above some length.
 func TestListKinds(t *testing.T) {
-	s := mustRamdisk(t, Options{})
-	good := mustBytes(t, s)
-	want, err := Parse(good)
+	good := mustAppend(t, store())
+	want, err := Read(good)
 	if err != nil {
 		t.Fatal(err)
 	}
 	objects := findKey(t, good, "Objects", 0)
 	list := baseBlockSize + cellHeader + int(binary.LittleEndian.Uint32(good[objects+28:]))
 	if string(good[list:list+4]) != "lf\x03\x00" {
-		t.Fatalf("list of objects starts %q", good[list:list+4])
+		t.Fatalf("list of keys starts %q", good[list:list+4])
 	}
 
 	t.Run("lh", func(t *testing.T) {
 		r := newRewrite(good)
 		copy(r.b[list:], "lh")
-		parsesAs(t, r.seal(), want)
+		readsAs(t, r.seal(), want)
 	})
 	t.Run("li", func(t *testing.T) {
 		r := newRewrite(good)
@@ -106,7 +105,7 @@ func TestListKinds(t *testing.T) {
 		for i := range 3 {
 			r.put(list+4+4*i, r.get(list+4+8*i))
 		}
-		parsesAs(t, r.seal(), want)
+		readsAs(t, r.seal(), want)
 	})
 	t.Run("ri of li and lh", func(t *testing.T) {
 		r := newRewrite(good)
@@ -117,7 +116,7 @@ func TestListKinds(t *testing.T) {
 		ri = binary.LittleEndian.AppendUint32(ri, leaves[1])
 		top := r.addBin(ri)
 		r.put(objects+28, top[0])
-		parsesAs(t, r.seal(), want)
+		readsAs(t, r.seal(), want)
 	})
 	t.Run("unknown", func(t *testing.T) {
 		r := newRewrite(good)
@@ -126,21 +125,21 @@ func TestListKinds(t *testing.T) {
 	})
 }
 
-func parsesAs(t *testing.T, b []byte, want *Store) {
+func readsAs(t *testing.T, b []byte, want *Hive) {
 	t.Helper()
-	got, err := Parse(b)
+	got, err := Read(b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff(want, got); d != "" {
-		t.Errorf("store differs:\n%s", d)
+		t.Errorf("hive differs:\n%s", d)
 	}
 }
 
 // fails wants a CorruptError at an offset in the file.
 func fails(t *testing.T, b []byte, at int, want string) {
 	t.Helper()
-	_, err := Parse(b)
+	_, err := Read(b)
 	var corrupt *CorruptError
 	if !errors.As(err, &corrupt) || !strings.Contains(corrupt.Problem, want) {
 		t.Fatalf("error %v, want %q in it", err, want)
@@ -153,8 +152,8 @@ func fails(t *testing.T, b []byte, at int, want string) {
 // bigData is a hive with a long value in a number of cells, which begin at version 1.5.
 func bigData(t testing.TB, data []byte, parts int) *rewrite {
 	t.Helper()
-	good := mustBytes(t, mustRamdisk(t, Options{Entries: []Entry{{LoadOptions: "x-long-one"}}}))
-	key := findKey(t, good, ElemLoadOptions.String(), 0)
+	good := mustAppend(t, store())
+	key := findKey(t, good, options, 0)
 	list := int(binary.LittleEndian.Uint32(good[key+40:]))
 	value := baseBlockSize + cellHeader + int(binary.LittleEndian.Uint32(good[baseBlockSize+cellHeader+list:]))
 	r := newRewrite(good)
@@ -178,17 +177,18 @@ func bigData(t testing.TB, data []byte, parts int) *rewrite {
 // TestBigData: from version 1.4 on, long values are in several cells.
 func TestBigData(t *testing.T) {
 	text := strings.Repeat("0123456789abcdef", 1200)
-	data, err := encodeString(text)
+	data, err := EncodeString(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	build := func(parts int) *rewrite { return bigData(t, data, parts) }
-	s, err := Parse(build(3).seal())
+	h, err := Read(build(3).seal())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Object(entryID(0)).Element(ElemLoadOptions); got != String(text) {
-		t.Errorf("came back as %.80v", got)
+	v, _ := h.Root.Find("objects").Find(loader).Find("Elements").Find(options).Value("element")
+	if got, err := DecodeString(v.Data); got != text {
+		t.Errorf("came back as %.80q, %v", got, err)
 	}
 	fails(t, build(2).seal(), -1, "has 2 parts, 38402 bytes need 3")
 	fails(t, build(4).seal(), -1, "has 4 parts")
@@ -199,9 +199,9 @@ func TestBigData(t *testing.T) {
 // TestAttacks are hives made to crash, to hang or to fill the memory of a
 // reader.
 func TestAttacks(t *testing.T) {
-	good := mustBytes(t, mustRamdisk(t, Options{}))
+	good := mustAppend(t, store())
 	objects := findKey(t, good, "Objects", 0)
-	manager := findKey(t, good, BootManager().String(), 0)
+	manager := findKey(t, good, manager, 0)
 	description := findKey(t, good, "Description", 0)
 	cellOf := func(at int) uint32 { return uint32(at - baseBlockSize - cellHeader) }
 	listOf := func(at int) int { return baseBlockSize + cellHeader + int(binary.LittleEndian.Uint32(good[at+28:])) }
@@ -253,8 +253,8 @@ func TestAttacks(t *testing.T) {
 		{"five bytes in a value's own cell", func(r *rewrite) { r.put(value+4, 5|dataInline) }, value - 4, "says 5 bytes in its own cell"},
 		{"value that is none", func(r *rewrite) { r.put16(value, 0) }, value - 4, `want "vk"`},
 		{"key that is none", func(r *rewrite) { r.put16(objects, 0) }, objects - 4, `want "nk"`},
-		{"the same object twice", func(r *rewrite) {
-			copy(r.b[manager+keyHeaderSize:], strings.ToUpper(entryID(0).String()))
+		{"the same key twice", func(r *rewrite) {
+			copy(r.b[manager+keyHeaderSize:], strings.ToUpper(loader))
 		}, manager - 4, "second key"},
 		{"cell of nothing", func(r *rewrite) { r.put(0x1020, 0) }, 0x1020, "cell of 0 bytes"},
 		{"smallest cell", func(r *rewrite) { r.put(0x1020, 0x80000000) }, 0x1020, "cell of 2147483648 bytes"},
@@ -283,20 +283,16 @@ func TestAttacks(t *testing.T) {
 		fails(t, r.put(200, 1).b, checksumAt, "checksum of the base block")
 	})
 	t.Run("deep", func(t *testing.T) {
-		root := &hiveKey{name: "r"}
+		root := &Key{Name: "r"}
 		for k, i := root, 0; i < 50; i++ {
-			k = k.sub("Objects")
+			k = k.Add("Objects")
 		}
-		b, err := appendHive(nil, root, time.Unix(0, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		fails(t, b, -1, "more than 16 levels deep")
+		fails(t, mustAppend(t, &Hive{Root: root, Modified: time.Unix(0, 0)}), -1, "more than 16 levels deep")
 	})
 	t.Run("truncated", func(t *testing.T) {
 		for n := 0; n < len(good); n += 7 {
-			if _, err := Parse(good[:n]); err == nil {
-				t.Errorf("the first %d bytes of %d pass as a store", n, len(good))
+			if _, err := Read(good[:n]); err == nil {
+				t.Errorf("the first %d bytes of %d pass as a hive", n, len(good))
 			}
 		}
 		fails(t, good[:4095], 4095, "inside its base block")
@@ -304,117 +300,22 @@ func TestAttacks(t *testing.T) {
 	})
 	t.Run("not a hive", func(t *testing.T) {
 		for _, b := range [][]byte{nil, []byte("MZ"), []byte("REGF"), bytes.Repeat([]byte{0}, 8192), make([]byte, MaxSize+1)} {
-			if _, err := Parse(b); !errors.Is(err, ErrNotHive) {
+			if _, err := Read(b); !errors.Is(err, ErrNotHive) {
 				t.Errorf("%d bytes: %v", len(b), err)
 			}
 		}
-		if _, err := Parse(append([]byte("regf"), make([]byte, MaxSize)...)); !errors.Is(err, ErrNotHive) {
+		if _, err := Read(append([]byte("regf"), make([]byte, MaxSize)...)); !errors.Is(err, ErrNotHive) {
 			t.Errorf("huge: %v", err)
 		}
 	})
-	t.Run("another hive", func(t *testing.T) {
-		b, err := appendHive(nil, &hiveKey{name: "ROOT", keys: []*hiveKey{{name: "Software"}}}, time.Unix(0, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Parse(b); !errors.Is(err, ErrNotBCD) || !strings.Contains(err.Error(), "Objects") {
-			t.Errorf("error %v", err)
-		}
-	})
-}
-
-// TestOddStores are stores with faults that leave the rest readable.
-func TestOddStores(t *testing.T) {
-	id := "{00000000-0000-0000-0000-000000000001}"
-	// store builds a hive from the keys below one object.
-	store := func(build func(root, object *hiveKey)) []byte {
-		root := &hiveKey{name: "BCD"}
-		root.sub("Description")
-		object := root.sub("Objects").sub(id)
-		object.sub("Description").set("Type", regDword, []byte{3, 0, 0x20, 0x10})
-		build(root, object)
-		b, err := appendHive(nil, root, time.Unix(0, 0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	element := func(name string, typ regType, data ...byte) func(_, o *hiveKey) {
-		return func(_, o *hiveKey) { o.sub("Elements").sub(name).set("Element", typ, data) }
-	}
-	for _, tt := range []struct {
-		name  string
-		build func(root, object *hiveKey)
-		note  string
-		want  Value // of the one element
-	}{
-		{"no description", func(r, _ *hiveKey) { r.keys = r.keys[1:] }, "the root has no Description key", nil},
-		{"object without type", func(_, o *hiveKey) { o.keys[0].values = nil }, "object " + id + " has no type", nil},
-		{"object without description", func(_, o *hiveKey) { o.keys = nil }, "object " + id + " has no Description key", nil},
-		{"object called otherwise", func(r, _ *hiveKey) { r.keys[1].sub("bootmgr") }, `an object is called "bootmgr", which is not a GUID`, nil},
-		{"same object without braces", func(r, _ *hiveKey) { r.keys[1].sub(strings.Trim(id, "{}")) }, "is there twice", nil},
-		{"element called otherwise", element("path", regString), `an element is called "path"`, nil},
-		{"element of nine digits", element("012000002", regString), `an element is called "012000002"`, nil},
-		{"element without value", func(_, o *hiveKey) { o.sub("Elements").sub("12000002") }, "element 12000002 has no value", nil},
-		{"string as binary", element("12000002", regBinary, 1), "string stored as REG_BINARY, want REG_SZ", Raw{3, []byte{1}, "string stored as REG_BINARY, want REG_SZ"}},
-		{"odd string", element("12000002", regString, 'a', 0, 'b'), "3 bytes are not UTF-16", Raw{1, []byte{'a', 0, 'b'}, "3 bytes are not UTF-16"}},
-		{"string without its zero", element("12000002", regString, 'a', 0, 'b', 0), "", String("ab")},
-		{"empty string", element("12000002", regString), "", String("")},
-		{"integer of one byte", element("25000004", regBinary, 30), "", Integer(30)},
-		{"integer of three bytes", element("15000014", regBinary, 0, 0xc2, 1), "", Integer(115200)},
-		{"integer of nothing", element("25000004", regBinary), "integer of 0 bytes", Raw{3, nil, "integer of 0 bytes, want 1 to 8"}},
-		{"integer of nine bytes", element("25000004", regBinary, 1, 2, 3, 4, 5, 6, 7, 8, 9), "integer of 9 bytes", Raw{3, []byte{1, 2, 3, 4, 5, 6, 7, 8, 9}, "integer of 9 bytes, want 1 to 8"}},
-		{"boolean of two bytes", element("26000010", regBinary, 1, 0), "", Boolean(true)},
-		{"boolean of nothing", element("26000010", regBinary), "boolean of 0 bytes", Raw{3, nil, "boolean of 0 bytes, want 1"}},
-		{"list of half a number", element("17000077", regBinary, 1, 2, 3, 4), "multiple of 8", Raw{3, []byte{1, 2, 3, 4}, "integer list of 4 bytes, want a multiple of 8"}},
-		{"reference to nothing", element("23000003", regString, 'x', 0), `"x" is not a GUID`, Raw{1, []byte{'x', 0}, `"x" is not a GUID: want {xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx}`}},
-		{"empty list", element("24000001", regMultiString, 0, 0), "", Refs{}},
-		{"format that is not", element("28000001", regDword, 1, 2, 3, 4), "", Raw{4, []byte{1, 2, 3, 4}, ""}},
-		{"device of nothing", element("11000001", regBinary), "device of 0 bytes", Raw{3, nil, "device of 0 bytes, want at least 32"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, err := Parse(store(tt.build))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if notes := strings.Join(s.Notes, "\n"); tt.note == "" && notes != "" || !strings.Contains(notes, tt.note) {
-				t.Errorf("notes %q, want %q in them", notes, tt.note)
-			}
-			if len(s.Objects) != 1 {
-				t.Fatalf("%d objects", len(s.Objects))
-			}
-			var got Value
-			if e := s.Objects[0].Elements; len(e) > 0 {
-				got = e[0].Value
-			}
-			if d := cmp.Diff(tt.want, got); d != "" {
-				t.Errorf("value differs:\n%s", d)
-			}
-			describe(t, s)
-		})
-	}
-}
-
-func TestDirtyHive(t *testing.T) {
-	b := newRewrite(mustBytes(t, mustRamdisk(t, Options{}))).put(4, 7).put(8, 6).seal()
-	s, err := Parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "not closed cleanly (sequence numbers 7 and 6)") {
-		t.Errorf("notes %q", s.Notes)
-	}
-	if text := describe(t, s); !strings.HasPrefix(text, "note: the hive was not closed cleanly") {
-		t.Errorf("description starts %.80q", text)
-	}
 }
 
 // TestUTF16Names: key names may be stored as UTF-16.
 func TestUTF16Names(t *testing.T) {
-	good := mustBytes(t, mustRamdisk(t, Options{}))
+	good := mustAppend(t, store())
 	r := newRewrite(good)
 	objects := findKey(t, good, "Objects", 0)
-	name, err := encodeString("Objects")
+	name, err := EncodeString("Objects")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,19 +326,17 @@ func TestUTF16Names(t *testing.T) {
 	root := findKey(t, good, "NewStoreRoot", 0)
 	list := baseBlockSize + cellHeader + int(r.get(root+28))
 	r.put(list+12, at[0])
-	want, err := Parse(good)
+	want, err := Read(good)
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsesAs(t, r.seal(), want)
+	readsAs(t, r.seal(), want)
 }
 
-func FuzzParse(f *testing.F) {
-	for _, o := range []Options{{}, {Firmware: BIOS, EMS: &EMS{}}, {Entries: make([]Entry, 5), Multicast: true}} {
-		f.Add(mustBytes(f, mustRamdisk(f, o)))
-	}
-	f.Add(mustBytes(f, randomStore(rand.New(rand.NewPCG(1, 2)), 3)))
-	good := mustBytes(f, mustRamdisk(f, Options{}))
+func FuzzRead(f *testing.F) {
+	good := mustAppend(f, store())
+	f.Add(good)
+	f.Add(mustAppend(f, random(rand.New(rand.NewPCG(1, 2)), 3)))
 	for _, at := range []int{20, 36, 40, 0x1008, 0x1020, 0x1028, 0x1060, 0x1200} {
 		f.Add(newRewrite(good).put(at, 0xfffffff8).seal())
 	}
@@ -447,29 +346,20 @@ func FuzzParse(f *testing.F) {
 		if len(b) >= baseBlockSize {
 			b = newRewrite(b).seal()
 		}
-		s, err := Parse(b)
+		h, err := Read(b)
 		if err != nil {
 			var corrupt *CorruptError
-			if !errors.Is(err, ErrNotHive) && !errors.Is(err, ErrNotBCD) && !errors.As(err, &corrupt) {
+			if !errors.Is(err, ErrNotHive) && !errors.As(err, &corrupt) {
 				t.Fatalf("error of another kind: %v", err)
 			}
 			return
 		}
-		describe(t, s)
-		if _, err := s.MarshalJSON(); err != nil {
-			t.Fatalf("JSON: %v", err)
-		}
-		again, err := s.Bytes()
+		again, err := h.Append(nil)
 		if err != nil {
-			return // an object without a name, for example: read, but not written
+			return // a name in other characters, for example: read, but not written
 		}
-		back, err := Parse(again)
-		if err != nil {
+		if _, err := Read(again); err != nil {
 			t.Fatalf("what was written cannot be read: %v\n%s", err, hex.Dump(again))
-		}
-		s.Notes, back.Notes = nil, nil
-		if d := cmp.Diff(canonical(s).Objects, canonical(back).Objects); d != "" {
-			t.Errorf("writing changed the store:\n%s", d)
 		}
 	})
 }

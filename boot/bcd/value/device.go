@@ -1,10 +1,13 @@
-package bcd
+package value
 
 import (
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"castpoint/boot/bcd/element"
+	"castpoint/boot/bcd/hive"
 )
 
 // DeviceKind says what a device element points at.
@@ -35,7 +38,7 @@ type Device struct {
 	Partition Partition
 	// Element belongs to DeviceLocate without a Path: the element of the same
 	// object whose string is the file to look for.
-	Element ElementID
+	Element element.ID
 }
 
 // Partition names a partition. GPT: by the GUIDs of partition and disk. MBR: by
@@ -104,12 +107,13 @@ const (
 	maxDeviceDepth = 6
 )
 
-func (d Device) encode() (regType, []byte, error) {
+// Encode gives the options and the descriptor of the device.
+func (d Device) Encode() (hive.Type, []byte, error) {
 	desc, err := d.appendDescriptor(nil, 0)
 	if err != nil {
 		return 0, nil, err
 	}
-	return regBinary, append(bytes.Clone(d.Options[:]), desc...), nil
+	return hive.Binary, append(bytes.Clone(d.Options[:]), desc...), nil
 }
 
 // appendDescriptor appends the descriptor of d, without the options GUID.
@@ -140,7 +144,7 @@ func (d Device) appendDescriptor(b []byte, depth int) ([]byte, error) {
 		if d.Path == "" {
 			return fmt.Errorf("%s device without a path", d.Kind)
 		}
-		path, err := encodeString(d.Path)
+		path, err := hive.EncodeString(d.Path)
 		if err != nil {
 			return err
 		}
@@ -196,7 +200,7 @@ func (d Device) appendDescriptor(b []byte, depth int) ([]byte, error) {
 		}
 	case DeviceLocate:
 		begin(devTypeLocate, 0)
-		path, err := encodeString(d.Path)
+		path, err := hive.EncodeString(d.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -237,7 +241,7 @@ func decodeDevice(b []byte) (d Device, note string, err error) {
 	copy(d.Options[:], b)
 	if len(rest) > 0 {
 		note = fmt.Sprintf("%d bytes after the device", len(rest))
-	} else if _, again, err := d.encode(); err != nil || !bytes.Equal(again, b) {
+	} else if _, again, err := d.Encode(); err != nil || !bytes.Equal(again, b) {
 		note = "bytes of the device that should be zero are not"
 	}
 	return d, note, nil
@@ -318,7 +322,7 @@ func readDescriptor(b []byte, depth int) (d Device, rest []byte, err error) {
 			return d, nil, err
 		}
 		d.Kind = DeviceLocate
-		d.Element = ElementID(le.Uint32(b[0x14:]))
+		d.Element = element.ID(le.Uint32(b[0x14:]))
 		parentAt := le.Uint32(b[0x18:])
 		text := b[0x1c:]
 		if parentAt != 0 {
@@ -333,7 +337,7 @@ func readDescriptor(b []byte, depth int) (d Device, rest []byte, err error) {
 		if len(text)%2 != 0 {
 			text = text[:len(text)-1]
 		}
-		if d.Path, err = decodeString(text); err != nil {
+		if d.Path, err = hive.DecodeString(text); err != nil {
 			return d, nil, err
 		}
 	default:
@@ -367,7 +371,7 @@ func readFilePath(b []byte, depth int) (*Device, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	path, err := decodeString(rest)
+	path, err := hive.DecodeString(rest)
 	if err != nil {
 		return nil, "", fmt.Errorf("path of the file: %w", err)
 	}
@@ -458,7 +462,7 @@ func (d Device) String() string {
 	}
 	if !d.Options.IsZero() {
 		name := d.Options.String()
-		if alias, _ := wellKnown(d.Options); alias != "" {
+		if alias, _ := d.Options.WellKnown(); alias != "" {
 			name = alias
 		}
 		s += "," + name

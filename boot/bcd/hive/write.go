@@ -1,16 +1,15 @@
-package bcd
+package hive
 
 import (
 	"encoding/binary"
 	"fmt"
 	"sort"
 	"strings"
-	"time"
 )
 
-// hiveWriter lays cells out in bins, one after the other. A cell never crosses
+// writer lays cells out in bins, one after the other. A cell never crosses
 // a bin; what is left of a bin becomes one free cell.
-type hiveWriter struct {
+type writer struct {
 	bins     []byte // all bins so far
 	next     int    // where the next cell of the open bin goes
 	modified uint64 // FILETIME for all keys
@@ -22,13 +21,16 @@ type hiveWriter struct {
 // below what would need several cells.
 const maxValueData = bigDataSegment
 
-// appendHive appends the hive of a tree to dst.
-func appendHive(dst []byte, root *hiveKey, modified time.Time) ([]byte, error) {
-	w := &hiveWriter{modified: filetime(modified)}
+// Append appends the hive to dst, as a file called BCD. Keys in another order
+// give the same bytes. It fails when two keys in one have the same name, or when
+// a name or a value does not fit.
+func (h *Hive) Append(dst []byte) ([]byte, error) {
+	w := &writer{modified: filetime(h.Modified)}
+	root := h.Root
 
 	// The root key comes first, then the security cell; both are filled in last,
 	// when their contents are known.
-	rootAt := w.alloc(keyHeaderSize + len(root.name))
+	rootAt := w.alloc(keyHeaderSize + len(root.Name))
 	w.security = w.addSecurity()
 	if err := w.fillKey(rootAt, root, noCell, keyFlagRoot); err != nil {
 		return nil, err
@@ -56,7 +58,7 @@ func appendHive(dst []byte, root *hiveKey, modified time.Time) ([]byte, error) {
 }
 
 // alloc makes a used cell for n bytes and returns its offset in the hive.
-func (w *hiveWriter) alloc(n int) uint32 {
+func (w *writer) alloc(n int) uint32 {
 	size := (cellHeader + n + cellAlign - 1) &^ (cellAlign - 1)
 	if w.next+size > len(w.bins) {
 		w.closeBin()
@@ -79,7 +81,7 @@ func (w *hiveWriter) alloc(n int) uint32 {
 }
 
 // closeBin makes a free cell of what is left of the open bin.
-func (w *hiveWriter) closeBin() {
+func (w *writer) closeBin() {
 	if left := len(w.bins) - w.next; left > 0 {
 		binary.LittleEndian.PutUint32(w.bins[w.next:], uint32(left))
 	}
@@ -87,18 +89,18 @@ func (w *hiveWriter) closeBin() {
 }
 
 // cell is the contents of a cell, up to the end of the bins.
-func (w *hiveWriter) cell(at uint32) []byte { return w.bins[at+cellHeader:] }
+func (w *writer) cell(at uint32) []byte { return w.bins[at+cellHeader:] }
 
 // put32 writes a number into the bins; at counts from the start of a cell's
 // contents.
-func (w *hiveWriter) put32(at, v uint32) {
+func (w *writer) put32(at, v uint32) {
 	binary.LittleEndian.PutUint32(w.bins[at+cellHeader:], v)
 }
 
 // addSecurity writes the security descriptor of all keys: Administrators and
 // SYSTEM may do everything, also below. Boot managers do not look at it;
 // Windows does when the store is loaded.
-func (w *hiveWriter) addSecurity() uint32 {
+func (w *writer) addSecurity() uint32 {
 	const keyAllAccess = 0x000f003f
 	le := binary.LittleEndian
 	administrators := []byte{1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 0x02, 0, 0} // S-1-5-32-544
@@ -141,14 +143,14 @@ func (w *hiveWriter) addSecurity() uint32 {
 }
 
 // addKey writes a key and all below it.
-func (w *hiveWriter) addKey(k *hiveKey, parent uint32) (uint32, error) {
-	at := w.alloc(keyHeaderSize + len(k.name))
+func (w *writer) addKey(k *Key, parent uint32) (uint32, error) {
+	at := w.alloc(keyHeaderSize + len(k.Name))
 	return at, w.fillKey(at, k, parent, keyFlagCompressed)
 }
 
-func (w *hiveWriter) fillKey(at uint32, k *hiveKey, parent uint32, flags uint16) error {
-	if !isASCII(k.name) || k.name == "" || len(k.name) > 255 {
-		return fmt.Errorf("key name %q: want 1 to 255 ASCII characters", k.name)
+func (w *writer) fillKey(at uint32, k *Key, parent uint32, flags uint16) error {
+	if !isASCII(k.Name) || k.Name == "" || len(k.Name) > 255 {
+		return fmt.Errorf("key name %q: want 1 to 255 ASCII characters", k.Name)
 	}
 	w.keys++
 	valueList, err := w.addValues(k)
@@ -169,40 +171,40 @@ func (w *hiveWriter) fillKey(at uint32, k *hiveKey, parent uint32, flags uint16)
 	if parent == noCell {
 		le.PutUint32(nk[16:], 0)
 	}
-	le.PutUint32(nk[20:], uint32(len(k.keys)))
+	le.PutUint32(nk[20:], uint32(len(k.Keys)))
 	le.PutUint32(nk[28:], keyList)
 	le.PutUint32(nk[32:], noCell) // volatile keys
-	le.PutUint32(nk[36:], uint32(len(k.values)))
+	le.PutUint32(nk[36:], uint32(len(k.Values)))
 	le.PutUint32(nk[40:], valueList)
 	le.PutUint32(nk[44:], w.security)
 	le.PutUint32(nk[48:], noCell) // class name
 	// The longest names and data below, in bytes; names as UTF-16.
-	for _, sub := range k.keys {
-		le.PutUint32(nk[52:], max(le.Uint32(nk[52:]), uint32(2*len(sub.name))))
+	for _, sub := range k.Keys {
+		le.PutUint32(nk[52:], max(le.Uint32(nk[52:]), uint32(2*len(sub.Name))))
 	}
-	for _, v := range k.values {
-		le.PutUint32(nk[60:], max(le.Uint32(nk[60:]), uint32(2*len(v.name))))
-		le.PutUint32(nk[64:], max(le.Uint32(nk[64:]), uint32(len(v.data))))
+	for _, v := range k.Values {
+		le.PutUint32(nk[60:], max(le.Uint32(nk[60:]), uint32(2*len(v.Name))))
+		le.PutUint32(nk[64:], max(le.Uint32(nk[64:]), uint32(len(v.Data))))
 	}
-	le.PutUint16(nk[72:], uint16(len(k.name)))
-	copy(nk[76:], k.name)
+	le.PutUint16(nk[72:], uint16(len(k.Name)))
+	copy(nk[76:], k.Name)
 	return nil
 }
 
 // addKeys writes the keys below k and the list of them, sorted by upper-case
 // name as the registry looks them up.
-func (w *hiveWriter) addKeys(k *hiveKey, at uint32) (uint32, error) {
-	if len(k.keys) == 0 {
+func (w *writer) addKeys(k *Key, at uint32) (uint32, error) {
+	if len(k.Keys) == 0 {
 		return noCell, nil
 	}
-	keys := append([]*hiveKey(nil), k.keys...)
+	keys := append([]*Key(nil), k.Keys...)
 	sort.SliceStable(keys, func(i, j int) bool {
-		return strings.ToUpper(keys[i].name) < strings.ToUpper(keys[j].name)
+		return strings.ToUpper(keys[i].Name) < strings.ToUpper(keys[j].Name)
 	})
 	offsets := make([]uint32, len(keys))
 	for i, sub := range keys {
-		if i > 0 && strings.EqualFold(keys[i-1].name, sub.name) {
-			return 0, fmt.Errorf("two keys %s in %s", sub.name, k.name)
+		if i > 0 && strings.EqualFold(keys[i-1].Name, sub.Name) {
+			return 0, fmt.Errorf("two keys %s in %s", sub.Name, k.Name)
 		}
 		var err error
 		if offsets[i], err = w.addKey(sub, at); err != nil {
@@ -221,7 +223,7 @@ func (w *hiveWriter) addKeys(k *hiveKey, at uint32) (uint32, error) {
 		for i := first; i < last; i++ {
 			entry := lf[4+8*(i-first):]
 			le.PutUint32(entry, offsets[i])
-			copy(entry[4:8], keys[i].name) // hint: the first four characters
+			copy(entry[4:8], keys[i].Name) // hint: the first four characters
 		}
 		lists = append(lists, list)
 	}
@@ -229,7 +231,7 @@ func (w *hiveWriter) addKeys(k *hiveKey, at uint32) (uint32, error) {
 		return lists[0], nil
 	}
 	if len(lists) > 0xffff {
-		return 0, fmt.Errorf("%d keys in %s are too many", len(keys), k.name)
+		return 0, fmt.Errorf("%d keys in %s are too many", len(keys), k.Name)
 	}
 	at = w.alloc(4 + 4*len(lists))
 	ri := w.cell(at)
@@ -242,38 +244,38 @@ func (w *hiveWriter) addKeys(k *hiveKey, at uint32) (uint32, error) {
 }
 
 // addValues writes the values of k and the list of them.
-func (w *hiveWriter) addValues(k *hiveKey) (uint32, error) {
-	if len(k.values) == 0 {
+func (w *writer) addValues(k *Key) (uint32, error) {
+	if len(k.Values) == 0 {
 		return noCell, nil
 	}
 	le := binary.LittleEndian
-	list := w.alloc(4 * len(k.values))
-	for i, v := range k.values {
-		if len(v.data) > maxValueData {
+	list := w.alloc(4 * len(k.Values))
+	for i, v := range k.Values {
+		if len(v.Data) > maxValueData {
 			return 0, fmt.Errorf("value %s of %s has %d bytes, at most %d fit",
-				v.name, k.name, len(v.data), maxValueData)
+				v.Name, k.Name, len(v.Data), maxValueData)
 		}
-		at := w.alloc(valueHeaderSize + len(v.name))
+		at := w.alloc(valueHeaderSize + len(v.Name))
 		w.put32(list+uint32(4*i), at)
-		size := uint32(len(v.data))
+		size := uint32(len(v.Data))
 		var data uint32 // where the data is, or the data itself
-		if len(v.data) <= 4 {
+		if len(v.Data) <= 4 {
 			var inline [4]byte
-			copy(inline[:], v.data)
+			copy(inline[:], v.Data)
 			size |= dataInline
 			data = le.Uint32(inline[:])
 		} else {
-			data = w.alloc(len(v.data))
-			copy(w.cell(data), v.data)
+			data = w.alloc(len(v.Data))
+			copy(w.cell(data), v.Data)
 		}
 		vk := w.cell(at)
 		copy(vk, "vk")
-		le.PutUint16(vk[2:], uint16(len(v.name)))
+		le.PutUint16(vk[2:], uint16(len(v.Name)))
 		le.PutUint32(vk[4:], size)
 		le.PutUint32(vk[8:], data)
-		le.PutUint32(vk[12:], uint32(v.typ))
+		le.PutUint32(vk[12:], uint32(v.Type))
 		le.PutUint16(vk[16:], valueFlagASCII)
-		copy(vk[20:], v.name)
+		copy(vk[20:], v.Name)
 	}
 	return list, nil
 }
