@@ -286,6 +286,7 @@ var shown = map[string]string{
 	"file exists already": "is for TFTP clients, and says which", "server is shutting down": "is what it does",
 	"datagram is too short": "is counted only", "datagram has another protocol version": "is counted only", "datagram is of another type": "is counted only", "datagram is malformed": "is counted only",
 	"source cannot be used": "says why",
+	"no key for this epoch": "becomes \"the session's key has changed\"",
 }
 
 // Whoever searches the documentation for a message of the program finds it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -26,7 +27,7 @@ type Candidate struct {
 }
 
 // Admit makes a new member. Errors: ErrEnded, ErrFull.
-func (s *Session) Admit(c Candidate) (Params, Member, []Key, error) {
+func (s *Session) Admit(c Candidate) (Params, Member, []seal.Key, error) {
 	key := make([]byte, wire.KeySize)
 	var id [4]byte
 	_, err := rand.Read(key)
@@ -36,7 +37,7 @@ func (s *Session) Admit(c Candidate) (Params, Member, []Key, error) {
 	if err != nil {
 		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
 	}
-	seal, err := newMemberSealer(key)
+	own, err := seal.NewReportSealer(key)
 	if err != nil {
 		return Params{}, Member{}, nil, fmt.Errorf("admit member: %w", err)
 	}
@@ -51,7 +52,7 @@ func (s *Session) Admit(c Candidate) (Params, Member, []Key, error) {
 		return Params{}, Member{}, nil, ErrFull
 	}
 	m := &member{id: uint32(id[0])<<24 | uint32(id[1])<<16 | uint32(id[2])<<8 | uint32(id[3]),
-		name: c.Name, aes: c.AES, key: seal, state: MemberJoined, joined: now, heard: now}
+		name: c.Name, aes: c.AES, key: own, state: MemberJoined, joined: now, heard: now}
 	for m.id == 0 || s.members[m.id] != nil {
 		m.id++
 	}
@@ -61,7 +62,7 @@ func (s *Session) Admit(c Candidate) (Params, Member, []Key, error) {
 		s.first = now
 	}
 	s.setInterval()
-	p, keys := s.params(), s.keys.list()
+	p, keys := s.params(), s.keys.Offered()
 	s.mu.Unlock()
 	s.event(Event{Kind: EventJoined, Member: m.id, Name: c.Name})
 	nudge(s.joined)
@@ -103,25 +104,21 @@ func (s *Session) Kick(id uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var ciphers []Cipher
-	for _, k := range s.keys.offered {
-		ciphers = append(ciphers, k.Cipher)
-	}
-	return s.keys.renew(ciphers, s.number.Load())
+	return s.keys.Replace(s.number.Load())
 }
 
 // chooseCipher settles the cipher at the start of the session: ChaCha20-Poly1305 when
 // a member is there whose processor has no instructions for AES, because to it AES
 // costs several times as much, and to the others ChaCha20 little more. The lock is held.
 func (s *Session) chooseCipher() {
-	name := CipherAES256GCM
+	name := seal.AES256GCM
 	for _, m := range s.order {
 		if !m.gone() && !m.aes {
-			name = CipherChaCha20
+			name = seal.ChaCha20
 			break
 		}
 	}
-	s.keys.choose(name, s.number.Load())
+	s.keys.Choose(name, s.number.Load())
 }
 
 func (s *Session) end(id uint32, state MemberState, req LeaveRequest) bool {

@@ -2,10 +2,9 @@ package multicast
 
 import (
 	"context"
-	"crypto/ed25519"
-	"slices"
 	"time"
 
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -141,7 +140,7 @@ func (s *Session) routineBeacon(ctx context.Context) {
 func (s *Session) sendBeacon(now time.Time) error {
 	s.mu.Lock()
 	b := wire.Beacon{
-		State: s.state, Epoch: s.keys.current.Epoch, Members: uint16(min(len(s.members), 1<<16-1)),
+		State: s.state, Epoch: s.keys.Current().Epoch, Members: uint16(min(len(s.members), 1<<16-1)),
 		ReportInterval: uint32(s.interval.Microseconds()), Rate: uint64(s.throughput),
 	}
 	if s.state == wire.StateWaiting {
@@ -150,26 +149,14 @@ func (s *Session) sendBeacon(now time.Time) error {
 		b.WaitMillis = uint32(wait.Milliseconds())
 	}
 	b.Moved = s.movedNow()
-	key := s.keys.current
+	key := s.keys.Current()
 	number := s.number.Add(1)
 	s.mu.Unlock()
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: key.Epoch, Session: s.cfg.ID,
 		Number: wire.PacketNumber(number), Object: s.g.tag, Sent: s.clock(now)}
 	buf := h.Append(make([]byte, 0, 192+4*len(b.Moved)))
-	d := key.seal(buf, sign(s.signer, buf, b.Append(nil)), number)
+	d := key.Seal(buf, seal.Sign(s.signer, buf, b.Append(nil)), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))
-}
-
-// sign puts the server's signature behind a beacon. It is of the header too: the number
-// in it says which of two beacons is newer.
-func sign(key ed25519.PrivateKey, header, beacon []byte) []byte {
-	return append(beacon, ed25519.Sign(key, slices.Concat(header, beacon))...)
-}
-
-// signed says whether the server has made a beacon, and not another member.
-func signed(key ed25519.PublicKey, header, beacon []byte) bool {
-	n := len(beacon) - ed25519.SignatureSize
-	return n >= 0 && ed25519.Verify(key, slices.Concat(header, beacon[:n]), beacon[n:])
 }
 
 // clock is the sender's time in datagrams.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -51,9 +52,9 @@ func BenchmarkReport(b *testing.B) {
 			}
 			r.Runs, _ = wire.AppendRun(r.Runs, wire.Run{Count: blocks - blocks/2, Deficit: 128})
 			plain := r.Append(nil)
-			seals := make([]*sealer, members)
+			seals := make([]*seal.Sealer, members)
 			for i, m := range list {
-				if seals[i], err = newMemberSealer(m.Key); err != nil {
+				if seals[i], err = seal.NewReportSealer(m.Key); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -66,7 +67,7 @@ func BenchmarkReport(b *testing.B) {
 				i := int(number) % members
 				number++
 				h := wire.ReportHeader{Session: 1, Number: number, Member: list[i].ID}
-				out = seals[i].seal(h.Append(out[:0]), plain, number)
+				out = seals[i].Seal(h.Append(out[:0]), plain, number)
 				b.StartTimer()
 				s.report(out, scratch)
 			}

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -42,7 +43,7 @@ type crowd struct {
 // crowdMember is one member of a crowd.
 type crowdMember struct {
 	id   uint32
-	seal *sealer
+	seal *seal.Sealer
 	loss float64
 	disk float64   // blocks per second that it can write; 0 for any
 	dies time.Time // zero for never
@@ -76,7 +77,7 @@ func (c *crowd) join(t *testing.T, loss, disk float64) *crowdMember {
 		t.Fatal(err)
 	}
 	cm := &crowdMember{id: m.ID, loss: loss, disk: disk, have: make([]symbolSet, c.g.blocks), written: newBitmap(c.g.blocks)}
-	if cm.seal, err = newMemberSealer(m.Key); err != nil {
+	if cm.seal, err = seal.NewReportSealer(m.Key); err != nil {
 		t.Fatal(err)
 	}
 	cm.skip = c.gap(loss)
@@ -265,7 +266,7 @@ func (c *crowd) report(buf []byte) int {
 		go c.s.Leave(m.id, LeaveRequest{Complete: true})
 	}
 	c.sealed = r.Append(c.sealed[:0])
-	return len(m.seal.seal(h.Append(buf[:0]), c.sealed, m.number))
+	return len(m.seal.Seal(h.Append(buf[:0]), c.sealed, m.number))
 }
 
 func (c *crowd) Close() error {

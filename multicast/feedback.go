@@ -19,7 +19,7 @@ func (r *Receiver) report(now time.Time) {
 	}
 	r.describe(&rep)
 	clear := h.Append(r.reportBuf[:0])
-	d := r.own.seal(clear, rep.Append(nil), r.number)
+	d := r.own.Seal(clear, rep.Append(nil), r.number)
 	// A full queue or an ICMP error: the next report says it again.
 	_ = r.cfg.Conn.WriteReport(d)
 }

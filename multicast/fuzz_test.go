@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -23,7 +24,7 @@ func (anySize) Sync() error                            { return nil }
 func FuzzAdmission(f *testing.F) {
 	obj, _ := object(2*testBlock+5, 1)
 	obj.SHA256 = strings.Repeat("ab", 32)
-	good, err := json.Marshal(Admission{Objects: []Object{obj}, Files: []File{{Name: "a"}}, Keys: []Key{{Epoch: 3, Cipher: CipherAES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
+	good, err := json.Marshal(Admission{Objects: []Object{obj}, Files: []File{{Name: "a"}}, Keys: []seal.Key{{Epoch: 3, Cipher: seal.AES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
 		Member:  Member{ID: 1, Key: make([]byte, wire.KeySize)},
 		Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}})
 	if err != nil {
@@ -72,7 +73,7 @@ func FuzzMember(f *testing.F) {
 		v := newVictim(t)
 		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: block, Object: v.r.g.tag}
 		now := time.Now()
-		v.r.datagram(v.key.seal(h.Append(nil), payload, number), simnet.Source, now)
+		v.r.datagram(v.key.Seal(h.Append(nil), payload, number), simnet.Source, now)
 		settle := func() {
 			t.Helper()
 			for _, a := range v.r.full {
@@ -90,7 +91,7 @@ func FuzzMember(f *testing.F) {
 			binary.BigEndian.PutUint32(filler, uint32(i))
 			copy(filler[4:], payload)
 			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i + coded), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block, Object: v.r.g.tag}
-			v.r.datagram(v.key.seal(h.Append(nil), filler, number+1+uint64(i)), simnet.Source, now)
+			v.r.datagram(v.key.Seal(h.Append(nil), filler, number+1+uint64(i)), simnet.Source, now)
 		}
 		settle()
 		if n := v.r.cfg.Assembly.Have(); n != 0 || v.r.stats.Poisoned != 1 {

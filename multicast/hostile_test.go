@@ -1,6 +1,7 @@
 package multicast
 
 import (
+	"crypto/aes"
 	"crypto/cipher"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -30,7 +32,7 @@ func (c *countingAEAD) Open(dst, nonce, ciphertext, extra []byte) ([]byte, error
 type victim struct {
 	r     *Receiver
 	aead  *countingAEAD
-	key   *groupKey
+	key   *seal.GroupKey
 	obj   Object
 	data  []byte
 	count uint64
@@ -41,7 +43,7 @@ func newVictim(t testing.TB) *victim {
 	v := &victim{}
 	v.obj, v.data = object(20*testBlock, 1)
 	var err error
-	if v.key, err = newGroupKey(3, CipherAES256GCM); err != nil {
+	if v.key, err = seal.NewGroupKey(3, seal.AES256GCM); err != nil {
 		t.Fatal(err)
 	}
 	asm, err := NewAssembly([]Object{v.obj}, []Target{&memory{}})
@@ -49,15 +51,24 @@ func newVictim(t testing.TB) *victim {
 		t.Fatal(err)
 	}
 	v.r, err = NewReceiver(ReceiverConfig{
-		Admission: Admission{Objects: []Object{v.obj}, Keys: []Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
+		Admission: Admission{Objects: []Object{v.obj}, Keys: []seal.Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
 			Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}},
 		Assembly: asm, Memory: 16 * testBlock,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.aead = &countingAEAD{AEAD: v.key.aead}
-	v.r.keys.keys[3].aead = v.aead
+	block, err := aes.NewCipher(v.key.Key.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v.aead = &countingAEAD{AEAD: aead}
+	v.r.keys = &seal.Ring{}
+	v.r.keys.Add(&seal.GroupKey{Key: v.key.Key, Sealer: seal.With(v.aead, [wire.SaltSize]byte(v.key.Salt))})
 	return v
 }
 
@@ -66,14 +77,14 @@ func (v *victim) symbol(block, symbol int) []byte {
 	v.count++
 	h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(symbol), Session: 7, Number: wire.PacketNumber(v.count), Block: uint32(block), Object: v.r.g.tag}
 	at := block*testBlock + symbol*DefaultSymbolSize
-	return v.key.seal(h.Append(nil), v.data[at:at+DefaultSymbolSize], v.count)
+	return v.key.Seal(h.Append(nil), v.data[at:at+DefaultSymbolSize], v.count)
 }
 
 func (v *victim) beacon(state wire.State) []byte {
 	v.count++
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: 3, Session: 7, Number: wire.PacketNumber(v.count), Object: v.r.g.tag}
 	b := wire.Beacon{State: state, Epoch: 3, Members: 2, ReportInterval: 5000}
-	return v.key.seal(h.Append(nil), b.Append(nil), v.count)
+	return v.key.Seal(h.Append(nil), b.Append(nil), v.count)
 }
 
 // attack is a kind of hostile datagram: the next one, and how many openings each
@@ -201,12 +212,12 @@ func TestHostileReportsCostNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, err := newMemberSealer(m.Key)
+	own, err := seal.NewReportSealer(m.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := wire.ReportHeader{Session: s.ID(), Number: 5, Member: m.ID}
-	good := seal.seal(h.Append(nil), (&wire.Report{To: 100}).Append(nil), 5)
+	good := own.Seal(h.Append(nil), (&wire.Report{To: 100}).Append(nil), 5)
 	scratch := make([]byte, 0, 2*wire.MaxReport)
 	s.report(good, scratch)
 	change := func(at int, b ...byte) []byte {

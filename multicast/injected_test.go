@@ -22,12 +22,12 @@ func TestInjected(t *testing.T) {
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.s.mu.Lock()
-		key := l.s.keys.current
+		key := l.s.keys.Current()
 		l.s.mu.Unlock()
 		wrong := make([]byte, DefaultSymbolSize)
 		for i := range uint16(2000) {
 			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i % 128, Block: uint32(i % 20), Epoch: key.Epoch, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
-			a.conn.InjectFrom(rogueAddress, key.seal(h.Append(nil), wrong, uint64(h.Number)))
+			a.conn.InjectFrom(rogueAddress, key.Seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)
 		l.close()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"castpoint/multicast/seal"
 )
 
 // The join protocol is JSON over TLS 1.3 (docs/protocol.md, "Join"). These are
@@ -69,7 +71,7 @@ type Admission struct {
 	Session Params `json:"session"`
 	Member  Member `json:"member"`
 	// Keys are the group keys that the session uses or may choose.
-	Keys []Key `json:"keys"`
+	Keys []seal.Key `json:"keys"`
 }
 
 // Doubt says that what the server sends of an object is not what its manifest says.
@@ -144,14 +146,6 @@ type Params struct {
 type Member struct {
 	ID  uint32 `json:"id"`
 	Key []byte `json:"key"` // seals this member's reports; 32 bytes
-}
-
-// Key is the group key of one epoch.
-type Key struct {
-	Epoch  uint8  `json:"epoch"`
-	Cipher Cipher `json:"cipher"`
-	Key    []byte `json:"key"`  // 32 bytes
-	Salt   []byte `json:"salt"` // first 4 bytes of every nonce
 }
 
 // LeaveRequest tells the server that a member has ended, and how.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"castpoint/multicast/rate"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -27,7 +28,7 @@ type member struct {
 	id     uint32
 	name   string
 	aes    bool // its processor has instructions for AES
-	key    *sealer
+	key    *seal.Sealer
 	state  MemberState
 	joined time.Time
 	ended  time.Time

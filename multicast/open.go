@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -58,8 +59,8 @@ func (r *Receiver) moved(h *wire.Header, clear, sealed []byte, from netip.Addr) 
 	if len(key) == 0 || h.Number <= r.newest || len(sealed) > cap(scratch)+wire.TagSize || time.Since(r.lastHeard) < rejoinSilence {
 		return false
 	}
-	plain, err := r.keys.open(scratch, h, clear, sealed)
-	if err != nil || !signed(key, clear, plain) {
+	plain, err := r.keys.Open(scratch, h, clear, sealed)
+	if err != nil || !seal.Signed(key, clear, plain) {
 		return false
 	}
 	r.log.Info("session comes from another address than the server said", zap.Stringer("from", from), zap.Stringer("server", r.source))
@@ -92,7 +93,7 @@ func (r *Receiver) takeBeacon(h *wire.Header, clear, sealed []byte, now time.Tim
 		return
 	}
 	if h.Number > r.newest {
-		if key := r.cfg.Admission.Session.BeaconKey; len(key) > 0 && !signed(key, clear, plain) {
+		if key := r.cfg.Admission.Session.BeaconKey; len(key) > 0 && !seal.Signed(key, clear, plain) {
 			r.stats.Forged++ // by another member: it would end the session for this one
 			return
 		}
@@ -106,11 +107,11 @@ func (r *Receiver) takeBeacon(h *wire.Header, clear, sealed []byte, now time.Tim
 
 // open opens a datagram and counts those that do not open.
 func (r *Receiver) open(dst []byte, h *wire.Header, clear, sealed []byte) ([]byte, bool) {
-	plain, err := r.keys.open(dst, h, clear, sealed)
+	plain, err := r.keys.Open(dst, h, clear, sealed)
 	switch {
 	case err == nil:
 		return plain, true
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, seal.ErrNoKey):
 		if r.badEpoch.IsZero() {
 			r.badEpoch = time.Now()
 		}

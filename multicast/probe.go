@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/multicast/rate"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -31,7 +32,7 @@ type ProbeOffer struct {
 	Group netip.AddrPort `json:"group"`
 	// Source is where the datagrams come from.
 	Source netip.AddrPort `json:"source"`
-	Key    Key            `json:"key"`
+	Key    seal.Key       `json:"key"`
 	MTU    int            `json:"mtu"`      // of the server's interface, bytes
 	Rate   float64        `json:"rate"`     // bits per second: no train may be faster
 	Capped bool           `json:"capped"`   // Rate is the server's setting, not its link
@@ -109,7 +110,7 @@ type ProbeConn interface {
 type ProbeSender struct {
 	offer ProbeOffer
 	conn  ProbeConn
-	seal  *sealer
+	seal  *seal.Sealer
 	start time.Time
 
 	mu     sync.Mutex // trains go out one after the other
@@ -118,12 +119,12 @@ type ProbeSender struct {
 
 // NewProbeSender makes a probe's key and puts it into the offer.
 func NewProbeSender(offer ProbeOffer, conn ProbeConn) (*ProbeSender, ProbeOffer, error) {
-	key, err := newGroupKey(0, CipherAES256GCM)
+	key, err := seal.NewGroupKey(0, seal.AES256GCM)
 	if err != nil {
 		return nil, offer, err
 	}
 	offer.Key = key.Key
-	return &ProbeSender{offer: offer, conn: conn, seal: key.sealer, start: time.Now()}, offer, nil
+	return &ProbeSender{offer: offer, conn: conn, seal: key.Sealer, start: time.Now()}, offer, nil
 }
 
 // Send sends a train that Check accepts; to is where one by unicast goes.
@@ -152,7 +153,7 @@ func (p *ProbeSender) Send(ctx context.Context, t ProbeTrain, to netip.Addr) (Pr
 			h := wire.Probe{ID: p.offer.ID, Number: wire.PacketNumber(p.number), Train: t.Train,
 				Index: uint32(sent.Count + i), Sent: uint32(time.Since(p.start).Microseconds())}
 			at := len(buf)
-			d := p.seal.seal(h.Append(buf[at:at:at+size]), zeros, p.number)
+			d := p.seal.Seal(h.Append(buf[at:at:at+size]), zeros, p.number)
 			buf = buf[:at+len(d)]
 		}
 		err := ctx.Err()
@@ -198,7 +199,7 @@ func (a *Arrived) Rate(size int) float64 {
 // ProbeReader looks at what arrives of one train at a time.
 type ProbeReader struct {
 	id   uint32
-	open *sealer
+	open *seal.Sealer
 
 	mu      sync.Mutex
 	train   uint32
@@ -210,7 +211,7 @@ type ProbeReader struct {
 
 // NewProbeReader reads the probe that was offered.
 func NewProbeReader(o *ProbeOffer) (*ProbeReader, error) {
-	s, err := newSealer(o.Key.Cipher, o.Key.Key, o.Key.Salt)
+	s, err := seal.NewSealer(o.Key.Cipher, o.Key.Key, o.Key.Salt)
 	return &ProbeReader{id: o.ID, open: s, scratch: make([]byte, 0, 1<<16)}, err
 }
 
@@ -232,7 +233,7 @@ func (r *ProbeReader) Datagram(d []byte, at time.Time) {
 	if h.Train != r.train || int64(h.Index) >= int64(r.count) {
 		return
 	}
-	if _, err := r.open.open(r.scratch, d[:wire.ProbeSize], d[wire.ProbeSize:], uint64(h.Number)); err != nil {
+	if _, err := r.open.Open(r.scratch, d[:wire.ProbeSize], d[wire.ProbeSize:], uint64(h.Number)); err != nil {
 		return
 	}
 	a, i := &r.arrived, int(h.Index)

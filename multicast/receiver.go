@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -87,8 +88,8 @@ type Receiver struct {
 	log  *zap.Logger
 	g    geometry
 	code *code
-	keys *keyring
-	own  *sealer
+	keys *seal.Ring
+	own  *seal.Sealer
 	// source is the address that the session comes from; invalid where it is not known.
 	source netip.Addr
 
@@ -157,13 +158,13 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if r.code, err = newCode(&r.g); err != nil {
 		return nil, err
 	}
-	if r.keys, err = newKeyring(cfg.Admission.Keys); err != nil {
+	if r.keys, err = seal.NewRing(cfg.Admission.Keys); err != nil {
 		return nil, fmt.Errorf("%w: use a receiver of the server's version", err)
 	}
 	if n := len(p.BeaconKey); n != 0 && n != ed25519.PublicKeySize {
 		return nil, fmt.Errorf("the session's key for beacons has %d bytes: use a receiver of the server's version", n)
 	}
-	if r.own, err = newMemberSealer(cfg.Admission.Member.Key); err != nil {
+	if r.own, err = seal.NewReportSealer(cfg.Admission.Member.Key); err != nil {
 		return nil, fmt.Errorf("member key: %w", err)
 	}
 	n := max(int(cfg.Memory)/g.blockSize, 8)

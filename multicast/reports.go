@@ -71,7 +71,7 @@ func (s *Session) report(datagram, plain []byte) {
 	if m == nil {
 		return
 	}
-	plain, err = m.key.open(plain, datagram[:wire.ReportHeaderSize], datagram[wire.ReportHeaderSize:], h.Number)
+	plain, err = m.key.Open(plain, datagram[:wire.ReportHeaderSize], datagram[wire.ReportHeaderSize:], h.Number)
 	if err != nil {
 		return
 	}

@@ -256,10 +256,10 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 	s := e.s
 	now := time.Now()
 	s.mu.Lock()
-	if err := s.keys.turn(s.number.Load()); err != nil {
+	if err := s.keys.Turn(s.number.Load()); err != nil {
 		s.log.Error("key not changed", zap.Error(err))
 	}
-	key := s.keys.current
+	key := s.keys.Current()
 	s.mu.Unlock()
 	size := wire.HeaderSize + s.g.symbolSize + wire.TagSize
 	e.out = e.out[:len(symbols)*size]
@@ -276,7 +276,7 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 			payload = e.repair[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
 		}
 		at := e.out[i*size : i*size : (i+1)*size]
-		key.seal(h.Append(at), payload, number)
+		key.Seal(h.Append(at), payload, number)
 	}
 	return wire.PacketNumber(number)
 }

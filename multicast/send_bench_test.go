@@ -14,6 +14,7 @@ import (
 
 	"castpoint/internal/simnet"
 	"castpoint/multicast/rate"
+	"castpoint/multicast/seal"
 )
 
 // nowhere is a sender's edge that sends nothing.
@@ -48,7 +49,7 @@ func BenchmarkEmit(b *testing.B) {
 	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{1}), blocks*testBlock); err != nil {
 		b.Fatal(err)
 	}
-	for _, name := range []Cipher{CipherAES256GCM, CipherChaCha20} {
+	for _, name := range []seal.Cipher{seal.AES256GCM, seal.ChaCha20} {
 		b.Run(string(name), func(b *testing.B) {
 			s, err := NewSession(Config{ID: 1, Objects: []Object{{Size: blocks * testBlock, BlockSize: testBlock}}, Sources: []io.ReaderAt{f},
 				Conn: nowhere{simnet.New(1).Sender()}, Group: testGroup, Cipher: name})

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/multicast/rate"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
 
@@ -64,7 +65,7 @@ type Config struct {
 
 	// Cipher seals the datagrams; "" chooses when the session starts, by what the
 	// members' processors are good at.
-	Cipher Cipher
+	Cipher seal.Cipher
 
 	MaxRate   int64 // bits per second; 0 for no cap
 	LinkSpeed int64 // bits per second of the interface, as a hint where to start; 0 when not known
@@ -127,7 +128,7 @@ type Session struct {
 
 	mu       sync.Mutex
 	state    wire.State
-	keys     senderKeys
+	keys     *seal.Keys
 	signer   ed25519.PrivateKey // of beacons
 	members  map[uint32]*member
 	order    []*member // in order of joining, for people
@@ -177,15 +178,15 @@ func NewSession(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, log: cfg.Log, g: g,
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
-		state: wire.StateWaiting, keys: senderKeys{volume: keyVolume},
+		state:   wire.StateWaiting,
 		members: make(map[uint32]*member), interval: reportInterval,
 		rate: rate.NewController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
 	}
-	ciphers := []Cipher{CipherAES256GCM, CipherChaCha20}
+	ciphers := []seal.Cipher{seal.AES256GCM, seal.ChaCha20}
 	if cfg.Cipher != "" {
-		ciphers = []Cipher{cfg.Cipher}
+		ciphers = []seal.Cipher{cfg.Cipher}
 	}
-	if err := s.keys.renew(ciphers, 0); err != nil {
+	if s.keys, err = seal.NewKeys(ciphers...); err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	if _, s.signer, err = ed25519.GenerateKey(nil); err != nil {

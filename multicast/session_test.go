@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 	hostclock "castpoint/test/clock"
 )
@@ -204,11 +205,11 @@ func TestPoison(t *testing.T) {
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		wrong := make([]byte, DefaultSymbolSize)
 		l.s.mu.Lock()
-		key := l.s.keys.current
+		key := l.s.keys.Current()
 		l.s.mu.Unlock()
 		for i := range uint16(40) {
 			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
-			a.conn.Inject(key.seal(h.Append(nil), wrong, uint64(h.Number)))
+			a.conn.Inject(key.Seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)
 		l.close()
@@ -226,7 +227,7 @@ func TestMemberIsNotTheServer(t *testing.T) {
 		l.net.SetUplink(50e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.s.mu.Lock()
-		key, victim := l.s.keys.current, l.s.order[0].id
+		key, victim := l.s.keys.Current(), l.s.order[0].id
 		l.s.mu.Unlock()
 		_, own, err := ed25519.GenerateKey(nil)
 		if err != nil {
@@ -237,9 +238,9 @@ func TestMemberIsNotTheServer(t *testing.T) {
 				h := wire.Header{Type: wire.TypeBeacon, Session: 1, Number: wire.PacketNumber(1e9 + uint64(10*i+k)), Epoch: key.Epoch, Object: l.s.g.tag}
 				clear, plain := h.Append(nil), b.Append(nil)
 				if sig != nil {
-					plain = sign(sig, clear, plain)
+					plain = seal.Sign(sig, clear, plain)
 				}
-				a.conn.Inject(key.seal(clear, plain, uint64(h.Number)))
+				a.conn.Inject(key.Seal(clear, plain, uint64(h.Number)))
 			}
 		}
 		l.verify(a)

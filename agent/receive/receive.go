@@ -37,6 +37,7 @@ import (
 	"castpoint/agent/target"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/seal"
 )
 
 // Options say what to receive, from where and into what.
@@ -328,7 +329,7 @@ func (r *receive) open(several bool) (err error) {
 }
 
 func (r *receive) join(ctx context.Context, req multicast.JoinRequest) (*multicast.Admission, error) {
-	req.Content, req.Name, req.AES = r.o.Content, r.o.Name, multicast.HasAES()
+	req.Content, req.Name, req.AES = r.o.Content, r.o.Name, seal.HasAES()
 	return r.client.Join(ctx, req)
 }
 

@@ -32,6 +32,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/seal"
 	"castpoint/test/joinserver"
 	"castpoint/web"
 	"castpoint/web/call"
@@ -216,7 +217,7 @@ func fake(t *testing.T, data []byte, only bool) (*httptest.Server, string) {
 				SourceSymbols: 128, RepairSymbols: 64, SymbolSize: 1408, ReportInterval: 20 * time.Millisecond,
 			},
 			Member: multicast.Member{ID: 1, Key: make([]byte, 32)},
-			Keys:   []multicast.Key{{Cipher: multicast.CipherAES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
+			Keys:   []seal.Key{{Cipher: seal.AES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
 		})
 	})
 	mux.HandleFunc("POST "+multicast.PathLeave, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

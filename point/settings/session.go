@@ -2,7 +2,7 @@ package settings
 
 import (
 	"castpoint/internal/config"
-	"castpoint/multicast"
+	"castpoint/multicast/seal"
 	"castpoint/point/host"
 	"castpoint/web/session"
 )
@@ -24,9 +24,9 @@ func Sessions(cfg *config.Config, links []host.Link) (*session.Config, error) {
 	}
 	switch cfg.SessionCipher {
 	case "aes":
-		s.Cipher = multicast.CipherAES256GCM
+		s.Cipher = seal.AES256GCM
 	case "chacha":
-		s.Cipher = multicast.CipherChaCha20
+		s.Cipher = seal.ChaCha20
 	}
 	for _, l := range links[1:] {
 		s.Others = append(s.Others, session.Link{Interface: l.Name, Address: l.Address})

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"castpoint/multicast"
+	"castpoint/multicast/seal"
 )
 
 // Config says how sessions are sent.
@@ -37,7 +37,7 @@ type Config struct {
 	MinRate int64
 	// Cipher seals the datagrams of all sessions; "" lets each choose by what its
 	// members' processors are good at.
-	Cipher multicast.Cipher
+	Cipher seal.Cipher
 	// Greedy sessions do not leave other traffic on the server's link its share.
 	Greedy     bool
 	MinMembers int           // start when so many have joined ...

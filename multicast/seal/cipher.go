@@ -1,4 +1,4 @@
-package multicast
+package seal
 
 import (
 	"crypto/aes"
@@ -18,8 +18,8 @@ type Cipher string
 
 // The ciphers. Both have keys of 32 bytes, nonces of 12 and tags of 16.
 const (
-	CipherAES256GCM Cipher = "aes-256-gcm"
-	CipherChaCha20  Cipher = "chacha20-poly1305"
+	AES256GCM Cipher = "aes-256-gcm"
+	ChaCha20  Cipher = "chacha20-poly1305"
 )
 
 // HasAES reports whether this machine's processor has the instructions that make AES
@@ -34,15 +34,15 @@ func HasAES() bool {
 	return false
 }
 
-// sealer is one key with its salt.
-type sealer struct {
+// Sealer is one key with its salt.
+type Sealer struct {
 	aead   cipher.AEAD
 	salt   [wire.SaltSize]byte
 	nonces sync.Pool // of *[wire.NonceSize]byte: one on the stack would be moved to the heap
 }
 
 // nonce takes room for a nonce and fills it in.
-func (s *sealer) nonce(number uint64) *[wire.NonceSize]byte {
+func (s *Sealer) nonce(number uint64) *[wire.NonceSize]byte {
 	n, ok := s.nonces.Get().(*[wire.NonceSize]byte)
 	if !ok {
 		n = new([wire.NonceSize]byte)
@@ -51,47 +51,56 @@ func (s *sealer) nonce(number uint64) *[wire.NonceSize]byte {
 	return n
 }
 
-func newSealer(name Cipher, key, salt []byte) (*sealer, error) {
+// NewSealer makes a sealer of a key of 32 bytes and a salt of 4.
+func NewSealer(name Cipher, key, salt []byte) (*Sealer, error) {
 	if len(key) != wire.KeySize {
 		return nil, fmt.Errorf("key of %d bytes, want %d", len(key), wire.KeySize)
 	}
 	if len(salt) != wire.SaltSize {
 		return nil, fmt.Errorf("salt of %d bytes, want %d", len(salt), wire.SaltSize)
 	}
-	s := &sealer{salt: [wire.SaltSize]byte(salt)}
+	var aead cipher.AEAD
 	var err error
 	switch name {
-	case CipherAES256GCM:
+	case AES256GCM:
 		var block cipher.Block
 		if block, err = aes.NewCipher(key); err == nil {
-			s.aead, err = cipher.NewGCM(block)
+			aead, err = cipher.NewGCM(block)
 		}
-	case CipherChaCha20:
-		s.aead, err = chacha20poly1305.New(key)
+	case ChaCha20:
+		aead, err = chacha20poly1305.New(key)
 	default:
 		err = fmt.Errorf("cipher %q is not known here", name)
 	}
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	return With(aead, [wire.SaltSize]byte(salt)), nil
 }
 
-// seal appends the sealed plaintext to header, whose clear part it authenticates.
-func (s *sealer) seal(header, plaintext []byte, number uint64) []byte {
+// With seals by what already has a key.
+func With(aead cipher.AEAD, salt [wire.SaltSize]byte) *Sealer {
+	return &Sealer{aead: aead, salt: salt}
+}
+
+// Seal appends the sealed plaintext to header, whose clear part it authenticates.
+func (s *Sealer) Seal(header, plaintext []byte, number uint64) []byte {
 	nonce := s.nonce(number)
 	defer s.nonces.Put(nonce)
 	return s.aead.Seal(header, nonce[:], plaintext, header[:len(header):len(header)])
 }
 
-// open appends the plaintext of sealed to dst. The bytes of dst's capacity are
+// Open appends the plaintext of sealed to dst. The bytes of dst's capacity are
 // undefined when it fails.
-func (s *sealer) open(dst, header, sealed []byte, number uint64) ([]byte, error) {
+func (s *Sealer) Open(dst, header, sealed []byte, number uint64) ([]byte, error) {
 	nonce := s.nonce(number)
 	defer s.nonces.Put(nonce)
 	return s.aead.Open(dst, nonce[:], sealed, header)
 }
 
-// newMemberSealer is for reports, which are few: their cipher is always the same.
+// NewReportSealer is for reports, which are few: their cipher is always the same.
 // Each member has a key of its own and counts its own reports, so the salt need not
 // differ.
-func newMemberSealer(key []byte) (*sealer, error) {
-	return newSealer(CipherAES256GCM, key, make([]byte, wire.SaltSize))
+func NewReportSealer(key []byte) (*Sealer, error) {
+	return NewSealer(AES256GCM, key, make([]byte, wire.SaltSize))
 }
