@@ -15,7 +15,7 @@ func (s *Session) params() Params {
 	return Params{
 		ID: s.cfg.ID, Group: s.cfg.Group, Feedback: s.cfg.Feedback, Source: s.cfg.Source,
 		Code:          CodeLeopard8,
-		SourceSymbols: s.g.k, RepairSymbols: s.g.m, SymbolSize: s.g.symbolSize,
+		SourceSymbols: s.g.K, RepairSymbols: s.g.M, SymbolSize: s.g.SymbolSize,
 		ReportInterval: s.interval, BeaconKey: s.signer.Public().(ed25519.PublicKey),
 	}
 }
@@ -131,7 +131,7 @@ func (s *Session) end(id uint32, state MemberState, req LeaveRequest) bool {
 	}
 	m.state, m.reason, m.left, m.ended = state, req.Reason, req, now
 	if state == MemberDone {
-		m.complete = uint32(s.g.blocks)
+		m.complete = uint32(s.g.Blocks)
 	}
 	s.lastGone = now
 	s.setInterval()

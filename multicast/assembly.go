@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/zeebo/blake3"
+
+	"castpoint/multicast/block"
 )
 
 // Target is where one object is put together: a file or a disk.
@@ -38,9 +40,9 @@ type Range struct{ First, Count int }
 // each file, so blocks that are right are the objects. All methods may be called
 // concurrently.
 type Assembly struct {
-	objects []Object
+	objects []block.Object
 	targets []Target // by object; nil for one that is not wanted
-	size    layout
+	size    block.Layout
 	// stream is the target when it takes blocks in order only, like Stream, and
 	// streamed its object.
 	stream   windowed
@@ -50,7 +52,7 @@ type Assembly struct {
 	bytes  int64 // of these
 
 	mu      sync.Mutex
-	onDisk  bitmap        // with the blocks that are not wanted
+	onDisk  block.Set     // with the blocks that are not wanted
 	written int64         // bytes
 	doneAt  chan struct{} // closed when complete
 
@@ -60,27 +62,27 @@ type Assembly struct {
 // NewAssembly starts with an empty set of blocks; Scan finds those that the
 // targets already hold. objects are all those of the session, in order, and targets
 // where they go: nil for an object that is not wanted, which needs no hashes.
-func NewAssembly(objects []Object, targets []Target) (*Assembly, error) {
-	l, err := newLayout(objects)
+func NewAssembly(objects []block.Object, targets []Target) (*Assembly, error) {
+	l, err := block.NewLayout(objects)
 	if err != nil {
 		return nil, fmt.Errorf("assemble: %w", err)
 	}
 	if len(targets) != len(objects) {
 		return nil, fmt.Errorf("assemble %d objects into %d targets", len(objects), len(targets))
 	}
-	a := &Assembly{objects: objects, targets: targets, size: l, onDisk: newBitmap(l.blocks), doneAt: make(chan struct{})}
+	a := &Assembly{objects: objects, targets: targets, size: l, onDisk: block.NewSet(l.Blocks), doneAt: make(chan struct{})}
 	wanted := 0
-	for i, e := range l.objects {
+	for i, e := range l.Objects {
 		if targets[i] == nil {
-			for b := range e.blocks {
-				a.onDisk.add(e.first + b)
+			for b := range e.Blocks {
+				a.onDisk.Add(e.First + b)
 			}
 			continue
 		}
 		wanted++
-		a.blocks += e.blocks
-		a.bytes += e.size
-		if len(objects[i].Hashes) != e.blocks*HashSize {
+		a.blocks += e.Blocks
+		a.bytes += e.Size
+		if len(objects[i].Hashes) != e.Blocks*block.HashSize {
 			return nil, fmt.Errorf("assemble object %s: it came without hashes of its blocks", objects[i].SHA256)
 		}
 		if w, ok := targets[i].(windowed); ok {
@@ -90,7 +92,7 @@ func NewAssembly(objects []Object, targets []Target) (*Assembly, error) {
 	if a.stream != nil && wanted > 1 {
 		return nil, fmt.Errorf("assemble %d objects: a stream takes one", wanted)
 	}
-	if a.onDisk.n == l.blocks {
+	if a.onDisk.Len() == l.Blocks {
 		close(a.doneAt)
 	}
 	return a, nil
@@ -99,20 +101,20 @@ func NewAssembly(objects []Object, targets []Target) (*Assembly, error) {
 // Adopt takes over what another assembly has written into the same targets, for
 // another session with the same objects or some of them.
 func (a *Assembly) Adopt(old *Assembly) {
-	from := make(map[[32]byte]extent)
-	for i, e := range old.size.objects {
+	from := make(map[[32]byte]block.Extent)
+	for i, e := range old.size.Objects {
 		if old.targets[i] != nil {
 			from[old.objects[i].Digest] = e
 		}
 	}
-	for i, e := range a.size.objects {
+	for i, e := range a.size.Objects {
 		was, ok := from[a.objects[i].Digest]
-		if !ok || a.targets[i] == nil || was.blocks != e.blocks {
+		if !ok || a.targets[i] == nil || was.Blocks != e.Blocks {
 			continue
 		}
-		for b := range e.blocks {
-			if old.has(was.first + b) {
-				a.note(e.first + b)
+		for b := range e.Blocks {
+			if old.has(was.First + b) {
+				a.note(e.First + b)
 			}
 		}
 	}
@@ -125,16 +127,16 @@ func (a *Assembly) Blocks() int { return a.blocks }
 func (a *Assembly) Size() int64 { return a.bytes }
 
 // Length is the number of bytes in block b.
-func (a *Assembly) Length(b int) int { return a.size.length(b) }
+func (a *Assembly) Length(b int) int { return a.size.Length(b) }
 
 // Place is the object that block b is of, by its index, and where it begins in it.
-func (a *Assembly) Place(b int) (object int, offset int64) { return a.size.at(b) }
+func (a *Assembly) Place(b int) (object int, offset int64) { return a.size.At(b) }
 
 // Have is the number of blocks that are verified and written.
 func (a *Assembly) Have() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.blocks - (a.size.blocks - a.onDisk.n)
+	return a.blocks - (a.size.Blocks - a.onDisk.Len())
 }
 
 // Bytes is the number of bytes that are verified and written.
@@ -148,7 +150,7 @@ func (a *Assembly) Bytes() int64 {
 func (a *Assembly) Complete() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.onDisk.n == a.size.blocks
+	return a.onDisk.Len() == a.size.Blocks
 }
 
 // Done is closed when every block is written.
@@ -159,12 +161,12 @@ func (a *Assembly) Missing() []Range {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []Range
-	n := a.size.blocks
-	for at := a.onDisk.nextMissing(0, n); at < n; {
-		e := &a.size.objects[a.size.object(at)]
-		end := min(a.onDisk.nextPresent(at, n), e.first+e.blocks)
+	n := a.size.Blocks
+	for at := a.onDisk.NextMissing(0, n); at < n; {
+		e := &a.size.Objects[a.size.Object(at)]
+		end := min(a.onDisk.NextPresent(at, n), e.First+e.Blocks)
 		out = append(out, Range{First: at, Count: end - at})
-		at = a.onDisk.nextMissing(end, n)
+		at = a.onDisk.NextMissing(end, n)
 	}
 	return out
 }
@@ -172,7 +174,7 @@ func (a *Assembly) Missing() []Range {
 // Put checks block b and writes it. Putting a block again does nothing. Errors:
 // ErrBlock, and those of the target.
 func (a *Assembly) Put(b int, data []byte) error {
-	if b < 0 || b >= a.size.blocks || len(data) != a.size.length(b) {
+	if b < 0 || b >= a.size.Blocks || len(data) != a.size.Length(b) {
 		return fmt.Errorf("block %d of %d bytes: %w", b, len(data), ErrBlock)
 	}
 	if a.has(b) {
@@ -181,7 +183,7 @@ func (a *Assembly) Put(b int, data []byte) error {
 	if !a.right(b, data) {
 		return fmt.Errorf("block %d: %w", b, ErrBlock)
 	}
-	i, off := a.size.at(b)
+	i, off := a.size.At(b)
 	if _, err := a.targets[i].WriteAt(data, off); err != nil {
 		return fmt.Errorf("write block %d: %w", b, err)
 	}
@@ -194,24 +196,24 @@ func (a *Assembly) Put(b int, data []byte) error {
 func (a *Assembly) has(b int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.onDisk.has(b)
+	return a.onDisk.Has(b)
 }
 
 func (a *Assembly) right(b int, data []byte) bool {
-	i := a.size.object(b)
-	at := (b - a.size.objects[i].first) * HashSize
+	i := a.size.Object(b)
+	at := (b - a.size.Objects[i].First) * block.HashSize
 	h := blake3.Sum256(data)
-	return bytes.Equal(h[:], a.objects[i].Hashes[at:at+HashSize])
+	return bytes.Equal(h[:], a.objects[i].Hashes[at:at+block.HashSize])
 }
 
 func (a *Assembly) note(b int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.onDisk.add(b) {
+	if !a.onDisk.Add(b) {
 		return
 	}
-	a.written += int64(a.size.length(b))
-	if a.onDisk.n == a.size.blocks {
+	a.written += int64(a.size.Length(b))
+	if a.onDisk.Len() == a.size.Blocks {
 		close(a.doneAt)
 	}
 }
@@ -219,18 +221,18 @@ func (a *Assembly) note(b int) {
 // Scan looks which blocks the targets already hold, and trusts none it has not
 // hashed. progress may be nil.
 func (a *Assembly) Scan(ctx context.Context, progress func(done, total int)) error {
-	data := make([]byte, a.size.blockSize)
+	data := make([]byte, a.size.BlockSize)
 	seen := 0
-	for i, e := range a.size.objects {
+	for i, e := range a.size.Objects {
 		if a.targets[i] == nil {
 			continue
 		}
-		for b := e.first; b < e.first+e.blocks; b++ {
+		for b := e.First; b < e.First+e.Blocks; b++ {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			buf := data[:a.size.length(b)]
-			n, err := a.targets[i].ReadAt(buf, int64(b-e.first)*int64(a.size.blockSize))
+			buf := data[:a.size.Length(b)]
+			n, err := a.targets[i].ReadAt(buf, int64(b-e.First)*int64(a.size.BlockSize))
 			if n < len(buf) {
 				if err == nil || errors.Is(err, io.EOF) {
 					break // the target ends here
@@ -241,10 +243,10 @@ func (a *Assembly) Scan(ctx context.Context, progress func(done, total int)) err
 				a.note(b)
 			}
 			if progress != nil {
-				progress(seen+b-e.first+1, a.blocks)
+				progress(seen+b-e.First+1, a.blocks)
 			}
 		}
-		seen += e.blocks
+		seen += e.Blocks
 	}
 	return a.follow()
 }

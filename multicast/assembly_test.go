@@ -6,12 +6,14 @@ import (
 	"errors"
 	"sync"
 	"testing"
+
+	"castpoint/multicast/block"
 )
 
 func TestAssembly(t *testing.T) {
 	obj, data := object(10*testBlock+777, 1)
 	target := &memory{}
-	a, err := NewAssembly([]Object{obj}, []Target{target})
+	a, err := NewAssembly([]block.Object{obj}, []Target{target})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,7 @@ func TestScan(t *testing.T) {
 	obj, data := object(10*testBlock+777, 2)
 	half := append([]byte(nil), data[:6*testBlock+5]...)
 	half[2*testBlock+9] ^= 1
-	a, err := NewAssembly([]Object{obj}, []Target{&memory{b: half}})
+	a, err := NewAssembly([]block.Object{obj}, []Target{&memory{b: half}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +80,7 @@ func TestScan(t *testing.T) {
 func TestDigestContradicts(t *testing.T) {
 	obj, data := object(2*testBlock, 3)
 	obj.Digest[0] ^= 1
-	a, err := NewAssembly([]Object{obj}, []Target{&memory{}})
+	a, err := NewAssembly([]block.Object{obj}, []Target{&memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestDigestContradicts(t *testing.T) {
 	if err := a.Finish(context.Background()); err != nil {
 		t.Errorf("blocks that are right, and nobody asked for the whole: %v", err)
 	}
-	if a, err = NewAssembly([]Object{obj}, []Target{&memory{b: data}}); err != nil {
+	if a, err = NewAssembly([]block.Object{obj}, []Target{&memory{b: data}}); err != nil {
 		t.Fatal(err)
 	}
 	a.HashWhole()
@@ -119,7 +121,7 @@ func (d *brokenDisk) WriteAt(p []byte, off int64) (int, error) {
 
 func TestDiskFails(t *testing.T) {
 	obj, data := object(4*testBlock, 4)
-	a, err := NewAssembly([]Object{obj}, []Target{&brokenDisk{}})
+	a, err := NewAssembly([]block.Object{obj}, []Target{&brokenDisk{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,18 +138,18 @@ func TestDiskFails(t *testing.T) {
 
 func TestBadObjects(t *testing.T) {
 	good, _ := object(3*testBlock, 5)
-	for name, change := range map[string]func(*Object){
-		"empty":          func(o *Object) { o.Size = 0 },
-		"negative":       func(o *Object) { o.Size = -1 },
-		"too large":      func(o *Object) { o.Size = 1 << 62 },
-		"no block size":  func(o *Object) { o.BlockSize = 0 },
-		"huge block":     func(o *Object) { o.BlockSize = 1 << 30 },
-		"hashes missing": func(o *Object) { o.Hashes = o.Hashes[:32] },
-		"odd hashes":     func(o *Object) { o.Hashes = o.Hashes[:95] },
+	for name, change := range map[string]func(*block.Object){
+		"empty":          func(o *block.Object) { o.Size = 0 },
+		"negative":       func(o *block.Object) { o.Size = -1 },
+		"too large":      func(o *block.Object) { o.Size = 1 << 62 },
+		"no block size":  func(o *block.Object) { o.BlockSize = 0 },
+		"huge block":     func(o *block.Object) { o.BlockSize = 1 << 30 },
+		"hashes missing": func(o *block.Object) { o.Hashes = o.Hashes[:32] },
+		"odd hashes":     func(o *block.Object) { o.Hashes = o.Hashes[:95] },
 	} {
 		o := good
 		change(&o)
-		if _, err := NewAssembly([]Object{o}, []Target{&memory{}}); err == nil {
+		if _, err := NewAssembly([]block.Object{o}, []Target{&memory{}}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

@@ -153,7 +153,7 @@ func (s *Session) sendBeacon(now time.Time) error {
 	number := s.number.Add(1)
 	s.mu.Unlock()
 	h := wire.Header{Type: wire.TypeBeacon, Epoch: key.Epoch, Session: s.cfg.ID,
-		Number: wire.PacketNumber(number), Object: s.g.tag, Sent: s.clock(now)}
+		Number: wire.PacketNumber(number), Object: s.g.Tag, Sent: s.clock(now)}
 	buf := h.Append(make([]byte, 0, 192+4*len(b.Moved)))
 	d := key.Seal(buf, seal.Sign(s.signer, buf, b.Append(nil)), number)
 	return s.cfg.Conn.WriteGroup(d, len(d))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -19,8 +20,8 @@ func BenchmarkReport(b *testing.B) {
 	for _, members := range []int{4, 1000} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			const blocks = 111_000
-			o := Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*HashSize)}
-			s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{bytes.NewReader(nil)}, Conn: simnet.New(1).Sender(),
+			o := block.Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*block.HashSize)}
+			s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{bytes.NewReader(nil)}, Conn: simnet.New(1).Sender(),
 				Group: netip.MustParseAddrPort("239.192.67.1:7800")})
 			if err != nil {
 				b.Fatal(err)
@@ -35,7 +36,7 @@ func BenchmarkReport(b *testing.B) {
 			}
 			s.number.Store(1e9)
 			for i := range blocks {
-				s.schedule.full.add(i)
+				s.schedule.full.Add(i)
 			}
 			for range blocks / 2 {
 				w, _, _ := s.schedule.pick(0, time.Now(), 0)

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"castpoint/multicast/block"
 )
 
 // assembling is a block on its way from symbols to bytes.
 type assembling struct {
 	block  uint32
-	have   symbolSet
+	have   block.Symbols
 	n      int  // symbols there, known zeros included
 	queued bool // with a worker
 	source []byte
@@ -56,32 +58,32 @@ func (r *Receiver) dispatch() error {
 }
 
 // begin prepares a buffer for a block.
-func (r *Receiver) begin(a *assembling, block uint32) {
+func (r *Receiver) begin(a *assembling, b uint32) {
 	if a.source == nil {
-		a.source = make([]byte, r.g.k*r.g.symbolSize)
+		a.source = make([]byte, r.g.K*r.g.SymbolSize)
 	}
-	a.block, a.n, a.coded, a.queued, a.have = block, 0, 0, false, symbolSet{}
-	source := r.g.source(int(block))
-	if source < r.g.k {
-		clear(a.source[source*r.g.symbolSize:])
-		for i := source; i < r.g.k; i++ {
-			a.have.add(i)
+	a.block, a.n, a.coded, a.queued, a.have = b, 0, 0, false, block.Symbols{}
+	source := r.g.Source(int(b))
+	if source < r.g.K {
+		clear(a.source[source*r.g.SymbolSize:])
+		for i := source; i < r.g.K; i++ {
+			a.have.Add(i)
 			a.n++
 		}
 	}
-	r.blocks[block] = a
+	r.blocks[b] = a
 }
 
 // place is where symbol i belongs: empty, with the capacity of one symbol.
-func (a *assembling) place(g *geometry, i int) []byte {
+func (a *assembling) place(g *block.Geometry, i int) []byte {
 	buf := a.source
-	if i >= g.k {
+	if i >= g.K {
 		if a.repair == nil {
-			a.repair = make([]byte, g.m*g.symbolSize)
+			a.repair = make([]byte, g.M*g.SymbolSize)
 		}
-		buf, i = a.repair, i-g.k
+		buf, i = a.repair, i-g.K
 	}
-	return buf[i*g.symbolSize : i*g.symbolSize : (i+1)*g.symbolSize]
+	return buf[i*g.SymbolSize : i*g.SymbolSize : (i+1)*g.SymbolSize]
 }
 
 // routineFinish finishes the blocks that are given to it.
@@ -102,12 +104,12 @@ func (r *Receiver) routineFinish(ctx context.Context) {
 func (r *Receiver) complete(a *assembling, shards *[][]byte) finished {
 	var err error
 	if a.coded > 0 {
-		*shards, err = r.code.decode(*shards, a.source, a.repair, &a.have)
+		*shards, err = r.code.Decode(*shards, a.source, a.repair, &a.have)
 	}
 	if err == nil {
-		err = r.cfg.Assembly.Put(int(a.block), a.source[:r.g.length(int(a.block))])
+		err = r.cfg.Assembly.Put(int(a.block), a.source[:r.g.Length(int(a.block))])
 	}
-	r.backlog.Add(-int64(r.g.blockSize))
+	r.backlog.Add(-int64(r.g.BlockSize))
 	return finished{a, err}
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -22,7 +23,7 @@ import (
 // receiver's behaviour follows from: which symbols of which block it has. What
 // it reports is sealed and encoded as a receiver's report is.
 type crowd struct {
-	g    geometry
+	g    block.Geometry
 	s    *Session
 	rng  *rand.Rand
 	wake chan struct{} // a member has joined, or the crowd is closed
@@ -52,8 +53,8 @@ type crowdMember struct {
 	skip           int // datagrams until the next one that is lost
 	received       uint64
 	number         uint64
-	have           []symbolSet // by block
-	written        bitmap
+	have           []block.Symbols // by block
+	written        block.Set
 	queue          []int // blocks complete and not yet written
 	wrote          time.Time
 	nextReport     time.Time
@@ -76,7 +77,7 @@ func (c *crowd) join(t *testing.T, loss, disk float64) *crowdMember {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cm := &crowdMember{id: m.ID, loss: loss, disk: disk, have: make([]symbolSet, c.g.blocks), written: newBitmap(c.g.blocks)}
+	cm := &crowdMember{id: m.ID, loss: loss, disk: disk, have: make([]block.Symbols, c.g.Blocks), written: block.NewSet(c.g.Blocks)}
 	if cm.seal, err = seal.NewReportSealer(m.Key); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func (c *crowd) gap(loss float64) int {
 // WriteGroup gives a burst to everybody. All its datagrams are of one block, or
 // it is a beacon.
 func (c *crowd) WriteGroup(b []byte, size int) error {
-	var mask symbolSet
+	var mask block.Symbols
 	var block int
 	var symbols []uint16
 	var first, last wire.PacketNumber
@@ -118,9 +119,9 @@ func (c *crowd) WriteGroup(b []byte, size int) error {
 		last = h.Number
 		if h.Type == wire.TypeSymbol {
 			block = int(h.Block)
-			mask.add(int(h.Symbol))
+			mask.Add(int(h.Symbol))
 			symbols = append(symbols, h.Symbol)
-			if int(h.Symbol) < c.g.k {
+			if int(h.Symbol) < c.g.K {
 				key := h.Block<<8 | uint32(h.Symbol)
 				if c.seen[key] {
 					again++
@@ -159,7 +160,7 @@ func (c *crowd) WriteGroup(b []byte, size int) error {
 			m.received += uint64(n - lost)
 			continue
 		}
-		if m.written.has(block) || m.complete(&c.g, block) {
+		if m.written.Has(block) || m.complete(&c.g, block) {
 			m.received += uint64(n - lost)
 			continue
 		}
@@ -178,10 +179,12 @@ func (c *crowd) WriteGroup(b []byte, size int) error {
 	return nil
 }
 
-func (m *crowdMember) complete(g *geometry, b int) bool { return m.lacks(g, b) == 0 }
+func (m *crowdMember) complete(g *block.Geometry, b int) bool { return m.lacks(g, b) == 0 }
 
 // lacks is the deficit of a block.
-func (m *crowdMember) lacks(g *geometry, b int) int { return max(g.source(b)-m.have[b].count(), 0) }
+func (m *crowdMember) lacks(g *block.Geometry, b int) int {
+	return max(g.Source(b)-m.have[b].Count(), 0)
+}
 
 // write moves blocks from memory to the disk, as fast as it is.
 func (m *crowdMember) write(now time.Time) {
@@ -195,7 +198,7 @@ func (m *crowdMember) write(now time.Time) {
 		m.wrote = m.wrote.Add(time.Duration(float64(n) / m.disk * float64(time.Second)))
 	}
 	for _, b := range m.queue[:n] {
-		m.written.add(b)
+		m.written.Add(b)
 	}
 	m.queue = m.queue[n:]
 }
@@ -248,10 +251,10 @@ func (c *crowd) report(buf []byte) int {
 	c.reports++
 	m.number++
 	h := wire.ReportHeader{Session: c.s.ID(), Number: m.number, Member: m.id}
-	r := wire.Report{Highest: m.highest, Received: m.received, Complete: uint32(m.written.n), To: uint32(c.g.blocks),
-		Backlog: uint32(len(m.queue) * c.g.blockSize >> 10)}
+	r := wire.Report{Highest: m.highest, Received: m.received, Complete: uint32(m.written.Len()), To: uint32(c.g.Blocks),
+		Backlog: uint32(len(m.queue) * c.g.BlockSize >> 10)}
 	l := runList{b: c.runs[:0]}
-	for b := m.written.nextMissing(0, c.g.blocks); b < c.g.blocks && !l.fullUp; b = m.written.nextMissing(b+1, c.g.blocks) {
+	for b := m.written.NextMissing(0, c.g.Blocks); b < c.g.Blocks && !l.fullUp; b = m.written.NextMissing(b+1, c.g.Blocks) {
 		if d := m.lacks(&c.g, b); d > 0 {
 			l.add(b, b+1, uint8(d))
 		}
@@ -261,7 +264,7 @@ func (c *crowd) report(buf []byte) int {
 		r.To = uint32(l.start)
 	}
 	r.Runs, c.runs = l.b, l.b
-	if m.written.n == c.g.blocks {
+	if m.written.Len() == c.g.Blocks {
 		m.done, m.sentAtDone = now, c.sent-c.again
 		go c.s.Leave(m.id, LeaveRequest{Complete: true})
 	}
@@ -311,8 +314,8 @@ func TestTenThousandMembers(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(11)
-		o := Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*HashSize)}
-		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: c, MaxRate: rate,
+		o := block.Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*block.HashSize)}
+		s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: c, MaxRate: rate,
 			Group: netip.MustParseAddrPort("239.192.67.1:7800"), Linger: time.Second, MinMembers: members * 98 / 100})
 		if err != nil {
 			t.Fatal(err)
@@ -365,7 +368,7 @@ func TestTenThousandMembers(t *testing.T) {
 				moved++
 				continue
 			case m.done.IsZero():
-				t.Fatalf("member %d with loss %.4f, disk %g ended without everything: %d of %d blocks", i, m.loss, m.disk, m.written.n, blocks)
+				t.Fatalf("member %d with loss %.4f, disk %g ended without everything: %d of %d blocks", i, m.loss, m.disk, m.written.Len(), blocks)
 			case i >= keeping:
 				late++
 				continue

@@ -26,19 +26,19 @@ type whole struct {
 // nothing else: a member that got both from the server learns nothing by it, and
 // spends as much time on it as on all else. Call it before the first Put.
 func (a *Assembly) HashWhole() {
-	a.whole.sum, a.whole.buf = sha256.New(), make([]byte, a.size.blockSize)
+	a.whole.sum, a.whole.buf = sha256.New(), make([]byte, a.size.BlockSize)
 	a.skip()
 }
 
 // skip moves on to the next block of an object that is wanted.
 func (a *Assembly) skip() {
 	w := &a.whole
-	for w.next < a.size.blocks {
-		i := a.size.object(w.next)
+	for w.next < a.size.Blocks {
+		i := a.size.Object(w.next)
 		if a.targets[i] != nil {
 			return
 		}
-		w.next = a.size.objects[i].first + a.size.objects[i].blocks
+		w.next = a.size.Objects[i].First + a.size.Objects[i].Blocks
 	}
 }
 
@@ -46,9 +46,9 @@ func (a *Assembly) skip() {
 func (a *Assembly) add(data []byte) {
 	w := &a.whole
 	w.sum.Write(data)
-	i := a.size.object(w.next)
+	i := a.size.Object(w.next)
 	w.next++
-	if w.next < a.size.objects[i].first+a.size.objects[i].blocks {
+	if w.next < a.size.Objects[i].First+a.size.Objects[i].Blocks {
 		return
 	}
 	if w.wrong == 0 && !bytes.Equal(w.sum.Sum(nil), a.objects[i].Digest[:]) {
@@ -84,7 +84,7 @@ func (a *Assembly) follow() error {
 			return err
 		}
 		// A block may have been noted between the last look and the unlock.
-		if next == a.size.blocks || !a.has(next) {
+		if next == a.size.Blocks || !a.has(next) {
 			return nil
 		}
 	}
@@ -94,12 +94,12 @@ func (a *Assembly) follow() error {
 // extend hashes what is written from the next block on. The lock is held.
 func (a *Assembly) extend(ctx context.Context) error {
 	w := &a.whole
-	for w.next < a.size.blocks && a.has(w.next) {
+	for w.next < a.size.Blocks && a.has(w.next) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		i, off := a.size.at(w.next)
-		data := w.buf[:a.size.length(w.next)]
+		i, off := a.size.At(w.next)
+		data := w.buf[:a.size.Length(w.next)]
 		if n, err := a.targets[i].ReadAt(data, off); n < len(data) {
 			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF

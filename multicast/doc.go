@@ -74,20 +74,3 @@ type MemberConn interface {
 	WriteReport(b []byte) error
 	Close() error
 }
-
-// Protocol limits.
-const (
-	// MaxBlocks bounds a session to about 3 TB at the usual block size, and a
-	// receiver's tables to what it can allocate.
-	MaxBlocks = 1 << 24
-	// HashSize is the size of a block hash (BLAKE3-256) in bytes.
-	HashSize = 32
-)
-
-// Coding that sessions use: 128 source symbols of 1408 bytes fill a 1500-byte
-// link, over IPv6 too; 64 repair symbols cover what a member loses at up to
-// 30 % loss before source symbols come round again.
-const (
-	DefaultSymbolSize    = 1408
-	DefaultRepairSymbols = 64
-)

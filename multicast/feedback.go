@@ -31,18 +31,18 @@ func (r *Receiver) describe(rep *wire.Report) {
 	as := r.cfg.Assembly
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	rep.Complete = uint32(as.onDisk.n)
+	rep.Complete = uint32(as.onDisk.Len())
 	n := as.limit()
 	l := runList{b: r.scratch()}
-	for b := as.onDisk.nextMissing(0, n); b < n && !l.fullUp; {
+	for b := as.onDisk.NextMissing(0, n); b < n && !l.fullUp; {
 		deficit, end := r.deficit(b), b+1
 		if b >= r.frontier {
-			end = as.onDisk.nextPresent(b, n) // never seen: all alike
+			end = as.onDisk.NextPresent(b, n) // never seen: all alike
 		}
 		if deficit > 0 { // else it is with a worker, and complete unless its hash is wrong
 			l.add(b, end, deficit)
 		}
-		b = as.onDisk.nextMissing(end, n)
+		b = as.onDisk.NextMissing(end, n)
 	}
 	l.flush()
 	rep.To = uint32(n)
@@ -93,9 +93,9 @@ func (r *Receiver) deficit(b int) uint8 {
 		if a.queued {
 			return 0
 		}
-		return uint8(r.g.k - a.n)
+		return uint8(r.g.K - a.n)
 	}
-	return uint8(r.g.k)
+	return uint8(r.g.K)
 }
 
 // transit follows how long datagrams are under way. The clocks of sender and

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -24,9 +25,9 @@ func (anySize) Sync() error                            { return nil }
 func FuzzAdmission(f *testing.F) {
 	obj, _ := object(2*testBlock+5, 1)
 	obj.SHA256 = strings.Repeat("ab", 32)
-	good, err := json.Marshal(Admission{Objects: []Object{obj}, Files: []File{{Name: "a"}}, Keys: []seal.Key{{Epoch: 3, Cipher: seal.AES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
+	good, err := json.Marshal(Admission{Objects: []block.Object{obj}, Files: []File{{Name: "a"}}, Keys: []seal.Key{{Epoch: 3, Cipher: seal.AES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
 		Member:  Member{ID: 1, Key: make([]byte, wire.KeySize)},
-		Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}})
+		Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: block.DefaultRepairSymbols, SymbolSize: block.DefaultSymbolSize}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -62,16 +63,16 @@ func FuzzAdmission(f *testing.F) {
 func FuzzMember(f *testing.F) {
 	beacon, strange := wire.Beacon{State: wire.StateSending, Epoch: 3, Members: 2, ReportInterval: 5000}, wire.Beacon{State: 200, Epoch: 9}
 	f.Add(uint8(wire.TypeSymbol), uint16(3), uint32(2), uint64(5), []byte("short"))
-	f.Add(uint8(wire.TypeSymbol), uint16(0xffff), uint32(0xffffffff), uint64(1<<63), make([]byte, DefaultSymbolSize))
-	f.Add(uint8(wire.TypeSymbol), uint16(5), uint32(19), uint64(5), make([]byte, DefaultSymbolSize-4))
+	f.Add(uint8(wire.TypeSymbol), uint16(0xffff), uint32(0xffffffff), uint64(1<<63), make([]byte, block.DefaultSymbolSize))
+	f.Add(uint8(wire.TypeSymbol), uint16(5), uint32(19), uint64(5), make([]byte, block.DefaultSymbolSize-4))
 	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), beacon.Append(nil))
 	f.Add(uint8(wire.TypeBeacon), uint16(0), uint32(0), uint64(9), strange.Append(nil))
-	f.Fuzz(func(t *testing.T, kind uint8, symbol uint16, block uint32, number uint64, payload []byte) {
-		if len(payload) > 2*DefaultSymbolSize {
+	f.Fuzz(func(t *testing.T, kind uint8, symbol uint16, at uint32, number uint64, payload []byte) {
+		if len(payload) > 2*block.DefaultSymbolSize {
 			return
 		}
 		v := newVictim(t)
-		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: block, Object: v.r.g.tag}
+		h := wire.Header{Type: wire.Type(kind), Epoch: 3, Symbol: symbol, Session: 7, Number: wire.PacketNumber(number), Block: at, Object: v.r.g.Tag}
 		now := time.Now()
 		v.r.datagram(v.key.Seal(h.Append(nil), payload, number), simnet.Source, now)
 		settle := func() {
@@ -84,21 +85,21 @@ func FuzzMember(f *testing.F) {
 			v.r.full = v.r.full[:0]
 		}
 		// A whole block of rubbish, some of it repair symbols, which are decoded.
-		block %= uint32(v.r.g.blocks)
-		coded := int(symbol) % (v.r.g.m + 1)
-		filler := make([]byte, DefaultSymbolSize)
-		for i := range v.r.g.k {
+		at %= uint32(v.r.g.Blocks)
+		coded := int(symbol) % (v.r.g.M + 1)
+		filler := make([]byte, block.DefaultSymbolSize)
+		for i := range v.r.g.K {
 			binary.BigEndian.PutUint32(filler, uint32(i))
 			copy(filler[4:], payload)
-			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i + coded), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: block, Object: v.r.g.tag}
+			h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(i + coded), Session: 7, Number: wire.PacketNumber(number + 1 + uint64(i)), Block: at, Object: v.r.g.Tag}
 			v.r.datagram(v.key.Seal(h.Append(nil), filler, number+1+uint64(i)), simnet.Source, now)
 		}
 		settle()
 		if n := v.r.cfg.Assembly.Have(); n != 0 || v.r.stats.Poisoned != 1 {
 			t.Fatalf("%d blocks were taken that nobody honest has sent, %d were refused", n, v.r.stats.Poisoned)
 		}
-		for i := range v.r.g.k {
-			v.r.datagram(v.symbol(int(block), i), simnet.Source, now)
+		for i := range v.r.g.K {
+			v.r.datagram(v.symbol(int(at), i), simnet.Source, now)
 		}
 		settle()
 		if n := v.r.cfg.Assembly.Have(); n != 1 {

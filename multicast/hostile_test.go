@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -33,7 +34,7 @@ type victim struct {
 	r     *Receiver
 	aead  *countingAEAD
 	key   *seal.GroupKey
-	obj   Object
+	obj   block.Object
 	data  []byte
 	count uint64
 }
@@ -46,13 +47,13 @@ func newVictim(t testing.TB) *victim {
 	if v.key, err = seal.NewGroupKey(3, seal.AES256GCM); err != nil {
 		t.Fatal(err)
 	}
-	asm, err := NewAssembly([]Object{v.obj}, []Target{&memory{}})
+	asm, err := NewAssembly([]block.Object{v.obj}, []Target{&memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.r, err = NewReceiver(ReceiverConfig{
-		Admission: Admission{Objects: []Object{v.obj}, Keys: []seal.Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
-			Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: DefaultRepairSymbols, SymbolSize: DefaultSymbolSize}},
+		Admission: Admission{Objects: []block.Object{v.obj}, Keys: []seal.Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
+			Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: block.DefaultRepairSymbols, SymbolSize: block.DefaultSymbolSize}},
 		Assembly: asm, Memory: 16 * testBlock,
 	})
 	if err != nil {
@@ -73,16 +74,16 @@ func newVictim(t testing.TB) *victim {
 }
 
 // symbol is an authentic datagram.
-func (v *victim) symbol(block, symbol int) []byte {
+func (v *victim) symbol(b, symbol int) []byte {
 	v.count++
-	h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(symbol), Session: 7, Number: wire.PacketNumber(v.count), Block: uint32(block), Object: v.r.g.tag}
-	at := block*testBlock + symbol*DefaultSymbolSize
-	return v.key.Seal(h.Append(nil), v.data[at:at+DefaultSymbolSize], v.count)
+	h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(symbol), Session: 7, Number: wire.PacketNumber(v.count), Block: uint32(b), Object: v.r.g.Tag}
+	at := b*testBlock + symbol*block.DefaultSymbolSize
+	return v.key.Seal(h.Append(nil), v.data[at:at+block.DefaultSymbolSize], v.count)
 }
 
 func (v *victim) beacon(state wire.State) []byte {
 	v.count++
-	h := wire.Header{Type: wire.TypeBeacon, Epoch: 3, Session: 7, Number: wire.PacketNumber(v.count), Object: v.r.g.tag}
+	h := wire.Header{Type: wire.TypeBeacon, Epoch: 3, Session: 7, Number: wire.PacketNumber(v.count), Object: v.r.g.Tag}
 	b := wire.Beacon{State: state, Epoch: 3, Members: 2, ReportInterval: 5000}
 	return v.key.Seal(h.Append(nil), b.Append(nil), v.count)
 }
@@ -203,8 +204,8 @@ func TestOldBeacon(t *testing.T) {
 
 // TestHostileReportsCostNothing is the same for the sender.
 func TestHostileReportsCostNothing(t *testing.T) {
-	o := Object{Size: 100 * testBlock, BlockSize: testBlock, Hashes: make([]byte, 100*HashSize)}
-	s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: simnet.New(1).Sender(), Group: testGroup})
+	o := block.Object{Size: 100 * testBlock, BlockSize: testBlock, Hashes: make([]byte, 100*block.HashSize)}
+	s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: simnet.New(1).Sender(), Group: testGroup})
 	if err != nil {
 		t.Fatal(err)
 	}

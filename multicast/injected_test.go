@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/wire"
 )
 
@@ -24,9 +25,9 @@ func TestInjected(t *testing.T) {
 		l.s.mu.Lock()
 		key := l.s.keys.Current()
 		l.s.mu.Unlock()
-		wrong := make([]byte, DefaultSymbolSize)
+		wrong := make([]byte, block.DefaultSymbolSize)
 		for i := range uint16(2000) {
-			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i % 128, Block: uint32(i % 20), Epoch: key.Epoch, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
+			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i % 128, Block: uint32(i % 20), Epoch: key.Epoch, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.Tag}
 			a.conn.InjectFrom(rogueAddress, key.Seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)

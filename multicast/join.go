@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 )
 
@@ -62,7 +63,7 @@ type Admission struct {
 
 	// Objects are all that the session sends, in the order in which their blocks are
 	// numbered. Those that are not for this member come without hashes.
-	Objects []Object `json:"objects"`
+	Objects []block.Object `json:"objects"`
 	// Folder says that Files belong into a folder, even if there is one only.
 	Folder bool `json:"folder,omitempty"`
 	// Files are the member's, and what they are made of. An object may be several.
@@ -110,16 +111,6 @@ func (a *Admission) Complete() error {
 		}
 	}
 	return nil
-}
-
-// Object describes one object of a session: the part of its manifest that
-// travels.
-type Object struct {
-	Digest    [32]byte `json:"-"`                // SHA-256 of the whole object
-	SHA256    string   `json:"sha256"`           // Digest in hexadecimal
-	Size      int64    `json:"size"`             // bytes
-	BlockSize int      `json:"block_size"`       // bytes, of every block but the last
-	Hashes    []byte   `json:"hashes,omitempty"` // BLAKE3-256 of each block, one after the other
 }
 
 // Params are the parameters of a session that all members share.

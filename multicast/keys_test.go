@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -71,7 +72,7 @@ func TestRemovedMemberCannotDerive(t *testing.T) {
 func newLabSession(t *testing.T, cfg Config) *Session {
 	t.Helper()
 	o, data := object(3*testBlock, 1)
-	cfg.ID, cfg.Objects, cfg.Sources, cfg.Conn = 1, []Object{o}, sourcesOf(data), simnet.New(1).Sender()
+	cfg.ID, cfg.Objects, cfg.Sources, cfg.Conn = 1, []block.Object{o}, sourcesOf(data), simnet.New(1).Sender()
 	cfg.Group = testGroup
 	s, err := NewSession(cfg)
 	if err != nil {

@@ -15,16 +15,17 @@ import (
 	"github.com/zeebo/blake3"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 )
 
-const testBlock = 128 * DefaultSymbolSize
+const testBlock = 128 * block.DefaultSymbolSize
 
 // object makes an object of n bytes and its description.
-func object(n int, seed uint64) (Object, []byte) {
+func object(n int, seed uint64) (block.Object, []byte) {
 	data := make([]byte, n)
 	rng := rand.NewChaCha8([32]byte{byte(seed)})
 	_, _ = rng.Read(data)
-	o := Object{Digest: sha256.Sum256(data), Size: int64(n), BlockSize: testBlock}
+	o := block.Object{Digest: sha256.Sum256(data), Size: int64(n), BlockSize: testBlock}
 	o.SHA256 = fmt.Sprintf("%x", o.Digest)
 	for at := 0; at < n; at += testBlock {
 		h := blake3.Sum256(data[at:min(at+testBlock, n)])
@@ -67,7 +68,7 @@ func (m *memory) Sync() error { return nil }
 type lab struct {
 	t     *testing.T
 	net   *simnet.Network
-	obj   Object
+	obj   block.Object
 	data  []byte
 	s     *Session
 	stop  context.CancelFunc
@@ -96,7 +97,7 @@ func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 // serve starts a session with the given id on the lab's network.
 func (l *lab) serve(id uint32, change func(*Config)) {
 	cfg := Config{
-		ID: id, Objects: []Object{l.obj}, Sources: sourcesOf(l.data), Conn: l.net.Sender(),
+		ID: id, Objects: []block.Object{l.obj}, Sources: sourcesOf(l.data), Conn: l.net.Sender(),
 		Group: testGroup, Feedback: netip.MustParseAddrPort("192.0.2.1:7800"), Source: simnet.Source,
 		Linger: 2 * time.Second,
 	}
@@ -144,7 +145,7 @@ func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	asm, err := NewAssembly([]Object{l.obj}, []Target{target})
+	asm, err := NewAssembly([]block.Object{l.obj}, []Target{target})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver
 		conn = l.wrap(rc.conn)
 	}
 	rc.r, err = NewReceiver(ReceiverConfig{
-		Admission: Admission{Objects: []Object{l.obj}, Session: p, Member: m, Keys: keys},
+		Admission: Admission{Objects: []block.Object{l.obj}, Session: p, Member: m, Keys: keys},
 		Assembly:  asm, Conn: conn,
 	})
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // at now, which is zero where nobody looked.
 func (r *Receiver) datagram(d []byte, from netip.Addr, now time.Time) {
 	h, err := wire.ParseHeader(d)
-	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.g.tag {
+	if err != nil || h.Session != r.cfg.Admission.Session.ID || h.Object != r.g.Tag {
 		r.stats.Foreign++
 		return
 	}
@@ -142,7 +142,7 @@ func (r *Receiver) authentic(h *wire.Header, now time.Time, taken bool) {
 // symbol opens a symbol into its place in its block.
 func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 	b, i := int(h.Block), int(h.Symbol)
-	if b >= r.g.blocks || i >= r.g.k+r.g.m || len(sealed) != r.g.symbolSize+wire.TagSize {
+	if b >= r.g.Blocks || i >= r.g.K+r.g.M || len(sealed) != r.g.SymbolSize+wire.TagSize {
 		r.stats.Foreign++
 		return
 	}
@@ -150,7 +150,7 @@ func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 	var place []byte
 	dropped := false
 	switch {
-	case r.cfg.Assembly.has(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.has(i)):
+	case r.cfg.Assembly.has(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.Has(i)):
 		r.stats.Duplicates++
 	case a == nil:
 		n := len(r.free)
@@ -176,7 +176,7 @@ func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 		return
 	}
 	if _, ok := r.open(place, h, clear, sealed); !ok {
-		if a.n == r.g.k-r.g.source(b) {
+		if a.n == r.g.K-r.g.Source(b) {
 			// Nothing authentic is in it: a forged header must not hold memory.
 			delete(r.blocks, h.Block)
 			r.free = append(r.free, a)
@@ -185,21 +185,21 @@ func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 	}
 	r.authentic(h, now, true)
 	r.frontier = max(r.frontier, b+1)
-	a.have.add(i)
+	a.have.Add(i)
 	a.n++
-	if i >= r.g.k {
+	if i >= r.g.K {
 		a.coded++
 	}
-	if a.n >= r.g.k {
+	if a.n >= r.g.K {
 		a.queued = true
-		r.backlog.Add(int64(r.g.blockSize))
+		r.backlog.Add(int64(r.g.BlockSize))
 		r.full = append(r.full, a)
 	}
 }
 
 func (r *Receiver) scratch() []byte {
-	if cap(r.runs) < r.g.symbolSize {
-		r.runs = make([]byte, 0, max(r.g.symbolSize, wire.MaxReport))
+	if cap(r.runs) < r.g.SymbolSize {
+		r.runs = make([]byte, 0, max(r.g.SymbolSize, wire.MaxReport))
 	}
 	return r.runs[:0]
 }

@@ -9,32 +9,6 @@ import (
 	"castpoint/multicast/wire"
 )
 
-func TestBitmap(t *testing.T) {
-	const n = 200
-	b := newBitmap(n)
-	if b.nextMissing(0, n) != 0 || b.nextPresent(0, n) != n {
-		t.Error("the empty set has something, or lacks nothing")
-	}
-	for i := range n {
-		if i != 63 && i != 64 && i != 199 {
-			if !b.add(i) || b.add(i) {
-				t.Fatalf("adding %d twice", i)
-			}
-		}
-	}
-	var missing []int
-	for i := b.nextMissing(0, n); i < n; i = b.nextMissing(i+1, n) {
-		missing = append(missing, i)
-	}
-	if len(missing) != 3 || missing[0] != 63 || missing[1] != 64 || missing[2] != 199 || b.n != 197 {
-		t.Errorf("missing %v of %d", missing, b.n)
-	}
-	b.remove(5)
-	if b.has(5) || b.nextMissing(0, n) != 5 || b.nextPresent(5, n) != 6 {
-		t.Error("5 was removed and is still there")
-	}
-}
-
 func TestReplayWindow(t *testing.T) {
 	var w replayWindow
 	steps := []struct {
@@ -51,47 +25,6 @@ func TestReplayWindow(t *testing.T) {
 	for i, s := range steps {
 		if got := w.fresh(s.n); got != s.fresh {
 			t.Errorf("step %d, number %d: fresh %v, want %v", i, s.n, got, s.fresh)
-		}
-	}
-}
-
-func TestCodeRebuilds(t *testing.T) {
-	obj, _ := object(testBlock, 1)
-	g, err := newGeometry([]Object{obj}, DefaultSymbolSize, DefaultRepairSymbols)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := newCode(&g)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	source, repair := make([]byte, g.k*g.symbolSize), make([]byte, g.m*g.symbolSize)
-	for i := range source {
-		source[i] = byte(rng.Uint32())
-	}
-	if _, err := c.encode(nil, source, repair); err != nil {
-		t.Fatal(err)
-	}
-	for _, lost := range []int{0, 1, 7, 64} {
-		var have symbolSet
-		got := append([]byte(nil), source...)
-		gone := rng.Perm(g.k)[:lost]
-		for i := range g.k {
-			have.add(i)
-		}
-		for _, i := range gone {
-			have[i>>6] &^= 1 << (i & 63)
-			clear(got[i*g.symbolSize : (i+1)*g.symbolSize])
-		}
-		for _, i := range rng.Perm(g.m)[:lost] {
-			have.add(g.k + i)
-		}
-		if _, err := c.decode(nil, got, append([]byte(nil), repair...), &have); err != nil {
-			t.Fatalf("%d lost: %v", lost, err)
-		}
-		if !bytes.Equal(got, source) {
-			t.Errorf("%d lost: rebuilt block differs", lost)
 		}
 	}
 }

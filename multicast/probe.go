@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/rate"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
@@ -77,7 +78,7 @@ func Overhead(to netip.Addr) int {
 
 // SessionPacket is the size of the IP packets of sessions to the address, in bytes.
 func SessionPacket(to netip.Addr) int {
-	return wire.HeaderSize + DefaultSymbolSize + wire.TagSize + Overhead(to)
+	return wire.HeaderSize + block.DefaultSymbolSize + wire.TagSize + Overhead(to)
 }
 
 // Check refuses trains that are none, or more than a probe may ask for.
@@ -203,7 +204,7 @@ type ProbeReader struct {
 
 	mu      sync.Mutex
 	train   uint32
-	seen    bitmap
+	seen    block.Set
 	count   int
 	arrived Arrived
 	scratch []byte
@@ -219,7 +220,7 @@ func NewProbeReader(o *ProbeOffer) (*ProbeReader, error) {
 func (r *ProbeReader) Expect(train uint32, count int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.train, r.count, r.seen, r.arrived = train, count, newBitmap(count), Arrived{LastIndex: -1}
+	r.train, r.count, r.seen, r.arrived = train, count, block.NewSet(count), Arrived{LastIndex: -1}
 }
 
 // Datagram takes one that reached the host at the given time.
@@ -237,7 +238,7 @@ func (r *ProbeReader) Datagram(d []byte, at time.Time) {
 		return
 	}
 	a, i := &r.arrived, int(h.Index)
-	if !r.seen.add(i) {
+	if !r.seen.Add(i) {
 		a.Again++
 		return
 	}

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 )
@@ -86,8 +87,8 @@ type ReceiverConfig struct {
 type Receiver struct {
 	cfg  ReceiverConfig
 	log  *zap.Logger
-	g    geometry
-	code *code
+	g    block.Geometry
+	code *block.Code
 	keys *seal.Ring
 	own  *seal.Sealer
 	// source is the address that the session comes from; invalid where it is not known.
@@ -130,14 +131,14 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if p.Code != CodeLeopard8 {
 		return nil, fmt.Errorf("the session uses code %q, this receiver knows %s: use a receiver of the server's version", p.Code, CodeLeopard8)
 	}
-	g, err := newGeometry(cfg.Admission.Objects, p.SymbolSize, p.RepairSymbols)
+	g, err := block.NewGeometry(cfg.Admission.Objects, p.SymbolSize, p.RepairSymbols)
 	if err != nil {
 		return nil, fmt.Errorf("session parameters: %w", err)
 	}
-	if g.k != p.SourceSymbols {
-		return nil, fmt.Errorf("session parameters: %d source symbols of %d bytes do not make a block of %d", p.SourceSymbols, p.SymbolSize, g.blockSize)
+	if g.K != p.SourceSymbols {
+		return nil, fmt.Errorf("session parameters: %d source symbols of %d bytes do not make a block of %d", p.SourceSymbols, p.SymbolSize, g.BlockSize)
 	}
-	if cfg.Assembly.size.tag != g.tag {
+	if cfg.Assembly.size.Tag != g.Tag {
 		return nil, errors.New("the assembly is for the objects of another session")
 	}
 	if cfg.Memory == 0 {
@@ -155,7 +156,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if r.interval <= 0 {
 		r.interval = reportInterval
 	}
-	if r.code, err = newCode(&r.g); err != nil {
+	if r.code, err = block.NewCode(&r.g); err != nil {
 		return nil, err
 	}
 	if r.keys, err = seal.NewRing(cfg.Admission.Keys); err != nil {
@@ -167,7 +168,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if r.own, err = seal.NewReportSealer(cfg.Admission.Member.Key); err != nil {
 		return nil, fmt.Errorf("member key: %w", err)
 	}
-	n := max(int(cfg.Memory)/g.blockSize, 8)
+	n := max(int(cfg.Memory)/g.BlockSize, 8)
 	r.work = make(chan *assembling, n)
 	r.done = make(chan finished, n)
 	for range n {

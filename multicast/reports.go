@@ -33,7 +33,7 @@ func (s *Session) setHeard(now time.Time) {
 
 // ahead reports whether the sender has to wait for reports.
 func (s *Session) ahead() bool {
-	perInterval := s.rate.Rate() / 8 / float64(s.g.symbolSize) * s.interval.Seconds()
+	perInterval := s.rate.Rate() / 8 / float64(s.g.SymbolSize) * s.interval.Seconds()
 	limit := s.edge + wire.PacketNumber(max(window, (missedReports+1)*perInterval))
 	return wire.PacketNumber(s.number.Load()) > limit
 }
@@ -75,7 +75,7 @@ func (s *Session) report(datagram, plain []byte) {
 	if err != nil {
 		return
 	}
-	r, err := wire.ParseReport(plain, uint32(s.g.blocks))
+	r, err := wire.ParseReport(plain, uint32(s.g.Blocks))
 	if err != nil {
 		return
 	}
@@ -96,7 +96,7 @@ func (s *Session) report(datagram, plain []byte) {
 	if m.state != MemberMoved {
 		back = m.state == MemberSilent
 		m.state = MemberReceiving
-		if int(r.Complete) == s.g.blocks {
+		if int(r.Complete) == s.g.Blocks {
 			m.state = MemberReceived
 		}
 		s.lacking(&r, now)
@@ -130,14 +130,14 @@ func (s *Session) lacking(r *wire.Report, now time.Time) {
 		// Blocks that are to be sent whole anyway need no look when the run lacks
 		// much: a run may be the whole object. Who lacks little does not wait for them.
 		full, deficit := &s.schedule.full, int(run.Deficit)
-		skip := s.schedule.wholesale(s.g.k, deficit)
+		skip := s.schedule.wholesale(s.g.K, deficit)
 		for b := at; b < end; b++ {
 			if skip {
-				if b = full.nextMissing(b, end); b == end {
+				if b = full.NextMissing(b, end); b == end {
 					break
 				}
 			}
-			s.schedule.lack(b, min(deficit, s.g.source(b)), r.Highest, now)
+			s.schedule.lack(b, min(deficit, s.g.Source(b)), r.Highest, now)
 		}
 		at = end
 	}

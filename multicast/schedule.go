@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/wire"
 )
 
@@ -35,7 +36,7 @@ const (
 //
 // It has no lock; the session's is held.
 type schedule struct {
-	g *geometry
+	g *block.Geometry
 
 	wanted []uint8             // worst deficit; full[b] says it in another way
 	sent   []wire.PacketNumber // last packet of the block; 0 never, inFlight now
@@ -46,9 +47,9 @@ type schedule struct {
 
 	members int // that receive
 
-	full     bitmap // blocks to send whole
-	next     int    // carousel position
-	frontier int    // blocks from here on have never been sent
+	full     block.Set // blocks to send whole
+	next     int       // carousel position
+	frontier int       // blocks from here on have never been sent
 
 	repairs []repairEntry // FIFO, oldest first
 	later   []int         // FIFO: blocks that only few members lack much of
@@ -65,22 +66,22 @@ type work struct {
 	whole        bool
 }
 
-func newSchedule(g *geometry) *schedule {
+func newSchedule(g *block.Geometry) *schedule {
 	return &schedule{
 		g:      g,
-		wanted: make([]uint8, g.blocks),
-		sent:   make([]wire.PacketNumber, g.blocks),
-		cursor: make([]uint8, g.blocks),
-		queued: make([]bool, g.blocks),
-		rounds: make([]uint8, g.blocks),
-		asked:  make([]uint16, g.blocks),
-		full:   newBitmap(g.blocks),
+		wanted: make([]uint8, g.Blocks),
+		sent:   make([]wire.PacketNumber, g.Blocks),
+		cursor: make([]uint8, g.Blocks),
+		queued: make([]bool, g.Blocks),
+		rounds: make([]uint8, g.Blocks),
+		asked:  make([]uint16, g.Blocks),
+		full:   block.NewSet(g.Blocks),
 	}
 }
 
 // wholesale reports whether a member that lacks deficit of source symbols is
 // better served by all of them.
-func (s *schedule) wholesale(source, deficit int) bool { return deficit*2 > source || deficit > s.g.m }
+func (s *schedule) wholesale(source, deficit int) bool { return deficit*2 > source || deficit > s.g.M }
 
 // lack notes that a member that has seen packets up to highest lacks deficit
 // symbols of block b.
@@ -88,8 +89,8 @@ func (s *schedule) lack(b, deficit int, highest wire.PacketNumber, now time.Time
 	if s.sent[b] > highest {
 		return // told before what was sent had arrived
 	}
-	if s.sent[b] == 0 || s.wholesale(s.g.source(b), deficit) {
-		s.full.add(b)
+	if s.sent[b] == 0 || s.wholesale(s.g.Source(b), deficit) {
+		s.full.Add(b)
 		return
 	}
 	s.wanted[b] = max(s.wanted[b], uint8(deficit))
@@ -126,7 +127,7 @@ func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Du
 		}
 		return s.repair(e.block), true, 0
 	}
-	for len(s.later) > 0 && s.frontier == s.g.blocks {
+	for len(s.later) > 0 && s.frontier == s.g.Blocks {
 		b := s.later[0]
 		s.later = s.later[1:]
 		if s.wanted[b] > 0 {
@@ -134,18 +135,18 @@ func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Du
 		}
 		s.queued[b] = false
 	}
-	if s.full.n > 0 {
-		n := s.g.blocks
-		b := s.full.nextPresent(s.next, n)
+	if s.full.Len() > 0 {
+		n := s.g.Blocks
+		b := s.full.NextPresent(s.next, n)
 		if b == n {
-			b = s.full.nextPresent(0, n)
+			b = s.full.NextPresent(0, n)
 		}
-		s.full.remove(b)
+		s.full.Remove(b)
 		s.next = b + 1
 		s.frontier = max(s.frontier, b+1)
 		s.begin(b)
 		s.rounds[b] = 0
-		return work{block: b, count: s.g.source(b), whole: true}, true, 0
+		return work{block: b, count: s.g.Source(b), whole: true}, true, 0
 	}
 	return work{}, false, wait
 }
@@ -153,12 +154,12 @@ func (s *schedule) pick(heard wire.PacketNumber, now time.Time, patience time.Du
 // few reports whether what block b lacks can wait for the end of the first
 // transmission.
 func (s *schedule) few(b int) bool {
-	return s.rounds[b] > 0 && s.wanted[b] > askLittle && int(s.asked[b])*askShare < s.members && s.frontier < s.g.blocks
+	return s.rounds[b] > 0 && s.wanted[b] > askLittle && int(s.asked[b])*askShare < s.members && s.frontier < s.g.Blocks
 }
 
 // repair begins a round of repair.
 func (s *schedule) repair(b int) work {
-	w := work{block: b, count: min(int(s.wanted[b]), max(s.g.k/repairShare, 1))}
+	w := work{block: b, count: min(int(s.wanted[b]), max(s.g.K/repairShare, 1))}
 	s.queued[b] = false
 	if s.rounds[b] < math.MaxUint8 {
 		s.rounds[b]++
@@ -174,7 +175,7 @@ func (s *schedule) begin(b int) {
 
 // symbols appends the indices of the symbols that w sends and moves the cursor.
 func (s *schedule) symbols(dst []uint16, w work) []uint16 {
-	source := s.g.source(w.block)
+	source := s.g.Source(w.block)
 	if w.whole {
 		for i := range source {
 			dst = append(dst, uint16(i))
@@ -184,12 +185,12 @@ func (s *schedule) symbols(dst []uint16, w work) []uint16 {
 	}
 	at := int(s.cursor[w.block])
 	for range w.count {
-		if at >= source+s.g.m {
+		if at >= source+s.g.M {
 			at = 0
 		}
 		i := at
 		if i >= source {
-			i += s.g.k - source
+			i += s.g.K - source
 		}
 		dst = append(dst, uint16(i))
 		at++
@@ -202,4 +203,4 @@ func (s *schedule) symbols(dst []uint16, w work) []uint16 {
 func (s *schedule) done(b int, last wire.PacketNumber) { s.sent[b] = last }
 
 // idle reports whether nothing is known to be lacking.
-func (s *schedule) idle() bool { return s.full.n == 0 && len(s.repairs) == 0 && len(s.later) == 0 }
+func (s *schedule) idle() bool { return s.full.Len() == 0 && len(s.repairs) == 0 && len(s.later) == 0 }

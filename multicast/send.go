@@ -73,11 +73,11 @@ func (s *Session) newEmitter() *emitter {
 	return &emitter{
 		promiser: p,
 		s:        s,
-		source:   make([]byte, s.g.k*s.g.symbolSize),
-		repair:   make([]byte, s.g.m*s.g.symbolSize),
-		shards:   make([][]byte, 0, s.g.k+s.g.m),
-		out:      make([]byte, 0, burst*(wire.HeaderSize+s.g.symbolSize+wire.TagSize)),
-		order:    make([]uint16, 0, s.g.k+s.g.m),
+		source:   make([]byte, s.g.K*s.g.SymbolSize),
+		repair:   make([]byte, s.g.M*s.g.SymbolSize),
+		shards:   make([][]byte, 0, s.g.K+s.g.M),
+		out:      make([]byte, 0, burst*(wire.HeaderSize+s.g.SymbolSize+wire.TagSize)),
+		order:    make([]uint16, 0, s.g.K+s.g.M),
 		timer:    time.NewTimer(time.Hour),
 	}
 }
@@ -87,14 +87,14 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 	s := e.s
 	e.read = 0
 	for _, i := range e.order {
-		if int(i) < s.g.k {
+		if int(i) < s.g.K {
 			continue
 		}
-		err := e.load(w.block, s.g.blockSize)
+		err := e.load(w.block, s.g.BlockSize)
 		if err != nil {
 			return err
 		}
-		if e.shards, err = s.code.encode(e.shards, e.source, e.repair); err != nil {
+		if e.shards, err = s.code.Encode(e.shards, e.source, e.repair); err != nil {
 			return fmt.Errorf("compute repair symbols of block %d: %w", w.block, err)
 		}
 		break
@@ -105,7 +105,7 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 		part := rest[:min(burst, len(rest))]
 		rest = rest[len(part):]
 		// What a burst needs is read just before: it is in the processor's cache then.
-		if err := e.load(w.block, (int(slices.Max(part))+1)*s.g.symbolSize); err != nil {
+		if err := e.load(w.block, (int(slices.Max(part))+1)*s.g.SymbolSize); err != nil {
 			return err
 		}
 		if err := e.wait(ctx, len(part)); err != nil {
@@ -113,7 +113,7 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 		}
 		last = e.seal(w.block, part)
 		before := time.Now()
-		if err := s.cfg.Conn.WriteGroup(e.out, wire.HeaderSize+s.g.symbolSize+wire.TagSize); err != nil {
+		if err := s.cfg.Conn.WriteGroup(e.out, wire.HeaderSize+s.g.SymbolSize+wire.TagSize); err != nil {
 			return err
 		}
 		if took := time.Since(before); took > blockedSend {
@@ -123,7 +123,7 @@ func (e *emitter) emit(ctx context.Context, w work) error {
 	s.mu.Lock()
 	s.schedule.done(w.block, last)
 	if !w.whole {
-		s.repairBytes += uint64(len(e.order) * s.g.symbolSize)
+		s.repairBytes += uint64(len(e.order) * s.g.SymbolSize)
 	}
 	s.mu.Unlock()
 	return nil
@@ -141,13 +141,13 @@ func (s *SourceError) Unwrap() error { return s.Err }
 // load reads a block up to a size that may be more than it has; the rest are zeros.
 func (e *emitter) load(block, size int) error {
 	g := &e.s.g
-	size = min(size, g.blockSize)
+	size = min(size, g.BlockSize)
 	if size <= e.read {
 		return nil
 	}
-	object, off := g.at(block)
+	object, off := g.At(block)
 	part := e.source[e.read:size]
-	if n := g.length(block) - e.read; n < len(part) {
+	if n := g.Length(block) - e.read; n < len(part) {
 		clear(part[max(n, 0):])
 		part = part[:max(n, 0)]
 	}
@@ -193,7 +193,7 @@ func (e *emitter) yield() {
 func (e *emitter) wait(ctx context.Context, n int) error {
 	s := e.s
 	// The rate is that of datagrams with their IP and UDP headers.
-	size := n * (wire.HeaderSize + s.g.symbolSize + wire.TagSize + 28)
+	size := n * (wire.HeaderSize + s.g.SymbolSize + wire.TagSize + 28)
 	s.mu.Lock()
 	for s.ahead() {
 		if s.setHeard(time.Now()); !s.ahead() {
@@ -214,7 +214,7 @@ func (e *emitter) wait(ctx context.Context, n int) error {
 		e.promiser.Promised(s.cfg.Greedy || s.rate.Yields() || rate <= float64(s.cfg.MinRate))
 	}
 	s.wireBytes += uint64(size)
-	s.sentBytes += uint64(n * s.g.symbolSize)
+	s.sentBytes += uint64(n * s.g.SymbolSize)
 	s.mu.Unlock()
 	if d := e.pace.Reserve(time.Now(), size, rate, float64(s.cfg.MinRate)); d > 0 {
 		return e.sleepFully(ctx, d)
@@ -261,19 +261,19 @@ func (e *emitter) seal(block int, symbols []uint16) wire.PacketNumber {
 	}
 	key := s.keys.Current()
 	s.mu.Unlock()
-	size := wire.HeaderSize + s.g.symbolSize + wire.TagSize
+	size := wire.HeaderSize + s.g.SymbolSize + wire.TagSize
 	e.out = e.out[:len(symbols)*size]
 	var number uint64
 	for i, sym := range symbols {
 		number = s.number.Add(1)
 		h := wire.Header{Type: wire.TypeSymbol, Epoch: key.Epoch, Symbol: sym, Session: s.cfg.ID,
-			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.g.tag, Sent: s.clock(now)}
+			Number: wire.PacketNumber(number), Block: uint32(block), Object: s.g.Tag, Sent: s.clock(now)}
 		var payload []byte
-		if j := int(sym); j < s.g.k {
-			payload = e.source[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
+		if j := int(sym); j < s.g.K {
+			payload = e.source[j*s.g.SymbolSize : (j+1)*s.g.SymbolSize]
 		} else {
-			j -= s.g.k
-			payload = e.repair[j*s.g.symbolSize : (j+1)*s.g.symbolSize]
+			j -= s.g.K
+			payload = e.repair[j*s.g.SymbolSize : (j+1)*s.g.SymbolSize]
 		}
 		at := e.out[i*size : i*size : (i+1)*size]
 		key.Seal(h.Append(at), payload, number)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/rate"
 	"castpoint/multicast/seal"
 )
@@ -51,7 +52,7 @@ func BenchmarkEmit(b *testing.B) {
 	}
 	for _, name := range []seal.Cipher{seal.AES256GCM, seal.ChaCha20} {
 		b.Run(string(name), func(b *testing.B) {
-			s, err := NewSession(Config{ID: 1, Objects: []Object{{Size: blocks * testBlock, BlockSize: testBlock}}, Sources: []io.ReaderAt{f},
+			s, err := NewSession(Config{ID: 1, Objects: []block.Object{{Size: blocks * testBlock, BlockSize: testBlock}}, Sources: []io.ReaderAt{f},
 				Conn: nowhere{simnet.New(1).Sender()}, Group: testGroup, Cipher: name})
 			if err != nil {
 				b.Fatal(err)
@@ -59,7 +60,7 @@ func BenchmarkEmit(b *testing.B) {
 			e := s.newEmitter()
 			defer e.timer.Stop()
 			s.rate = rate.NewController(0, 100e9, 0)
-			for i := range s.g.k {
+			for i := range s.g.K {
 				e.order = append(e.order, uint16(i))
 			}
 			order := e.order
@@ -69,7 +70,7 @@ func BenchmarkEmit(b *testing.B) {
 			for b.Loop() {
 				s.heard, s.edge, s.heardDue = 1<<60, 1<<60, time.Now().Add(time.Hour)
 				e.order = order
-				if err := e.emit(context.Background(), work{block: n % blocks, count: s.g.k, whole: true}); err != nil {
+				if err := e.emit(context.Background(), work{block: n % blocks, count: s.g.K, whole: true}); err != nil {
 					b.Fatal(err)
 				}
 				n++

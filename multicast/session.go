@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/block"
 	"castpoint/multicast/rate"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
@@ -55,10 +56,10 @@ const (
 
 // Config describes a session to be.
 type Config struct {
-	ID       uint32        // random, unique among the sessions of a server
-	Objects  []Object      // in the order in which they are sent at first
-	Sources  []io.ReaderAt // their bytes; must stay readable until Run has returned
-	Conn     GroupConn     // closed by Run
+	ID       uint32         // random, unique among the sessions of a server
+	Objects  []block.Object // in the order in which they are sent at first
+	Sources  []io.ReaderAt  // their bytes; must stay readable until Run has returned
+	Conn     GroupConn      // closed by Run
 	Group    netip.AddrPort
 	Feedback netip.AddrPort
 	Source   netip.Addr // that the datagrams come from; invalid where members are not to look
@@ -117,8 +118,8 @@ type Event struct {
 type Session struct {
 	cfg   Config
 	log   *zap.Logger
-	g     geometry
-	code  *code
+	g     block.Geometry
+	code  *block.Code
 	start time.Time
 
 	number atomic.Uint64 // packets sent to the group
@@ -155,7 +156,7 @@ type Session struct {
 
 // NewSession checks the configuration and makes the first group key.
 func NewSession(cfg Config) (*Session, error) {
-	g, err := newGeometry(cfg.Objects, DefaultSymbolSize, DefaultRepairSymbols)
+	g, err := block.NewGeometry(cfg.Objects, block.DefaultSymbolSize, block.DefaultRepairSymbols)
 	if err != nil {
 		return nil, fmt.Errorf("session: %w", err)
 	}
@@ -193,7 +194,7 @@ func NewSession(cfg Config) (*Session, error) {
 		return nil, fmt.Errorf("session: %w", err)
 	}
 	s.schedule = newSchedule(&s.g)
-	if s.code, err = newCode(&s.g); err != nil {
+	if s.code, err = block.NewCode(&s.g); err != nil {
 		return nil, err
 	}
 	return s, nil

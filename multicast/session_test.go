@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 	hostclock "castpoint/test/clock"
@@ -31,8 +32,8 @@ func TestLoss(t *testing.T) {
 				}
 				l.close()
 				st := l.s.Status()
-				symbols := float64(l.obj.Size) / DefaultSymbolSize
-				sent := float64(st.Sent) / DefaultSymbolSize / symbols
+				symbols := float64(l.obj.Size) / block.DefaultSymbolSize
+				sent := float64(st.Sent) / block.DefaultSymbolSize / symbols
 				t.Logf("loss %g: %.3f symbols sent for each of the object, %v", loss, sent, all[0].took)
 				// What one member loses, 1/(1-p), with room for the worst of four and
 				// for a second round of the rest.
@@ -177,13 +178,13 @@ func TestForeignAndForged(t *testing.T) {
 			}
 			a.conn.Inject(d)
 		}
-		symbol := DefaultSymbolSize + wire.TagSize
+		symbol := block.DefaultSymbolSize + wire.TagSize
 		for i := range 2000 {
 			forge(wire.Header{Type: wire.TypeSymbol, Session: 99, Number: 1}, symbol)                                                                         // another session
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 60, Block: uint32(i % 20), Symbol: uint16(i % 128), Object: l.s.g.tag}, symbol) // wrong tag
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 61, Block: 1 << 30, Symbol: 9999, Object: l.s.g.tag}, symbol)                   // no such block
-			forge(wire.Header{Type: wire.TypeBeacon, Session: 1, Number: 1 << 62, Object: l.s.g.tag}, 40)                                                     // beacon that ends it
-			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Epoch: 7, Number: 5, Object: l.s.g.tag}, 30)                                                 // unknown epoch
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 60, Block: uint32(i % 20), Symbol: uint16(i % 128), Object: l.s.g.Tag}, symbol) // wrong tag
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Number: 1 << 61, Block: 1 << 30, Symbol: 9999, Object: l.s.g.Tag}, symbol)                   // no such block
+			forge(wire.Header{Type: wire.TypeBeacon, Session: 1, Number: 1 << 62, Object: l.s.g.Tag}, 40)                                                     // beacon that ends it
+			forge(wire.Header{Type: wire.TypeSymbol, Session: 1, Epoch: 7, Number: 5, Object: l.s.g.Tag}, 30)                                                 // unknown epoch
 			a.conn.Inject([]byte{1, 2, 3})
 		}
 		b := l.join("b", simnet.Link{}, simnet.Link{}, nil)
@@ -203,12 +204,12 @@ func TestPoison(t *testing.T) {
 		l := newLab(t, 12, 20*testBlock, nil)
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
-		wrong := make([]byte, DefaultSymbolSize)
+		wrong := make([]byte, block.DefaultSymbolSize)
 		l.s.mu.Lock()
 		key := l.s.keys.Current()
 		l.s.mu.Unlock()
 		for i := range uint16(40) {
-			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.tag}
+			h := wire.Header{Type: wire.TypeSymbol, Session: 1, Symbol: i, Block: 5, Number: wire.PacketNumber(1e9 + uint64(i)), Object: l.s.g.Tag}
 			a.conn.Inject(key.Seal(h.Append(nil), wrong, uint64(h.Number)))
 		}
 		l.verify(a)
@@ -235,7 +236,7 @@ func TestMemberIsNotTheServer(t *testing.T) {
 		}
 		for i, b := range []wire.Beacon{{State: wire.StateEnded}, {State: wire.StateSending, Moved: []uint32{victim}}, {State: wire.StateSending, ReportInterval: 1 << 31}} {
 			for k, sig := range []ed25519.PrivateKey{nil, own} {
-				h := wire.Header{Type: wire.TypeBeacon, Session: 1, Number: wire.PacketNumber(1e9 + uint64(10*i+k)), Epoch: key.Epoch, Object: l.s.g.tag}
+				h := wire.Header{Type: wire.TypeBeacon, Session: 1, Number: wire.PacketNumber(1e9 + uint64(10*i+k)), Epoch: key.Epoch, Object: l.s.g.Tag}
 				clear, plain := h.Append(nil), b.Append(nil)
 				if sig != nil {
 					plain = seal.Sign(sig, clear, plain)
@@ -327,7 +328,7 @@ func TestStartWhileTheClockIsSet(t *testing.T) {
 	o, data := object(testBlock, 1)
 	began := time.Now()
 	waiting := func() *Session {
-		s, err := NewSession(Config{ID: 1, Objects: []Object{o}, Sources: sourcesOf(data), Conn: simnet.New(1).Sender(), Group: testGroup,
+		s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: sourcesOf(data), Conn: simnet.New(1).Sender(), Group: testGroup,
 			StartAt: began.Add(time.Hour), Linger: 90 * time.Minute})
 		if err != nil {
 			t.Fatal(err)

@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 )
 
 // several makes objects of the given sizes.
-func several(sizes ...int) (objects []Object, data [][]byte) {
+func several(sizes ...int) (objects []block.Object, data [][]byte) {
 	for i, n := range sizes {
 		o, d := object(n, uint64(i+1))
 		objects, data = append(objects, o), append(data, d)
@@ -25,7 +26,7 @@ func several(sizes ...int) (objects []Object, data [][]byte) {
 // shipment is a session of several objects in a lab.
 type shipment struct {
 	*lab
-	objects []Object
+	objects []block.Object
 	data    [][]byte
 }
 
@@ -46,7 +47,7 @@ func newShipment(t *testing.T, change func(*Config), sizes ...int) *shipment {
 // takes starts a member that wants some of the objects.
 func (s *shipment) takes(name string, link simnet.Link, targets []Target) *receiver {
 	s.t.Helper()
-	objects := append([]Object(nil), s.objects...)
+	objects := append([]block.Object(nil), s.objects...)
 	for i := range objects {
 		if targets[i] == nil {
 			objects[i].Hashes = nil
@@ -187,7 +188,7 @@ func TestAdopt(t *testing.T) {
 	if old.Have() != 6 || old.Blocks() != 8 || old.Bytes() != 6*testBlock || old.Size() != 7*testBlock+1 {
 		t.Error(old.Have(), old.Blocks(), old.Bytes(), old.Size())
 	}
-	next, err := NewAssembly([]Object{objects[2], objects[1]}, []Target{y, x})
+	next, err := NewAssembly([]block.Object{objects[2], objects[1]}, []Target{y, x})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,13 +209,13 @@ func TestBadAssemblies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	odd := append([]Object(nil), objects...)
+	odd := append([]block.Object(nil), objects...)
 	odd[1].BlockSize /= 2
 	odd[1].Hashes = nil
-	bare := append([]Object(nil), objects...)
+	bare := append([]block.Object(nil), objects...)
 	bare[1].Hashes = nil
 	for _, c := range []struct {
-		objects []Object
+		objects []block.Object
 		targets []Target
 		want    string
 	}{

@@ -46,7 +46,7 @@ func (s *Session) Status() SessionStatus {
 	defer s.mu.Unlock()
 	st := SessionStatus{
 		ID: fmt.Sprintf("%08x", s.cfg.ID), State: s.state.String(), Group: s.cfg.Group.String(),
-		Objects: len(s.g.objects), Size: s.g.size, Blocks: s.g.blocks,
+		Objects: len(s.g.Objects), Size: s.g.Size, Blocks: s.g.Blocks,
 		Rate: s.throughput, Target: s.rate.Rate(), Sent: s.sentBytes, Repair: s.repairBytes,
 		Created: s.start, Members: make([]MemberStatus, 0, len(s.order)),
 	}

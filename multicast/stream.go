@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 	"sync"
+
+	"castpoint/multicast/block"
 )
 
 // Stream is a Target that keeps nothing: it hands the object in order to a
@@ -18,7 +20,7 @@ import (
 // A writer that is slow holds the window back. What waits for it is reported as
 // backlog, as for a slow disk.
 type Stream struct {
-	size   layout
+	size   block.Layout
 	window int // blocks
 
 	mu    sync.Mutex
@@ -30,13 +32,13 @@ type Stream struct {
 }
 
 // NewStream makes a window of about memory bytes, at least 8 blocks.
-func NewStream(obj *Object, memory int64) (*Stream, error) {
-	l, err := newLayout([]Object{*obj})
+func NewStream(obj *block.Object, memory int64) (*Stream, error) {
+	l, err := block.NewLayout([]block.Object{*obj})
 	if err != nil {
 		return nil, fmt.Errorf("stream object: %w", err)
 	}
 	s := &Stream{size: l, early: map[int][]byte{}}
-	s.window = int(min(max(memory/int64(l.blockSize), 8), int64(l.blocks)))
+	s.window = int(min(max(memory/int64(l.BlockSize), 8), int64(l.Blocks)))
 	s.moved.L = &s.mu
 	return s, nil
 }
@@ -45,7 +47,7 @@ func NewStream(obj *Object, memory int64) (*Stream, error) {
 // error of w, or when ctx ends. A write that blocks must be ended by the caller.
 func (s *Stream) Run(ctx context.Context, w io.Writer) error {
 	defer context.AfterFunc(ctx, func() { s.fail(context.Cause(ctx)) })()
-	for b := range s.size.blocks {
+	for b := range s.size.Blocks {
 		data, err := s.await(b)
 		if err != nil {
 			return err
@@ -92,7 +94,7 @@ func (s *Stream) fail(err error) {
 // WriteAt takes one block. It waits while the block is beyond the window, which
 // only blocks that were fetched in order are.
 func (s *Stream) WriteAt(data []byte, off int64) (int, error) {
-	b := int(off / int64(s.size.blockSize))
+	b := int(off / int64(s.size.BlockSize))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for b >= s.next+s.window && s.err == nil {
@@ -108,7 +110,7 @@ func (s *Stream) WriteAt(data []byte, off int64) (int, error) {
 	if n := len(s.free); n > 0 {
 		buf, s.free = s.free[n-1], s.free[:n-1]
 	}
-	s.early[b] = append(slices.Grow(buf, s.size.blockSize), data...)
+	s.early[b] = append(slices.Grow(buf, s.size.BlockSize), data...)
 	if b == s.next {
 		s.moved.Broadcast()
 	}
@@ -122,7 +124,7 @@ func (s *Stream) ReadAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupp
 func (s *Stream) Sync() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.next < s.size.blocks && s.err == nil {
+	for s.next < s.size.Blocks && s.err == nil {
 		s.moved.Wait()
 	}
 	return s.err
@@ -132,7 +134,7 @@ func (s *Stream) Sync() error {
 func (s *Stream) limit() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return min(s.next+s.window, s.size.blocks)
+	return min(s.next+s.window, s.size.Blocks)
 }
 
 // waiting is how many bytes the writer could take at once.
@@ -143,7 +145,7 @@ func (s *Stream) waiting() int64 {
 	for s.early[s.next+n] != nil {
 		n++
 	}
-	return int64(n) * int64(s.size.blockSize)
+	return int64(n) * int64(s.size.BlockSize)
 }
 
 // windowed is a target that takes blocks only up to a limit, which grows.
@@ -155,13 +157,13 @@ type windowed interface {
 // limit is the first block that the target does not take yet.
 func (a *Assembly) limit() int {
 	if a.stream == nil {
-		return a.size.blocks
+		return a.size.Blocks
 	}
-	e, n := &a.size.objects[a.streamed], a.stream.limit()
-	if n == e.blocks {
-		return a.size.blocks
+	e, n := &a.size.Objects[a.streamed], a.stream.limit()
+	if n == e.Blocks {
+		return a.size.Blocks
 	}
-	return e.first + n
+	return e.First + n
 }
 
 // waiting is how many bytes are verified and wait for the target, beside what

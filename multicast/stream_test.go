@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/block"
 )
 
 // program takes what is written to it at a pace.
@@ -106,7 +107,7 @@ func TestStreamEnds(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Run(t.Context(), &program{fails: 3}) }()
-		a, err := NewAssembly([]Object{obj}, []Target{s})
+		a, err := NewAssembly([]block.Object{obj}, []Target{s})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -19,6 +19,7 @@ import (
 	"castpoint/agent/target"
 	"castpoint/content"
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 	"castpoint/test/joinserver"
 	"castpoint/web"
 	"castpoint/web/admin"
@@ -170,7 +171,7 @@ func TestFolderIsKeptToOneReceive(t *testing.T) {
 
 // Names that a server must not give are refused before anything is written.
 func TestFolderNames(t *testing.T) {
-	objects := []multicast.Object{{Size: 5, BlockSize: joinserver.BlockSize}}
+	objects := []block.Object{{Size: 5, BlockSize: joinserver.BlockSize}}
 	for _, name := range []string{"../up", "/etc/passwd", "a/../../b", "", ".", "a//b", "a/./b", "nul\x00"} {
 		f, err := target.OpenFolder(filepath.Join(t.TempDir(), "out"))
 		if err != nil {

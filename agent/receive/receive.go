@@ -37,6 +37,7 @@ import (
 	"castpoint/agent/target"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 )
 
@@ -476,7 +477,7 @@ func (r *receive) again(ctx context.Context) error {
 	if !sameFiles(adm, r.adm) {
 		return agent.Errorf(agent.ErrRefused, "the server now has other files under this content: start again with a new token")
 	}
-	same := slices.EqualFunc(adm.Objects, r.adm.Objects, func(a, b multicast.Object) bool { return a.Digest == b.Digest })
+	same := slices.EqualFunc(adm.Objects, r.adm.Objects, func(a, b block.Object) bool { return a.Digest == b.Digest })
 	if r.adm = adm; same {
 		return nil
 	}

@@ -32,6 +32,7 @@ import (
 	"castpoint/content"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/test/joinserver"
 	"castpoint/web"
@@ -192,7 +193,7 @@ func TestUnicastWhenTheGroupCannotBeJoined(t *testing.T) {
 func fake(t *testing.T, data []byte, only bool) (*httptest.Server, string) {
 	t.Helper()
 	sum := sha256.Sum256(data)
-	obj := multicast.Object{SHA256: content.Digest(sum).String(), Size: int64(len(data)), BlockSize: joinserver.BlockSize}
+	obj := block.Object{SHA256: content.Digest(sum).String(), Size: int64(len(data)), BlockSize: joinserver.BlockSize}
 	for b := 0; b < len(data); b += joinserver.BlockSize {
 		h := blake3.Sum256(data[b:min(b+joinserver.BlockSize, len(data))])
 		obj.Hashes = append(obj.Hashes, h[:]...)
@@ -210,7 +211,7 @@ func fake(t *testing.T, data []byte, only bool) (*httptest.Server, string) {
 	mux.HandleFunc("POST "+multicast.PathJoin, func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(multicast.Admission{
 			Ticket: "ticket", MulticastOnly: only,
-			Objects: []multicast.Object{obj}, Files: []multicast.File{{Name: "image"}},
+			Objects: []block.Object{obj}, Files: []multicast.File{{Name: "image"}},
 			Session: multicast.Params{
 				ID: 1, Group: netip.AddrPortFrom(netip.MustParseAddr("239.192.67.250"), port), Feedback: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), port),
 				Code:          multicast.CodeLeopard8,

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 )
 
 // FuzzFolder: whatever names a server sends, nothing is made outside the folder.
@@ -20,7 +21,7 @@ func FuzzFolder(f *testing.F) {
 	f.Add("CON", "a\x00b")
 	f.Fuzz(func(t *testing.T, one, two string) {
 		text, err := json.Marshal(multicast.Admission{Folder: true,
-			Objects: []multicast.Object{{SHA256: strings.Repeat("00", 32), Size: 1, BlockSize: 180224, Hashes: make([]byte, 32)}},
+			Objects: []block.Object{{SHA256: strings.Repeat("00", 32), Size: 1, BlockSize: 180224, Hashes: make([]byte, 32)}},
 			Files:   []multicast.File{{Name: one}, {Name: two}}})
 		if err != nil {
 			t.Skip(err)

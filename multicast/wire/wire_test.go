@@ -227,3 +227,12 @@ func FuzzReportHeader(f *testing.F) {
 		}
 	})
 }
+
+// TestRunVector checks the vector of docs/protocol.md: what blocks lack.
+func TestRunVector(t *testing.T) {
+	runs, _ := AppendRun(nil, Run{Gap: 3, Count: 1, Deficit: 2})
+	runs, _ = AppendRun(runs, Run{Gap: 0, Count: 300, Deficit: 128})
+	if want := []byte{3, 0, 2, 0, 0xab, 2, 0x80}; !bytes.Equal(runs, want) {
+		t.Errorf("runs are %x, want %x", runs, want)
+	}
+}

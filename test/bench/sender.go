@@ -17,6 +17,7 @@ import (
 	"castpoint/internal/lab"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 	"castpoint/multicast/wire"
 )
 
@@ -68,7 +69,7 @@ func (s setup) alone(ctx context.Context, cuts string) error {
 	defer file.Close()
 	blocks := int((s.size-1)/blockSize + 1)
 	session, err := multicast.NewSession(multicast.Config{
-		ID: 1, Objects: []multicast.Object{{Size: s.size, BlockSize: blockSize}},
+		ID: 1, Objects: []block.Object{{Size: s.size, BlockSize: blockSize}},
 		Sources: []io.ReaderAt{file}, Conn: c, Group: group, Feedback: c.Local(), LinkSpeed: 10e9,
 	})
 	if err != nil {
@@ -101,7 +102,7 @@ func (s setup) alone(ctx context.Context, cuts string) error {
 // sealing is what one core of this machine seals at this moment, in Gbit/s: by it
 // figures of different machines and hours can be compared.
 func (c *claiming) sealing() float64 {
-	const size, rounds = multicast.DefaultSymbolSize, 200_000
+	const size, rounds = block.DefaultSymbolSize, 200_000
 	nonce, in, out := make([]byte, wire.NonceSize), make([]byte, size), make([]byte, 0, size+wire.TagSize)
 	before := ownCPU()
 	for range rounds {

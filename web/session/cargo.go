@@ -14,6 +14,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/multicast"
+	"castpoint/multicast/block"
 	"castpoint/web/api"
 )
 
@@ -84,7 +85,7 @@ func (p *Parcel) Has(object content.Digest) bool {
 // the objects that their files are. An object that is several files travels once.
 type cargo struct {
 	parcels []Parcel
-	objects []multicast.Object
+	objects []block.Object
 	index   map[content.Digest]int // of objects
 }
 
@@ -101,7 +102,7 @@ func load(library *library.Library, parcels []Parcel) (*cargo, error) {
 				return nil, fmt.Errorf("%s of content %s: %w", f.Name, p.Content.ID, err)
 			}
 			c.index[f.Digest] = len(c.objects)
-			c.objects = append(c.objects, multicast.Object{
+			c.objects = append(c.objects, block.Object{
 				Digest: m.Digest, SHA256: m.Digest.String(), Size: m.Size, BlockSize: m.BlockSize, Hashes: m.Hashes,
 			})
 		}
@@ -154,7 +155,7 @@ type shelved struct {
 
 // sources are the bytes of the objects. Few objects are opened at once and stay so
 // whatever becomes of their content.
-func (s *shelf) sources(objects []multicast.Object) (list []io.ReaderAt, err error) {
+func (s *shelf) sources(objects []block.Object) (list []io.ReaderAt, err error) {
 	for i := range objects {
 		v := &shelved{shelf: s, digest: objects[i].Digest}
 		list = append(list, v)
