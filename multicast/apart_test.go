@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/test/objects"
 )
 
 // ranges takes blocks by unicast as an agent does, 8 at a time, each range at the
@@ -27,7 +28,7 @@ func (l *lab) ranges(rc *receiver, slower int, link func() float64) Advice {
 		last = link()
 		time.Sleep(time.Duration(float64(n*8) / last * float64(time.Second)))
 		for b := first; b < min(first+8, rc.asm.Blocks()); b++ {
-			at := b * testBlock
+			at := b * objects.BlockSize
 			if err := rc.asm.Put(b, l.data[at:at+rc.asm.Length(b)]); err != nil {
 				l.t.Fatal(err)
 			}
@@ -61,7 +62,7 @@ const (
 
 // fastFour are members with good links, in a session of apartBlocks at apartRate.
 func fastFour(t *testing.T, seed uint64) (l *lab, fast []*receiver, ideal time.Duration) {
-	l = newLab(t, seed, apartBlocks*testBlock, func(c *Config) { c.MaxRate = apartRate })
+	l = newLab(t, seed, apartBlocks*objects.BlockSize, func(c *Config) { c.MaxRate = apartRate })
 	for i := range 4 {
 		fast = append(fast, l.join(fmt.Sprint("fast ", i), simnet.Link{}, simnet.Link{}, nil))
 	}

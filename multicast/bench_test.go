@@ -12,6 +12,7 @@ import (
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 // BenchmarkReport measures what one report costs the sender, with many members
@@ -20,7 +21,7 @@ func BenchmarkReport(b *testing.B) {
 	for _, members := range []int{4, 1000} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
 			const blocks = 111_000
-			o := block.Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*block.HashSize)}
+			o := block.Object{Size: blocks * objects.BlockSize, BlockSize: objects.BlockSize, Hashes: make([]byte, blocks*block.HashSize)}
 			s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{bytes.NewReader(nil)}, Conn: simnet.New(1).Sender(),
 				Group: netip.MustParseAddrPort("239.192.67.1:7800")})
 			if err != nil {

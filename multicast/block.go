@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
 )
 
@@ -121,7 +122,7 @@ func (r *Receiver) finish(f finished) error {
 		if f.a.coded > 0 {
 			r.stats.Repaired++
 		}
-	case errors.Is(f.err, ErrBlock):
+	case errors.Is(f.err, assembly.ErrBlock):
 		// A member holds the group key and can make authentic symbols with wrong
 		// bytes. The block starts again.
 		r.stats.Poisoned++

@@ -16,6 +16,7 @@ import (
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 // crowd is a session's network with thousands of members. A Receiver for each
@@ -314,7 +315,7 @@ func TestTenThousandMembers(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(11)
-		o := block.Object{Size: blocks * testBlock, BlockSize: testBlock, Hashes: make([]byte, blocks*block.HashSize)}
+		o := block.Object{Size: blocks * objects.BlockSize, BlockSize: objects.BlockSize, Hashes: make([]byte, blocks*block.HashSize)}
 		s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: c, MaxRate: rate,
 			Group: netip.MustParseAddrPort("239.192.67.1:7800"), Linger: time.Second, MinMembers: members * 98 / 100})
 		if err != nil {

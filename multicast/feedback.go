@@ -15,7 +15,7 @@ func (r *Receiver) report(now time.Time) {
 		Highest:    r.highest,
 		Received:   r.received,
 		QueueDelay: uint32(r.transit.queued().Microseconds()),
-		Backlog:    uint32((r.backlog.Load() + r.cfg.Assembly.waiting()) >> 10),
+		Backlog:    uint32((r.backlog.Load() + r.cfg.Assembly.Waiting()) >> 10),
 	}
 	r.describe(&rep)
 	clear := h.Append(r.reportBuf[:0])
@@ -28,24 +28,22 @@ func (r *Receiver) report(now time.Time) {
 // not all fit, the report speaks of the blocks up to where it is full: those
 // come first in the file and are the ones that the sender can do most for.
 func (r *Receiver) describe(rep *wire.Report) {
-	as := r.cfg.Assembly
-	as.mu.Lock()
-	defer as.mu.Unlock()
-	rep.Complete = uint32(as.onDisk.Len())
-	n := as.limit()
 	l := runList{b: r.scratch()}
-	for b := as.onDisk.NextMissing(0, n); b < n && !l.fullUp; {
-		deficit, end := r.deficit(b), b+1
-		if b >= r.frontier {
-			end = as.onDisk.NextPresent(b, n) // never seen: all alike
+	complete, n := r.cfg.Assembly.Gaps(func(from, to int) bool {
+		for b := from; b < to && !l.fullUp; {
+			deficit, end := r.deficit(b), b+1
+			if b >= r.frontier {
+				end = to // never seen: all alike
+			}
+			if deficit > 0 { // else it is with a worker, and complete unless its hash is wrong
+				l.add(b, end, deficit)
+			}
+			b = end
 		}
-		if deficit > 0 { // else it is with a worker, and complete unless its hash is wrong
-			l.add(b, end, deficit)
-		}
-		b = as.onDisk.NextMissing(end, n)
-	}
+		return !l.fullUp
+	})
 	l.flush()
-	rep.To = uint32(n)
+	rep.Complete, rep.To = uint32(complete), uint32(n)
 	if l.fullUp {
 		rep.To = uint32(l.start)
 	}

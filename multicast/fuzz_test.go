@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 // anySize is a target without an end.
@@ -23,7 +25,7 @@ func (anySize) Sync() error                            { return nil }
 // FuzzAdmission: what a server says is used as it is, or refused; sizes cannot make
 // a member take memory that the answer itself does not have.
 func FuzzAdmission(f *testing.F) {
-	obj, _ := object(2*testBlock+5, 1)
+	obj, _ := objects.New(2*objects.BlockSize+5, 1)
 	obj.SHA256 = strings.Repeat("ab", 32)
 	good, err := json.Marshal(Admission{Objects: []block.Object{obj}, Files: []File{{Name: "a"}}, Keys: []seal.Key{{Epoch: 3, Cipher: seal.AES256GCM, Key: make([]byte, 32), Salt: make([]byte, 4)}},
 		Member:  Member{ID: 1, Key: make([]byte, wire.KeySize)},
@@ -40,14 +42,14 @@ func FuzzAdmission(f *testing.F) {
 		if json.Unmarshal(b, &adm) != nil || adm.Complete() != nil {
 			return
 		}
-		targets := make([]Target, len(adm.Objects))
+		targets := make([]assembly.Target, len(adm.Objects))
 		for i := range targets {
 			targets[i] = anySize{}
 		}
 		for _, file := range adm.Files {
 			_ = adm.Objects[file.Object]
 		}
-		asm, err := NewAssembly(adm.Objects, targets)
+		asm, err := assembly.New(adm.Objects, targets)
 		if err != nil {
 			return
 		}

@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 // countingAEAD counts what is opened: the work that a datagram costs.
@@ -42,19 +44,19 @@ type victim struct {
 func newVictim(t testing.TB) *victim {
 	t.Helper()
 	v := &victim{}
-	v.obj, v.data = object(20*testBlock, 1)
+	v.obj, v.data = objects.New(20*objects.BlockSize, 1)
 	var err error
 	if v.key, err = seal.NewGroupKey(3, seal.AES256GCM); err != nil {
 		t.Fatal(err)
 	}
-	asm, err := NewAssembly([]block.Object{v.obj}, []Target{&memory{}})
+	asm, err := assembly.New([]block.Object{v.obj}, []assembly.Target{&objects.Memory{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	v.r, err = NewReceiver(ReceiverConfig{
 		Admission: Admission{Objects: []block.Object{v.obj}, Keys: []seal.Key{v.key.Key}, Member: Member{ID: 1, Key: make([]byte, wire.KeySize)},
 			Session: Params{ID: 7, Code: CodeLeopard8, SourceSymbols: 128, RepairSymbols: block.DefaultRepairSymbols, SymbolSize: block.DefaultSymbolSize}},
-		Assembly: asm, Memory: 16 * testBlock,
+		Assembly: asm, Memory: 16 * objects.BlockSize,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +79,7 @@ func newVictim(t testing.TB) *victim {
 func (v *victim) symbol(b, symbol int) []byte {
 	v.count++
 	h := wire.Header{Type: wire.TypeSymbol, Epoch: 3, Symbol: uint16(symbol), Session: 7, Number: wire.PacketNumber(v.count), Block: uint32(b), Object: v.r.g.Tag}
-	at := b*testBlock + symbol*block.DefaultSymbolSize
+	at := b*objects.BlockSize + symbol*block.DefaultSymbolSize
 	return v.key.Seal(h.Append(nil), v.data[at:at+block.DefaultSymbolSize], v.count)
 }
 
@@ -204,7 +206,7 @@ func TestOldBeacon(t *testing.T) {
 
 // TestHostileReportsCostNothing is the same for the sender.
 func TestHostileReportsCostNothing(t *testing.T) {
-	o := block.Object{Size: 100 * testBlock, BlockSize: testBlock, Hashes: make([]byte, 100*block.HashSize)}
+	o := block.Object{Size: 100 * objects.BlockSize, BlockSize: objects.BlockSize, Hashes: make([]byte, 100*block.HashSize)}
 	s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: []io.ReaderAt{zeros{}}, Conn: simnet.New(1).Sender(), Group: testGroup})
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +255,7 @@ func TestAdversary(t *testing.T) {
 	took := map[bool]time.Duration{}
 	for _, hostile := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLab(t, 40, 120*testBlock, nil)
+			l := newLab(t, 40, 120*objects.BlockSize, nil)
 			l.net.SetUplink(link)
 			rng := rand.New(rand.NewPCG(4, 4))
 			var mu sync.Mutex

@@ -11,6 +11,7 @@ import (
 	"castpoint/internal/simnet"
 	"castpoint/multicast/block"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 var rogueAddress = netip.MustParseAddr("192.0.2.66")
@@ -19,7 +20,7 @@ var rogueAddress = netip.MustParseAddr("192.0.2.66")
 // it costs the others nothing, and they say where it came from.
 func TestInjected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 12, 20*testBlock, nil)
+		l := newLab(t, 12, 20*objects.BlockSize, nil)
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.s.mu.Lock()
@@ -61,7 +62,7 @@ func TestInjectorsAreBounded(t *testing.T) {
 // is found by its signed beacons, and its members say so.
 func TestSourceIsTranslated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 12, 20*testBlock, nil)
+		l := newLab(t, 12, 20*objects.BlockSize, nil)
 		l.net.SetSource(netip.MustParseAddr("203.0.113.9"))
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.verify(a)
@@ -76,7 +77,7 @@ func TestSourceIsTranslated(t *testing.T) {
 // server, and unsigned ones never are.
 func TestBeaconsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 12, 200*testBlock, nil)
+		l := newLab(t, 12, 200*objects.BlockSize, nil)
 		l.net.SetUplink(50e6)
 		a := l.join("a", simnet.Link{Loss: 0.2}, simnet.Link{}, nil)
 		l.net.SetTap(func(d []byte) bool {

@@ -12,6 +12,7 @@ import (
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
+	"castpoint/test/objects"
 )
 
 // Keys change with volume under the members, who are told nothing: over more epochs
@@ -19,7 +20,7 @@ import (
 func TestKeysChangeWithVolume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const volume = 150
-		l := newLab(t, 11, 330*testBlock, func(c *Config) { c.MinMembers = 2 })
+		l := newLab(t, 11, 330*objects.BlockSize, func(c *Config) { c.MinMembers = 2 })
 		l.s.mu.Lock()
 		l.s.keys.Volume = volume
 		l.s.mu.Unlock()
@@ -71,7 +72,7 @@ func TestRemovedMemberCannotDerive(t *testing.T) {
 
 func newLabSession(t *testing.T, cfg Config) *Session {
 	t.Helper()
-	o, data := object(3*testBlock, 1)
+	o, data := objects.New(3*objects.BlockSize, 1)
 	cfg.ID, cfg.Objects, cfg.Sources, cfg.Conn = 1, []block.Object{o}, sourcesOf(data), simnet.New(1).Sender()
 	cfg.Group = testGroup
 	s, err := NewSession(cfg)
@@ -96,7 +97,7 @@ func TestCipherIsChosenAtTheStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t, 12, 60*testBlock, func(cfg *Config) {
+				l := newLab(t, 12, 60*objects.BlockSize, func(cfg *Config) {
 					cfg.MinMembers, cfg.Cipher, cfg.MaxRate = 3, c.config, 100e6
 				})
 				l.s.mu.Lock()

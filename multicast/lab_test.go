@@ -3,66 +3,16 @@ package multicast
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/netip"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/zeebo/blake3"
-
 	"castpoint/internal/simnet"
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
+	"castpoint/test/objects"
 )
-
-const testBlock = 128 * block.DefaultSymbolSize
-
-// object makes an object of n bytes and its description.
-func object(n int, seed uint64) (block.Object, []byte) {
-	data := make([]byte, n)
-	rng := rand.NewChaCha8([32]byte{byte(seed)})
-	_, _ = rng.Read(data)
-	o := block.Object{Digest: sha256.Sum256(data), Size: int64(n), BlockSize: testBlock}
-	o.SHA256 = fmt.Sprintf("%x", o.Digest)
-	for at := 0; at < n; at += testBlock {
-		h := blake3.Sum256(data[at:min(at+testBlock, n)])
-		o.Hashes = append(o.Hashes, h[:]...)
-	}
-	return o, data
-}
-
-// memory is a Target.
-type memory struct {
-	mu sync.Mutex
-	b  []byte
-}
-
-func (m *memory) WriteAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if need := int(off) + len(p); need > len(m.b) {
-		m.b = append(m.b, make([]byte, need-len(m.b))...)
-	}
-	return copy(m.b[off:], p), nil
-}
-
-func (m *memory) ReadAt(p []byte, off int64) (int, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if off >= int64(len(m.b)) {
-		return 0, io.EOF
-	}
-	n := copy(p, m.b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
-func (m *memory) Sync() error { return nil }
 
 // lab is a session on a simulated network. It lives in a synctest bubble.
 type lab struct {
@@ -89,7 +39,7 @@ func sourcesOf(data ...[]byte) (list []io.ReaderAt) {
 func newLab(t *testing.T, seed uint64, size int, change func(*Config)) *lab {
 	l := &lab{t: t, net: simnet.New(seed), end: make(chan error, 1)}
 	l.net.SetUplink(1e9)
-	l.obj, l.data = object(size, seed)
+	l.obj, l.data = objects.New(size, seed)
 	l.serve(1, change)
 	return l
 }
@@ -117,8 +67,8 @@ func (l *lab) serve(id uint32, change func(*Config)) {
 type receiver struct {
 	name   string
 	conn   *simnet.Member
-	target *memory
-	asm    *Assembly
+	target *objects.Memory
+	asm    *assembly.Assembly
 	r      *Receiver
 	m      Member
 	err    error
@@ -128,10 +78,10 @@ type receiver struct {
 }
 
 // join admits a member and starts it. target may hold blocks already.
-func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver {
+func (l *lab) join(name string, down, up simnet.Link, target *objects.Memory) *receiver {
 	l.t.Helper()
 	if target == nil {
-		target = &memory{}
+		target = &objects.Memory{}
 	}
 	rc := l.joinTo(name, down, up, target)
 	rc.target = target
@@ -139,17 +89,17 @@ func (l *lab) join(name string, down, up simnet.Link, target *memory) *receiver 
 }
 
 // joinTo is join with any target.
-func (l *lab) joinTo(name string, down, up simnet.Link, target Target) *receiver {
+func (l *lab) joinTo(name string, down, up simnet.Link, target assembly.Target) *receiver {
 	l.t.Helper()
 	p, m, keys, err := l.s.Admit(Candidate{Name: name, AES: !l.noAES})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	asm, err := NewAssembly([]block.Object{l.obj}, []Target{target})
+	asm, err := assembly.New([]block.Object{l.obj}, []assembly.Target{target})
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if _, ok := target.(*memory); ok {
+	if _, ok := target.(*objects.Memory); ok {
 		if err := asm.Scan(context.Background(), nil); err != nil {
 			l.t.Fatal(err)
 		}
@@ -191,7 +141,7 @@ func (l *lab) verify(rc *receiver) {
 		l.t.Errorf("member %s: %v", rc.name, rc.err)
 		return
 	}
-	if !bytes.Equal(rc.target.b, l.data) {
+	if !bytes.Equal(rc.target.B, l.data) {
 		l.t.Errorf("member %s has other bytes than were sent", rc.name)
 	}
 }

@@ -150,7 +150,7 @@ func (r *Receiver) symbol(h *wire.Header, clear, sealed []byte, now time.Time) {
 	var place []byte
 	dropped := false
 	switch {
-	case r.cfg.Assembly.has(b), b >= r.cfg.Assembly.limit(), a != nil && (a.queued || a.have.Has(i)):
+	case r.cfg.Assembly.Has(b), b >= r.cfg.Assembly.Limit(), a != nil && (a.queued || a.have.Has(i)):
 		r.stats.Duplicates++
 	case a == nil:
 		n := len(r.free)

@@ -5,6 +5,7 @@ import (
 
 	"castpoint/internal/simnet"
 	"castpoint/multicast/block"
+	"castpoint/test/objects"
 )
 
 // promised is a sender's edge that notes what it is told.
@@ -30,7 +31,7 @@ func TestPromisedGoesFirst(t *testing.T) {
 		{most: 10e6, greedy: true, want: true},
 	} {
 		conn := &promised{Sender: simnet.New(1).Sender()}
-		o, data := object(1000, 1)
+		o, data := objects.New(1000, 1)
 		s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: sourcesOf(data), Conn: conn, Group: testGroup,
 			MinRate: int64(c.least), MaxRate: int64(c.most), Greedy: c.greedy})
 		if err != nil {

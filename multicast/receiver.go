@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
@@ -65,7 +66,7 @@ var (
 // ReceiverConfig describes a member's part in a session.
 type ReceiverConfig struct {
 	Admission Admission
-	Assembly  *Assembly
+	Assembly  *assembly.Assembly
 	Conn      MemberConn // closed by Run
 	// Memory bounds the blocks that are being put together, in bytes; 0 means
 	// 64 MiB. When it is used up, symbols of further blocks are dropped and come
@@ -138,7 +139,7 @@ func NewReceiver(cfg ReceiverConfig) (*Receiver, error) {
 	if g.K != p.SourceSymbols {
 		return nil, fmt.Errorf("session parameters: %d source symbols of %d bytes do not make a block of %d", p.SourceSymbols, p.SymbolSize, g.BlockSize)
 	}
-	if cfg.Assembly.size.Tag != g.Tag {
+	if cfg.Assembly.Tag() != g.Tag {
 		return nil, errors.New("the assembly is for the objects of another session")
 	}
 	if cfg.Memory == 0 {

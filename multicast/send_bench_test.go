@@ -16,6 +16,7 @@ import (
 	"castpoint/multicast/block"
 	"castpoint/multicast/rate"
 	"castpoint/multicast/seal"
+	"castpoint/test/objects"
 )
 
 // nowhere is a sender's edge that sends nothing.
@@ -47,12 +48,12 @@ func BenchmarkEmit(b *testing.B) {
 		_ = f.Close()
 		_ = os.Remove(path)
 	}()
-	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{1}), blocks*testBlock); err != nil {
+	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{1}), blocks*objects.BlockSize); err != nil {
 		b.Fatal(err)
 	}
 	for _, name := range []seal.Cipher{seal.AES256GCM, seal.ChaCha20} {
 		b.Run(string(name), func(b *testing.B) {
-			s, err := NewSession(Config{ID: 1, Objects: []block.Object{{Size: blocks * testBlock, BlockSize: testBlock}}, Sources: []io.ReaderAt{f},
+			s, err := NewSession(Config{ID: 1, Objects: []block.Object{{Size: blocks * objects.BlockSize, BlockSize: objects.BlockSize}}, Sources: []io.ReaderAt{f},
 				Conn: nowhere{simnet.New(1).Sender()}, Group: testGroup, Cipher: name})
 			if err != nil {
 				b.Fatal(err)
@@ -64,7 +65,7 @@ func BenchmarkEmit(b *testing.B) {
 				e.order = append(e.order, uint16(i))
 			}
 			order := e.order
-			b.SetBytes(testBlock)
+			b.SetBytes(objects.BlockSize)
 			b.ReportAllocs()
 			n, before := 0, cpuTime()
 			for b.Loop() {
@@ -76,7 +77,7 @@ func BenchmarkEmit(b *testing.B) {
 				n++
 			}
 			// Of processor time: what else the machine does then does not count.
-			b.ReportMetric(float64(testBlock)*8*float64(b.N)/(cpuTime()-before).Seconds()/1e9, "Gbit/s/core")
+			b.ReportMetric(float64(objects.BlockSize)*8*float64(b.N)/(cpuTime()-before).Seconds()/1e9, "Gbit/s/core")
 		})
 	}
 }

@@ -15,13 +15,14 @@ import (
 	"castpoint/multicast/seal"
 	"castpoint/multicast/wire"
 	hostclock "castpoint/test/clock"
+	"castpoint/test/objects"
 )
 
 func TestLoss(t *testing.T) {
 	for _, loss := range []float64{0, 0.001, 0.01, 0.05, 0.2} {
 		t.Run(fmt.Sprintf("%g%%", 100*loss), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newLab(t, 7, 40*testBlock+12345, func(c *Config) { c.MinMembers = 4; c.MaxWait = time.Second })
+				l := newLab(t, 7, 40*objects.BlockSize+12345, func(c *Config) { c.MinMembers = 4; c.MaxWait = time.Second })
 				link := simnet.Link{Loss: loss, Delay: 200 * time.Microsecond}
 				var all []*receiver
 				for i := range 4 {
@@ -47,7 +48,7 @@ func TestLoss(t *testing.T) {
 
 func TestDisorder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 3, 30*testBlock+1, nil)
+		l := newLab(t, 3, 30*objects.BlockSize+1, nil)
 		link := simnet.Link{Loss: 0.02, Duplicate: 0.05, Reorder: 0.1, ReorderBy: 3 * time.Millisecond, Delay: time.Millisecond}
 		a, b := l.join("a", link, link, nil), l.join("b", link, link, nil)
 		l.verify(a)
@@ -61,7 +62,7 @@ func TestDisorder(t *testing.T) {
 
 func TestLateJoin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 4, 100*testBlock, nil)
+		l := newLab(t, 4, 100*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		first := l.join("first", simnet.Link{Loss: 0.01}, simnet.Link{}, nil)
 		time.Sleep(800 * time.Millisecond) // more than half has gone by
@@ -80,7 +81,7 @@ func TestLateJoin(t *testing.T) {
 
 func TestMemberDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 5, 60*testBlock, nil)
+		l := newLab(t, 5, 60*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		lives, dies := l.join("lives", simnet.Link{}, simnet.Link{}, nil), l.join("dies", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(200 * time.Millisecond)
@@ -102,7 +103,7 @@ func TestMemberDies(t *testing.T) {
 
 func TestReceiverRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 6, 60*testBlock, nil)
+		l := newLab(t, 6, 60*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(500 * time.Millisecond)
@@ -123,7 +124,7 @@ func TestReceiverRestarts(t *testing.T) {
 		}
 		l.verify(again)
 		l.close()
-		if sent, most := l.s.Status().Sent-before, uint64(60-had+8)*testBlock; sent > most {
+		if sent, most := l.s.Status().Sent-before, uint64(60-had+8)*objects.BlockSize; sent > most {
 			t.Errorf("%d bytes were sent after the restart, want at most %d", sent, most)
 		}
 	})
@@ -131,7 +132,7 @@ func TestReceiverRestarts(t *testing.T) {
 
 func TestSenderRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 8, 60*testBlock, nil)
+		l := newLab(t, 8, 60*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(300 * time.Millisecond)
@@ -151,7 +152,7 @@ func TestSenderRestarts(t *testing.T) {
 
 func TestNothingArrives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 10, testBlock, nil)
+		l := newLab(t, 10, objects.BlockSize, nil)
 		a := l.join("a", simnet.Link{Loss: 1}, simnet.Link{}, nil)
 		<-a.done
 		if !errors.Is(a.err, ErrNoDatagrams) {
@@ -167,7 +168,7 @@ func TestNothingArrives(t *testing.T) {
 
 func TestForeignAndForged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 11, 20*testBlock, func(c *Config) { c.MinMembers = 2; c.MaxWait = time.Second })
+		l := newLab(t, 11, 20*objects.BlockSize, func(c *Config) { c.MinMembers = 2; c.MaxWait = time.Second })
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		rng := rand.New(rand.NewPCG(1, 1))
@@ -201,7 +202,7 @@ func TestForeignAndForged(t *testing.T) {
 // waste time, and no more.
 func TestPoison(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 12, 20*testBlock, nil)
+		l := newLab(t, 12, 20*objects.BlockSize, nil)
 		l.net.SetUplink(200e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		wrong := make([]byte, block.DefaultSymbolSize)
@@ -224,7 +225,7 @@ func TestPoison(t *testing.T) {
 // is over, that another one is too slow for it, or what the last word of the server was.
 func TestMemberIsNotTheServer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 12, 20*testBlock, nil)
+		l := newLab(t, 12, 20*objects.BlockSize, nil)
 		l.net.SetUplink(50e6)
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.s.mu.Lock()
@@ -254,7 +255,7 @@ func TestMemberIsNotTheServer(t *testing.T) {
 
 func TestStartRule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 13, 5*testBlock, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
+		l := newLab(t, 13, 5*objects.BlockSize, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
 		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(30 * time.Second)
 		if n := a.asm.Have() + b.asm.Have(); n != 0 {
@@ -271,7 +272,7 @@ func TestStartRule(t *testing.T) {
 		l.close()
 	})
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 14, 5*testBlock, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
+		l := newLab(t, 14, 5*objects.BlockSize, func(c *Config) { c.MinMembers = 3; c.MaxWait = time.Minute })
 		a := l.join("a", simnet.Link{}, simnet.Link{}, nil)
 		l.verify(a)
 		if a.took < time.Minute || a.took > 62*time.Second {
@@ -283,7 +284,7 @@ func TestStartRule(t *testing.T) {
 
 func TestKick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 15, 60*testBlock, nil)
+		l := newLab(t, 15, 60*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		stays, goes := l.join("stays", simnet.Link{}, simnet.Link{}, nil), l.join("goes", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(300 * time.Millisecond)
@@ -307,7 +308,7 @@ func TestKick(t *testing.T) {
 
 func TestStartAt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 21, 5*testBlock, func(c *Config) {
+		l := newLab(t, 21, 5*objects.BlockSize, func(c *Config) {
 			c.MinMembers, c.StartAt, c.Linger = 3, time.Now().Add(time.Hour), 2*time.Hour
 		})
 		time.Sleep(59 * time.Minute)
@@ -325,7 +326,7 @@ func TestStartAt(t *testing.T) {
 // does not end before it, when the clock is put back meanwhile, and begins at once when
 // the clock is put forward over it.
 func TestStartWhileTheClockIsSet(t *testing.T) {
-	o, data := object(testBlock, 1)
+	o, data := objects.New(objects.BlockSize, 1)
 	began := time.Now()
 	waiting := func() *Session {
 		s, err := NewSession(Config{ID: 1, Objects: []block.Object{o}, Sources: sourcesOf(data), Conn: simnet.New(1).Sender(), Group: testGroup,
@@ -357,7 +358,7 @@ func TestStartWhileTheClockIsSet(t *testing.T) {
 
 func TestFullSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 22, 5*testBlock, func(c *Config) { c.MaxMembers = 2; c.MinMembers = 2 })
+		l := newLab(t, 22, 5*objects.BlockSize, func(c *Config) { c.MaxMembers = 2; c.MinMembers = 2 })
 		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
 		if _, _, _, err := l.s.Admit(Candidate{Name: "c", AES: true}); !errors.Is(err, ErrFull) {
 			t.Errorf("the third of two members: %v, want %v", err, ErrFull)
@@ -374,7 +375,7 @@ func TestFullSession(t *testing.T) {
 // least rate: they are not waited for, though they are more than a quarter.
 func TestLeastRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 23, 400*testBlock, func(c *Config) { c.MinRate, c.MaxRate, c.MinMembers = 80e6, 100e6, 3 })
+		l := newLab(t, 23, 400*objects.BlockSize, func(c *Config) { c.MinRate, c.MaxRate, c.MinMembers = 80e6, 100e6, 3 })
 		slow := simnet.Link{Rate: 20e6}
 		fast := l.join("fast", simnet.Link{}, simnet.Link{}, nil)
 		x, y := l.join("x", slow, simnet.Link{}, nil), l.join("y", slow, simnet.Link{}, nil)

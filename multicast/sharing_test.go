@@ -9,6 +9,7 @@ import (
 
 	"castpoint/internal/simnet"
 	"castpoint/multicast/rate"
+	"castpoint/test/objects"
 )
 
 // bottleneck is the link that a server's sessions and other traffic leave by: a queue
@@ -134,7 +135,7 @@ type server struct {
 
 func (v *server) add(t *testing.T, blocks int, change func(*Config)) *lab {
 	l := &lab{t: t, net: simnet.New(uint64(len(v.sessions) + 1)), end: make(chan error, 1)}
-	l.obj, l.data = object(blocks*testBlock, uint64(len(v.sessions)+1))
+	l.obj, l.data = objects.New(blocks*objects.BlockSize, uint64(len(v.sessions)+1))
 	l.serve(uint32(len(v.sessions)+1), func(c *Config) {
 		edge := &behind{GroupConn: c.Conn, link: v.link, room: socketBursts, turn: make(chan struct{}, 1)}
 		c.Conn = edge

@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"castpoint/internal/simnet"
+	"castpoint/test/objects"
 )
 
 // TestBottleneck has a link of a tenth of what the sender may send.
 func TestBottleneck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 16, 300*testBlock, nil)
+		l := newLab(t, 16, 300*objects.BlockSize, nil)
 		link := simnet.Link{Rate: 100e6, Delay: 200 * time.Microsecond}
 		a, b := l.join("a", link, simnet.Link{}, nil), l.join("b", link, simnet.Link{}, nil)
 		l.verify(a)
@@ -42,7 +43,7 @@ func TestSlowMember(t *testing.T) {
 				if together {
 					blocks = 100 // goes at a tenth of the speed
 				}
-				l := newLab(t, 17, blocks*testBlock, func(c *Config) { c.KeepTogether = together })
+				l := newLab(t, 17, blocks*objects.BlockSize, func(c *Config) { c.KeepTogether = together })
 				l.net.SetUplink(200e6)
 				var fast []*receiver
 				for i := range 3 {
@@ -74,7 +75,7 @@ func TestSlowMember(t *testing.T) {
 // TestForgottenMember has a switch that forgets one of two members in the middle.
 func TestForgottenMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 24, 200*testBlock, nil)
+		l := newLab(t, 24, 200*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		a, b := l.join("a", simnet.Link{}, simnet.Link{}, nil), l.join("b", simnet.Link{}, simnet.Link{}, nil)
 		time.Sleep(time.Second)
@@ -92,7 +93,7 @@ func TestForgottenMember(t *testing.T) {
 // is served like the others.
 func TestLossyMemberStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 18, 500*testBlock, nil)
+		l := newLab(t, 18, 500*objects.BlockSize, nil)
 		l.net.SetUplink(100e6)
 		var all []*receiver
 		for i := range 4 {
@@ -131,7 +132,7 @@ func (m busyMember) ReadGroup(handle func([]byte, netip.Addr, time.Time)) error 
 // window back, until it is found out.
 func TestBusyMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLab(t, 19, 700*testBlock, nil)
+		l := newLab(t, 19, 700*objects.BlockSize, nil)
 		l.net.SetUplink(200e6)
 		var fast []*receiver
 		for i := range 3 {

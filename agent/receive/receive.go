@@ -37,6 +37,7 @@ import (
 	"castpoint/agent/target"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
 	"castpoint/multicast/seal"
 )
@@ -113,7 +114,7 @@ type receive struct {
 	pipe    *target.Pipe // the target, when it is one
 	state   string       // path of the state file
 	adm     *multicast.Admission
-	asm     *multicast.Assembly
+	asm     *assembly.Assembly
 	res     Result
 	loss    float64
 	forged  uint64
@@ -379,7 +380,7 @@ func (r *receive) assemble() error {
 	if err != nil {
 		return err
 	}
-	asm, err := multicast.NewAssembly(r.adm.Objects, targets)
+	asm, err := assembly.New(r.adm.Objects, targets)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/multicast"
+	"castpoint/multicast/assembly"
 )
 
 // Tuning of unicast.
@@ -34,7 +35,7 @@ func (r *receive) unicast(ctx context.Context) error {
 	r.meter = meter{at: time.Now()}
 	list := cut(r.asm.Missing())
 	for len(list) > 0 {
-		n := slices.IndexFunc(list, func(m multicast.Range) bool { return m.Count >= smallRange })
+		n := slices.IndexFunc(list, func(m assembly.Range) bool { return m.Count >= smallRange })
 		if n < 0 {
 			n = len(list)
 		}
@@ -55,11 +56,11 @@ func (r *receive) unicast(ctx context.Context) error {
 }
 
 // cut makes ranges of at most rangeBlocks.
-func cut(missing []multicast.Range) (list []multicast.Range) {
+func cut(missing []assembly.Range) (list []assembly.Range) {
 	for _, m := range missing {
 		for m.Count > 0 {
 			n := min(m.Count, rangeBlocks)
-			list = append(list, multicast.Range{First: m.First, Count: n})
+			list = append(list, assembly.Range{First: m.First, Count: n})
 			m.First, m.Count = m.First+n, m.Count-n
 		}
 	}
@@ -123,7 +124,7 @@ func (r *receive) fetch(ctx context.Context, first, n int) error {
 			return fmt.Errorf("fetch block %d by unicast: %w", b, err)
 		}
 		if err := r.asm.Put(b, data); err != nil {
-			if errors.Is(err, multicast.ErrBlock) {
+			if errors.Is(err, assembly.ErrBlock) {
 				if damaged := r.doubt(ctx, b); damaged != nil {
 					return damaged
 				}

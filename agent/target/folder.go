@@ -14,6 +14,7 @@ import (
 	"castpoint/agent"
 	"castpoint/internal/atomicfile"
 	"castpoint/multicast"
+	"castpoint/multicast/assembly"
 )
 
 // suffixLock is the file that keeps other receivers away from a folder.
@@ -75,8 +76,8 @@ func OpenFolder(out string) (_ *Folder, err error) {
 
 // Targets are the members of the folder, by object. What else is in the folder was
 // left by a receive of something else, and is removed.
-func (f *Folder) Targets(adm *multicast.Admission) ([]multicast.Target, error) {
-	list := make([]multicast.Target, len(adm.Objects))
+func (f *Folder) Targets(adm *multicast.Admission) ([]assembly.Target, error) {
+	list := make([]assembly.Target, len(adm.Objects))
 	f.files = nil
 	names := map[string]bool{}
 	for _, file := range adm.Files {

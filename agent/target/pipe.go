@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/multicast"
+	"castpoint/multicast/assembly"
 )
 
 // defaultWindow is how much of an object waits for a program at most.
@@ -34,7 +35,7 @@ var errProgram = errors.New("the program has ended")
 // and keeps nothing. What the program prints goes to standard error: standard
 // output belongs to reports.
 type Pipe struct {
-	*multicast.Stream
+	*assembly.Stream
 	args   []string
 	window int64
 	log    io.Writer
@@ -73,13 +74,13 @@ func NewPipe(args []string, window int64, log io.Writer) (*Pipe, error) {
 func (p *Pipe) String() string { return strings.Join(p.args, " ") }
 
 // Targets makes the window for the object; another session of it goes on with it.
-func (p *Pipe) Targets(adm *multicast.Admission) ([]multicast.Target, error) {
+func (p *Pipe) Targets(adm *multicast.Admission) ([]assembly.Target, error) {
 	list, err := single(adm, p)
 	if err != nil || p.Stream != nil {
 		return list, err
 	}
 	obj := &adm.Objects[adm.Files[0].Object]
-	p.Stream, err = multicast.NewStream(obj, p.window)
+	p.Stream, err = assembly.NewStream(obj, p.window)
 	p.digest = obj.Digest
 	return list, err
 }
@@ -168,7 +169,7 @@ func (p *Pipe) Finish() error {
 		fmt.Fprintf(p.log, "%s has ended well without the last %d bytes\n", p, p.left)
 	}
 	if p.sum != nil && !bytes.Equal(p.sum.Sum(nil), p.digest[:]) {
-		return fmt.Errorf("program %s got another object: %w", p, multicast.ErrDigest)
+		return fmt.Errorf("program %s got another object: %w", p, assembly.ErrDigest)
 	}
 	return nil
 }

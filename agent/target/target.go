@@ -13,13 +13,14 @@ import (
 	"castpoint/agent"
 	"castpoint/internal/atomicfile"
 	"castpoint/multicast"
+	"castpoint/multicast/assembly"
 )
 
 // Target is where a content goes: a file or a disk, a folder, or a pipe.
 type Target interface {
 	// Targets are where the objects of an admission go, nil for those that are not
 	// for this member.
-	Targets(adm *multicast.Admission) ([]multicast.Target, error)
+	Targets(adm *multicast.Admission) ([]assembly.Target, error)
 	// Reserve takes room for size bytes.
 	Reserve(size int64) error
 	// Resumable says that there may be blocks of an earlier receive.
@@ -43,11 +44,11 @@ type File struct {
 }
 
 // single is the one target of an output that takes one file.
-func single(adm *multicast.Admission, t multicast.Target) ([]multicast.Target, error) {
+func single(adm *multicast.Admission, t assembly.Target) ([]assembly.Target, error) {
 	if adm.Folder || len(adm.Files) != 1 {
 		return nil, ErrFolder
 	}
-	list := make([]multicast.Target, len(adm.Objects))
+	list := make([]assembly.Target, len(adm.Objects))
 	list[adm.Files[0].Object] = t
 	return list, nil
 }
@@ -56,7 +57,7 @@ func single(adm *multicast.Admission, t multicast.Target) ([]multicast.Target, e
 var ErrFolder = agent.Errorf(agent.ErrRefused, "the content is a folder of files: say --out and the name of a folder that is to be made")
 
 // Targets has the file for the one object.
-func (t *File) Targets(adm *multicast.Admission) ([]multicast.Target, error) { return single(adm, t) }
+func (t *File) Targets(adm *multicast.Admission) ([]assembly.Target, error) { return single(adm, t) }
 
 // OpenFile opens the target without changing what is in it, and keeps other
 // receivers away from it.

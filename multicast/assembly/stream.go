@@ -1,4 +1,4 @@
-package multicast
+package assembly
 
 import (
 	"context"
@@ -154,8 +154,8 @@ type windowed interface {
 	waiting() int64
 }
 
-// limit is the first block that the target does not take yet.
-func (a *Assembly) limit() int {
+// Limit is the first block that the target does not take yet.
+func (a *Assembly) Limit() int {
 	if a.stream == nil {
 		return a.size.Blocks
 	}
@@ -166,9 +166,9 @@ func (a *Assembly) limit() int {
 	return e.First + n
 }
 
-// waiting is how many bytes are verified and wait for the target, beside what
+// Waiting is how many bytes are verified and wait for the target, beside what
 // the receiver counts itself.
-func (a *Assembly) waiting() int64 {
+func (a *Assembly) Waiting() int64 {
 	if a.stream == nil {
 		return 0
 	}

@@ -1,4 +1,4 @@
-package multicast
+package assembly
 
 import (
 	"bytes"
@@ -59,10 +59,10 @@ type Assembly struct {
 	whole whole
 }
 
-// NewAssembly starts with an empty set of blocks; Scan finds those that the
+// New starts with an empty set of blocks; Scan finds those that the
 // targets already hold. objects are all those of the session, in order, and targets
 // where they go: nil for an object that is not wanted, which needs no hashes.
-func NewAssembly(objects []block.Object, targets []Target) (*Assembly, error) {
+func New(objects []block.Object, targets []Target) (*Assembly, error) {
 	l, err := block.NewLayout(objects)
 	if err != nil {
 		return nil, fmt.Errorf("assemble: %w", err)
@@ -113,7 +113,7 @@ func (a *Assembly) Adopt(old *Assembly) {
 			continue
 		}
 		for b := range e.Blocks {
-			if old.has(was.First + b) {
+			if old.Has(was.First + b) {
 				a.note(e.First + b)
 			}
 		}
@@ -156,6 +156,26 @@ func (a *Assembly) Complete() bool {
 // Done is closed when every block is written.
 func (a *Assembly) Done() <-chan struct{} { return a.doneAt }
 
+// Tag is the short name of the objects in datagrams.
+func (a *Assembly) Tag() uint32 { return a.size.Tag }
+
+// Gaps calls f for each run of blocks that are not written, in order and up to Limit,
+// until f returns false; f must not use the assembly. It returns how many blocks are
+// written or not wanted, and Limit.
+func (a *Assembly) Gaps(f func(from, to int) bool) (complete, limit int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	n := a.Limit()
+	for from := a.onDisk.NextMissing(0, n); from < n; {
+		to := a.onDisk.NextPresent(from, n)
+		if !f(from, to) {
+			break
+		}
+		from = a.onDisk.NextMissing(to, n)
+	}
+	return a.onDisk.Len(), n
+}
+
 // Missing lists the blocks that are not written yet.
 func (a *Assembly) Missing() []Range {
 	a.mu.Lock()
@@ -177,7 +197,7 @@ func (a *Assembly) Put(b int, data []byte) error {
 	if b < 0 || b >= a.size.Blocks || len(data) != a.size.Length(b) {
 		return fmt.Errorf("block %d of %d bytes: %w", b, len(data), ErrBlock)
 	}
-	if a.has(b) {
+	if a.Has(b) {
 		return nil
 	}
 	if !a.right(b, data) {
@@ -192,8 +212,8 @@ func (a *Assembly) Put(b int, data []byte) error {
 	return a.follow()
 }
 
-// has reports whether block b is written, or not wanted.
-func (a *Assembly) has(b int) bool {
+// Has reports whether block b is written, or not wanted.
+func (a *Assembly) Has(b int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.onDisk.Has(b)

@@ -1,4 +1,4 @@
-package multicast
+package assembly
 
 import (
 	"bytes"
@@ -84,7 +84,7 @@ func (a *Assembly) follow() error {
 			return err
 		}
 		// A block may have been noted between the last look and the unlock.
-		if next == a.size.Blocks || !a.has(next) {
+		if next == a.size.Blocks || !a.Has(next) {
 			return nil
 		}
 	}
@@ -94,7 +94,7 @@ func (a *Assembly) follow() error {
 // extend hashes what is written from the next block on. The lock is held.
 func (a *Assembly) extend(ctx context.Context) error {
 	w := &a.whole
-	for w.next < a.size.Blocks && a.has(w.next) {
+	for w.next < a.size.Blocks && a.Has(w.next) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
