@@ -17,6 +17,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/deploy/sequence"
 	"castpoint/multicast"
+	"castpoint/multicast/probe"
 	"castpoint/web/api"
 )
 
@@ -36,7 +37,7 @@ func mustRefuse(t *testing.T, w *httptest.ResponseRecorder, what string) {
 // joinPaths are those of the join listener, with what stands for their parameters.
 var joinPaths = []struct{ method, path string }{
 	{http.MethodPost, multicast.PathJoin}, {http.MethodPost, multicast.PathLeave}, {http.MethodGet, multicast.PathObject},
-	{http.MethodPost, multicast.PathProbe}, {http.MethodPost, multicast.PathProbeTrain}, {http.MethodDelete, multicast.PathProbe + "/"},
+	{http.MethodPost, probe.Path}, {http.MethodPost, probe.PathTrain}, {http.MethodDelete, probe.Path + "/"},
 	{http.MethodGet, protocol.PathPolicy}, {http.MethodPost, protocol.PathEvents}, {http.MethodPost, protocol.PathRun}, {http.MethodPost, protocol.PathStep},
 	{http.MethodPost, protocol.PathEnd}, {http.MethodGet, protocol.PathOrder}, {http.MethodPost, protocol.PathQuestions}, {http.MethodDelete, protocol.PathQuestions},
 	{http.MethodPost, protocol.PathAnswers}, {http.MethodPost, protocol.PathContent}, {http.MethodPut, protocol.PathLog}, {http.MethodPost, protocol.PathInventory},

@@ -19,6 +19,7 @@ import (
 	"castpoint/agent/diagnose"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/probe"
 )
 
 // Options say which way is to be measured.
@@ -105,8 +106,8 @@ const (
 type probing struct {
 	o      Options
 	client *client.Client
-	offer  multicast.ProbeOffer
-	reader *multicast.ProbeReader
+	offer  probe.Offer
+	reader *probe.Reader
 	group  *netio.GroupReceiver
 	joined time.Time
 	train  uint32
@@ -131,7 +132,7 @@ func Measure(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	defer p.client.Close()
 	err = client.Reached(ctx, client.Patience, func(err error, pause time.Duration) { o.Say(fmt.Sprintf("%v; asking again in %s", err, pause)) },
-		func() error { return p.client.Call(ctx, http.MethodPost, multicast.PathProbe, o.Token, nil, &p.offer) })
+		func() error { return p.client.Call(ctx, http.MethodPost, probe.Path, o.Token, nil, &p.offer) })
 	if err != nil {
 		return nil, err
 	}
@@ -139,9 +140,9 @@ func Measure(ctx context.Context, o Options) (_ *Result, err error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		// It ends by itself as well.
-		_ = p.client.Call(ctx, http.MethodDelete, fmt.Sprintf("%s/%d", multicast.PathProbe, p.offer.ID), o.Token, nil, nil)
+		_ = p.client.Call(ctx, http.MethodDelete, fmt.Sprintf("%s/%d", probe.Path, p.offer.ID), o.Token, nil, nil)
 	}()
-	if p.reader, err = multicast.NewProbeReader(&p.offer); err != nil {
+	if p.reader, err = probe.NewReader(&p.offer); err != nil {
 		return nil, agent.Errorf(agent.ErrRefused, "%w", err)
 	}
 	if err := p.join(); err != nil {
@@ -153,7 +154,7 @@ func Measure(ctx context.Context, o Options) (_ *Result, err error) {
 	}()
 	p.res = Result{
 		Server: p.client.Address(), Interface: p.group.Interface().Name, Group: p.offer.Group.String(), Sessions: p.offer.Others,
-		ServerMTU: p.offer.MTU, SessionSize: multicast.SessionPacket(p.offer.Group.Addr()),
+		ServerMTU: p.offer.MTU, SessionSize: probe.SessionPacket(p.offer.Group.Addr()),
 		RateMost: p.offer.Rate, Capped: p.offer.Capped,
 	}
 	queries := diagnose.ListenQueries(p.group.Interface())
@@ -217,14 +218,14 @@ func (p *probing) measure(ctx context.Context) error {
 
 // send asks for a train and waits for what arrives of it. On a slow link it is
 // shorter: no train takes longer than probeLongest.
-func (p *probing) send(ctx context.Context, t multicast.ProbeTrain) (sent multicast.ProbeSent, a multicast.Arrived, err error) {
+func (p *probing) send(ctx context.Context, t probe.Train) (sent probe.Sent, a probe.Arrived, err error) {
 	p.train++
 	t.ID, t.Train = p.offer.ID, p.train
 	t.Rate = min(t.Rate, p.offer.Rate)
 	t.Count = max(min(t.Count, int(probeLongest.Seconds()*t.Rate/8)/t.Size), 1)
 	t.Burst = min(t.Burst, t.Count)
 	p.reader.Expect(t.Train, t.Count)
-	if err := p.client.Call(ctx, http.MethodPost, multicast.PathProbeTrain, p.o.Token, t, &sent); err != nil {
+	if err := p.client.Call(ctx, http.MethodPost, probe.PathTrain, p.o.Token, t, &sent); err != nil {
 		return sent, a, err
 	}
 	a = p.reader.Arrived()
@@ -243,7 +244,7 @@ func (p *probing) send(ctx context.Context, t multicast.ProbeTrain) (sent multic
 // reach asks whether anything arrives: three times, because a switch may take a
 // moment to open its port.
 func (p *probing) reach(ctx context.Context) error {
-	t := multicast.ProbeTrain{Count: probeReach, Size: probeSmall, Rate: probeSmall * 8 * 20}
+	t := probe.Train{Count: probeReach, Size: probeSmall, Rate: probeSmall * 8 * 20}
 	for range 3 {
 		_, a, err := p.send(ctx, t)
 		if err != nil {
@@ -260,7 +261,7 @@ func (p *probing) reach(ctx context.Context) error {
 }
 
 // unicast tries the group's port without multicast.
-func (p *probing) unicast(ctx context.Context, t multicast.ProbeTrain) error {
+func (p *probing) unicast(ctx context.Context, t probe.Train) error {
 	local, err := netio.AddressOn(p.group.Interface(), p.offer.Group.Addr())
 	if err != nil {
 		return err
@@ -289,9 +290,9 @@ func (p *probing) unicast(ctx context.Context, t multicast.ProbeTrain) error {
 // loss measures what is lost when nothing is in the way. A link that loses a tenth
 // may be slower than the train: then the next one is.
 func (p *probing) loss(ctx context.Context) error {
-	t := multicast.ProbeTrain{Count: probeLoss, Size: min(p.res.SessionSize, p.offer.MTU), Rate: min(probeQuiet, p.offer.Rate/2)}
-	var sent multicast.ProbeSent
-	var a multicast.Arrived
+	t := probe.Train{Count: probeLoss, Size: min(p.res.SessionSize, p.offer.MTU), Rate: min(probeQuiet, p.offer.Rate/2)}
+	var sent probe.Sent
+	var a probe.Arrived
 	var rate float64
 	for {
 		var err error
@@ -323,7 +324,7 @@ func share(part, of int) float64 {
 // mtu finds the largest packet that arrives.
 func (p *probing) mtu(ctx context.Context) error {
 	passes := func(size int) (bool, error) {
-		_, a, err := p.send(ctx, multicast.ProbeTrain{Count: 20, Size: size, Rate: min(5e6, p.offer.Rate)})
+		_, a, err := p.send(ctx, probe.Train{Count: 20, Size: size, Rate: min(5e6, p.offer.Rate)})
 		return a.Count >= 10, err
 	}
 	low, high := probeSmall, p.offer.MTU // low passes
@@ -347,7 +348,7 @@ func (p *probing) size() int { return min(p.res.SessionSize, p.res.MTU) }
 
 // clean reports whether a train lost no more than a quiet link does, and chance
 // explains: three standard deviations of so few packets.
-func (p *probing) clean(sent multicast.ProbeSent, a multicast.Arrived) bool {
+func (p *probing) clean(sent probe.Sent, a probe.Arrived) bool {
 	expected := float64(sent.Count) * (p.res.Loss + probeSpare)
 	return float64(sent.Count-a.Count) <= expected+3*math.Sqrt(expected)
 }
@@ -355,7 +356,7 @@ func (p *probing) clean(sent multicast.ProbeSent, a multicast.Arrived) bool {
 // rate finds the highest rate that arrives: doubling, then halving the distance.
 func (p *probing) rate(ctx context.Context) error {
 	try := func(rate float64) (ok bool, err error) {
-		t := multicast.ProbeTrain{Count: max(int(rate*probeTrain.Seconds()/8)/p.size(), 200), Size: p.size(), Burst: 8, Rate: rate}
+		t := probe.Train{Count: max(int(rate*probeTrain.Seconds()/8)/p.size(), 200), Size: p.size(), Burst: 8, Rate: rate}
 		best := 0.0
 		for range serverTries {
 			sent, a, err := p.send(ctx, t)
@@ -419,7 +420,7 @@ func (p *probing) burst(ctx context.Context) error {
 		if bursts < 2 {
 			return nil
 		}
-		sent, a, err := p.send(ctx, multicast.ProbeTrain{Count: bursts * n, Size: p.size(), Burst: n, Rate: rate})
+		sent, a, err := p.send(ctx, probe.Train{Count: bursts * n, Size: p.size(), Burst: n, Rate: rate})
 		if err != nil {
 			return err
 		}
@@ -440,7 +441,7 @@ func (p *probing) watch(ctx context.Context) error {
 	}
 	began := time.Now()
 	perTrain := min(watchTrain, p.o.For)
-	t := multicast.ProbeTrain{Count: int(perTrain / watchGap), Size: probeSmall, Rate: probeSmall * 8 / watchGap.Seconds()}
+	t := probe.Train{Count: int(perTrain / watchGap), Size: probeSmall, Rate: probeSmall * 8 / watchGap.Seconds()}
 	last := p.joined
 	for silent := 0; time.Since(began) < p.o.For; {
 		_, a, err := p.send(ctx, t)

@@ -18,6 +18,7 @@ import (
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/probe"
 	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
@@ -62,9 +63,9 @@ func (s *Service) JoinHandler() http.Handler {
 	mux.HandleFunc("POST "+multicast.PathLeave, s.serveLeave)
 	mux.HandleFunc("GET "+multicast.PathObject+"{digest}", s.serveObject)
 	mux.HandleFunc("POST "+multicast.PathObject+"{digest}"+multicast.PathDoubt, s.serveDoubt)
-	mux.HandleFunc("POST "+multicast.PathProbe, s.serveProbe)
-	mux.HandleFunc("POST "+multicast.PathProbeTrain, s.serveProbeTrain)
-	mux.HandleFunc("DELETE "+multicast.PathProbe+"/{id}", s.serveProbeEnd)
+	mux.HandleFunc("POST "+probe.Path, s.serveProbe)
+	mux.HandleFunc("POST "+probe.PathTrain, s.serveProbeTrain)
+	mux.HandleFunc("DELETE "+probe.Path+"/{id}", s.serveProbeEnd)
 	mux.HandleFunc("GET "+protocol.PathPolicy, s.servePolicy)
 	mux.HandleFunc("POST "+protocol.PathEvents, s.serveEvent)
 	if s.delivery != nil {

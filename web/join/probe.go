@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
-	"castpoint/multicast"
+	"castpoint/multicast/probe"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/session"
@@ -54,8 +54,8 @@ func (s *Service) serveProbeTrain(w http.ResponseWriter, r *http.Request) {
 }
 
 // train sends one train.
-func (s *Service) train(w http.ResponseWriter, r *http.Request) (sent multicast.ProbeSent, err error) {
-	var t multicast.ProbeTrain
+func (s *Service) train(w http.ResponseWriter, r *http.Request) (sent probe.Sent, err error) {
+	var t probe.Train
 	if err = api.ReadJSON(w, r, maxJoinBody, &t); err != nil {
 		return sent, err
 	}

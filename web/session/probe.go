@@ -13,7 +13,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/internal/netio"
-	"castpoint/multicast"
+	"castpoint/multicast/probe"
 	"castpoint/web/api"
 )
 
@@ -29,8 +29,8 @@ const (
 
 // Probe is a machine that castpoint doctor multicast measures the way to.
 type Probe struct {
-	*multicast.ProbeSender
-	Offer  multicast.ProbeOffer
+	*probe.Sender
+	Offer  probe.Offer
 	conn   *netio.GroupSender
 	secret string // hash of its token or ticket
 	idle   *time.Timer
@@ -58,7 +58,7 @@ func (k *Keeper) OpenProbe(secret string, local netip.Addr) (*Probe, error) {
 	if err != nil {
 		return nil, fmt.Errorf("probe: %w", err)
 	}
-	offer := multicast.ProbeOffer{
+	offer := probe.Offer{
 		ID: k.newID(), Group: group, Source: feedback(link, conn.Local()), MTU: min(ifi.MTU, probeMTU), Others: len(k.live),
 		Rate: float64(cmp.Or(netio.LinkSpeed(link.Interface), probeRate)),
 	}
@@ -69,7 +69,7 @@ func (k *Keeper) OpenProbe(secret string, local netip.Addr) (*Probe, error) {
 		}
 	}
 	p := &Probe{conn: conn, secret: secret}
-	if p.ProbeSender, p.Offer, err = multicast.NewProbeSender(offer, conn); err != nil {
+	if p.Sender, p.Offer, err = probe.NewSender(offer, conn); err != nil {
 		return nil, errors.Join(fmt.Errorf("probe: %w", err), conn.Close())
 	}
 	p.idle = time.AfterFunc(probeIdle, func() { k.EndProbe(p) })
