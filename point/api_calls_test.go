@@ -35,7 +35,11 @@ import (
 	"castpoint/test/image"
 	"castpoint/test/openapi"
 	"castpoint/web/access"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/deployments"
+	"castpoint/web/admin/devices"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/api"
 )
 
@@ -135,21 +139,21 @@ func shapeOf(text json.RawMessage) string {
 
 func (c *contract) accessCalls(t *testing.T) {
 	c.call(t, "get-self", "/access/self", nil, 200)
-	made := admin.CreateAccessToken{Name: "inventory", Scope: access.Read, TTL: 90 * 24 * 3600}
+	made := accounts.CreateAccessToken{Name: "inventory", Scope: access.Read, TTL: 90 * 24 * 3600}
 	id := field(t, c.call(t, "create-access-token", "/access/tokens", made, 201), "id")
 	c.call(t, "create-access-token", "/access/tokens", made, 409)
-	c.call(t, "create-access-token", "/access/tokens", admin.CreateAccessToken{Name: " x", Scope: access.Read}, 400)
+	c.call(t, "create-access-token", "/access/tokens", accounts.CreateAccessToken{Name: " x", Scope: access.Read}, 400)
 	c.call(t, "list-access-tokens", "/access/tokens?limit=2", nil, 200)
 	c.call(t, "revoke-access-token", "/access/tokens/"+id, nil, 200)
-	ann := admin.AddUser{Name: "ann", Password: "correct horse battery", Scope: access.Operate}
+	ann := accounts.AddUser{Name: "ann", Password: "correct horse battery", Scope: access.Operate}
 	c.call(t, "add-user", "/access/users", ann, 201)
 	c.call(t, "add-user", "/access/users", ann, 409)
-	c.call(t, "add-user", "/access/users", admin.AddUser{Name: "bob", Password: "short", Scope: access.Read}, 400)
+	c.call(t, "add-user", "/access/users", accounts.AddUser{Name: "bob", Password: "short", Scope: access.Read}, 400)
 	c.call(t, "list-users", "/access/users", nil, 200)
-	c.call(t, "set-user", "/access/users/ann", admin.SetUser{Scope: access.Admin}, 200)
-	c.call(t, "set-user", "/access/users/ann", admin.SetUser{Password: "short"}, 400)
+	c.call(t, "set-user", "/access/users/ann", accounts.SetUser{Scope: access.Admin}, 200)
+	c.call(t, "set-user", "/access/users/ann", accounts.SetUser{Password: "short"}, 400)
 	c.call(t, "remove-user", "/access/users/ann", nil, 200)
-	change := admin.ChangeOwnPassword{Old: ann.Password, New: "another horse battery"}
+	change := accounts.ChangeOwnPassword{Old: ann.Password, New: "another horse battery"}
 	c.call(t, "change-own-password", "/access/self/password", change, 400)
 	c.call(t, "add-user", "/access/users", ann, 201)
 	s, err := c.kept.access.Login(t.Context(), ann.Name, ann.Password, netip.MustParseAddr("127.0.0.1"))
@@ -183,30 +187,30 @@ func folder(t *testing.T, text string) string {
 func (c *contract) contentCalls(t *testing.T) {
 	free := content.Distribution{Multicast: true}
 	dir := folder(t, strings.Repeat("castpoint ", 1000))
-	image := admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "image", Version: "1.0", Distribution: free, Programs: []content.Program{{Name: "install", Command: "setup.exe /S"}}}
+	image := contents.AddContent{Kind: content.KindPackage, Path: dir, Name: "image", Version: "1.0", Distribution: free, Programs: []content.Program{{Name: "install", Command: "setup.exe /S"}}}
 	c.call(t, "add-content", "/contents", image, 200)
 	c.call(t, "add-content", "/contents", image, 409)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: content.KindPackage, Path: "/nothing/there"}, 404)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: content.KindPackage, Path: "not absolute"}, 400)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: "cheese", Path: dir}, 400)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "setup.exe")}, 422)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: content.KindPackage, Path: "/nothing/there"}, 404)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: content.KindPackage, Path: "not absolute"}, 400)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: "cheese", Path: dir}, 400)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "setup.exe")}, 422)
 	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) }))
 	defer broken.Close()
-	gone := admin.AddContent{Kind: content.KindOSImage, Path: broken.URL + "/x.wim", Name: "x"}
+	gone := contents.AddContent{Kind: content.KindOSImage, Path: broken.URL + "/x.wim", Name: "x"}
 	c.call(t, "add-content", "/contents", gone, 502)
 	c.call(t, "list-contents", "/contents?limit=2", nil, 200)
 	c.call(t, "get-content", "/contents/image", nil, 200)
-	c.call(t, "set-content", "/contents/image", admin.SetContent{Comment: ptr("for the lab")}, 200)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "other"}, 200)
-	c.call(t, "set-content", "/contents/other", admin.SetContent{Name: ptr("image"), Version: ptr("1.0")}, 409)
-	c.call(t, "set-content", "/contents/other", admin.SetContent{RemovePrograms: []string{"none"}}, 404)
+	c.call(t, "set-content", "/contents/image", contents.SetContent{Comment: ptr("for the lab")}, 200)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: content.KindPackage, Path: dir, Name: "other"}, 200)
+	c.call(t, "set-content", "/contents/other", contents.SetContent{Name: ptr("image"), Version: ptr("1.0")}, 409)
+	c.call(t, "set-content", "/contents/other", contents.SetContent{RemovePrograms: []string{"none"}}, 404)
 	c.call(t, "validate-content", "/contents/image/validate", nil, 200)
-	c.call(t, "repair-content", "/contents/image/repair", admin.RepairContent{}, 200)
-	c.call(t, "repair-content", "/contents/image/repair", admin.RepairContent{Path: dir, From: "https://127.0.0.1:1"}, 400)
+	c.call(t, "repair-content", "/contents/image/repair", contents.RepairContent{}, 200)
+	c.call(t, "repair-content", "/contents/image/repair", contents.RepairContent{Path: dir, From: "https://127.0.0.1:1"}, 400)
 	c.damage(t, "other")
-	c.call(t, "repair-content", "/contents/other/repair", admin.RepairContent{Path: folder(t, "another")}, 409)
+	c.call(t, "repair-content", "/contents/other/repair", contents.RepairContent{Path: folder(t, "another")}, 409)
 	pin := c.server.Identity().Pin.String()
-	c.call(t, "repair-content", "/contents/other/repair", admin.RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: "x"}, 502)
+	c.call(t, "repair-content", "/contents/other/repair", contents.RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: "x"}, 502)
 	image.Path = folder(t, strings.Repeat("castpoint 2 ", 1000))
 	image.Version = "2.0"
 	c.call(t, "update-content", "/contents/image/update", image, 200)
@@ -214,24 +218,24 @@ func (c *contract) contentCalls(t *testing.T) {
 	c.call(t, "update-content", "/contents/other/update", image, 409)
 
 	wim := makeWIM(t, 100_000)
-	c.call(t, "add-content", "/contents", admin.AddContent{Kind: content.KindBootImage, Path: makeWinPE(t), Name: "winpe"}, 200)
+	c.call(t, "add-content", "/contents", contents.AddContent{Kind: content.KindBootImage, Path: makeWinPE(t), Name: "winpe"}, 200)
 	c.call(t, "get-boot-report", "/boot-images/winpe/report", nil, 200)
 	c.call(t, "get-boot-report", "/boot-images/image/report", nil, 422)
-	c.call(t, "attach-content", "/contents/winpe/attach", admin.Attachments{Files: map[string]string{`\tools\setup.exe`: filepath.Join(dir, "setup.exe")}}, 200)
-	c.call(t, "attach-content", "/contents/winpe/attach", admin.Attachments{Files: map[string]string{`\tools\setup.exe`: "relative"}}, 400)
+	c.call(t, "attach-content", "/contents/winpe/attach", contents.Attachments{Files: map[string]string{`\tools\setup.exe`: filepath.Join(dir, "setup.exe")}}, 200)
+	c.call(t, "attach-content", "/contents/winpe/attach", contents.Attachments{Files: map[string]string{`\tools\setup.exe`: "relative"}}, 400)
 
 	export := unframe(t, c.call(t, "export-content", "/contents/image/export", nil, 200))
 	file := filepath.Join(t.TempDir(), "image.castpoint")
 	if err := os.WriteFile(file, export, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.call(t, "import-content", "/contents/import", admin.ImportContent{Path: file}, 409)
+	c.call(t, "import-content", "/contents/import", contents.ImportContent{Path: file}, 409)
 	c.call(t, "receive-content", "/contents/receive", export, 409)
 	c.call(t, "remove-content", "/contents/image", nil, 204)
-	c.call(t, "import-content", "/contents/import", admin.ImportContent{Path: file}, 200)
-	c.call(t, "import-content", "/contents/import", admin.ImportContent{Path: "/nothing/there"}, 404)
-	c.call(t, "import-content", "/contents/import", admin.ImportContent{Path: "relative"}, 400)
-	c.call(t, "import-content", "/contents/import", admin.ImportContent{Path: wim}, 422)
+	c.call(t, "import-content", "/contents/import", contents.ImportContent{Path: file}, 200)
+	c.call(t, "import-content", "/contents/import", contents.ImportContent{Path: "/nothing/there"}, 404)
+	c.call(t, "import-content", "/contents/import", contents.ImportContent{Path: "relative"}, 400)
+	c.call(t, "import-content", "/contents/import", contents.ImportContent{Path: wim}, 422)
 	c.call(t, "remove-content", "/contents/image", nil, 204)
 	c.call(t, "receive-content", "/contents/receive", export, 201)
 	c.call(t, "receive-content", "/contents/receive", "no export", 422)
@@ -384,10 +388,10 @@ func eventually(t *testing.T, what string, is func() bool) {
 }
 
 func (c *contract) deviceCalls(t *testing.T) {
-	add := admin.AddDevice{Name: "pc-1", MACs: []string{apiMAC}, UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e32", Groups: []string{"lab"}, Notes: "window", Variables: map[string]string{"Owner": "ann"}}
+	add := devices.AddDevice{Name: "pc-1", MACs: []string{apiMAC}, UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e32", Groups: []string{"lab"}, Notes: "window", Variables: map[string]string{"Owner": "ann"}}
 	id := field(t, c.call(t, "add-device", "/devices", add, 201), "id")
 	c.call(t, "add-device", "/devices", add, 409)
-	c.call(t, "add-device", "/devices", admin.AddDevice{}, 400)
+	c.call(t, "add-device", "/devices", devices.AddDevice{}, 400)
 	c.kept.timeline.Record(event.Event{Kind: event.KindDHCP, MAC: apiMAC, Message: "OFFER 127.0.0.100", Details: event.Details{Interface: "lo", Asked: "DISCOVER", Answer: "OFFER", Address: "127.0.0.100"}})
 	c.kept.devices.See(boot.Client{MAC: parseMAC(t), Arch: boot.ArchEFIX64, HasArch: true, Interface: "lo"})
 	if _, err := c.kept.devices.TakeInventory(id, sequence.Facts{
@@ -401,21 +405,21 @@ func (c *contract) deviceCalls(t *testing.T) {
 	c.call(t, "import-devices", "/devices/import", "name,mac,groups\npc-2,52:54:00:12:34:57,lab\npc-3,52:54:00:12:34:58,lab\n", 200)
 	c.call(t, "import-devices", "/devices/import", "name,colour\npc-4,red\n", 400)
 	c.call(t, "import-devices", "/devices/import", "name,mac\npc-4,52:54:00:12:34:59\npc-5,52:54:00:12:34:59\n", 409)
-	c.call(t, "set-device", "/devices/pc-2", admin.SetDevice{Notes: ptr("at the door"), Delay: ptr(2)}, 200)
-	c.call(t, "set-device", "/devices/pc-2", admin.SetDevice{AddMACs: []string{apiMAC}}, 409)
-	c.call(t, "set-device", "/devices/pc-2", admin.SetDevice{DropMACs: []string{"52:54:00:99:99:99"}}, 400)
-	c.call(t, "set-device", "/devices/pc-", admin.SetDevice{}, 400) // more than one
+	c.call(t, "set-device", "/devices/pc-2", devices.SetDevice{Notes: ptr("at the door"), Delay: ptr(2)}, 200)
+	c.call(t, "set-device", "/devices/pc-2", devices.SetDevice{AddMACs: []string{apiMAC}}, 409)
+	c.call(t, "set-device", "/devices/pc-2", devices.SetDevice{DropMACs: []string{"52:54:00:99:99:99"}}, 400)
+	c.call(t, "set-device", "/devices/pc-", devices.SetDevice{}, 400) // more than one
 	c.call(t, "deny-device", "/devices/pc-3/deny", nil, 200)
-	c.call(t, "approve-device", "/devices/pc-3/approve", admin.ApproveDevice{Name: "pc-30"}, 200)
+	c.call(t, "approve-device", "/devices/pc-3/approve", devices.ApproveDevice{Name: "pc-30"}, 200)
 	c.call(t, "approve-device", "/devices/pc-30/approve", nil, 200)
-	c.call(t, "approve-device", "/devices/pc-30/approve", admin.ApproveDevice{Name: "pc-1"}, 409)
-	c.call(t, "add-device", "/devices", admin.AddDevice{Name: "server", MACs: []string{"52:54:00:12:34:60"}, Protected: true}, 201)
+	c.call(t, "approve-device", "/devices/pc-30/approve", devices.ApproveDevice{Name: "pc-1"}, 409)
+	c.call(t, "add-device", "/devices", devices.AddDevice{Name: "server", MACs: []string{"52:54:00:12:34:60"}, Protected: true}, 201)
 	c.call(t, "remove-device", "/devices/server", nil, 409)
-	c.call(t, "set-device", "/devices/server", admin.SetDevice{Protected: ptr(false)}, 200)
+	c.call(t, "set-device", "/devices/server", devices.SetDevice{Protected: ptr(false)}, 200)
 	c.call(t, "remove-device", "/devices/server", nil, 204)
 	c.kept.wake = func([]string, net.HardwareAddr) error { return nil } // loopback has no broadcast
 	c.call(t, "wake-device", "/devices/pc-1/wake", nil, 200)
-	c.call(t, "add-device", "/devices", admin.AddDevice{Name: "by-uuid", UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e33"}, 201)
+	c.call(t, "add-device", "/devices", devices.AddDevice{Name: "by-uuid", UUID: "4c4c4544-0042-3510-8052-b3c04f4b4e33"}, 201)
 	c.call(t, "wake-device", "/devices/by-uuid/wake", nil, 409)
 	c.call(t, "set-device-secret", "/devices/pc-1/secrets/Password", map[string]string{"value": "hunter2"}, 204)
 	c.call(t, "list-device-secrets", "/devices/pc-1/secrets", nil, 200)
@@ -447,28 +451,28 @@ func (c *contract) rolloutCalls(t *testing.T) {
 	c.call(t, "get-sequence", "/sequences/install", nil, 200)
 	c.call(t, "get-sequence", "/sequences/install?revision=9", nil, 404)
 
-	lab := admin.AddCollection{Name: "lab", Devices: []string{"pc-1"}, Rules: []collection.MemberRule{{Group: "lab"}}, Variables: map[string]string{"Owner": "the lab"}}
+	lab := deployments.AddCollection{Name: "lab", Devices: []string{"pc-1"}, Rules: []collection.MemberRule{{Group: "lab"}}, Variables: map[string]string{"Owner": "the lab"}}
 	c.call(t, "add-collection", "/collections", lab, 201)
 	c.call(t, "add-collection", "/collections", lab, 409)
-	c.call(t, "add-collection", "/collections", admin.AddCollection{Name: "nobody", Devices: []string{"nothing-there"}}, 400)
-	c.call(t, "add-collection", "/collections", admin.AddCollection{Name: "empty"}, 201)
+	c.call(t, "add-collection", "/collections", deployments.AddCollection{Name: "nobody", Devices: []string{"nothing-there"}}, 400)
+	c.call(t, "add-collection", "/collections", deployments.AddCollection{Name: "empty"}, 201)
 	c.call(t, "list-collections", "/collections?limit=2", nil, 200)
 	c.call(t, "get-collection", "/collections/lab", nil, 200)
 	c.call(t, "list-members", "/collections/lab/members?limit=2", nil, 200)
-	c.call(t, "set-collection", "/collections/lab", admin.SetCollection{Notes: ptr("second floor")}, 200)
-	c.call(t, "set-collection", "/collections/empty", admin.SetCollection{Name: ptr("lab")}, 409)
+	c.call(t, "set-collection", "/collections/lab", deployments.SetCollection{Notes: ptr("second floor")}, 200)
+	c.call(t, "set-collection", "/collections/empty", deployments.SetCollection{Name: ptr("lab")}, 409)
 	c.call(t, "set-collection-secret", "/collections/lab/secrets/Password", map[string]string{"value": "hunter2"}, 204)
 
 	required := rollout.Required
-	deployment := admin.AddDeployment{Name: "image the lab", Sequence: "install", Collection: "lab", SetDeployment: admin.SetDeployment{Purpose: &required, MaxSize: ptr(1)}}
+	deployment := deployments.AddDeployment{Name: "image the lab", Sequence: "install", Collection: "lab", SetDeployment: deployments.SetDeployment{Purpose: &required, MaxSize: ptr(1)}}
 	c.call(t, "add-deployment", "/deployments", deployment, 409) // more devices than max_size
 	deployment.MaxSize = ptr(10)
 	c.call(t, "add-deployment", "/deployments", deployment, 201)
-	c.call(t, "add-deployment", "/deployments", admin.AddDeployment{Name: "x", Sequence: "nothing-there", Collection: "lab"}, 404)
+	c.call(t, "add-deployment", "/deployments", deployments.AddDeployment{Name: "x", Sequence: "nothing-there", Collection: "lab"}, 404)
 	c.call(t, "list-deployments", "/deployments?limit=2", nil, 200)
 	c.call(t, "set-deployment", "/deployments/image the lab", nil, 400)
-	c.call(t, "set-deployment", "/deployments/image%20the%20lab", admin.SetDeployment{Rename: ptr("lab"), AlertBelow: ptr(90), AlertAfter: ptr(5)}, 200)
-	c.call(t, "set-deployment", "/deployments/lab", admin.SetDeployment{MaxSize: ptr(1)}, 409)
+	c.call(t, "set-deployment", "/deployments/image%20the%20lab", deployments.SetDeployment{Rename: ptr("lab"), AlertBelow: ptr(90), AlertAfter: ptr(5)}, 200)
+	c.call(t, "set-deployment", "/deployments/lab", deployments.SetDeployment{MaxSize: ptr(1)}, 409)
 	c.call(t, "remove-collection", "/collections/lab", nil, 409)
 	c.call(t, "remove-sequence", "/sequences/install", nil, 409)
 
@@ -478,23 +482,23 @@ func (c *contract) rolloutCalls(t *testing.T) {
 	c.call(t, "get-run-log", "/runs/"+run.ID+"/logs/sequence.log", nil, 200)
 	c.call(t, "get-run-log", "/runs/"+run.ID+"/logs/.hidden", nil, 400)
 	c.call(t, "retry-run", "/runs/"+run.ID+"/retry", nil, 409)
-	c.call(t, "answer-run", "/runs/"+run.ID+"/answers", admin.AnswerRun{Answers: map[string]string{"Owner": "ann"}}, 409)
+	c.call(t, "answer-run", "/runs/"+run.ID+"/answers", deployments.AnswerRun{Answers: map[string]string{"Owner": "ann"}}, 409)
 	if err := c.kept.rollout.Ask(t.Context(), run.ID, protocol.Questions{Run: run.ID, Path: "2", Questions: []sequence.Question{{Variable: "Owner", Prompt: "Who gets it?"}}}); err != nil {
 		t.Fatal(err)
 	}
-	c.call(t, "answer-run", "/runs/"+run.ID+"/answers", admin.AnswerRun{Answers: map[string]string{"Owner": "ann"}}, 204)
+	c.call(t, "answer-run", "/runs/"+run.ID+"/answers", deployments.AnswerRun{Answers: map[string]string{"Owner": "ann"}}, 204)
 	c.call(t, "remove-deployment", "/deployments/lab", nil, 409)
 	c.call(t, "get-deployment", "/deployments/lab", nil, 200)
 	c.call(t, "get-deployment-report", "/deployments/lab/report", nil, 200)
 	c.call(t, "cancel-run", "/runs/"+run.ID+"/cancel", nil, 200)
 	c.join(t, http.MethodPost, protocol.PathEnd, run.Ticket, protocol.RunEnd{Run: run.ID, State: protocol.RunCancelled}, nil)
 	c.call(t, "cancel-run", "/runs/"+run.ID+"/cancel", nil, 409)
-	c.call(t, "retry-run", "/runs/"+run.ID+"/retry", admin.RetryRun{Step: "2", Variables: map[string]string{"Owner": "bob"}}, 200)
+	c.call(t, "retry-run", "/runs/"+run.ID+"/retry", deployments.RetryRun{Step: "2", Variables: map[string]string{"Owner": "bob"}}, 200)
 	c.join(t, http.MethodPost, protocol.PathEnd, run.Ticket, protocol.RunEnd{Run: run.ID, State: protocol.RunFailed, Message: "no power"}, nil)
-	c.call(t, "deploy-again", "/deployments/lab/again", admin.DeployAgain{Devices: []string{"pc-1"}}, 200)
-	c.call(t, "deploy-again", "/deployments/lab/again", admin.DeployAgain{Devices: []string{"by-uuid"}}, 400)
-	c.call(t, "set-device", "/devices/pc-2", admin.SetDevice{Protected: ptr(true)}, 200)
-	c.call(t, "deploy-again", "/deployments/lab/again", admin.DeployAgain{Devices: []string{"pc-2"}}, 409)
+	c.call(t, "deploy-again", "/deployments/lab/again", deployments.DeployAgain{Devices: []string{"pc-1"}}, 200)
+	c.call(t, "deploy-again", "/deployments/lab/again", deployments.DeployAgain{Devices: []string{"by-uuid"}}, 400)
+	c.call(t, "set-device", "/devices/pc-2", devices.SetDevice{Protected: ptr(true)}, 200)
+	c.call(t, "deploy-again", "/deployments/lab/again", deployments.DeployAgain{Devices: []string{"pc-2"}}, 409)
 	c.call(t, "remove-deployment", "/deployments/lab", nil, 204)
 	c.call(t, "remove-sequence", "/sequences/install", nil, 204)
 	c.call(t, "remove-collection", "/collections/empty", nil, 204)
@@ -537,13 +541,13 @@ func (c *contract) beginRun(t *testing.T) (run protocol.Run) {
 }
 
 func (c *contract) sessionCalls(t *testing.T) {
-	c.call(t, "create-token", "/tokens", admin.CreateToken{Content: "nothing-there"}, 404)
-	c.call(t, "create-token", "/tokens", admin.CreateToken{Content: "image", MAC: "x"}, 400)
-	token := field(t, c.call(t, "create-token", "/tokens", admin.CreateToken{Content: "image", Name: "pc-1", TTL: 3600}, 201), "token")
-	start := admin.StartSession{Content: "image", MinMembers: 5, Open: 600}
-	c.call(t, "start-session", "/sessions", admin.StartSession{Content: "nothing-there"}, 404)
-	c.call(t, "start-session", "/sessions", admin.StartSession{Content: "image", MinMembers: -1}, 400)
-	c.call(t, "start-session", "/sessions", admin.StartSession{Content: "other"}, 403)
+	c.call(t, "create-token", "/tokens", sessions.CreateToken{Content: "nothing-there"}, 404)
+	c.call(t, "create-token", "/tokens", sessions.CreateToken{Content: "image", MAC: "x"}, 400)
+	token := field(t, c.call(t, "create-token", "/tokens", sessions.CreateToken{Content: "image", Name: "pc-1", TTL: 3600}, 201), "token")
+	start := sessions.StartSession{Content: "image", MinMembers: 5, Open: 600}
+	c.call(t, "start-session", "/sessions", sessions.StartSession{Content: "nothing-there"}, 404)
+	c.call(t, "start-session", "/sessions", sessions.StartSession{Content: "image", MinMembers: -1}, 400)
+	c.call(t, "start-session", "/sessions", sessions.StartSession{Content: "other"}, 403)
 	id := field(t, c.call(t, "start-session", "/sessions", start, 200), "id")
 	c.call(t, "start-session", "/sessions", start, 409)
 	c.call(t, "remove-content", "/contents/image", nil, 409)
@@ -587,9 +591,9 @@ func (c *contract) noRoomCalls(t *testing.T) {
 	}
 	full := *c
 	full.apiPoint = newAPIPoint(t, data, "disk-reserve: 1000TiB\n")
-	add := admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "image"}
+	add := contents.AddContent{Kind: content.KindPackage, Path: dir, Name: "image"}
 	full.call(t, "add-content", "/contents", add, 507)
-	full.call(t, "update-content", "/contents/small/update", admin.AddContent{Kind: content.KindPackage, Path: folder(t, "larger than castpoint")}, 507)
+	full.call(t, "update-content", "/contents/small/update", contents.AddContent{Kind: content.KindPackage, Path: folder(t, "larger than castpoint")}, 507)
 	full.call(t, "upload-content", "/contents/upload?file=x.wim&kind=os-image", "x", 507)
 	full.call(t, "list-leases", "/dhcp/leases", nil, 409)
 	export := unframe(t, c.call(t, "export-content", "/contents/image/export", nil, 200))
@@ -598,7 +602,7 @@ func (c *contract) noRoomCalls(t *testing.T) {
 	if err := os.WriteFile(file, export, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	full.call(t, "import-content", "/contents/import", admin.ImportContent{Path: file}, 507)
+	full.call(t, "import-content", "/contents/import", contents.ImportContent{Path: file}, 507)
 }
 
 // refusals provokes, for every operation, the refusals that follow from its request:
@@ -674,7 +678,7 @@ func (c *contract) refusals(t *testing.T) {
 // audited: every call that has changed something is an entry of the audit log, with who,
 // how, from where, what and how it ended, and no call that has only asked is.
 func (c *contract) audited(t *testing.T) {
-	var page admin.AuditPage
+	var page accounts.AuditPage
 	text := c.call(t, "list-audit", "/audit?limit=10000", nil, 200)
 	if err := json.Unmarshal(text, &page); err != nil {
 		t.Fatal(err)

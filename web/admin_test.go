@@ -13,15 +13,17 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/library"
-	"castpoint/test/contents"
+	samples "castpoint/test/contents"
 	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/api"
 	"castpoint/web/call"
 	"castpoint/web/session"
 )
 
 func TestGuard(t *testing.T) {
-	p := newPoint(t, contents.Free, nil)
+	p := newPoint(t, samples.Free, nil)
 	h := p.AdminServer("secret").Handler
 	for _, c := range []struct {
 		host, origin, auth string
@@ -82,7 +84,7 @@ func clients(t *testing.T, p *point) map[string]*call.Client {
 }
 
 func TestContentsByAdminAPI(t *testing.T) {
-	p := newPoint(t, contents.Free, nil)
+	p := newPoint(t, samples.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
@@ -95,7 +97,7 @@ func TestContentsByAdminAPI(t *testing.T) {
 			}
 			var made content.Content
 			steps := 0
-			err := c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, func(done, total int64) {
+			err := c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, func(done, total int64) {
 				if total != 3<<20 || done < 0 || done > total {
 					t.Errorf("progress %d of %d", done, total)
 				}
@@ -104,21 +106,21 @@ func TestContentsByAdminAPI(t *testing.T) {
 			if err != nil || made.ID != "drivers" || steps == 0 {
 				t.Fatal(made, steps, err)
 			}
-			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: content.KindPackage, Path: dir, Name: "drivers"}, nil, &made)
 			wantStatus(t, err, 409)
-			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "f")}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "f")}, nil, &made)
 			wantStatus(t, err, 422)
-			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "none")}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: content.KindOSImage, Path: filepath.Join(dir, "none")}, nil, &made)
 			wantStatus(t, err, 404)
-			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: "cheese", Path: dir}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: "cheese", Path: dir}, nil, &made)
 			wantStatus(t, err, 400)
-			err = c.Stream(ctx, http.MethodPost, "/contents", admin.AddContent{Kind: content.KindOSImage, Path: "relative.wim"}, nil, &made)
+			err = c.Stream(ctx, http.MethodPost, "/contents", contents.AddContent{Kind: content.KindOSImage, Path: "relative.wim"}, nil, &made)
 			wantStatus(t, err, 400)
 
 			yes := true
 			name := "better"
 			var changed content.Content
-			if err := c.Call(ctx, http.MethodPatch, "/contents/drivers", admin.SetContent{Name: &name, Multicast: &yes}, &changed); err != nil || !changed.Distribution.Multicast || changed.Name != "better" {
+			if err := c.Call(ctx, http.MethodPatch, "/contents/drivers", contents.SetContent{Name: &name, Multicast: &yes}, &changed); err != nil || !changed.Distribution.Multicast || changed.Name != "better" {
 				t.Fatal(changed, err)
 			}
 			wantStatus(t, c.Call(ctx, http.MethodPatch, "/contents/drivers", map[string]any{"speed": 3}, nil), 422)
@@ -148,26 +150,26 @@ func wantStatus(t *testing.T, err error, status int) {
 }
 
 func TestTokensAndSessionsByAdminAPI(t *testing.T) {
-	p := newPoint(t, contents.Free, nil)
+	p := newPoint(t, samples.Free, nil)
 	for way, c := range clients(t, p) {
 		t.Run(way, func(t *testing.T) {
 			ctx := t.Context()
-			var k admin.CreatedToken
-			if err := c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", MAC: "52-54-00-AA-00-01", TTL: 60}, &k); err != nil ||
+			var k sessions.CreatedToken
+			if err := c.Call(ctx, http.MethodPost, "/tokens", sessions.CreateToken{Content: "image", MAC: "52-54-00-AA-00-01", TTL: 60}, &k); err != nil ||
 				k.MAC != "52:54:00:aa:00:01" || k.Content != p.ct.ID || k.Server != "https://127.0.0.1:8443" || k.Pin != p.Identity().Pin.String() {
 				t.Fatal(k, err)
 			}
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "nothing"}, nil), 404)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", MAC: "x"}, nil), 400)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", admin.CreateToken{Content: "image", TTL: -1}, nil), 400)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", sessions.CreateToken{Content: "nothing"}, nil), 404)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", sessions.CreateToken{Content: "image", MAC: "x"}, nil), 400)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/tokens", sessions.CreateToken{Content: "image", TTL: -1}, nil), 400)
 
 			var s session.Info
-			if err := c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", MinMembers: 3, Open: 60}, &s); err != nil || s.State != "waiting" {
+			if err := c.Call(ctx, http.MethodPost, "/sessions", sessions.StartSession{Content: "image", MinMembers: 3, Open: 60}, &s); err != nil || s.State != "waiting" {
 				t.Fatal(s, err)
 			}
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image"}, nil), 409)
-			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", MinMembers: -1}, nil), 400)
-			if err := c.Call(ctx, http.MethodPost, "/sessions", admin.StartSession{Content: "image", Now: true}, &s); err != nil {
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", sessions.StartSession{Content: "image"}, nil), 409)
+			wantStatus(t, c.Call(ctx, http.MethodPost, "/sessions", sessions.StartSession{Content: "image", MinMembers: -1}, nil), 400)
+			if err := c.Call(ctx, http.MethodPost, "/sessions", sessions.StartSession{Content: "image", Now: true}, &s); err != nil {
 				t.Fatal(err)
 			}
 			wantStatus(t, c.Call(ctx, http.MethodDelete, "/contents/image", nil, nil), 409)
@@ -199,14 +201,14 @@ func TestTokensAndSessionsByAdminAPI(t *testing.T) {
 }
 
 func TestWithoutANetworkSessionsAreRefused(t *testing.T) {
-	lib, _, _ := contents.New(t, 1000, contents.Free)
+	lib, _, _ := samples.New(t, 1000, samples.Free)
 	s, err := New(Config{Data: t.TempDir(), Library: lib})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
 	c := s.Client()
-	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image"}, nil), 503)
+	wantStatus(t, c.Call(t.Context(), http.MethodPost, "/sessions", sessions.StartSession{Content: "image"}, nil), 503)
 	wantStatus(t, c.Call(t.Context(), http.MethodDelete, "/sessions/0", nil, nil), 503)
 	if list, err := call.List[session.Info](t.Context(), c, "/sessions"); err != nil || len(list) != 0 {
 		t.Error(list, err)

@@ -10,9 +10,11 @@ import (
 
 	"castpoint/deploy"
 	"castpoint/internal/store"
-	"castpoint/test/contents"
+	samples "castpoint/test/contents"
 	"castpoint/web/access"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/devices"
 	"castpoint/web/api"
 )
 
@@ -39,22 +41,22 @@ func withAccess(t *testing.T) (change func(*Config), a *access.Access) {
 // what was refused; secrets are not.
 func TestEveryChangeIsRecorded(t *testing.T) {
 	change, a := withAccess(t)
-	p := newPoint(t, contents.Free, change)
+	p := newPoint(t, samples.Free, change)
 	c := p.Client()
 	var d deploy.Device
-	if err := c.Call(t.Context(), "POST", "/devices", admin.AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
+	if err := c.Call(t.Context(), "POST", "/devices", devices.AddDevice{Name: "pc-1", MACs: []string{"52:54:00:00:00:01"}}, &d); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Call(t.Context(), "POST", "/access/users", admin.AddUser{Name: "ann", Password: "a secret of hers", Scope: access.Read}, nil); err != nil {
+	if err := c.Call(t.Context(), "POST", "/access/users", accounts.AddUser{Name: "ann", Password: "a secret of hers", Scope: access.Read}, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantStatus(t, c.Call(t.Context(), "DELETE", "/devices/nobody", nil, nil), 404)
 	wantStatus(t, c.Call(t.Context(), "POST", "/devices", map[string]int{"x": 1}, nil), 422)
-	wantStatus(t, c.Stream(t.Context(), "POST", "/contents", admin.AddContent{Kind: "package", Path: "/nothing/there"}, nil, nil), 404)
+	wantStatus(t, c.Stream(t.Context(), "POST", "/contents", contents.AddContent{Kind: "package", Path: "/nothing/there"}, nil, nil), 404)
 	if err := c.Stream(t.Context(), "POST", "/contents/image/validate", nil, nil, new(any)); err != nil {
 		t.Fatal(err)
 	}
-	var p2 admin.AuditPage
+	var p2 accounts.AuditPage
 	if err := c.Call(t.Context(), "GET", "/audit", nil, &p2); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +84,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 // TestStreamsAskToo: streams are refused before they begin.
 func TestStreamsAskToo(t *testing.T) {
 	change, _ := withAccess(t)
-	p := newPoint(t, contents.Free, change)
+	p := newPoint(t, samples.Free, change)
 	for _, path := range []string{"/events", "/devices/x/events", "/sessions/x/events"} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, api.Prefix+path, nil)
 		r.Host = "localhost"

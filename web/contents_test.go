@@ -9,7 +9,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/multicast"
 	"castpoint/test/contents"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/admit"
 	"castpoint/web/api"
 	"castpoint/web/session"
@@ -22,7 +22,7 @@ func TestSessionOfSeveralContents(t *testing.T) {
 	drivers := contents.AddFolder(t, p.lib, "drivers", map[string]string{"net/a.inf": "first", "net/b.sys": "second", "copy/a.inf": "first", "empty": ""})
 	var s session.Info
 	client := p.Client()
-	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image", Also: []string{"drivers"}, MinMembers: 2}, &s); err != nil {
+	if err := client.Call(t.Context(), http.MethodPost, "/sessions", sessions.StartSession{Content: "image", Also: []string{"drivers"}, MinMembers: 2}, &s); err != nil {
 		t.Fatal(err)
 	}
 	if s.Content != p.ct.ID || len(s.Also) != 1 || s.Also[0] != drivers.ID || s.Objects != 4 {

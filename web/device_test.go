@@ -16,6 +16,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/test/contents"
 	"castpoint/web/admin"
+	"castpoint/web/admin/devices"
 	"castpoint/web/admit"
 )
 
@@ -62,7 +63,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				return problem.Status
 			}
 			var d deploy.Device
-			if got := call("POST", "/devices", admin.AddDevice{Name: "pc-1", MACs: []string{"52-54-00-00-00-01"}}, &d); got != 200 || d.State != deploy.StateKnown || d.MACs[0] != "52:54:00:00:00:01" {
+			if got := call("POST", "/devices", devices.AddDevice{Name: "pc-1", MACs: []string{"52-54-00-00-00-01"}}, &d); got != 200 || d.State != deploy.StateKnown || d.MACs[0] != "52:54:00:00:00:01" {
 				t.Fatalf("%d %+v", got, d)
 			}
 			for _, bad := range []struct {
@@ -70,13 +71,13 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				body         any
 				want         int
 			}{
-				{"POST", "/devices", admin.AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
-				{"POST", "/devices", admin.AddDevice{Name: "x"}, 400},
+				{"POST", "/devices", devices.AddDevice{Name: "PC-1", MACs: []string{"52-54-00-00-00-02"}}, 409},
+				{"POST", "/devices", devices.AddDevice{Name: "x"}, 400},
 				{"POST", "/devices", map[string]any{"colour": "x"}, 422},
 				{"GET", "/devices/nobody", nil, 404},
-				{"PATCH", "/devices/nobody", admin.SetDevice{}, 404},
-				{"PATCH", "/devices/pc-1", admin.SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},
-				{"PATCH", "/devices/pc-1", admin.SetDevice{Settings: &[]string{"chain=x"}}, 400},
+				{"PATCH", "/devices/nobody", devices.SetDevice{}, 404},
+				{"PATCH", "/devices/pc-1", devices.SetDevice{DropMACs: []string{"52:54:00:00:00:09"}}, 400},
+				{"PATCH", "/devices/pc-1", devices.SetDevice{Settings: &[]string{"chain=x"}}, 400},
 				{"GET", "/devices?limit=0", nil, 422},
 				{"GET", "/devices/pc-1/timeline?before=x", nil, 422},
 				{"GET", "/devices/nobody/timeline", nil, 404},
@@ -86,7 +87,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 				}
 			}
 			yes, notes, value := true, "by the window", "ann"
-			set := admin.SetDevice{AddMACs: []string{"525400000003"}, Protected: &yes, Notes: &notes, Variables: map[string]*string{"OWNER": &value}, Settings: &[]string{"chain=ipxe"}}
+			set := devices.SetDevice{AddMACs: []string{"525400000003"}, Protected: &yes, Notes: &notes, Variables: map[string]*string{"OWNER": &value}, Settings: &[]string{"chain=ipxe"}}
 			if got := call("PATCH", "/devices/"+url.PathEscape("52:54:00:00:00:01"), set, &d); got != 200 || len(d.MACs) != 2 || d.Variables["OWNER"] != "ann" || d.Boot.Settings[0] != "chain=ipxe" {
 				t.Errorf("%d %+v", got, d)
 			}
@@ -113,7 +114,7 @@ func TestDevicesByAdminAPI(t *testing.T) {
 			if got := call("POST", "/devices/"+id+"/deny", nil, &d); got != 200 || d.State != deploy.StateDenied || !refused() {
 				t.Errorf("%d %+v", got, d)
 			}
-			if got := call("POST", "/devices/"+id+"/approve", admin.ApproveDevice{Name: "pc-7"}, &d); got != 200 || d.State != deploy.StateKnown || refused() {
+			if got := call("POST", "/devices/"+id+"/approve", devices.ApproveDevice{Name: "pc-7"}, &d); got != 200 || d.State != deploy.StateKnown || refused() {
 				t.Errorf("%d %+v", got, d)
 			}
 			var imported deploy.Imported

@@ -10,8 +10,9 @@ import (
 
 	"castpoint/content"
 	"castpoint/content/library"
-	"castpoint/test/contents"
-	"castpoint/web/admin"
+	samples "castpoint/test/contents"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/sessions"
 )
 
 // damage spoils a byte of a content's first object.
@@ -39,33 +40,33 @@ func TestRepairFromPeer(t *testing.T) {
 	ctx := t.Context()
 	// Multicast only is about machines.
 	main := newPoint(t, content.Distribution{Multicast: true, MulticastOnly: true}, nil)
-	branch := newPoint(t, contents.Free, nil)
+	branch := newPoint(t, samples.Free, nil)
 	mainAdmin, client := main.Client(), branch.Client()
-	token := func(req admin.CreateToken) string {
+	token := func(req sessions.CreateToken) string {
 		t.Helper()
-		var made admin.CreatedToken
+		var made sessions.CreatedToken
 		if err := mainAdmin.Call(ctx, http.MethodPost, "/tokens", req, &made); err != nil {
 			t.Fatal(err)
 		}
 		return made.Token
 	}
-	other, _ := contents.AddImage(t, main.lib, "other", 1000, contents.Free)
-	files := token(admin.CreateToken{Content: main.ct.ID, Files: true})
+	other, _ := samples.AddImage(t, main.lib, "other", 1000, samples.Free)
+	files := token(sessions.CreateToken{Content: main.ct.ID, Files: true})
 	pin := main.Identity().Pin.String()
 	path := damage(t, branch.lib, branch.ct, 400_000)
 	for _, c := range []struct {
 		name   string
-		req    admin.RepairContent
+		req    contents.RepairContent
 		status int
 		words  string
 	}{
-		{"unknown token", admin.RepairContent{From: main.url, Pin: pin, Token: strings.Repeat("0", 32)}, 403, "not known"},
-		{"receiver's token", admin.RepairContent{From: main.url, Pin: pin, Token: token(admin.CreateToken{Content: main.ct.ID})}, 403, "not known"},
-		{"token of another content", admin.RepairContent{From: main.url, Pin: pin, Token: token(admin.CreateToken{Content: other.ID, Files: true})}, 404, "no object"},
-		{"pin of another server", admin.RepairContent{From: main.url, Pin: branch.Identity().Pin.String(), Token: files}, 403, "not the expected server"},
-		{"no pin", admin.RepairContent{From: main.url, Token: files}, 400, ""},
-		{"nobody there", admin.RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: files}, 502, "127.0.0.1:1"},
-		{"both", admin.RepairContent{From: main.url, Pin: pin, Token: files, Path: "/x"}, 400, "either"},
+		{"unknown token", contents.RepairContent{From: main.url, Pin: pin, Token: strings.Repeat("0", 32)}, 403, "not known"},
+		{"receiver's token", contents.RepairContent{From: main.url, Pin: pin, Token: token(sessions.CreateToken{Content: main.ct.ID})}, 403, "not known"},
+		{"token of another content", contents.RepairContent{From: main.url, Pin: pin, Token: token(sessions.CreateToken{Content: other.ID, Files: true})}, 404, "no object"},
+		{"pin of another server", contents.RepairContent{From: main.url, Pin: branch.Identity().Pin.String(), Token: files}, 403, "not the expected server"},
+		{"no pin", contents.RepairContent{From: main.url, Token: files}, 400, ""},
+		{"nobody there", contents.RepairContent{From: "https://127.0.0.1:1", Pin: pin, Token: files}, 502, "127.0.0.1:1"},
+		{"both", contents.RepairContent{From: main.url, Pin: pin, Token: files, Path: "/x"}, 400, "either"},
 	} {
 		err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", c.req, nil, nil)
 		wantStatus(t, err, c.status)
@@ -74,7 +75,7 @@ func TestRepairFromPeer(t *testing.T) {
 		}
 	}
 	var v library.Validation
-	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", contents.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}
 	if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, branch.data) {
@@ -84,7 +85,7 @@ func TestRepairFromPeer(t *testing.T) {
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", admin.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
+	if err := client.Stream(ctx, http.MethodPost, "/contents/"+branch.ct.ID+"/repair", contents.RepairContent{From: main.url, Pin: pin, Token: files}, nil, &v); err != nil || v.Err() != nil {
 		t.Fatal(err, v.Err())
 	}
 	if _, err := main.Tokens().Check(files, "", nil); err == nil {

@@ -16,6 +16,7 @@ import (
 	"castpoint/internal/event"
 	"castpoint/web/access"
 	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 	"castpoint/web/api"
 	"castpoint/web/join"
 	"castpoint/web/session"
@@ -83,7 +84,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	uploads, err := upload.Open(filepath.Join(cfg.Data, admin.DirDownloads), cfg.Uploads, cfg.Library.HasRoom)
+	uploads, err := upload.Open(filepath.Join(cfg.Data, contents.DirDownloads), cfg.Uploads, cfg.Library.HasRoom)
 	if err != nil {
 		return nil, err
 	}

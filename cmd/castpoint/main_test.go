@@ -28,7 +28,7 @@ import (
 	"castpoint/internal/config"
 	"castpoint/point"
 	"castpoint/point/settings"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/call"
 )
 
@@ -218,7 +218,7 @@ func TestContentWithoutAServer(t *testing.T) {
 	if out := succeeds(t, "content", "validate", "--data", data); out != "test-image: good\n" {
 		t.Error(out)
 	}
-	var k admin.CreatedToken
+	var k sessions.CreatedToken
 	if err := json.Unmarshal([]byte(succeeds(t, "token", "create", "--content", "test-image", "--data", data, "--json")), &k); err != nil || len(k.Token) != 32 {
 		t.Error(k, err)
 	}
@@ -316,7 +316,7 @@ func TestServe(t *testing.T) {
 	}
 
 	succeeds(t, "content", "add", "os-image", image, "--multicast", "--data", data)
-	var k admin.CreatedToken
+	var k sessions.CreatedToken
 	if err := json.Unmarshal([]byte(succeeds(t, "token", "create", "--content", "test-image", "--data", data, "--json")), &k); err != nil {
 		t.Fatal(err)
 	}

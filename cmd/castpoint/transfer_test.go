@@ -15,7 +15,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/content"
 	"castpoint/point"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 // decode runs a command with --json and reads its answer.
@@ -70,7 +70,7 @@ func TestContentFoldersUpdateAndGC(t *testing.T) {
 	if next.ID != ct.ID || next.Revision != 2 || len(next.Files) != 2 || next.Name != "Latitude" || next.Version != "A08" {
 		t.Errorf("%+v", next)
 	}
-	if g := decode[admin.Garbage](t, "content", "gc", "--data", data); g != (admin.Garbage{}) {
+	if g := decode[contents.Garbage](t, "content", "gc", "--data", data); g != (contents.Garbage{}) {
 		t.Errorf("nothing is left over: %+v", g)
 	}
 	for args, want := range map[string]int{

@@ -18,7 +18,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/web"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/session"
 )
 
@@ -87,8 +87,8 @@ func New(t *testing.T, size int, d content.Distribution, change func(*web.Config
 // Token makes a token for the content.
 func (s *Server) Token(t *testing.T) string {
 	t.Helper()
-	var k admin.CreatedToken
-	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: "image"}, &k); err != nil {
+	var k sessions.CreatedToken
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", sessions.CreateToken{Content: "image"}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -12,6 +11,11 @@ import (
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
 	"castpoint/web/access"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/deployments"
+	"castpoint/web/admin/devices"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
 	"castpoint/web/join"
@@ -39,7 +43,7 @@ type Config struct {
 	Log      *zap.Logger // nil logs nothing
 }
 
-// operations is what they have in common.
+// operations are those of the status, and what the others are made of.
 type operations struct {
 	cfg      Config
 	log      *zap.Logger
@@ -49,25 +53,21 @@ type operations struct {
 	keeper   *session.Keeper    // nil without a network
 	delivery *delivery.Delivery // nil without deployments
 	started  time.Time
-
-	mu sync.Mutex
-	// fetching are the URLs that are on their way into the library.
-	fetching map[string]bool
 }
 
-// New makes the admin API, each file its part, and Config.Routes on top.
+// New makes the admin API, each package its part, and Config.Routes on top.
 func New(cfg Config) *api.API {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
 	s := &operations{
 		cfg: cfg, log: cfg.Log.Named("admin"), join: cfg.Join, library: cfg.Library, uploads: cfg.Uploads, started: time.Now(),
-		keeper: cfg.Join.Keeper(), delivery: cfg.Join.Delivery(), fetching: make(map[string]bool),
+		keeper: cfg.Join.Keeper(), delivery: cfg.Join.Delivery(),
 	}
 	return s.api()
 }
 
-// api registers the operations, each file its part, and Config.Routes on top.
+// api registers the operations.
 func (s *operations) api() *api.API {
 	cfg := api.Config{Version: s.cfg.Version, Observe: s.cfg.Observe, Log: s.log}
 	if s.cfg.Access != nil {
@@ -75,22 +75,16 @@ func (s *operations) api() *api.API {
 	}
 	a := api.New(cfg)
 	s.statusOperations(a)
-	s.contentOperations(a)
-	s.transferOperations(a)
-	s.uploadOperations(a)
-	s.tokenOperations(a)
-	s.sessionOperations(a)
-	s.deviceOperations(a)
-	s.timelineOperations(a)
-	s.accessOperations(a)
-	s.accountOperations(a)
+	contents.Register(a, contents.Config{Library: s.cfg.Library, Uploads: s.cfg.Uploads, Join: s.cfg.Join, Keeper: s.keeper, Data: s.cfg.Data})
+	sessions.Register(a, sessions.Config{Library: s.cfg.Library, Join: s.cfg.Join, Keeper: s.keeper, URL: s.cfg.URL, Log: s.log})
+	devices.Register(a, devices.Config{Devices: s.cfg.Devices, Timeline: s.cfg.Timeline, Rollout: s.cfg.Rollout})
+	accounts.Register(a, s.cfg.Access)
 	for _, add := range s.cfg.Routes {
 		add(a)
 	}
-	s.collectionOperations(a)
-	s.sequenceOperations(a)
-	s.deploymentOperations(a)
-	s.runOperations(a)
+	deployments.Register(a, deployments.Config{
+		Library: s.cfg.Library, Devices: s.cfg.Devices, Rollout: s.cfg.Rollout, Monitor: s.cfg.Monitor, Delivery: s.delivery,
+	})
 	return a
 }
 

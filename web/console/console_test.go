@@ -28,6 +28,8 @@ import (
 	"castpoint/internal/event"
 	"castpoint/web/access"
 	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -567,7 +569,7 @@ func watch(c *Console, path string) *httptest.ResponseRecorder {
 // What is hard to undo is asked first, with what follows from it, and is done only
 // when somebody says yes. What was sent is still there then.
 func TestAsks(t *testing.T) {
-	members := admin.Members{}
+	members := deployments.Members{}
 	for i := range 150 {
 		members.Items = append(members.Items, deploy.Device{ID: fmt.Sprintf("d%05d", i), Protected: i < 10})
 	}
@@ -630,7 +632,7 @@ func TestSecretOfToken(t *testing.T) {
 	n := 0
 	f.answers["/access/tokens"] = func() any {
 		if n++; n == 1 {
-			return admin.CreatedAccessToken{Secret: "castpoint_s3cret", Token: access.Token{Name: "ci2", Scope: access.Read}}
+			return accounts.CreatedAccessToken{Secret: "castpoint_s3cret", Token: access.Token{Name: "ci2", Scope: access.Read}}
 		}
 		return tokens
 	}
@@ -670,7 +672,7 @@ func TestDoctor(t *testing.T) {
 // What is wrong with a text is shown beside it, and the text stays.
 func TestSequenceText(t *testing.T) {
 	f := fullAPI(0, 0)
-	f.answers["SEND /sequences/check"] = admin.SequenceCheck{Problems: []sequence.Problem{{Line: 3, Text: "unknown field staps"}}}
+	f.answers["SEND /sequences/check"] = deployments.SequenceCheck{Problems: []sequence.Problem{{Line: 3, Text: "unknown field staps"}}}
 	c := newConsole(t, f)
 	w := post(c, "/sequences", url.Values{"text": {"name: x\nstaps: []"}, "do": {"keep"}})
 	for _, text := range []string{"It cannot be used yet", "line 3", "unknown field staps", "staps: []"} {
@@ -752,7 +754,7 @@ func TestScriptIsOld(t *testing.T) {
 // as it is.
 func TestLiveToTheEnd(t *testing.T) {
 	f := fullAPI(3, 3)
-	d := f.answers["/runs/run2"].(admin.RunDetails)
+	d := f.answers["/runs/run2"].(deployments.RunDetails)
 	n := 0
 	f.answers["/runs/run2"] = func() any {
 		if n++; n > 1 {

@@ -31,6 +31,8 @@ import (
 	"castpoint/multicast"
 	"castpoint/web/access"
 	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/api"
 	"castpoint/web/session"
 )
@@ -218,7 +220,7 @@ func fullAPI(members, devices int) *fakeAPI {
 		list.Devices = append(list.Devices, d)
 		f.answers["/devices/"+d.ID] = d
 		f.answers["/devices/"+d.ID+"/timeline"] = timelineOf(d.MACs[0])
-		f.answers["/devices/"+d.ID+"/secrets"] = admin.Names{Items: []string{"AdminPassword"}}
+		f.answers["/devices/"+d.ID+"/secrets"] = deployments.Names{Items: []string{"AdminPassword"}}
 		f.answers["/devices/"+d.ID+"/runs"] = page()
 	}
 	if devices > 100 {
@@ -258,23 +260,23 @@ func (f *fakeAPI) addDeployments() {
 	asks := run
 	asks.ID, asks.State, asks.Late, asks.Label = "run2", rollout.StateAsking, true, long
 	asks.Questions = &protocol.Questions{Run: "run2", Questions: []sequence.Question{{Variable: "Room", Prompt: "Which room?", Choices: []string{"101", "102"}}, {Variable: "Pin", Prompt: "PIN", Secret: true}}}
-	status := admin.DeploymentStatus{Deployment: d, Counts: counts, Targets: []monitor.Target{
+	status := deployments.DeploymentStatus{Deployment: d, Counts: counts, Targets: []monitor.Target{
 		{Device: "d00001", Label: "pc-00001", State: "failed", Percent: 33, Run: &run}, {Device: "d00002", Label: long, State: "asking", Percent: 40, Run: &asks}, {Device: "d00003", Label: "pc-00003", State: "waiting", Again: true},
 		{Device: "d00004", Label: "pc-00004", State: "waiting", Refused: &rollout.Refusal{Time: time.Now(), Text: "sequence bare-metal needs values for Key"}},
 	}}
 	page := func(items ...any) any { return map[string]any{"items": items, "total": len(items)} }
-	f.answers["/deployments"] = page(admin.DeploymentItem{Deployment: d, CollectionName: "Room 101", Counts: counts})
+	f.answers["/deployments"] = page(deployments.DeploymentItem{Deployment: d, CollectionName: "Room 101", Counts: counts})
 	f.answers["/deployments/dep1"] = status
 	f.answers["/devices/d00001/runs"] = page(asks, run)
-	f.answers["/runs/run1"] = admin.RunDetails{Run: run, DeploymentName: d.Name, Steps: []rollout.StepRecord{step}}
-	f.answers["/runs/run2"] = admin.RunDetails{Run: asks, DeploymentName: d.Name}
+	f.answers["/runs/run1"] = deployments.RunDetails{Run: run, DeploymentName: d.Name, Steps: []rollout.StepRecord{step}}
+	f.answers["/runs/run2"] = deployments.RunDetails{Run: asks, DeploymentName: d.Name}
 	collection := collection.Collection{ID: "col1", Name: "Room 101", Devices: []string{"d00001"}, Rules: []collection.MemberRule{{Group: "room-101", When: []string{`device.memory > 4`}}}, Variables: map[string]string{"Locale": hostile}, Secrets: []string{"AdminPassword"}}
 	f.answers["/collections"], f.answers["/collections/col1"] = page(collection), collection
-	f.answers["/collections/col1/members"] = admin.Members{Page: api.Page[deploy.Device]{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Total: 1}, Untold: 2}
+	f.answers["/collections/col1/members"] = deployments.Members{Page: api.Page[deploy.Device]{Items: []deploy.Device{{ID: "d00001", Name: "pc-00001", State: deploy.StateKnown, MACs: []string{"52:54:00:00:00:01"}}}, Total: 1}, Untold: 2}
 	info := revision.SequenceInfo{Name: "bare-metal", Revision: 3, Description: hostile, Steps: 12, Changed: noon, By: "anna", Deployments: []string{d.Name}}
 	f.answers["/sequences"], f.answers["/sequences/bare-metal"] = page(info), revision.SequenceText{SequenceInfo: info, Text: "name: bare-metal " + hostile, Leaves: []revision.LeafInfo{{Path: "0", Number: 1, Name: "Partition", Kind: "partition", Groups: []string{"Disk"}}}, Revisions: []int{2, 3}}
-	f.answers["/sequence-templates"] = []admin.Template{{Name: "windows", Description: "Windows on an empty disk", Text: "name: windows\n"}}
-	f.answers["SEND /sequences/check"] = admin.SequenceCheck{Usable: true, Name: "windows", Steps: 3, Problems: []sequence.Problem{{Line: 7, Text: "content is not here " + hostile, Warning: true}}}
+	f.answers["/sequence-templates"] = []deployments.Template{{Name: "windows", Description: "Windows on an empty disk", Text: "name: windows\n"}}
+	f.answers["SEND /sequences/check"] = deployments.SequenceCheck{Usable: true, Name: "windows", Steps: 3, Problems: []sequence.Problem{{Line: 7, Text: "content is not here " + hostile, Warning: true}}}
 	f.answers["SEND /sequences"] = revision.SequenceText{SequenceInfo: info}
 	f.answers["SEND /devices/import"] = deploy.Imported{Added: 2, Changed: 1}
 }
@@ -288,7 +290,7 @@ func (f *fakeAPI) addServer() {
 	f.answers["/access/tokens"] = page(access.Token{ID: "0a1b2c3d", Name: "ci", Scope: access.Operate, By: "anna", Created: noon, Expires: noon})
 	f.answers["/access/lockouts"] = page(access.Lockout{Who: "user " + hostile, Failures: 7, Until: time.Now().Add(time.Minute)}, access.Lockout{Who: "address 192.0.2.7", Failures: 2})
 	f.answers["/access/self"] = access.Identity{Name: "anna", Scope: access.Admin, How: access.HowPassword}
-	f.answers["/audit"] = admin.AuditPage{Entries: []access.Entry{
+	f.answers["/audit"] = accounts.AuditPage{Entries: []access.Entry{
 		{ID: 9, Time: noon, Who: "anna", How: "password", Remote: "192.0.2.7", Action: "approve-device", Target: "/devices/d00001", Detail: hostile, Status: 200},
 		{ID: 8, Time: noon, Who: "ci", How: "token", Action: "remove-content", Target: "/contents/win11", Status: 403, Error: "remove-content needs the scope admin, and ci has operate"},
 	}, Before: 8}

@@ -16,6 +16,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -58,7 +59,7 @@ type overviewData struct {
 	Bad         int // of Attention
 	Jobs        []job.Job
 	Sessions    []session.Info // that run
-	Deployments []admin.DeploymentItem
+	Deployments []deployments.DeploymentItem
 	Waiting     deploy.Page
 	Trouble     []trouble // newest first
 	BootImage   bool      // there is one
@@ -139,7 +140,7 @@ func (c *Console) overview(r *http.Request) (*frame.Page, error) {
 // overviewDeployments fills in the deployments where something goes on, or has gone
 // wrong.
 func (c *Console) overviewDeployments(r *http.Request, d *overviewData) error {
-	list, err := frame.All[admin.DeploymentItem](r, c.Frame, "/deployments")
+	list, err := frame.All[deployments.DeploymentItem](r, c.Frame, "/deployments")
 	var refused *protocol.Problem
 	if errors.As(err, &refused) && refused.Status == http.StatusNotImplemented {
 		return nil // a server that keeps no records

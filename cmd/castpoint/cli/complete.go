@@ -16,7 +16,7 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/revision"
 	"castpoint/web/access"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/call"
 	"castpoint/web/session"
 )
@@ -125,7 +125,7 @@ func sequenceNames(ctx context.Context, c *call.Client, _ string) (list []string
 }
 
 func deploymentNames(ctx context.Context, c *call.Client, _ string) (list []string, err error) {
-	all, err := call.List[admin.DeploymentItem](ctx, c, "/deployments")
+	all, err := call.List[deployments.DeploymentItem](ctx, c, "/deployments")
 	for _, one := range all {
 		list = append(list, one.Name+"\t"+one.Sequence+" for "+one.CollectionName)
 	}

@@ -14,7 +14,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
 	"castpoint/content/library"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 func newAttach(o *cli.Options) *cobra.Command {
@@ -32,7 +32,7 @@ of a package are what it holds now: attach it again when it has changed.`,
   castpoint content attach winpe --drivers realtek --file tools/diag.exe=Windows/System32/diag.exe`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := admin.Attachments{Files: map[string]string{}}
+			req := contents.Attachments{Files: map[string]string{}}
 			for _, d := range drivers {
 				if strings.ContainsAny(d, `/\`) || d == "." || d == ".." {
 					abs, err := filepath.Abs(d)
@@ -78,13 +78,13 @@ folder, or the name of a folder of drivers, as castpoint content show prints the
   castpoint content detach winpe Windows/System32/diag.exe`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return changeAttached(o, cmd, args[0], admin.Attachments{Remove: args[1:]})
+			return changeAttached(o, cmd, args[0], contents.Attachments{Remove: args[1:]})
 		},
 	})
 }
 
 // changeAttached sends the request and says what is attached then.
-func changeAttached(o *cli.Options, cmd *cobra.Command, id string, req admin.Attachments) error {
+func changeAttached(o *cli.Options, cmd *cobra.Command, id string, req contents.Attachments) error {
 	ct, err := streamContent(o, cmd, "/contents/"+url.PathEscape(id)+"/attach", "attach to "+id, req)
 	if err != nil {
 		return err

@@ -9,7 +9,7 @@ import (
 	"castpoint/agent"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 func newGC(o *cli.Options) *cobra.Command {
@@ -19,7 +19,7 @@ func newGC(o *cli.Options) *cobra.Command {
 itself; this also finds what a power failure has left behind.`,
 		Example: "  castpoint content gc",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var g admin.Garbage
+			var g contents.Garbage
 			if err := o.Call(cmd.Context(), http.MethodPost, "/garbage", nil, &g); err != nil {
 				return err
 			}

@@ -13,11 +13,11 @@ import (
 	"castpoint/content/fetch"
 	"castpoint/content/library"
 	"castpoint/internal/config"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 func newRepair(o *cli.Options) *cobra.Command {
-	var req admin.RepairContent
+	var req contents.RepairContent
 	var rate config.Rate
 	c := o.AddJSON(&cobra.Command{
 		Use: "repair ID [PATH]", Short: "Replace damaged files of a content by the originals",

@@ -11,7 +11,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 func newSet(o *cli.Options) *cobra.Command {
@@ -30,7 +30,7 @@ func newSet(o *cli.Options) *cobra.Command {
   castpoint content set 7zip --program 'install=7z2409-x64.exe /S' --program-reboot install=3010`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var req admin.SetContent
+			var req contents.SetContent
 			f := cmd.Flags()
 			changed := false
 			for _, s := range []struct {

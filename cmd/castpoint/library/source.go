@@ -10,13 +10,13 @@ import (
 	"castpoint/content"
 	"castpoint/content/fetch"
 	"castpoint/internal/config"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 // sourceFlags say where the files of a content come from, and what to write on it: those
 // of add and of update.
 type sourceFlags struct {
-	req    admin.AddContent
+	req    contents.AddContent
 	kernel string
 	rate   config.Rate
 	upload bool

@@ -17,7 +17,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/content"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 func newExport(o *cli.Options) *cobra.Command {
@@ -132,7 +132,7 @@ func importContent(o *cli.Options, cmd *cobra.Command, path string) (*content.Co
 		}
 		here := readable([]string{abs})
 		if o.Remote.URL == "" || here != nil {
-			ct, err := streamContent(o, cmd, "/contents/import", "import "+filepath.Base(path), admin.ImportContent{Path: abs})
+			ct, err := streamContent(o, cmd, "/contents/import", "import "+filepath.Base(path), contents.ImportContent{Path: abs})
 			if here != nil || !mustSend(cmd.Context(), o, err) {
 				return ct, err
 			}

@@ -25,14 +25,14 @@ import (
 	"castpoint/content"
 	"castpoint/content/fetch"
 	"castpoint/content/wim"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 // addFiles adds a content, or gives the one with the id new files. Who reads them is
 // the server, where it can; otherwise they are read here and sent: to a server elsewhere,
 // to one whose user may not read them, and to one that does not see them (a service has
 // a /tmp of its own).
-func addFiles(o *cli.Options, cmd *cobra.Command, id string, req admin.AddContent, upload bool) (*content.Content, error) {
+func addFiles(o *cli.Options, cmd *cobra.Command, id string, req contents.AddContent, upload bool) (*content.Content, error) {
 	to, what := "/contents", "add "+filepath.Base(req.Path)
 	if id != "" {
 		to, what = "/contents/"+url.PathEscape(id)+"/update", "update "+filepath.Base(req.Path)
@@ -93,7 +93,7 @@ func readable(files []string) error {
 
 // sendFiles sends the files. A single one is sent as it is, several and folders as a tar
 // archive.
-func sendFiles(o *cli.Options, cmd *cobra.Command, id, what string, req admin.AddContent) (*content.Content, error) {
+func sendFiles(o *cli.Options, cmd *cobra.Command, id, what string, req contents.AddContent) (*content.Content, error) {
 	client, done, err := o.Admin(cmd.Context())
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func sendFiles(o *cli.Options, cmd *cobra.Command, id, what string, req admin.Ad
 }
 
 // uploadQuery says to the server what the files are.
-func uploadQuery(id string, req admin.AddContent) (url.Values, error) {
+func uploadQuery(id string, req contents.AddContent) (url.Values, error) {
 	q := url.Values{"file": {filepath.Base(req.Path)}, "kind": {string(req.Kind)}}
 	set := func(name, value string) {
 		if value != "" {
@@ -190,7 +190,7 @@ type uploadFile struct {
 }
 
 // uploadFiles lists what belongs to a content, and how many bytes that is.
-func uploadFiles(req admin.AddContent) (list []uploadFile, total int64, err error) {
+func uploadFiles(req contents.AddContent) (list []uploadFile, total int64, err error) {
 	add := func(from, as string) error {
 		return filepath.WalkDir(from, func(p string, e fs.DirEntry, err error) error {
 			if err != nil {

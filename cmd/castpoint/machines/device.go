@@ -18,7 +18,8 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/deploy"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
+	"castpoint/web/admin/devices"
 )
 
 // deviceIDs says in every help how devices are named.
@@ -110,7 +111,7 @@ func newDeviceShow(o *cli.Options) *cobra.Command {
 			if o.JSON {
 				return terminal.JSON(cmd.OutOrStdout(), d)
 			}
-			var secrets admin.Names
+			var secrets deployments.Names
 			if err := o.Call(cmd.Context(), http.MethodGet, DevicePath(d.ID, "/secrets"), nil, &secrets); err != nil {
 				return err
 			}
@@ -246,7 +247,7 @@ func newDeviceAdd(o *cli.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req := admin.AddDevice{
+			req := devices.AddDevice{
 				Name: f.name, UUID: f.uuid, MACs: f.macs, Protected: f.protected, Notes: f.notes, Groups: f.groups, Variables: variables,
 				Boot: deploy.BootSettings{Settings: f.boot, Image: f.image, Loader: f.loader, Style: f.style},
 			}
@@ -275,7 +276,7 @@ func newDeviceSet(o *cli.Options) *cobra.Command {
 ` + deviceIDs,
 		Example: "  castpoint device set pc-17 --add-mac 52:54:00:12:34:57 --group lab\n  castpoint device set pc-17 --boot chain=windows --boot ca=2023\n  castpoint device set pc-17 --boot '' --delay -1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := admin.SetDevice{AddMACs: f.addMACs, DropMACs: f.dropMACs}
+			req := devices.SetDevice{AddMACs: f.addMACs, DropMACs: f.dropMACs}
 			given := cmd.Flags().Changed
 			text := func(name string, value *string, to **string) {
 				if given(name) {
@@ -333,7 +334,7 @@ func newDeviceSet(o *cli.Options) *cobra.Command {
 
 // newDeviceVerdict makes approve and deny.
 func newDeviceVerdict(o *cli.Options, verb, short, example string) *cobra.Command {
-	var req admin.ApproveDevice
+	var req devices.ApproveDevice
 	long := "Deny keeps a device from booting, whatever the policy is; one that waits goes on to its own disk.\n\n" + deviceIDs
 	if verb == "approve" {
 		long = "Approve lets a device boot: one that waits on its screen goes on within seconds.\n\n" + deviceIDs

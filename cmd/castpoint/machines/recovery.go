@@ -8,7 +8,7 @@ import (
 
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 )
 
 func newDeviceRecovery(o *cli.Options) *cobra.Command {
@@ -19,7 +19,7 @@ encrypted with recovery: server, the newest first. It needs the scope admin, and
 look is in the audit log. ` + deviceIDs,
 		Example: "  castpoint device recovery pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var got admin.Recoveries
+			var got deployments.Recoveries
 			if err := o.Call(cmd.Context(), http.MethodPost, DevicePath(args[0], "/recovery"), nil, &got); err != nil {
 				return err
 			}

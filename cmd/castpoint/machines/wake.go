@@ -9,7 +9,7 @@ import (
 
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 )
 
 func newDeviceWake(o *cli.Options) *cobra.Command {
@@ -17,7 +17,7 @@ func newDeviceWake(o *cli.Options) *cobra.Command {
 		Use: "wake ID", Short: "Send a device Wake-on-LAN packets", Args: cobra.ExactArgs(1), Long: "Wake sends Wake-on-LAN packets to all cards of a device.\n\n" + deviceIDs,
 		Example: "  castpoint device wake pc-17",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var macs admin.Names
+			var macs deployments.Names
 			if err := o.Call(cmd.Context(), http.MethodPost, DevicePath(args[0], "/wake"), nil, &macs); err != nil {
 				return err
 			}

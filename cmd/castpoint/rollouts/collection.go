@@ -16,7 +16,7 @@ import (
 	"castpoint/cmd/castpoint/machines"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/deploy/collection"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 )
 
 // ruleHelp says how rules of collections are written.
@@ -55,14 +55,14 @@ func newCollectionShow(o *cli.Options) *cobra.Command {
 			defer done()
 			var got struct {
 				collection.Collection
-				Members admin.Members `json:"members"`
+				Members deployments.Members `json:"members"`
 			}
 			path := "/collections/" + url.PathEscape(args[0])
 			if err := client.Call(cmd.Context(), http.MethodGet, path, nil, &got.Collection); err != nil {
 				return err
 			}
 			for next := path + "/members"; next != ""; {
-				var part admin.Members
+				var part deployments.Members
 				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
 					return err
 				}
@@ -215,7 +215,7 @@ func assignments(list []string) (map[string]string, error) {
 }
 
 func newCollectionAdd(o *cli.Options) *cobra.Command {
-	var req admin.AddCollection
+	var req deployments.AddCollection
 	var rules, variables []string
 	c := o.AddJSON(&cobra.Command{
 		Use: "add NAME", Short: "Make a collection", Args: cobra.ExactArgs(1), Long: "Add makes a collection of devices: by a list, by rules, or both.\n\n" + ruleHelp,
@@ -254,7 +254,7 @@ func showCollection(o *cli.Options, out io.Writer, c *collection.Collection) err
 }
 
 func newCollectionSet(o *cli.Options) *cobra.Command {
-	var req admin.SetCollection
+	var req deployments.SetCollection
 	var name, notes string
 	var devices, except, rules, addRules, variables []string
 	c := o.AddJSON(&cobra.Command{

@@ -17,7 +17,7 @@ import (
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 )
 
 // NewDeployment are the commands about deployments.
@@ -28,11 +28,11 @@ func NewDeployment(o *cli.Options) *cobra.Command {
 }
 
 func newDeploymentList(o *cli.Options) *cobra.Command {
-	return cli.List[admin.DeploymentItem]{
+	return cli.List[deployments.DeploymentItem]{
 		Short: "List deployments, and how far they are", Example: "  castpoint deployment list",
 		Path: "/deployments", Empty: "no deployments: castpoint deployment add makes one",
 		Heads: []string{"ID", "NAME", "SEQUENCE", "COLLECTION", "PURPOSE", "TARGETS", "WAITING", "RUNNING", "SUCCEEDED", "FAILED", "UNKNOWN"},
-		Row: func(d admin.DeploymentItem) []string {
+		Row: func(d deployments.DeploymentItem) []string {
 			purpose := string(d.Purpose)
 			if d.Disabled {
 				purpose += ", disabled"
@@ -57,10 +57,10 @@ func newDeploymentShow(o *cli.Options) *cobra.Command {
 				return err
 			}
 			defer done()
-			var s admin.DeploymentStatus
+			var s deployments.DeploymentStatus
 			path := "/deployments/" + url.PathEscape(args[0])
 			for next := path; next != ""; {
-				var part admin.DeploymentStatus
+				var part deployments.DeploymentStatus
 				if err := client.Call(cmd.Context(), http.MethodGet, next, nil, &part); err != nil {
 					return err
 				}
@@ -118,7 +118,7 @@ func printDeployment(out io.Writer, d *rollout.Deployment, collection string) er
 	return terminal.Table(out, rows)
 }
 
-func printStatus(out io.Writer, s *admin.DeploymentStatus) error {
+func printStatus(out io.Writer, s *deployments.DeploymentStatus) error {
 	c := s.Counts
 	line := fmt.Sprintf("\n%d devices, %.0f%% done: %d waiting, %d running, %d succeeded, %d failed, %d cancelled, %d unknown",
 		c.Targets, c.Percent, c.Waiting, c.Running, c.Succeeded, c.Failed, c.Cancelled, c.Unknown)
@@ -193,8 +193,8 @@ func (f *deploymentFlags) add(c *cobra.Command) {
 }
 
 // request is what the flags that were given say.
-func (f *deploymentFlags) request(cmd *cobra.Command) (admin.SetDeployment, error) {
-	req := admin.SetDeployment{ConfirmSize: f.confirmSize}
+func (f *deploymentFlags) request(cmd *cobra.Command) (deployments.SetDeployment, error) {
+	req := deployments.SetDeployment{ConfirmSize: f.confirmSize}
 	given := cmd.Flags().Changed
 	for name, set := range map[string]func() error{
 		"name":          func() error { req.Rename = &f.name; return nil },
@@ -282,7 +282,7 @@ presses a key. Protected devices are left alone, whatever collection they are in
 			}
 			set.NewSequence = nil
 			var d rollout.Deployment
-			req := admin.AddDeployment{Name: args[0], Sequence: f.sequence, Collection: collection, SetDeployment: set}
+			req := deployments.AddDeployment{Name: args[0], Sequence: f.sequence, Collection: collection, SetDeployment: set}
 			if err := o.Call(cmd.Context(), http.MethodPost, "/deployments", req, &d); err != nil {
 				return err
 			}
@@ -328,7 +328,7 @@ func newDeploymentSet(o *cli.Options) *cobra.Command {
 }
 
 func newDeploymentAgain(o *cli.Options) *cobra.Command {
-	var req admin.DeployAgain
+	var req deployments.DeployAgain
 	c := o.AddJSON(&cobra.Command{
 		Use: "again ID", Short: "Have a deployment run once more on devices", Args: cobra.ExactArgs(1),
 		Long:    "Again has a deployment run once more at the next network boot of devices that have run it.",
@@ -337,7 +337,7 @@ func newDeploymentAgain(o *cli.Options) *cobra.Command {
 			if len(req.Devices) == 0 {
 				return command.Usage("say on which devices: --device ID")
 			}
-			var names admin.Names
+			var names deployments.Names
 			if err := o.Call(cmd.Context(), http.MethodPost, "/deployments/"+url.PathEscape(args[0])+"/again", req, &names); err != nil {
 				return err
 			}

@@ -9,7 +9,7 @@ import (
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/revision"
 	"castpoint/deploy/rollout"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 )
 
 // says fails the test unless a text has all parts and none of the others.
@@ -30,7 +30,7 @@ func says(t *testing.T, text string, parts []string, others ...string) {
 
 func TestDeploymentIsShown(t *testing.T) {
 	at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)
-	s := admin.DeploymentStatus{
+	s := deployments.DeploymentStatus{
 		Deployment:     rollout.Deployment{ID: "d1", Name: "lab", Sequence: "install", Collection: "4750038511", Purpose: rollout.Required, MaxSize: 100},
 		CollectionName: "room-101",
 		Counts:         monitor.Counts{Targets: 4, Succeeded: 2, Failed: 1, Waiting: 1, SuccessRate: 66.7},
@@ -60,7 +60,7 @@ func TestDeploymentIsShown(t *testing.T) {
 
 func TestRunIsShown(t *testing.T) {
 	code := 3
-	r := admin.RunDetails{
+	r := deployments.RunDetails{
 		Run: rollout.Run{ID: "r1", Label: "pc-1", Sequence: "install", State: rollout.StateFailed, Total: 3, Variables: map[string]string{"Owner": "ada", "Printed": "one\ntwo"},
 			Step: rollout.StepRecord{Path: "2", Number: 3, Name: "Apply"}},
 		Steps: []rollout.StepRecord{

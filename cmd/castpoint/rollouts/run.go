@@ -18,7 +18,7 @@ import (
 	"castpoint/cmd/castpoint/machines"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/deploy/rollout"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/call"
 )
 
@@ -76,7 +76,7 @@ func newRunShow(o *cli.Options) *cobra.Command {
 		Use: "show RUN", Short: "Show a run: its steps, what they printed, and its logs", Args: cobra.ExactArgs(1), Long: "Show prints a run of a task sequence.\n\n" + runIDs,
 		Example: "  castpoint run show pc-17\n  castpoint run show pc-17 --step 2/1",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var r admin.RunDetails
+			var r deployments.RunDetails
 			if err := o.Call(cmd.Context(), http.MethodGet, runPath(args[0]), nil, &r); err != nil {
 				return err
 			}
@@ -94,7 +94,7 @@ func newRunShow(o *cli.Options) *cobra.Command {
 }
 
 // printStep prints one step, and what it printed.
-func printStep(out io.Writer, r *admin.RunDetails, text string) error {
+func printStep(out io.Writer, r *deployments.RunDetails, text string) error {
 	i := slices.IndexFunc(r.Steps, func(s rollout.StepRecord) bool { return s.Path == text || strings.EqualFold(s.Name, text) })
 	if i < 0 {
 		i = slices.IndexFunc(r.Steps, func(s rollout.StepRecord) bool { return strconv.Itoa(s.Number) == text })
@@ -124,7 +124,7 @@ func printStep(out io.Writer, r *admin.RunDetails, text string) error {
 	return nil
 }
 
-func printRun(out io.Writer, r *admin.RunDetails) error {
+func printRun(out io.Writer, r *deployments.RunDetails) error {
 	rows := [][]string{
 		{"run", r.ID}, {"device", r.Label + " (" + r.Device + ")"}, {"deployment", terminal.OrDash(r.DeploymentName)},
 		{"sequence", fmt.Sprintf("%s, revision %d", r.Sequence, r.Revision)}, {"state", runState(&r.Run)}, {"started", terminal.When(r.Started)},
@@ -188,7 +188,7 @@ func printRun(out io.Writer, r *admin.RunDetails) error {
 }
 
 func newRunRetry(o *cli.Options) *cobra.Command {
-	var req admin.RetryRun
+	var req deployments.RetryRun
 	var variables []string
 	c := o.AddJSON(&cobra.Command{
 		Use: "retry RUN", Short: "Try a run again that has failed", Args: cobra.ExactArgs(1),
@@ -244,7 +244,7 @@ func newRunAnswer(o *cli.Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := o.Call(cmd.Context(), http.MethodPost, runPath(args[0], "/answers"), admin.AnswerRun{Answers: answers}, nil); err != nil {
+			if err := o.Call(cmd.Context(), http.MethodPost, runPath(args[0], "/answers"), deployments.AnswerRun{Answers: answers}, nil); err != nil {
 				return err
 			}
 			if o.JSON {

@@ -12,7 +12,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/web/access"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
 )
 
 // NewAccess are the commands about who may use the admin listener.
@@ -57,8 +57,8 @@ Receivers and machines need no such token: see castpoint token create.`,
 			if ttl < 0 || ttl%time.Second != 0 {
 				return command.Usage("ttl %s: want whole seconds", ttl)
 			}
-			var t admin.CreatedAccessToken
-			req := admin.CreateAccessToken{Name: args[0], Scope: access.Scope(scope), TTL: int64(ttl / time.Second)}
+			var t accounts.CreatedAccessToken
+			req := accounts.CreateAccessToken{Name: args[0], Scope: access.Scope(scope), TTL: int64(ttl / time.Second)}
 			if err := o.Call(cmd.Context(), http.MethodPost, "/access/tokens", req, &t); err != nil {
 				return err
 			}
@@ -124,7 +124,7 @@ func newAccessUserAdd(o *cli.Options) *cobra.Command {
 				return err
 			}
 			var u access.User
-			if err := o.Call(cmd.Context(), http.MethodPost, "/access/users", admin.AddUser{Name: args[0], Password: password, Scope: access.Scope(scope)}, &u); err != nil {
+			if err := o.Call(cmd.Context(), http.MethodPost, "/access/users", accounts.AddUser{Name: args[0], Password: password, Scope: access.Scope(scope)}, &u); err != nil {
 				return err
 			}
 			return printUser(o, cmd, "made", u)
@@ -161,7 +161,7 @@ func newAccessUserSet(o *cli.Options) *cobra.Command {
 		Long:    "Set changes a user, who has to log in again.\n" + passwordHelp,
 		Example: "  castpoint access user set ann --password\n  castpoint access user set bob --scope read",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			req := admin.SetUser{Scope: access.Scope(scope)}
+			req := accounts.SetUser{Scope: access.Scope(scope)}
 			if scope != "" {
 				if err := checkScope(scope); err != nil {
 					return err
@@ -173,7 +173,7 @@ func newAccessUserSet(o *cli.Options) *cobra.Command {
 					return err
 				}
 			}
-			if req == (admin.SetUser{}) {
+			if req == (accounts.SetUser{}) {
 				return command.Usage("say what is to be changed: --password or --scope")
 			}
 			var u access.User

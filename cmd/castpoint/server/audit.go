@@ -12,7 +12,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
 	"castpoint/web/api"
 )
 
@@ -34,7 +34,7 @@ admin.json, in the data folder.`,
 			if before > 0 {
 				v.Set("before", strconv.FormatInt(before, 10))
 			}
-			var p admin.AuditPage
+			var p accounts.AuditPage
 			if err := o.Call(cmd.Context(), http.MethodGet, "/audit?"+v.Encode(), nil, &p); err != nil {
 				return err
 			}

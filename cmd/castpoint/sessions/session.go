@@ -16,7 +16,7 @@ import (
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
 	"castpoint/internal/config"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/session"
 )
 
@@ -112,7 +112,7 @@ func printSession(out io.Writer, s session.Info) error {
 }
 
 func newStart(o *cli.Options) *cobra.Command {
-	var req admin.StartSession
+	var req sessions.StartSession
 	var rate, least config.Rate
 	var delay, open time.Duration
 	var at string

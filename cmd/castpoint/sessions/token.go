@@ -10,7 +10,7 @@ import (
 	"castpoint/agent/command"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/terminal"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 )
 
 // NewToken are the commands about tokens of receivers.
@@ -19,7 +19,7 @@ func NewToken(o *cli.Options) *cobra.Command {
 }
 
 func newTokenCreate(o *cli.Options) *cobra.Command {
-	var req admin.CreateToken
+	var req sessions.CreateToken
 	var ttl time.Duration
 	c := o.AddJSON(&cobra.Command{
 		Use: "create --content ID", Short: "Make a one-time token for a receiver",
@@ -44,7 +44,7 @@ repair --from reads the files of the content with it.`,
 				return err
 			}
 			defer done()
-			var t admin.CreatedToken
+			var t sessions.CreatedToken
 			if err := client.Call(cmd.Context(), http.MethodPost, "/tokens", req, &t); err != nil {
 				return err
 			}

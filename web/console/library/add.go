@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"castpoint/content"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 	"castpoint/web/console/frame"
 )
 
@@ -48,8 +48,8 @@ func (p *Library) addPage(r *http.Request) (*frame.Page, error) {
 }
 
 // addRequest reads the fields that both forms for adding have.
-func addRequest(f url.Values) (admin.AddContent, error) {
-	req := admin.AddContent{
+func addRequest(f url.Values) (contents.AddContent, error) {
+	req := contents.AddContent{
 		Kind: content.Kind(f.Get("kind")), Name: strings.TrimSpace(f.Get("name")), Version: strings.TrimSpace(f.Get("version")), Comment: strings.TrimSpace(f.Get("comment")),
 		Path: strings.TrimSpace(f.Get("path")), Initrd: strings.TrimSpace(f.Get("initrd")), SHA256: strings.ToLower(strings.TrimSpace(f.Get("sha256"))),
 		Distribution: content.Distribution{Multicast: f.Has("multicast"), Encrypt: f.Has("encrypt"), MulticastOnly: f.Has("multicast_only")},
@@ -137,7 +137,7 @@ const maxDrain = 1 << 30
 
 // takeUpload starts the job that takes a file, and returns when the file has been
 // read or the job has failed.
-func (p *Library) takeUpload(r *http.Request, req admin.AddContent, name string, file io.Reader) error {
+func (p *Library) takeUpload(r *http.Request, req contents.AddContent, name string, file io.Reader) error {
 	q := url.Values{"file": {name}, "kind": {string(req.Kind)}, "name": {req.Name}, "version": {req.Version}, "comment": {req.Comment}}
 	if req.Index > 0 {
 		q.Set("index", strconv.Itoa(req.Index))

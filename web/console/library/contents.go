@@ -12,6 +12,8 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/console/frame"
 	"castpoint/web/console/job"
 	"castpoint/web/session"
@@ -106,7 +108,7 @@ func (p *Library) content(r *http.Request) (*frame.Page, error) {
 
 func (p *Library) set(r *http.Request) (to, said string, err error) {
 	f := r.PostForm
-	var set admin.SetContent
+	var set contents.SetContent
 	for name, to := range map[string]**string{"name": &set.Name, "version": &set.Version, "comment": &set.Comment, "language": &set.Language} {
 		if f.Has(name) {
 			value := strings.TrimSpace(f.Get(name))
@@ -153,7 +155,7 @@ func (p *Library) validate(r *http.Request) (to, said string, err error) {
 
 func (p *Library) repair(r *http.Request) (to, said string, err error) {
 	id := r.PathValue("id")
-	req := admin.RepairContent{Path: strings.TrimSpace(r.PostFormValue("path")), Initrd: strings.TrimSpace(r.PostFormValue("initrd"))}
+	req := contents.RepairContent{Path: strings.TrimSpace(r.PostFormValue("path")), Initrd: strings.TrimSpace(r.PostFormValue("initrd"))}
 	p.Jobs().Start(r.Context(), "repair "+id, p.Me(r).Name, func(ctx context.Context, progress func(done, total int64)) (string, string, error) {
 		var v library.Validation
 		if err := p.API().Stream(ctx, http.MethodPost, contentPath(id)+"/repair", req, progress, &v); err != nil {
@@ -171,8 +173,8 @@ func (p *Library) remove(r *http.Request) (to, said string, err error) {
 }
 
 func (p *Library) createToken(r *http.Request) (to, said string, err error) {
-	var got admin.CreatedToken
-	err = p.Do(r, http.MethodPost, "/tokens", admin.CreateToken{
+	var got sessions.CreatedToken
+	err = p.Do(r, http.MethodPost, "/tokens", sessions.CreateToken{
 		Content: r.PathValue("id"), MAC: strings.TrimSpace(r.PostFormValue("mac")), Name: strings.TrimSpace(r.PostFormValue("name")),
 	}, &got)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/rollout"
 	"castpoint/internal/event"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
+	"castpoint/web/admin/devices"
 	"castpoint/web/console/frame"
 )
 
@@ -99,7 +100,7 @@ func (p *Machines) device(r *http.Request) (*frame.Page, error) {
 // assigned fills in what deployments know of a device. A server without them has
 // none.
 func (p *Machines) assigned(r *http.Request, d *deviceData) error {
-	var names admin.Names
+	var names deployments.Names
 	collections, err := frame.All[collection.Collection](r, p.Frame, "/collections")
 	if err == nil {
 		err = p.Get(r, devicePath(d.ID)+"/secrets", &names)
@@ -156,7 +157,7 @@ func (p *Machines) timeline(r *http.Request, d *deviceData) error {
 
 func (p *Machines) set(r *http.Request) (to, said string, err error) {
 	f := frame.Read(r)
-	set := admin.SetDevice{
+	set := devices.SetDevice{
 		Name: f.Set("name"), UUID: f.Set("uuid"), Notes: f.Set("notes"), Image: f.Set("image"), Loader: f.Set("loader"), Style: f.Set("style"),
 		MACs: f.List("macs"), Groups: f.List("groups"), Settings: f.List("settings"), Protected: f.Box("protected"),
 	}
@@ -173,7 +174,7 @@ func (p *Machines) set(r *http.Request) (to, said string, err error) {
 }
 
 // patch changes the record of a request's device. said has its label.
-func (p *Machines) patch(r *http.Request, set admin.SetDevice, said string) (string, string, error) {
+func (p *Machines) patch(r *http.Request, set devices.SetDevice, said string) (string, string, error) {
 	var one deploy.Device
 	if err := p.Do(r, http.MethodPatch, devicePath(r.PathValue("id")), set, &one); err != nil {
 		return "", "", err
@@ -187,7 +188,7 @@ func (p *Machines) setVariables(r *http.Request) (to, said string, err error) {
 	if err := f.Err(); err != nil {
 		return "", "", err
 	}
-	return p.patch(r, admin.SetDevice{Variables: changes}, "Changed the variables of %s.")
+	return p.patch(r, devices.SetDevice{Variables: changes}, "Changed the variables of %s.")
 }
 
 // setSecret gives a secret variable a value, or takes it away when there is none.
@@ -216,7 +217,7 @@ func (p *Machines) setCollections(r *http.Request) (to, said string, err error) 
 			continue // it was made since the page was drawn
 		}
 		want, is := slices.Contains(r.PostForm["collection"], c.ID), slices.Contains(c.Devices, id)
-		set := admin.SetCollection{}
+		set := deployments.SetCollection{}
 		switch {
 		case want && !is:
 			set.AddDevices = []string{id}
@@ -233,7 +234,7 @@ func (p *Machines) setCollections(r *http.Request) (to, said string, err error) 
 }
 
 func (p *Machines) wake(r *http.Request) (to, said string, err error) {
-	var woken admin.Names
+	var woken deployments.Names
 	id := r.PathValue("id")
 	err = p.Do(r, http.MethodPost, devicePath(id)+"/wake", nil, &woken)
 	return devicePath(id), "Sent Wake-on-LAN packets for " + strings.Join(woken.Items, " and ") + ".", err
@@ -241,7 +242,7 @@ func (p *Machines) wake(r *http.Request) (to, said string, err error) {
 
 func (p *Machines) approve(r *http.Request) (to, said string, err error) {
 	var one deploy.Device
-	err = p.Do(r, http.MethodPost, devicePath(r.PathValue("id"))+"/approve", admin.ApproveDevice{Name: strings.TrimSpace(r.PostFormValue("name"))}, &one)
+	err = p.Do(r, http.MethodPost, devicePath(r.PathValue("id"))+"/approve", devices.ApproveDevice{Name: strings.TrimSpace(r.PostFormValue("name"))}, &one)
 	return frame.Back(r, devicePath(one.ID)), "Approved " + one.Label() + ": it boots when it asks next, within some seconds.", err
 }
 

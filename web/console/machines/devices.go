@@ -12,6 +12,8 @@ import (
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
 	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
+	"castpoint/web/admin/devices"
 	"castpoint/web/console/frame"
 )
 
@@ -94,7 +96,7 @@ func (p *Machines) collections(r *http.Request) ([]collection.Collection, error)
 func (p *Machines) add(r *http.Request) (to, said string, err error) {
 	var one deploy.Device
 	f := frame.Read(r)
-	err = p.Do(r, http.MethodPost, "/devices", admin.AddDevice{
+	err = p.Do(r, http.MethodPost, "/devices", devices.AddDevice{
 		Name: f.Text("name"), UUID: f.Text("uuid"), MACs: frame.Words(f.Text("macs")), Groups: frame.Words(f.Text("groups")),
 	}, &one)
 	return devicePath(one.ID), "Added " + one.Label() + ".", err
@@ -150,7 +152,7 @@ func (p *Machines) changeChosen(r *http.Request) (to, said string, err error) {
 		}
 	}
 	if collection := r.PostFormValue("collection"); what == doAssign && collection != "" && done > 0 {
-		if err := p.Do(r, http.MethodPatch, "/collections/"+url.PathEscape(collection), admin.SetCollection{AddDevices: ids}, nil); err != nil {
+		if err := p.Do(r, http.MethodPatch, "/collections/"+url.PathEscape(collection), deployments.SetCollection{AddDevices: ids}, nil); err != nil {
 			return "", "", err
 		}
 	}
@@ -184,7 +186,7 @@ func (p *Machines) assign(r *http.Request, id string) error {
 		}
 		return frame.Wrong("choose a boot image or a collection, or name a group")
 	}
-	var set admin.SetDevice
+	var set devices.SetDevice
 	if image != "" {
 		if image == useServers {
 			image = ""

@@ -12,7 +12,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy"
 	"castpoint/deploy/collection"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 )
 
@@ -30,7 +30,7 @@ type collectionData struct {
 	collection.Collection
 	Untold      int
 	Members     frame.Part[memberData]
-	Deployments []admin.DeploymentItem // that are for it
+	Deployments []deployments.DeploymentItem // that are for it
 }
 
 // memberData is a device of a collection.
@@ -45,7 +45,7 @@ func (p *Rollouts) collection(r *http.Request) (*frame.Page, error) {
 	if err := p.Get(r, path, &d.Collection); err != nil {
 		return nil, err
 	}
-	var members admin.Members
+	var members deployments.Members
 	if err := p.Get(r, path+"/members"+frame.Whole, &members); err != nil {
 		return nil, err
 	}
@@ -55,7 +55,7 @@ func (p *Rollouts) collection(r *http.Request) (*frame.Page, error) {
 		list[i] = memberData{one, slices.Contains(d.Devices, one.ID)}
 	}
 	d.Members = frame.Cut(r, list, collectionsPart)
-	deployments, err := frame.All[admin.DeploymentItem](r, p.Frame, "/deployments")
+	deployments, err := frame.All[deployments.DeploymentItem](r, p.Frame, "/deployments")
 	for _, one := range deployments {
 		if one.Collection == d.ID {
 			d.Deployments = append(d.Deployments, one)
@@ -66,7 +66,7 @@ func (p *Rollouts) collection(r *http.Request) (*frame.Page, error) {
 
 func (p *Rollouts) addCollection(r *http.Request) (to, said string, err error) {
 	f := frame.Read(r)
-	req := admin.AddCollection{Name: f.Text("name"), Notes: f.Text("notes"), Devices: frame.Words(f.Text("devices"))}
+	req := deployments.AddCollection{Name: f.Text("name"), Notes: f.Text("notes"), Devices: frame.Words(f.Text("devices"))}
 	if group := f.Text("group"); group != "" {
 		req.Rules = append(req.Rules, collection.MemberRule{Group: group})
 	}
@@ -78,7 +78,7 @@ func (p *Rollouts) addCollection(r *http.Request) (to, said string, err error) {
 }
 
 // change changes the collection of a request.
-func (p *Rollouts) change(r *http.Request, set admin.SetCollection, said string) (string, string, error) {
+func (p *Rollouts) change(r *http.Request, set deployments.SetCollection, said string) (string, string, error) {
 	var c collection.Collection
 	if err := p.Do(r, http.MethodPatch, collectionPath(r.PathValue("id")), set, &c); err != nil {
 		return "", "", err
@@ -88,7 +88,7 @@ func (p *Rollouts) change(r *http.Request, set admin.SetCollection, said string)
 
 func (p *Rollouts) setCollection(r *http.Request) (to, said string, err error) {
 	f := frame.Read(r)
-	return p.change(r, admin.SetCollection{Name: f.Set("name"), Notes: f.Set("notes"), Except: f.List("except")}, "Changed the collection.")
+	return p.change(r, deployments.SetCollection{Name: f.Set("name"), Notes: f.Set("notes"), Except: f.List("except")}, "Changed the collection.")
 }
 
 func (p *Rollouts) addDevices(r *http.Request) (to, said string, err error) {
@@ -96,7 +96,7 @@ func (p *Rollouts) addDevices(r *http.Request) (to, said string, err error) {
 	if len(list) == 0 {
 		return "", "", frame.Wrong("name a device: by name, MAC, UUID or id")
 	}
-	return p.change(r, admin.SetCollection{AddDevices: list}, "Added "+frame.Plural(len(list), "device", "devices")+".")
+	return p.change(r, deployments.SetCollection{AddDevices: list}, "Added "+frame.Plural(len(list), "device", "devices")+".")
 }
 
 func (p *Rollouts) dropDevices(r *http.Request) (to, said string, err error) {
@@ -104,7 +104,7 @@ func (p *Rollouts) dropDevices(r *http.Request) (to, said string, err error) {
 	if len(list) == 0 {
 		return "", "", frame.Wrong("no device is ticked")
 	}
-	return p.change(r, admin.SetCollection{RemoveDevices: list}, "Took "+frame.Plural(len(list), "device", "devices")+" off the list.")
+	return p.change(r, deployments.SetCollection{RemoveDevices: list}, "Took "+frame.Plural(len(list), "device", "devices")+" off the list.")
 }
 
 func (p *Rollouts) addRule(r *http.Request) (to, said string, err error) {
@@ -116,7 +116,7 @@ func (p *Rollouts) addRule(r *http.Request) (to, said string, err error) {
 	if when := f.Text("when"); when != "" {
 		rule.When = []string{when}
 	}
-	return p.change(r, admin.SetCollection{AddRules: []collection.MemberRule{rule}}, "Added the rule.")
+	return p.change(r, deployments.SetCollection{AddRules: []collection.MemberRule{rule}}, "Added the rule.")
 }
 
 // dropRule takes a rule away, by its place: it has to be what the person has seen.
@@ -130,7 +130,7 @@ func (p *Rollouts) dropRule(r *http.Request) (to, said string, err error) {
 		return "", "", frame.Wrong("the collection has changed since the page was drawn: load it again")
 	}
 	rules := slices.Delete(slices.Clone(c.Rules), n, n+1)
-	return p.change(r, admin.SetCollection{Rules: &rules}, "Took the rule away.")
+	return p.change(r, deployments.SetCollection{Rules: &rules}, "Took the rule away.")
 }
 
 // changedLayout says by which revision of a collection a page was drawn.
@@ -145,7 +145,7 @@ func (p *Rollouts) setVariables(r *http.Request) (to, said string, err error) {
 	if err := f.Err(); err != nil {
 		return "", "", err
 	}
-	return p.change(r, admin.SetCollection{Variables: changes}, "Changed the variables.")
+	return p.change(r, deployments.SetCollection{Variables: changes}, "Changed the variables.")
 }
 
 // setSecret gives a secret variable a value, or takes it away when there is none.
@@ -162,7 +162,7 @@ func (p *Rollouts) setSecret(r *http.Request) (to, said string, err error) {
 }
 
 func (p *Rollouts) askWake(r *http.Request) (*frame.Question, error) {
-	var members admin.Members
+	var members deployments.Members
 	path := collectionPath(r.PathValue("id"))
 	if err := p.Get(r, path+"/members"+frame.Whole, &members); err != nil {
 		return nil, err
@@ -173,7 +173,7 @@ func (p *Rollouts) askWake(r *http.Request) (*frame.Question, error) {
 }
 
 func (p *Rollouts) wake(r *http.Request) (to, said string, err error) {
-	var members admin.Members
+	var members deployments.Members
 	path := collectionPath(r.PathValue("id"))
 	if err := p.Get(r, path+"/members"+frame.Whole, &members); err != nil {
 		return "", "", err

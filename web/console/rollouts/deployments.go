@@ -12,13 +12,13 @@ import (
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/revision"
 	"castpoint/deploy/rollout"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 )
 
 // deploymentsData is what the list of deployments shows.
 type deploymentsData struct {
-	frame.Part[admin.DeploymentItem]
+	frame.Part[deployments.DeploymentItem]
 	Ready bool // there is a collection and a sequence to make one of
 }
 
@@ -27,12 +27,12 @@ const deploymentsPart = 50
 
 func (p *Rollouts) deployments(r *http.Request) (*frame.Page, error) {
 	var d deploymentsData
-	list, err := frame.All[admin.DeploymentItem](r, p.Frame, "/deployments")
+	list, err := frame.All[deployments.DeploymentItem](r, p.Frame, "/deployments")
 	if err != nil {
 		return nil, err
 	}
 	// Those that somebody has to look at come first, then those where something goes on.
-	rank := func(d admin.DeploymentItem) int {
+	rank := func(d deployments.DeploymentItem) int {
 		switch {
 		case d.Counts.Failed+d.Counts.Asking+d.Counts.Unknown > 0:
 			return 0
@@ -43,7 +43,7 @@ func (p *Rollouts) deployments(r *http.Request) (*frame.Page, error) {
 		}
 		return 2
 	}
-	slices.SortStableFunc(list, func(a, b admin.DeploymentItem) int { return rank(a) - rank(b) })
+	slices.SortStableFunc(list, func(a, b deployments.DeploymentItem) int { return rank(a) - rank(b) })
 	d.Part = frame.Cut(r, list, deploymentsPart)
 	collections, err := frame.All[collection.Collection](r, p.Frame, "/collections")
 	if err != nil {
@@ -87,8 +87,8 @@ func (p *Rollouts) addPage(r *http.Request) (_ *frame.Page, err error) {
 }
 
 // settings reads the fields that the forms for making and changing a deployment have.
-func settings(f *frame.Form) admin.SetDeployment {
-	set := admin.SetDeployment{
+func settings(f *frame.Form) deployments.SetDeployment {
+	set := deployments.SetDeployment{
 		Notes: f.Set("notes"), Hours: f.Set("hours"), After: f.Set("after"), Start: f.Time("start", "not before"), End: f.Time("end", "not after"),
 		NetworkOnly: f.Box("network_only"), Hidden: f.Box("hidden"), Confirm: f.Box("confirm"), Wake: f.Box("wake"), Password: f.Set("password"),
 		AlertBelow: f.Number("alert_below", "percent of success"), AlertAfter: f.Number("alert_after", "devices before an alert"), MaxSize: f.Number("max_size", "largest number of devices"),
@@ -128,7 +128,7 @@ func (p *Rollouts) askSize(r *http.Request) (*frame.Question, error) {
 	}
 	purpose := rollout.Available
 	if id := r.PathValue("id"); id != "" {
-		var now admin.DeploymentStatus
+		var now deployments.DeploymentStatus
 		if err := p.Get(r, deploymentPath(id), &now); err != nil {
 			return nil, err
 		}
@@ -145,7 +145,7 @@ func (p *Rollouts) askSize(r *http.Request) (*frame.Question, error) {
 	if purpose != rollout.Required || collection == "" {
 		return nil, nil
 	}
-	var members admin.Members
+	var members deployments.Members
 	if err := p.Get(r, collectionPath(collection)+"/members"+frame.Whole, &members); err != nil {
 		return nil, err
 	}
@@ -170,7 +170,7 @@ func (p *Rollouts) askSize(r *http.Request) (*frame.Question, error) {
 
 func (p *Rollouts) add(r *http.Request) (to, said string, err error) {
 	f := frame.Read(r)
-	req := admin.AddDeployment{Name: f.Text("name"), Sequence: f.Text("sequence"), Collection: f.Text("collection"), SetDeployment: settings(f)}
+	req := deployments.AddDeployment{Name: f.Text("name"), Sequence: f.Text("sequence"), Collection: f.Text("collection"), SetDeployment: settings(f)}
 	if err := f.Err(); err != nil {
 		return "", "", err
 	}
@@ -202,7 +202,7 @@ func (p *Rollouts) set(r *http.Request) (to, said string, err error) {
 
 // deploymentData is what the page of a deployment shows.
 type deploymentData struct {
-	admin.DeploymentStatus
+	deployments.DeploymentStatus
 	CollectionName string
 	Sequences      []revision.SequenceInfo
 	State          string // of the targets that are shown; "" for all
@@ -277,7 +277,7 @@ func (p *Rollouts) switchOff(r *http.Request) (to, said string, err error) {
 	if off {
 		said = "No more runs begin. Those that have begun go on."
 	}
-	return deploymentPath(id), said, p.Do(r, http.MethodPatch, deploymentPath(id), admin.SetDeployment{Disabled: &off}, nil)
+	return deploymentPath(id), said, p.Do(r, http.MethodPatch, deploymentPath(id), deployments.SetDeployment{Disabled: &off}, nil)
 }
 
 func (p *Rollouts) askAgain(r *http.Request) (*frame.Question, error) {
@@ -285,7 +285,7 @@ func (p *Rollouts) askAgain(r *http.Request) (*frame.Question, error) {
 	if n == 0 {
 		return nil, frame.Wrong("no device is ticked")
 	}
-	var now admin.DeploymentStatus
+	var now deployments.DeploymentStatus
 	if err := p.Get(r, deploymentPath(r.PathValue("id")), &now); err != nil {
 		return nil, err
 	}
@@ -298,12 +298,12 @@ func (p *Rollouts) askAgain(r *http.Request) (*frame.Question, error) {
 
 func (p *Rollouts) again(r *http.Request) (to, said string, err error) {
 	id, devices := r.PathValue("id"), r.PostForm["id"]
-	err = p.Do(r, http.MethodPost, deploymentPath(id)+"/again", admin.DeployAgain{Devices: devices}, nil)
+	err = p.Do(r, http.MethodPost, deploymentPath(id)+"/again", deployments.DeployAgain{Devices: devices}, nil)
 	return frame.Back(r, deploymentPath(id)), frame.Plural(len(devices), "device runs", "devices run") + " it again at the next network boot.", err
 }
 
 func (p *Rollouts) askRemove(r *http.Request) (*frame.Question, error) {
-	var now admin.DeploymentStatus
+	var now deployments.DeploymentStatus
 	if err := p.Get(r, deploymentPath(r.PathValue("id")), &now); err != nil {
 		return nil, err
 	}

@@ -8,13 +8,13 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy/revision"
 	"castpoint/deploy/rollout"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 )
 
 // runData is what the page of a run shows.
 type runData struct {
-	admin.RunDetails
+	deployments.RunDetails
 	Percent float64
 	Leaves  []revision.LeafInfo // steps that it can be tried again from
 	ToCome  []revision.LeafInfo // steps that have not begun
@@ -61,12 +61,12 @@ func (p *Rollouts) run(r *http.Request) (*frame.Page, error) {
 
 func (p *Rollouts) retry(r *http.Request) (to, said string, err error) {
 	id := r.PathValue("id")
-	err = p.Do(r, http.MethodPost, runPath(id)+"/retry", admin.RetryRun{Step: r.PostFormValue("step")}, nil)
+	err = p.Do(r, http.MethodPost, runPath(id)+"/retry", deployments.RetryRun{Step: r.PostFormValue("step")}, nil)
 	return runPath(id), "The machine tries again, within some seconds.", err
 }
 
 func (p *Rollouts) askCancel(r *http.Request) (*frame.Question, error) {
-	var d admin.RunDetails
+	var d deployments.RunDetails
 	if err := p.Get(r, runPath(r.PathValue("id")), &d); err != nil {
 		return nil, err
 	}
@@ -88,6 +88,6 @@ func (p *Rollouts) answer(r *http.Request) (to, said string, err error) {
 			answers[variable] = r.PostForm.Get(name)
 		}
 	}
-	err = p.Do(r, http.MethodPost, runPath(id)+"/answers", admin.AnswerRun{Answers: answers}, nil)
+	err = p.Do(r, http.MethodPost, runPath(id)+"/answers", deployments.AnswerRun{Answers: answers}, nil)
 	return runPath(id), "Answered.", err
 }

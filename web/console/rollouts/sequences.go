@@ -9,7 +9,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy/revision"
 	"castpoint/deploy/sequence"
-	"castpoint/web/admin"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/console/frame"
 )
 
@@ -46,7 +46,7 @@ func (p *Rollouts) sequence(r *http.Request) (*frame.Page, error) {
 
 // editData is what the page for writing a task sequence shows.
 type editData struct {
-	Templates []admin.Template
+	Templates []deployments.Template
 	From      string // what the text comes from: the name of a template or a sequence
 	Name      string // of the sequence that gets a new revision, "" for a new one
 	Text      string
@@ -100,7 +100,7 @@ func (p *Rollouts) putSequence(w http.ResponseWriter, r *http.Request) {
 		p.Fail(w, r, err)
 		return
 	}
-	var check admin.SequenceCheck
+	var check deployments.SequenceCheck
 	err := p.API().Send(r.Context(), "/sequences/check", yamlType, strings.NewReader(d.Text), &check)
 	if err == nil {
 		d.Problems, d.Checked, d.Steps = check.Problems, check.Usable, check.Steps

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"castpoint/web/access"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
 	"castpoint/web/console/frame"
 )
 
@@ -50,7 +50,7 @@ type accessData struct {
 	Users    frame.Part[access.User]
 	Tokens   frame.Part[access.Token]
 	Lockouts []access.Lockout
-	New      *admin.CreatedAccessToken // shown this once
+	New      *accounts.CreatedAccessToken // shown this once
 	Scopes   any
 	Self     string
 }
@@ -80,7 +80,7 @@ func (p *Server) addUser(r *http.Request) (to, said string, err error) {
 		return "", "", frame.Wrong("the two passwords differ")
 	}
 	var u access.User
-	err = p.Do(r, http.MethodPost, "/access/users", admin.AddUser{Name: f.Text("name"), Password: password, Scope: access.Scope(f.Text("scope"))}, &u)
+	err = p.Do(r, http.MethodPost, "/access/users", accounts.AddUser{Name: f.Text("name"), Password: password, Scope: access.Scope(f.Text("scope"))}, &u)
 	return "/access", "Made the user " + u.Name + ".", err
 }
 
@@ -91,7 +91,7 @@ func (p *Server) setUser(r *http.Request) (to, said string, err error) {
 		return "", "", frame.Wrong("the two passwords differ")
 	}
 	var u access.User
-	err = p.Do(r, http.MethodPatch, userPath(r.PathValue("name")), admin.SetUser{Password: password, Scope: access.Scope(f.Text("scope"))}, &u)
+	err = p.Do(r, http.MethodPatch, userPath(r.PathValue("name")), accounts.SetUser{Password: password, Scope: access.Scope(f.Text("scope"))}, &u)
 	return "/access", "Changed " + u.Name + ", who has to log in again.", err
 }
 
@@ -130,11 +130,11 @@ func (p *Server) createToken(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := frame.Read(r)
-	req := admin.CreateAccessToken{Name: f.Text("name"), Scope: access.Scope(f.Text("scope"))}
+	req := accounts.CreateAccessToken{Name: f.Text("name"), Scope: access.Scope(f.Text("scope"))}
 	if n := f.Number("days", "days"); n != nil {
 		req.TTL = int64(time.Duration(*n) * day / time.Second)
 	}
-	made := &admin.CreatedAccessToken{}
+	made := &accounts.CreatedAccessToken{}
 	err := f.Err()
 	if err == nil {
 		err = p.Do(r, http.MethodPost, "/access/tokens", req, made)
@@ -163,12 +163,12 @@ func (p *Server) setOwnPassword(r *http.Request) (to, said string, err error) {
 		return "", "", frame.Wrong("the two new passwords differ")
 	}
 	return "/account", "Your password is another now. Your other sessions have ended.",
-		p.Do(r, http.MethodPut, "/access/self/password", admin.ChangeOwnPassword{Old: r.PostFormValue("old"), New: password}, nil)
+		p.Do(r, http.MethodPut, "/access/self/password", accounts.ChangeOwnPassword{Old: r.PostFormValue("old"), New: password}, nil)
 }
 
 // auditData is what the audit log shows.
 type auditData struct {
-	admin.AuditPage
+	accounts.AuditPage
 	Search string
 	Failed bool // only what was refused or failed
 	Older  string

@@ -16,7 +16,7 @@ import (
 
 	"castpoint/content"
 	"castpoint/multicast"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/console/frame"
 	"castpoint/web/session"
 )
@@ -259,7 +259,7 @@ func byNeed(a, b multicast.MemberStatus) int {
 
 func (p *Sessions) start(r *http.Request) (to, said string, err error) {
 	f := frame.Read(r)
-	req := admin.StartSession{Content: f.Text("content"), Interface: f.Text("interface"), Now: f.Text("now") != ""}
+	req := sessions.StartSession{Content: f.Text("content"), Interface: f.Text("interface"), Now: f.Text("now") != ""}
 	for _, n := range []struct {
 		name, what string
 		to         *int

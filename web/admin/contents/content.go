@@ -1,4 +1,4 @@
-package admin
+package contents
 
 import (
 	"context"
@@ -89,7 +89,7 @@ func (s *operations) contentOperations(a *api.API) {
 		Summary: "A content",
 		About:   "Files with their hashes, images of a WIM, distribution settings, and the last validation.",
 	}, func(_ context.Context, in *ContentPath) (*content.Content, error) {
-		return api.Content(s.library, in.ID)
+		return api.Content(s.Library, in.ID)
 	})
 	api.Steps(a, api.Operation{
 		ID: "add-content", Method: http.MethodPost, Path: "/contents", Scope: access.Admin, Tag: tag,
@@ -144,7 +144,7 @@ type ContentPath struct {
 }
 
 func (s *operations) listContents(_ context.Context, in *struct{ api.PageQuery }) (api.Page[*content.Content], error) {
-	list, err := s.library.List()
+	list, err := s.Library.List()
 	if err != nil {
 		return api.Page[*content.Content]{}, api.ContentProblem(err)
 	}
@@ -172,7 +172,7 @@ func (s *operations) setContent(_ context.Context, in *struct {
 	Body SetContent
 }) (*content.Content, error) {
 	req := &in.Body
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func (s *operations) setContent(_ context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	ct, err = s.library.Set(ct.ID, set)
+	ct, err = s.Library.Set(ct.ID, set)
 	return ct, api.ContentProblem(err)
 }
 
@@ -257,18 +257,18 @@ func (s *operations) attachContent(_ context.Context, in *struct {
 			return nil, api.Refusal(http.StatusBadRequest, "", "name it from the root of the server's host", "file %q is not an absolute path", path)
 		}
 	}
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, progress api.Progress) (_ *content.Content, err error) {
 		if len(req.Remove) > 0 {
-			if ct, err = s.library.Detach(ctx, ct.ID, req.Remove); err != nil {
+			if ct, err = s.Library.Detach(ctx, ct.ID, req.Remove); err != nil {
 				return nil, api.ContentProblem(err)
 			}
 		}
 		if len(req.Drivers)+len(req.Files) > 0 {
-			ct, err = s.library.Attach(ctx, ct.ID, library.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
+			ct, err = s.Library.Attach(ctx, ct.ID, library.AttachRequest{Drivers: req.Drivers, Files: req.Files, Progress: progress})
 			if err != nil {
 				return nil, api.ContentProblem(err)
 			}
@@ -278,30 +278,30 @@ func (s *operations) attachContent(_ context.Context, in *struct {
 }
 
 func (s *operations) removeContent(_ context.Context, in *ContentPath) error {
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return err
 	}
-	if ct.ID == s.join.Assigned() {
+	if ct.ID == s.Join.Assigned() {
 		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "give the setting assign another value, and castpoint reload, first", "content %s is assigned to machines that netboot", ct.ID)
 	}
-	if s.keeper != nil {
-		for _, info := range s.keeper.List() {
+	if s.Keeper != nil {
+		for _, info := range s.Keeper.List() {
 			if info.Carries(ct.ID) && info.Ended == nil {
 				return api.Refusal(http.StatusConflict, protocol.CodeRefused, "castpoint session cancel "+info.ID+" ends it", "content %s is being sent in session %s", ct.ID, info.ID)
 			}
 		}
 	}
-	return api.ContentProblem(s.library.Remove(ct.ID))
+	return api.ContentProblem(s.Library.Remove(ct.ID))
 }
 
 func (s *operations) validateContent(_ context.Context, in *ContentPath) (func(context.Context, api.Progress) (*library.Validation, error), error) {
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context, progress api.Progress) (*library.Validation, error) {
-		v, err := s.library.Validate(ctx, ct.ID, progress)
+		v, err := s.Library.Validate(ctx, ct.ID, progress)
 		if err != nil {
 			return nil, api.ContentProblem(fmt.Errorf("validate %s: %w", ct.ID, err))
 		}

@@ -1,4 +1,4 @@
-package admin
+package contents
 
 import (
 	"context"
@@ -101,7 +101,7 @@ func (s *operations) uploadContent(ctx context.Context, in *UploadContent, w htt
 	}
 	id := ""
 	if in.Update != "" {
-		ct, err := api.Content(s.library, in.Update)
+		ct, err := api.Content(s.Library, in.Update)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (s *operations) uploadContent(ctx context.Context, in *UploadContent, w htt
 			return api.ContentProblem(err) // before something large has come in for it
 		}
 	}
-	up, err := s.uploads.Begin(w, r, access.Name(ctx), in.File)
+	up, err := s.Uploads.Begin(w, r, access.Name(ctx), in.File)
 	if err != nil {
 		return api.ContentProblem(err)
 	}

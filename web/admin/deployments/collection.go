@@ -1,4 +1,4 @@
-package admin
+package deployments
 
 import (
 	"context"
@@ -11,8 +11,8 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/named"
 	"castpoint/deploy/rollout"
-	"castpoint/deploy/secret"
 	"castpoint/web/access"
+	"castpoint/web/admin/devices"
 	"castpoint/web/api"
 )
 
@@ -23,7 +23,7 @@ func (s *operations) collectionOperations(a *api.API) {
 		Summary: "List collections",
 		About:   "In the order of their names.",
 	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[collection.Collection], error) {
-		return api.Cut(s.cfg.Rollout.Collections.All(), func(c *collection.Collection) string { return strings.ToLower(c.Name) }, *in), nil
+		return api.Cut(s.Rollout.Collections.All(), func(c *collection.Collection) string { return strings.ToLower(c.Name) }, *in), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "add-collection", Method: http.MethodPost, Path: "/collections", Scope: access.Operate, Tag: tag, Status: http.StatusCreated,
@@ -32,7 +32,7 @@ func (s *operations) collectionOperations(a *api.API) {
 		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *struct{ Body AddCollection }) (collection.Collection, error) {
 		c := in.Body
-		return s.cfg.Rollout.Collections.Put(ctx, collection.Collection{
+		return s.Rollout.Collections.Put(ctx, collection.Collection{
 			Name: c.Name, Notes: c.Notes, Devices: c.Devices, Except: c.Except, Rules: c.Rules, Variables: c.Variables,
 		})
 	}))
@@ -41,7 +41,7 @@ func (s *operations) collectionOperations(a *api.API) {
 		Summary: "A collection",
 		About:   "Its list and its rules; list-members says which devices that makes.",
 	}, rolled(s, func(_ context.Context, in *NamedPath) (collection.Collection, error) {
-		return s.cfg.Rollout.Collections.Get(in.ID)
+		return s.Rollout.Collections.Get(in.ID)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-collection", Method: http.MethodPatch, Path: "/collections/{id}", Scope: access.Operate, Tag: tag,
@@ -54,7 +54,7 @@ func (s *operations) collectionOperations(a *api.API) {
 		Summary: "Delete a collection with its variables",
 		About:   "Refused while a deployment is for it.",
 		Errors:  []int{http.StatusConflict},
-	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveCollection(ctx, in.ID) }))
+	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.Rollout.RemoveCollection(ctx, in.ID) }))
 	api.Answer(a, api.Operation{
 		ID: "list-members", Method: http.MethodGet, Path: "/collections/{id}/members", Scope: access.Read, Tag: tag,
 		Summary: "The devices that are in a collection now",
@@ -63,7 +63,7 @@ func (s *operations) collectionOperations(a *api.API) {
 		NamedPath
 		api.LongQuery
 	}) (Members, error) {
-		list, untold, err := s.cfg.Rollout.Collections.Members(in.ID)
+		list, untold, err := s.Rollout.Collections.Members(in.ID)
 		m := Members{Page: api.CutPlaces(list, in.LongQuery), Untold: untold}
 		for i := range m.Items {
 			m.Items[i].Inventory = nil
@@ -75,63 +75,8 @@ func (s *operations) collectionOperations(a *api.API) {
 		Summary: "Set a secret variable of a collection; an empty value takes it away",
 		About:   "Secret variables are kept encrypted and given to a machine for the time of its run. No operation shows them again.",
 	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
-		return s.cfg.Rollout.Collections.SetSecret(ctx, in.ID, in.Name, in.Body.Value)
+		return s.Rollout.Collections.SetSecret(ctx, in.ID, in.Name, in.Body.Value)
 	}))
-	api.Act(a, api.Operation{
-		ID: "set-device-secret", Method: http.MethodPut, Path: "/devices/{id}/secrets/{name}", Scope: access.Operate, Tag: "devices",
-		Summary: "Set a secret variable of a device; an empty value takes it away",
-		About:   "It goes before one of the same name of a collection. No operation shows it again.",
-	}, rolledAct(s, func(ctx context.Context, in *SecretPath) error {
-		return s.setDeviceSecret(ctx, in)
-	}))
-	api.Answer(a, api.Operation{
-		ID: "list-device-secrets", Method: http.MethodGet, Path: "/devices/{id}/secrets", Scope: access.Read, Tag: "devices",
-		Summary: "The names of a device's secret variables",
-		About:   "Their values are never shown.",
-	}, rolled(s, func(_ context.Context, in *DevicePath) (Names, error) {
-		d, err := s.cfg.Devices.Find(in.ID)
-		if err != nil {
-			return Names{}, err
-		}
-		return Names{append([]string{}, s.cfg.Rollout.Secrets.Names(secret.OfDevice(d.ID))...)}, nil
-	}))
-	api.Answer(a, api.Operation{
-		ID: "show-recovery", Method: http.MethodPost, Path: "/devices/{id}/recovery", Scope: access.Admin, Tag: "devices",
-		Summary: "Show the recovery passwords of a device's encrypted volumes",
-		About:   "Steps that encrypt a volume with recovery: server report them. It is a POST so that each look is in the audit log.",
-	}, rolled(s, s.showRecovery))
-	api.Answer(a, api.Operation{
-		ID: "wake-device", Method: http.MethodPost, Path: "/devices/{id}/wake", Scope: access.Operate, Tag: "devices",
-		Summary: "Send a device Wake-on-LAN packets",
-		About:   "They go out of every interface that is served, once for each MAC. The answer has the MACs.",
-		Errors:  []int{http.StatusConflict},
-	}, rolled(s, func(ctx context.Context, in *DevicePath) (Names, error) {
-		macs, err := s.cfg.Monitor.Wake(in.ID, access.Name(ctx))
-		return Names{macs}, err
-	}))
-}
-
-func (s *operations) setDeviceSecret(ctx context.Context, in *SecretPath) error {
-	d, err := s.cfg.Devices.Find(in.ID)
-	if err != nil {
-		return err
-	}
-	return s.cfg.Rollout.Secrets.Set(ctx, secret.OfDevice(d.ID), in.Name, in.Body.Value)
-}
-
-func (s *operations) showRecovery(ctx context.Context, in *DevicePath) (Recoveries, error) {
-	d, err := s.cfg.Devices.Find(in.ID)
-	if err != nil {
-		return Recoveries{}, err
-	}
-	list, err := s.cfg.Rollout.Secrets.Recoveries(d.ID)
-	api.Note(ctx, "%d of %s (%s)", len(list), d.Label(), d.ID)
-	return Recoveries{append([]secret.Recovery{}, list...)}, err
-}
-
-// Recoveries are recovery passwords of a device.
-type Recoveries struct {
-	Items []secret.Recovery `json:"items" nullable:"false" doc:"the newest first"`
 }
 
 // NamedPath names a collection, a sequence or a deployment.
@@ -146,11 +91,6 @@ type SecretPath struct {
 	Body struct {
 		Value string `json:"value" doc:"never shown again"`
 	}
-}
-
-// Names is a list of names.
-type Names struct {
-	Items []string `json:"items" nullable:"false"`
 }
 
 // AddCollection asks for a collection.
@@ -186,7 +126,7 @@ func (s *operations) setCollection(ctx context.Context, in *struct {
 	NamedPath
 	Body SetCollection
 }) (collection.Collection, error) {
-	c, err := s.cfg.Rollout.Collections.Get(in.ID)
+	c, err := s.Rollout.Collections.Get(in.ID)
 	if err != nil {
 		return c, err
 	}
@@ -208,7 +148,7 @@ func (s *operations) setCollection(ctx context.Context, in *struct {
 	c.Rules = append(c.Rules, req.AddRules...)
 	c.Devices = append(c.Devices, req.AddDevices...)
 	for _, text := range req.RemoveDevices {
-		d, err := s.cfg.Devices.Find(text)
+		d, err := s.Devices.Find(text)
 		if err != nil {
 			return c, err
 		}
@@ -233,14 +173,14 @@ func (s *operations) setCollection(ctx context.Context, in *struct {
 		}
 		c.Variables[name] = *value
 	}
-	return s.cfg.Rollout.Collections.Put(ctx, c)
+	return s.Rollout.Collections.Put(ctx, c)
 }
 
 // rolled makes an operation one that needs deployments.
 func rolled[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
-		if s.cfg.Rollout == nil || s.cfg.Devices == nil || s.cfg.Monitor == nil {
-			return out, errNoRecords()
+		if s.Rollout == nil || s.Devices == nil || s.Monitor == nil {
+			return out, devices.NoRecords()
 		}
 		out, err = f(ctx, in)
 		return out, rolloutProblem(err)
@@ -267,5 +207,5 @@ func rolloutProblem(err error) error {
 	case errors.Is(err, named.ErrExists), errors.Is(err, named.ErrInUse), errors.Is(err, rollout.ErrRefused), errors.Is(err, rollout.ErrSize):
 		return api.Refusal(http.StatusConflict, protocol.CodeRefused, "", "%v", err)
 	}
-	return deviceProblem(err)
+	return devices.Problem(err)
 }

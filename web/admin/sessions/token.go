@@ -1,4 +1,4 @@
-package admin
+package sessions
 
 import (
 	"context"
@@ -53,7 +53,7 @@ type CreatedToken struct {
 
 func (s *operations) createToken(ctx context.Context, in *struct{ Body CreateToken }) (*CreatedToken, error) {
 	req := in.Body
-	ct, err := api.Content(s.library, req.Content)
+	ct, err := api.Content(s.Library, req.Content)
 	if err != nil {
 		return nil, err
 	}
@@ -78,14 +78,14 @@ func (s *operations) createToken(ctx context.Context, in *struct{ Body CreateTok
 		}
 		req.MAC = mac.String()
 	}
-	secret, token, err := s.join.Tokens().Create(admit.Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: join.Printable(req.Name, 64)}, ttl)
+	secret, token, err := s.Join.Tokens().Create(admit.Token{Content: ct.ID, Files: req.Files, MAC: req.MAC, Name: join.Printable(req.Name, 64)}, ttl)
 	if err != nil {
 		return nil, err
 	}
-	s.log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
+	s.Log.Info("token made", zap.String("content", ct.ID), zap.String("mac", token.MAC), zap.Time("expires", token.Expires))
 	api.Note(ctx, "for %s", ct.ID)
 	return &CreatedToken{
 		Token: secret, Content: ct.ID, Name: ct.Name, MAC: token.MAC, Expires: token.Expires,
-		Server: s.cfg.URL, Pin: s.join.Pin(),
+		Server: s.URL, Pin: s.Join.Pin(),
 	}, nil
 }

@@ -1,4 +1,4 @@
-package admin
+package contents
 
 import (
 	"context"
@@ -43,8 +43,8 @@ func (s *operations) source(ctx context.Context, req *AddContent, progress func(
 		s.mu.Unlock()
 	}
 	res, err := fetch.Get(ctx, fetch.Request{
-		URL: req.Path, Dir: filepath.Join(s.cfg.Data, DirDownloads), SHA256: req.SHA256, Rate: req.FetchRate / 8, Progress: progress,
-		Room: s.library.HasRoom, // of the data folder, which the library is in
+		URL: req.Path, Dir: filepath.Join(s.Data, DirDownloads), SHA256: req.SHA256, Rate: req.FetchRate / 8, Progress: progress,
+		Room: s.Library.HasRoom, // of the data folder, which the library is in
 	})
 	if err != nil {
 		release()
@@ -96,9 +96,9 @@ func (s *operations) add(ctx context.Context, id string, req AddContent, progres
 	add := request()
 	var ct *content.Content
 	if id == "" {
-		ct, err = s.library.Add(ctx, add)
+		ct, err = s.Library.Add(ctx, add)
 	} else {
-		ct, err = s.library.Update(ctx, id, add)
+		ct, err = s.Library.Update(ctx, id, add)
 	}
 	// A file that is wrong is wrong tomorrow; one that found no room is not.
 	done(err != nil && !errors.Is(err, content.ErrFile) && !errors.Is(err, content.ErrExists))
@@ -117,7 +117,7 @@ func (s *operations) updateContent(_ context.Context, in *struct {
 	if err := in.Body.check(); err != nil {
 		return nil, err
 	}
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (a *AddContent) check() error {
 }
 
 func (s *operations) collectGarbage(ctx context.Context, _ *struct{}) (*Garbage, error) {
-	g, err := s.library.CollectGarbage(ctx)
+	g, err := s.Library.CollectGarbage(ctx)
 	if err != nil {
 		return nil, api.ContentProblem(err)
 	}

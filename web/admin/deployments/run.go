@@ -1,4 +1,4 @@
-package admin
+package deployments
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/deploy/rollout"
 	"castpoint/web/access"
+	"castpoint/web/admin/devices"
 	"castpoint/web/api"
 	"castpoint/web/delivery"
 )
@@ -24,10 +25,10 @@ func (s *operations) runOperations(a *api.API) {
 		Summary: "All runs of a device, oldest first",
 		About:   "A run is one sequence on the device, over all its restarts.",
 	}, rolled(s, func(ctx context.Context, in *struct {
-		DevicePath
+		devices.DevicePath
 		api.LongQuery
 	}) (api.Page[rollout.Run], error) {
-		list, err := s.cfg.Rollout.RunsOf(ctx, in.ID)
+		list, err := s.Rollout.RunsOf(ctx, in.ID)
 		return api.CutPlaces(list, in.LongQuery), err
 	}))
 	api.Answer(a, api.Operation{
@@ -47,11 +48,11 @@ func (s *operations) runOperations(a *api.API) {
 		for name, value := range req.Variables {
 			vars[name] = protocol.VariableValue{Value: value}
 		}
-		id, err := s.cfg.Rollout.FindRun(in.ID)
+		id, err := s.Rollout.FindRun(in.ID)
 		if err != nil {
 			return rollout.Run{}, err
 		}
-		return s.cfg.Rollout.Retry(ctx, id, req.Step, access.Name(ctx), vars)
+		return s.Rollout.Retry(ctx, id, req.Step, access.Name(ctx), vars)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "cancel-run", Method: http.MethodPost, Path: "/runs/{id}/cancel", Scope: access.Operate, Tag: tag,
@@ -59,11 +60,11 @@ func (s *operations) runOperations(a *api.API) {
 		About:   "The machine learns it with its next report, and stays on.",
 		Errors:  []int{http.StatusConflict},
 	}, rolled(s, func(ctx context.Context, in *RunPath) (rollout.Run, error) {
-		id, err := s.cfg.Rollout.FindRun(in.ID)
+		id, err := s.Rollout.FindRun(in.ID)
 		if err != nil {
 			return rollout.Run{}, err
 		}
-		return s.cfg.Rollout.Cancel(ctx, id, access.Name(ctx))
+		return s.Rollout.Cancel(ctx, id, access.Name(ctx))
 	}))
 	api.Act(a, api.Operation{
 		ID: "answer-run", Method: http.MethodPost, Path: "/runs/{id}/answers", Scope: access.Operate, Tag: tag,
@@ -74,11 +75,11 @@ func (s *operations) runOperations(a *api.API) {
 		RunPath
 		Body AnswerRun
 	}) error {
-		id, err := s.cfg.Rollout.FindRun(in.ID)
+		id, err := s.Rollout.FindRun(in.ID)
 		if err != nil {
 			return err
 		}
-		return s.cfg.Rollout.Answer(ctx, id, in.Body.Answers, access.Name(ctx))
+		return s.Rollout.Answer(ctx, id, in.Body.Answers, access.Name(ctx))
 	}))
 	api.Serve(a, api.Operation{
 		ID: "get-run-log", Method: http.MethodGet, Path: "/runs/{id}/logs/{name}", Scope: access.Read, Tag: tag, Sends: "text/plain",
@@ -113,20 +114,20 @@ type RunDetails struct {
 }
 
 func (s *operations) getRun(ctx context.Context, in *RunPath) (RunDetails, error) {
-	id, err := s.cfg.Rollout.FindRun(in.ID)
+	id, err := s.Rollout.FindRun(in.ID)
 	if err != nil {
 		return RunDetails{}, err
 	}
-	run, steps, err := s.cfg.Rollout.Run(ctx, id)
+	run, steps, err := s.Rollout.Run(ctx, id)
 	if err != nil {
 		return RunDetails{}, err
 	}
 	out := RunDetails{Run: run, Steps: append([]rollout.StepRecord{}, steps...)}
-	if d, err := s.cfg.Rollout.Deployment(run.Deployment); err == nil {
+	if d, err := s.Rollout.Deployment(run.Deployment); err == nil {
 		out.DeploymentName = d.Name
 	}
-	if s.delivery != nil {
-		out.Logs, err = s.delivery.Logs(&run)
+	if s.Delivery != nil {
+		out.Logs, err = s.Delivery.Logs(&run)
 	}
 	return out, err
 }
@@ -135,18 +136,18 @@ func (s *operations) sendLog(ctx context.Context, in *struct {
 	RunPath
 	Name string `path:"name" doc:"of the log, as get-run lists them"`
 }, w http.ResponseWriter, _ *http.Request) error {
-	if s.delivery == nil {
-		return errNoRecords()
+	if s.Delivery == nil {
+		return devices.NoRecords()
 	}
-	id, err := s.cfg.Rollout.FindRun(in.ID)
+	id, err := s.Rollout.FindRun(in.ID)
 	if err != nil {
 		return rolloutProblem(err)
 	}
-	run, _, err := s.cfg.Rollout.Run(ctx, id)
+	run, _, err := s.Rollout.Run(ctx, id)
 	if err != nil {
 		return rolloutProblem(err)
 	}
-	f, err := s.delivery.OpenLog(&run, in.Name)
+	f, err := s.Delivery.OpenLog(&run, in.Name)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package admin
+package devices
 
 import (
 	"context"
@@ -39,8 +39,8 @@ func (s *operations) timelineOperations(a *api.API) {
 		Summary: "What happens to all machines, as it happens; what comes faster than 100 a second for long is left out",
 		About:   "Server-sent events, at most 100 a second after the first 500. A client that comes back shows Last-Event-ID.",
 	}, func(ctx context.Context, in *FollowQuery, out *api.Stream[event.Event]) error {
-		if s.cfg.Timeline == nil {
-			return errNoRecords()
+		if s.Timeline == nil {
+			return NoRecords()
 		}
 		return s.follow(ctx, event.Filter{}, in, maxLag, out)
 	})
@@ -52,12 +52,12 @@ func (s *operations) timelineOperations(a *api.API) {
 		MachinePath
 		FollowQuery
 	}, out *api.Stream[event.Event]) error {
-		if s.cfg.Devices == nil || s.cfg.Timeline == nil {
-			return errNoRecords()
+		if s.Devices == nil || s.Timeline == nil {
+			return NoRecords()
 		}
 		f, err := s.filterOf(in.ID)
 		if err != nil {
-			return deviceProblem(err)
+			return Problem(err)
 		}
 		return s.follow(ctx, f, &in.FollowQuery, maxTimeline, out)
 	})
@@ -84,7 +84,7 @@ type TimelineQuery struct {
 
 // filterOf finds the events of a device, or of a machine that is not on record.
 func (s *operations) filterOf(id string) (event.Filter, error) {
-	one, err := s.cfg.Devices.Find(id)
+	one, err := s.Devices.Find(id)
 	f := event.Filter{MACs: one.MACs}
 	if one.UUID != "" {
 		f.UUIDs = []string{one.UUID}
@@ -101,10 +101,10 @@ func (s *operations) filterOf(id string) (event.Filter, error) {
 
 func (s *operations) timeline(ctx context.Context, f event.Filter, in *TimelineQuery) (event.Page, error) {
 	f.Kinds = in.Kinds
-	if err := s.cfg.Timeline.Flush(ctx); err != nil {
+	if err := s.Timeline.Flush(ctx); err != nil {
 		return event.Page{}, err
 	}
-	return s.cfg.Timeline.Query(ctx, f, in.Before, in.After, in.Limit)
+	return s.Timeline.Query(ctx, f, in.Before, in.After, in.Limit)
 }
 
 // FollowQuery says where a stream of events begins.
@@ -120,9 +120,9 @@ type FollowQuery struct {
 // is too slow for comes out of the store, at most lag events of it.
 func (s *operations) follow(ctx context.Context, f event.Filter, in *FollowQuery, lag int, out *api.Stream[event.Event]) error {
 	f.Kinds = in.Kinds
-	follower := s.cfg.Timeline.Follow(f)
+	follower := s.Timeline.Follow(f)
 	defer follower.Close()
-	if err := s.cfg.Timeline.Flush(ctx); err != nil {
+	if err := s.Timeline.Flush(ctx); err != nil {
 		return err
 	}
 	last := max(in.After, in.Back)
@@ -139,7 +139,7 @@ func (s *operations) follow(ctx context.Context, f event.Filter, in *FollowQuery
 		return nil
 	}
 	if in.Last > 0 {
-		p, err := s.cfg.Timeline.Query(ctx, f, 0, last, in.Last)
+		p, err := s.Timeline.Query(ctx, f, 0, last, in.Last)
 		if err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (s *operations) follow(ctx context.Context, f event.Filter, in *FollowQuery
 			}
 			if n := follower.Missed(); n != missed {
 				missed = n
-				p, err := s.cfg.Timeline.Query(ctx, f, e.ID, last, lag)
+				p, err := s.Timeline.Query(ctx, f, e.ID, last, lag)
 				if err != nil {
 					return err
 				}

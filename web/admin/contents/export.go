@@ -1,4 +1,4 @@
-package admin
+package contents
 
 import (
 	"context"
@@ -39,12 +39,12 @@ func (s *operations) transferOperations(a *api.API) {
 }
 
 func (s *operations) exportContent(ctx context.Context, in *ContentPath, w http.ResponseWriter, _ *http.Request) error {
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", api.BytesType)
-	api.SendFrames(w, func(w io.Writer) error { return api.ContentProblem(s.library.Export(ctx, ct.ID, w, nil)) })
+	api.SendFrames(w, func(w io.Writer) error { return api.ContentProblem(s.Library.Export(ctx, ct.ID, w, nil)) })
 	return nil
 }
 
@@ -63,20 +63,20 @@ func (s *operations) importContent(_ context.Context, in *struct{ Body ImportCon
 	}
 	return func(ctx context.Context, progress api.Progress) (*content.Content, error) {
 		defer f.Close()
-		ct, err := s.library.Import(ctx, f, progress)
+		ct, err := s.Library.Import(ctx, f, progress)
 		return ct, importProblem(err)
 	}, nil
 }
 
 // receiveContent imports what comes as the request's body.
 func (s *operations) receiveContent(ctx context.Context, _ *struct{}, w http.ResponseWriter, r *http.Request) (err error) {
-	up, err := s.uploads.Begin(w, r, access.Name(ctx), "")
+	up, err := s.Uploads.Begin(w, r, access.Name(ctx), "")
 	if err != nil {
 		return api.ContentProblem(err)
 	}
 	defer func() { err = errors.Join(err, up.End()) }()
 	body := up.Reader()
-	ct, err := s.library.Import(ctx, body, nil)
+	ct, err := s.Library.Import(ctx, body, nil)
 	// It is read to its end: the answer would not be heard before.
 	if _, copyErr := io.Copy(io.Discard, body); copyErr != nil {
 		err = copyErr // an export that ends early has done so because of this

@@ -1,4 +1,4 @@
-package admin
+package sessions
 
 import (
 	"bytes"
@@ -57,16 +57,16 @@ type SessionPath struct {
 
 func (s *operations) listSessions(_ context.Context, in *struct{ api.PageQuery }) (api.Page[session.Info], error) {
 	list := []session.Info{}
-	if s.keeper != nil {
-		list = s.keeper.List()
+	if s.Keeper != nil {
+		list = s.Keeper.List()
 	}
 	return api.CutPlaces(list, api.LongQuery(in.PageQuery)), nil // their order is by time
 }
 
 func (s *operations) sessionInfo(idOrContent string) (session.Info, error) {
 	id := strings.ToLower(idOrContent)
-	if s.keeper != nil {
-		for _, info := range s.keeper.List() {
+	if s.Keeper != nil {
+		for _, info := range s.Keeper.List() {
 			// The content names its session too: people know it better.
 			if info.ID == id || info.Carries(id) {
 				return info, nil
@@ -139,7 +139,7 @@ const defaultOpen = 15 * time.Minute
 
 func (s *operations) startSession(ctx context.Context, in *struct{ Body StartSession }) (*session.Info, error) {
 	req := in.Body
-	if s.keeper == nil {
+	if s.Keeper == nil {
 		return nil, join.ErrNoNetwork
 	}
 	if req.MinMembers < 0 || req.MaxMembers < 0 || req.Delay < 0 || req.Rate < 0 || req.MinRate < 0 || req.Open < 0 {
@@ -156,7 +156,7 @@ func (s *operations) startSession(ctx context.Context, in *struct{ Body StartSes
 	}
 	var parcels []session.Parcel
 	for _, id := range append([]string{req.Content}, req.Also...) {
-		p, err := session.Receivable(s.library, id)
+		p, err := session.Receivable(s.Library, id)
 		if err != nil {
 			return nil, err
 		}
@@ -170,11 +170,11 @@ func (s *operations) startSession(ctx context.Context, in *struct{ Body StartSes
 	if rule.Open == 0 {
 		rule.Open = defaultOpen
 	}
-	link, err := s.keeper.LinkNamed(req.Interface)
+	link, err := s.Keeper.LinkNamed(req.Interface)
 	if err != nil {
 		return nil, err
 	}
-	c, made, err := s.keeper.For(parcels, link, 0, rule)
+	c, made, err := s.Keeper.For(parcels, link, 0, rule)
 	if err != nil {
 		return nil, api.ContentProblem(err)
 	}
@@ -191,10 +191,10 @@ func (s *operations) startSession(ctx context.Context, in *struct{ Body StartSes
 }
 
 func (s *operations) running(id string) (*session.Session, error) {
-	if s.keeper == nil {
+	if s.Keeper == nil {
 		return nil, join.ErrNoNetwork
 	}
-	return s.keeper.Find(strings.ToLower(id))
+	return s.Keeper.Find(strings.ToLower(id))
 }
 
 func (s *operations) cancelSession(ctx context.Context, in *SessionPath) error {
@@ -202,7 +202,7 @@ func (s *operations) cancelSession(ctx context.Context, in *SessionPath) error {
 	if err != nil {
 		return err
 	}
-	return s.join.Cancel(ctx, c, access.Name(ctx))
+	return s.Join.Cancel(ctx, c, access.Name(ctx))
 }
 
 type memberPath struct {
@@ -229,5 +229,5 @@ func (s *operations) kickMember(ctx context.Context, in *memberPath) error {
 		}
 		member = uint64(found[0])
 	}
-	return s.join.Kick(c, uint32(member), access.Name(ctx))
+	return s.Join.Kick(c, uint32(member), access.Name(ctx))
 }

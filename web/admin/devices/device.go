@@ -1,4 +1,4 @@
-package admin
+package devices
 
 import (
 	"context"
@@ -70,15 +70,16 @@ func (s *operations) deviceOperations(a *api.API) {
 // known makes an operation one that needs records of devices.
 func known[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
-		if s.cfg.Devices == nil || s.cfg.Timeline == nil {
-			return out, errNoRecords()
+		if s.Devices == nil || s.Timeline == nil {
+			return out, NoRecords()
 		}
 		out, err = f(ctx, in)
-		return out, deviceProblem(err)
+		return out, Problem(err)
 	}
 }
 
-func errNoRecords() error {
+// NoRecords is the answer of a server that has none.
+func NoRecords() error {
 	return api.Refusal(http.StatusNotImplemented, "", "", "this server keeps no records of devices")
 }
 
@@ -87,8 +88,8 @@ type DevicePath struct {
 	ID string `path:"id" doc:"id, name, UUID, MAC, or the beginning of one of these when only one device has it"`
 }
 
-// deviceProblem says which status an error of the records is.
-func deviceProblem(err error) error {
+// Problem says which status an error of the records is.
+func Problem(err error) error {
 	const list = "castpoint device list shows what there is"
 	switch {
 	case err == nil:
@@ -151,12 +152,12 @@ type deviceQuery struct {
 }
 
 func (s *operations) listDevices(_ context.Context, in *deviceQuery) (deploy.Page, error) {
-	return s.cfg.Devices.List(deploy.Query{State: in.State, Group: in.Group, Search: in.Search, After: in.After, Limit: in.Limit}), nil
+	return s.Devices.List(deploy.Query{State: in.State, Group: in.Group, Search: in.Search, After: in.After, Limit: in.Limit}), nil
 }
 
 func (s *operations) addDevice(ctx context.Context, in *struct{ Body AddDevice }) (deploy.Device, error) {
 	req := &in.Body
-	one, err := s.cfg.Devices.Add(ctx, deploy.Device{
+	one, err := s.Devices.Add(ctx, deploy.Device{
 		Name: req.Name, UUID: req.UUID, MACs: req.MACs, State: req.State, Protected: req.Protected, Notes: req.Notes,
 		Groups: req.Groups, Variables: req.Variables, Boot: req.Boot,
 	}, access.Name(ctx))
@@ -169,22 +170,22 @@ func (s *operations) addDevice(ctx context.Context, in *struct{ Body AddDevice }
 func (s *operations) importDevices(ctx context.Context, in *struct {
 	RawBody []byte `contentType:"text/csv"`
 }) (deploy.Imported, error) {
-	return s.cfg.Devices.ImportCSV(ctx, in.RawBody, access.Name(ctx))
+	return s.Devices.ImportCSV(ctx, in.RawBody, access.Name(ctx))
 }
 
 func (s *operations) getDevice(_ context.Context, in *DevicePath) (deploy.Device, error) {
-	return s.cfg.Devices.Find(in.ID)
+	return s.Devices.Find(in.ID)
 }
 
 func (s *operations) setDevice(ctx context.Context, in *struct {
 	DevicePath
 	Body SetDevice
 }) (deploy.Device, error) {
-	one, err := s.cfg.Devices.Find(in.ID)
+	one, err := s.Devices.Find(in.ID)
 	if err != nil {
 		return one, err
 	}
-	return s.cfg.Devices.Change(ctx, one.ID, access.Name(ctx), "settings changed", in.Body.apply)
+	return s.Devices.Change(ctx, one.ID, access.Name(ctx), "settings changed", in.Body.apply)
 }
 
 func (req *SetDevice) apply(d *deploy.Device) error {
@@ -247,13 +248,13 @@ func (req *SetDevice) apply(d *deploy.Device) error {
 }
 
 func (s *operations) removeDevice(ctx context.Context, in *DevicePath) (struct{}, error) {
-	one, err := s.cfg.Devices.Find(in.ID)
+	one, err := s.Devices.Find(in.ID)
 	if err == nil {
 		api.Note(ctx, "%s (%s)", one.Label(), one.ID)
-		err = s.cfg.Devices.Remove(ctx, one.ID, access.Name(ctx))
+		err = s.Devices.Remove(ctx, one.ID, access.Name(ctx))
 	}
-	if err == nil && s.cfg.Rollout != nil {
-		err = s.cfg.Rollout.Forget(ctx, one.ID)
+	if err == nil && s.Rollout != nil {
+		err = s.Rollout.Forget(ctx, one.ID)
 	}
 	return struct{}{}, err
 }
@@ -262,7 +263,7 @@ func (s *operations) approveDevice(ctx context.Context, in *struct {
 	DevicePath
 	Body *ApproveDevice
 }) (deploy.Device, error) {
-	one, err := s.cfg.Devices.Find(in.ID)
+	one, err := s.Devices.Find(in.ID)
 	if err != nil {
 		return one, err
 	}
@@ -270,13 +271,13 @@ func (s *operations) approveDevice(ctx context.Context, in *struct {
 	if in.Body != nil {
 		name = in.Body.Name
 	}
-	return s.cfg.Devices.Approve(ctx, one.ID, name, access.Name(ctx))
+	return s.Devices.Approve(ctx, one.ID, name, access.Name(ctx))
 }
 
 func (s *operations) denyDevice(ctx context.Context, in *DevicePath) (deploy.Device, error) {
-	one, err := s.cfg.Devices.Find(in.ID)
+	one, err := s.Devices.Find(in.ID)
 	if err != nil {
 		return one, err
 	}
-	return s.cfg.Devices.Deny(ctx, one.ID, access.Name(ctx))
+	return s.Devices.Deny(ctx, one.ID, access.Name(ctx))
 }

@@ -1,4 +1,4 @@
-package admin
+package deployments
 
 import (
 	"context"
@@ -18,14 +18,14 @@ func (s *operations) sequenceOperations(a *api.API) {
 		Summary: "List task sequences",
 		About:   "In the order of their names.",
 	}, rolled(s, func(_ context.Context, in *api.PageQuery) (api.Page[revision.SequenceInfo], error) {
-		return api.Cut(s.cfg.Rollout.Sequences.All(), func(q *revision.SequenceInfo) string { return strings.ToLower(q.Name) }, *in), nil
+		return api.Cut(s.Rollout.Sequences.All(), func(q *revision.SequenceInfo) string { return strings.ToLower(q.Name) }, *in), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "put-sequence", Method: http.MethodPost, Path: "/sequences", Scope: access.Operate, Tag: tag, MaxBody: sequence.MaxFile,
 		Summary: "Add a task sequence (YAML), or a new revision of the one that has its name",
 		About:   "A text with an error is refused, and each is named with its line; warnings are in the answer. Runs that have begun keep the revision that they began with.",
 	}, rolled(s, func(ctx context.Context, in *SequenceBody) (revision.SequenceText, error) {
-		q, err := s.cfg.Rollout.Sequences.Put(ctx, string(in.RawBody), access.Name(ctx))
+		q, err := s.Rollout.Sequences.Put(ctx, string(in.RawBody), access.Name(ctx))
 		if err == nil {
 			api.Note(ctx, "%s, revision %d", q.Name, q.Revision)
 		}
@@ -46,14 +46,14 @@ func (s *operations) sequenceOperations(a *api.API) {
 		NamedPath
 		Revision int `query:"revision" doc:"left out for the newest"`
 	}) (revision.SequenceText, error) {
-		return s.cfg.Rollout.Sequences.Get(in.ID, in.Revision)
+		return s.Rollout.Sequences.Get(in.ID, in.Revision)
 	}))
 	api.Act(a, api.Operation{
 		ID: "remove-sequence", Method: http.MethodDelete, Path: "/sequences/{id}", Scope: access.Operate, Tag: tag,
 		Summary: "Delete a task sequence",
 		About:   "Refused while a deployment or a run has it.",
 		Errors:  []int{http.StatusConflict},
-	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveSequence(ctx, in.ID) }))
+	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.Rollout.RemoveSequence(ctx, in.ID) }))
 	api.Serve(a, api.Operation{
 		ID: "get-sequence-schema", Method: http.MethodGet, Path: "/sequence-schema", Scope: access.Read, Tag: tag, Sends: "application/schema+json",
 		Summary: "The JSON Schema of task sequences",
@@ -120,7 +120,7 @@ func (s *operations) checkSequence(text []byte) SequenceCheck {
 	}
 	c.Name, c.Steps = parsed.Name, len(parsed.Leaves())
 	for _, name := range parsed.ContentNames(func(name string) (string, bool) { v := parsed.Variables[name].Value; return v, v != "" }) {
-		if _, err := s.library.Get(name); err != nil {
+		if _, err := s.Library.Get(name); err != nil {
 			c.Problems = append(c.Problems, sequence.Problem{Text: err.Error(), Warning: true})
 		}
 	}

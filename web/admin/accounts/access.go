@@ -1,4 +1,4 @@
-package admin
+package accounts
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func (s *operations) accessOperations(a *api.API) {
 		Summary: "List the tokens of programs",
 		About:   "The secrets are not kept, so they are not in the list.",
 	}, guarded(s, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[access.Token], error) {
-		return api.Cut(s.cfg.Access.Tokens(), func(t *access.Token) string { return t.Name }, in.PageQuery), nil
+		return api.Cut(s.access.Tokens(), func(t *access.Token) string { return t.Name }, in.PageQuery), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "create-access-token", Method: http.MethodPost, Path: "/access/tokens", Scope: access.Admin, Tag: tag, Status: http.StatusCreated,
@@ -39,14 +39,14 @@ func (s *operations) accessOperations(a *api.API) {
 		Summary: "Revoke a token, and end what is going on with it",
 		About:   "Requests that the token has going on, streams too, end at once.",
 	}, guarded(s, func(ctx context.Context, in *AccessPath) (access.Token, error) {
-		return s.cfg.Access.RevokeToken(ctx, in.ID)
+		return s.access.RevokeToken(ctx, in.ID)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "list-users", Method: http.MethodGet, Path: "/access/users", Scope: access.Admin, Tag: tag,
 		Summary: "List the users of the console",
 		About:   "Users log in at the console with a password. People who log in by OpenID Connect are not among them.",
 	}, guarded(s, func(_ context.Context, in *struct{ api.PageQuery }) (api.Page[access.User], error) {
-		return api.Cut(s.cfg.Access.Users(), func(u *access.User) string { return u.Name }, in.PageQuery), nil
+		return api.Cut(s.access.Users(), func(u *access.User) string { return u.Name }, in.PageQuery), nil
 	}))
 	api.Answer(a, api.Operation{
 		ID: "add-user", Method: http.MethodPost, Path: "/access/users", Scope: access.Admin, Tag: tag, Status: http.StatusCreated,
@@ -55,7 +55,7 @@ func (s *operations) accessOperations(a *api.API) {
 		Errors:  []int{http.StatusConflict},
 	}, guarded(s, func(ctx context.Context, in *struct{ Body AddUser }) (access.User, error) {
 		api.Note(ctx, "%s with scope %s", in.Body.Name, in.Body.Scope)
-		return s.cfg.Access.AddUser(ctx, in.Body.Name, in.Body.Password, in.Body.Scope)
+		return s.access.AddUser(ctx, in.Body.Name, in.Body.Password, in.Body.Scope)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "set-user", Method: http.MethodPatch, Path: "/access/users/{id}", Scope: access.Admin, Tag: tag,
@@ -67,14 +67,14 @@ func (s *operations) accessOperations(a *api.API) {
 		Summary: "Remove a user, and end the user's sessions",
 		About:   "Pages that the user has open end at once.",
 	}, guarded(s, func(ctx context.Context, in *AccessPath) (Removed, error) {
-		return Removed{in.ID}, s.cfg.Access.RemoveUser(ctx, in.ID)
+		return Removed{in.ID}, s.access.RemoveUser(ctx, in.ID)
 	}))
 	api.Answer(a, api.Operation{
 		ID: "list-audit", Method: http.MethodGet, Path: "/audit", Scope: access.Admin, Tag: tag,
 		Summary: "Who changed what, newest first",
 		About:   "Every call that changes something is an entry, refused ones too, and so is every login. before is that of the answer before, to go on with older ones.",
 	}, guarded(s, func(ctx context.Context, in *auditQuery) (AuditPage, error) {
-		list, next, err := s.cfg.Access.Audit(ctx, in.Before, in.Limit)
+		list, next, err := s.access.Audit(ctx, in.Before, in.Limit)
 		return AuditPage{list, next}, err
 	}))
 }
@@ -82,7 +82,7 @@ func (s *operations) accessOperations(a *api.API) {
 // guarded makes an operation one that needs users and tokens.
 func guarded[I, O any](s *operations, f func(context.Context, *I) (O, error)) func(context.Context, *I) (O, error) {
 	return func(ctx context.Context, in *I) (out O, err error) {
-		if s.cfg.Access == nil {
+		if s.access == nil {
 			return out, api.Refusal(http.StatusNotImplemented, "", "", "this server keeps no users and tokens")
 		}
 		out, err = f(ctx, in)
@@ -125,7 +125,7 @@ type CreatedAccessToken struct {
 
 func (s *operations) createAccessToken(ctx context.Context, in *struct{ Body CreateAccessToken }) (CreatedAccessToken, error) {
 	req := &in.Body
-	secret, t, err := s.cfg.Access.CreateToken(ctx, req.Name, req.Scope, time.Duration(req.TTL)*time.Second, access.Name(ctx))
+	secret, t, err := s.access.CreateToken(ctx, req.Name, req.Scope, time.Duration(req.TTL)*time.Second, access.Name(ctx))
 	if err == nil {
 		api.Note(ctx, "%s (%s) with scope %s", t.Name, t.ID, t.Scope)
 	}
@@ -155,7 +155,7 @@ func (s *operations) setUser(ctx context.Context, in *struct {
 	if in.Body.Scope != "" {
 		api.Note(ctx, "scope %s", in.Body.Scope)
 	}
-	return s.cfg.Access.ChangeUser(ctx, in.ID, in.Body.Password, in.Body.Scope)
+	return s.access.ChangeUser(ctx, in.ID, in.Body.Password, in.Body.Scope)
 }
 
 // Removed names what is gone.

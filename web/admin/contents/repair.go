@@ -1,4 +1,4 @@
-package admin
+package contents
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (s *operations) repairContent(_ context.Context, in *struct {
 	ContentPath
 	Body RepairContent
 }) (func(context.Context, api.Progress) (*library.Validation, error), error) {
-	ct, err := api.Content(s.library, in.ID)
+	ct, err := api.Content(s.Library, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -42,11 +42,11 @@ func (s *operations) repairContent(_ context.Context, in *struct {
 	}
 	return func(ctx context.Context, progress api.Progress) (*library.Validation, error) {
 		from.progress = progress
-		v, err := s.library.Repair(ctx, ct.ID, from, progress)
+		v, err := s.Library.Repair(ctx, ct.ID, from, progress)
 		done(err)
 		if from.used {
 			for _, f := range ct.Files {
-				s.join.Drop(f.Digest)
+				s.Join.Drop(f.Digest)
 			}
 		}
 		switch {

@@ -1,4 +1,4 @@
-package admin
+package deployments
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
 	"castpoint/web/access"
+	"castpoint/web/admin/devices"
 	"castpoint/web/api"
 )
 
@@ -37,7 +38,7 @@ func (s *operations) deploymentOperations(a *api.API) {
 		NamedPath
 		api.LongQuery
 	}) (DeploymentStatus, error) {
-		d, counts, targets, err := s.cfg.Monitor.Status(in.ID)
+		d, counts, targets, err := s.Monitor.Status(in.ID)
 		if err != nil {
 			return DeploymentStatus{}, err
 		}
@@ -55,7 +56,7 @@ func (s *operations) deploymentOperations(a *api.API) {
 		Summary: "Delete a deployment with the history of its runs",
 		About:   "Refused while a machine runs it.",
 		Errors:  []int{http.StatusConflict},
-	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.cfg.Rollout.RemoveDeployment(ctx, in.ID) }))
+	}, rolledAct(s, func(ctx context.Context, in *NamedPath) error { return s.Rollout.RemoveDeployment(ctx, in.ID) }))
 	api.Answer(a, api.Operation{
 		ID: "deploy-again", Method: http.MethodPost, Path: "/deployments/{id}/again", Scope: access.Operate, Tag: tag,
 		Summary: "Have a deployment run once more on devices, at their next network boot",
@@ -65,7 +66,7 @@ func (s *operations) deploymentOperations(a *api.API) {
 		NamedPath
 		Body DeployAgain
 	}) (Names, error) {
-		labels, err := s.cfg.Rollout.Again(ctx, in.ID, in.Body.Devices, access.Name(ctx))
+		labels, err := s.Rollout.Again(ctx, in.ID, in.Body.Devices, access.Name(ctx))
 		return Names{append([]string{}, labels...)}, err
 	}))
 	api.Serve(a, api.Operation{
@@ -73,10 +74,10 @@ func (s *operations) deploymentOperations(a *api.API) {
 		Summary: "The devices of a deployment as a table (CSV)",
 		About:   "A line for each device: state, step, times, error.",
 	}, func(_ context.Context, in *NamedPath, w http.ResponseWriter, _ *http.Request) error {
-		if s.cfg.Monitor == nil {
-			return errNoRecords()
+		if s.Monitor == nil {
+			return devices.NoRecords()
 		}
-		_, _, targets, err := s.cfg.Monitor.Status(in.ID)
+		_, _, targets, err := s.Monitor.Status(in.ID)
 		var table bytes.Buffer
 		if err == nil {
 			err = monitor.WriteCSV(&table, targets)
@@ -116,7 +117,7 @@ type DeploymentStatus struct {
 
 // collectionName is what a collection is called, its id when it is gone.
 func (s *operations) collectionName(id string) string {
-	if c := s.cfg.Rollout.Collections.ByID(id); c != nil {
+	if c := s.Rollout.Collections.ByID(id); c != nil {
 		return c.Name
 	}
 	return id
@@ -124,7 +125,7 @@ func (s *operations) collectionName(id string) string {
 
 // deploymentWarnings says what may keep machines from running a deployment.
 func (s *operations) deploymentWarnings(d *rollout.Deployment) (list []string) {
-	names, seq, vars := s.cfg.Rollout.Missing(d)
+	names, seq, vars := s.Rollout.Missing(d)
 	for _, name := range names {
 		how := fmt.Sprintf("castpoint collection set %s --variable %s=VALUE", d.Collection, name)
 		if seq.Variables[name].Secret {
@@ -156,7 +157,7 @@ func (s *operations) deploymentWarnings(d *rollout.Deployment) (list []string) {
 
 // whole says what keeps a content from being given to machines.
 func (s *operations) whole(name string) error {
-	ct, err := s.library.Get(name)
+	ct, err := s.Library.Get(name)
 	if err != nil {
 		return err
 	}
@@ -222,14 +223,14 @@ func set[T any](to, from *T) {
 }
 
 func (s *operations) listDeployments(_ context.Context, in *api.PageQuery) (api.Page[DeploymentItem], error) {
-	page := api.Cut(s.cfg.Rollout.Deployments(), func(d *rollout.Deployment) string { return strings.ToLower(d.Name) }, *in)
+	page := api.Cut(s.Rollout.Deployments(), func(d *rollout.Deployment) string { return strings.ToLower(d.Name) }, *in)
 	list := api.Page[DeploymentItem]{Items: []DeploymentItem{}, Total: page.Total, Next: page.Next}
 	for _, d := range page.Items {
 		item := DeploymentItem{Deployment: d}
-		if c, err := s.cfg.Rollout.Collections.Get(d.Collection); err == nil {
+		if c, err := s.Rollout.Collections.Get(d.Collection); err == nil {
 			item.CollectionName = c.Name
 		}
-		counts, err := s.cfg.Monitor.Counts(&d)
+		counts, err := s.Monitor.Counts(&d)
 		if err != nil {
 			continue // removed in this moment
 		}
@@ -243,7 +244,7 @@ func (s *operations) addDeployment(ctx context.Context, in *struct{ Body AddDepl
 	req := &in.Body
 	d := rollout.Deployment{Name: req.Name, Sequence: req.Sequence, Collection: req.Collection}
 	req.apply(&d)
-	got, err := s.cfg.Rollout.PutDeployment(ctx, d, req.Password, req.ConfirmSize, access.Name(ctx))
+	got, err := s.Rollout.PutDeployment(ctx, d, req.Password, req.ConfirmSize, access.Name(ctx))
 	if err == nil {
 		api.Note(ctx, "%s (%s): %s to %s, %s", got.Name, got.ID, got.Sequence, req.Collection, got.Purpose)
 	}
@@ -254,10 +255,10 @@ func (s *operations) setDeployment(ctx context.Context, in *struct {
 	NamedPath
 	Body SetDeployment
 }) (rollout.Deployment, error) {
-	d, err := s.cfg.Rollout.Deployment(in.ID)
+	d, err := s.Rollout.Deployment(in.ID)
 	if err != nil {
 		return d, err
 	}
 	in.Body.apply(&d)
-	return s.cfg.Rollout.PutDeployment(ctx, d, in.Body.Password, in.Body.ConfirmSize, access.Name(ctx))
+	return s.Rollout.PutDeployment(ctx, d, in.Body.Password, in.Body.ConfirmSize, access.Name(ctx))
 }

@@ -1,4 +1,4 @@
-package admin
+package accounts
 
 import (
 	"context"
@@ -22,7 +22,7 @@ func (s *operations) accountOperations(a *api.API) {
 	}, func(ctx context.Context, in *struct{ Body ChangeOwnPassword }) error {
 		_, err := guarded(s, func(ctx context.Context, in *ChangeOwnPassword) (struct{}, error) {
 			id, _ := access.From(ctx)
-			err := s.cfg.Access.ChangePassword(ctx, id, in.Old, in.New)
+			err := s.access.ChangePassword(ctx, id, in.Old, in.New)
 			if locked, ok := errors.AsType[*access.LockedError](err); ok {
 				return struct{}{}, api.Refusal(http.StatusTooManyRequests, protocol.CodeRefused, "wait until then", "%v", locked)
 			}
@@ -38,7 +38,7 @@ func (s *operations) accountOperations(a *api.API) {
 		Summary: "Names and addresses that have failed to log in, and until when they are locked",
 		About:   "Those first that are locked. After five failures each has to wait, from 30 seconds up to 15 minutes.",
 	}, guarded(s, func(_ context.Context, in *lockoutQuery) (Lockouts, error) {
-		all := s.cfg.Access.Lockouts()
+		all := s.access.Lockouts()
 		return Lockouts{Items: all[:min(len(all), in.Limit)], Total: len(all)}, nil
 	}))
 	api.Act(a, api.Operation{
@@ -47,7 +47,7 @@ func (s *operations) accountOperations(a *api.API) {
 		About:   "Its failures are forgotten.",
 	}, func(ctx context.Context, in *LockoutPath) error {
 		_, err := guarded(s, func(_ context.Context, in *LockoutPath) (struct{}, error) {
-			return struct{}{}, s.cfg.Access.LiftLockout(in.Who)
+			return struct{}{}, s.access.LiftLockout(in.Who)
 		})(ctx, in)
 		return err
 	})
