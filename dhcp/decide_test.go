@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 )
 
 type planOf func(boot.Client) boot.Plan
@@ -17,9 +18,9 @@ func TestDecide(t *testing.T) {
 	s, err := New(Config{
 		Planner: planOf(func(c boot.Client) boot.Plan { return boot.Plan{Serve: true, File: c.Arch.String()} }),
 		Deny:    []string{"52:54:00:00:00:01"},
-		Quirks:  []Quirk{{Name: "lab", MACs: []string{"52:54:00:00:00:02"}, Style: StyleRedirect, As: &arm}},
-		Menu: func(boot.Client, boot.Plan) *Menu {
-			return &Menu{Prompt: "F8", Items: []MenuItem{{LocalBoot, "disk"}}}
+		Quirks:  []dhcp4.Quirk{{Name: "lab", MACs: []string{"52:54:00:00:00:02"}, Style: dhcp4.StyleRedirect, As: &arm}},
+		Menu: func(boot.Client, boot.Plan) *dhcp4.Menu {
+			return &dhcp4.Menu{Prompt: "F8", Items: []dhcp4.MenuItem{{Type: dhcp4.LocalBoot, Text: "disk"}}}
 		},
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 )
 
 // TestDeviceTerms: what a machine has of its own goes before table and setting, as
@@ -18,18 +19,18 @@ func TestDeviceTerms(t *testing.T) {
 	none, far := time.Duration(0), time.Hour
 	for _, c := range []struct {
 		own   DeviceTerms
-		style Style
+		style dhcp4.Style
 		name  string
 		delay time.Duration
 	}{
-		{DeviceTerms{}, StyleComplete, "uefi", time.Second},
-		{DeviceTerms{Name: "pc-17", Style: StyleRedirect}, StyleRedirect, "device pc-17", time.Second},
-		{DeviceTerms{Style: "loud"}, StyleComplete, "uefi", time.Second},
-		{DeviceTerms{Delay: &none}, StyleComplete, "uefi", 0},
-		{DeviceTerms{Delay: &far}, StyleComplete, "uefi", maxDelay},
+		{DeviceTerms{}, dhcp4.StyleComplete, "uefi", time.Second},
+		{DeviceTerms{Name: "pc-17", Style: dhcp4.StyleRedirect}, dhcp4.StyleRedirect, "device pc-17", time.Second},
+		{DeviceTerms{Style: "loud"}, dhcp4.StyleComplete, "uefi", time.Second},
+		{DeviceTerms{Delay: &none}, dhcp4.StyleComplete, "uefi", 0},
+		{DeviceTerms{Delay: &far}, dhcp4.StyleComplete, "uefi", maxDelay},
 	} {
 		own = c.own
-		q, delay := s.device(boot.Client{}, Quirk{Name: "uefi", Style: StyleComplete})
+		q, delay := s.device(boot.Client{}, dhcp4.Quirk{Name: "uefi", Style: dhcp4.StyleComplete})
 		if q.Style != c.style || q.Name != c.name || delay != c.delay {
 			t.Errorf("%+v: %+v, %s", c.own, q, delay)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/zap"
@@ -47,8 +48,8 @@ func (s *Server) report(e Event) {
 	// administrator's business whoever asks; other silences towards machines that
 	// do not netboot are not.
 	matters := e.Address.IsValid() || e.Asked == dhcpv4.MessageTypeDecline.String() ||
-		s.config.Mode == ModeServer && e.Asked == dhcpv4.MessageTypeDiscover.String()
-	if e.Answer == "" && !Netboots(e.Client) && !matters {
+		s.config.Mode == dhcp4.ModeServer && e.Asked == dhcpv4.MessageTypeDiscover.String()
+	if e.Answer == "" && !dhcp4.Netboots(e.Client) && !matters {
 		level = zapcore.DebugLevel
 	}
 	var checked *zapcore.CheckedEntry

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/socket"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -16,14 +17,14 @@ import (
 )
 
 // arrival completes what the socket knows about a packet.
-func (s *Server) arrival(j job, p *dhcpv4.DHCPv4) Arrival {
+func (s *Server) arrival(j job, p *dhcpv4.DHCPv4) dhcp4.Arrival {
 	state := j.from.link.state.Load()
-	own := state.own(j.SentTo, addrOf(p.ClientIPAddr), addrOf(p.GatewayIPAddr))
-	port := uint16(PortServer)
+	own := state.own(j.SentTo, dhcp4.Addr(p.ClientIPAddr), dhcp4.Addr(p.GatewayIPAddr))
+	port := uint16(dhcp4.PortServer)
 	if j.from.port == s.config.ports[1] {
-		port = PortProxy
+		port = dhcp4.PortProxy
 	}
-	return Arrival{
+	return dhcp4.Arrival{
 		Interface: j.from.link.name, Index: state.index, Server: own.Addr(), Network: own.Masked(),
 		Port: port, Source: j.Source, Local: j.SentTo,
 	}
@@ -33,7 +34,7 @@ func (s *Server) arrival(j job, p *dhcpv4.DHCPv4) Arrival {
 // lease store.
 func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 	a := s.arrival(j, request)
-	client, err := Identify(request, a)
+	client, err := dhcp4.Identify(request, a)
 	if err != nil {
 		s.malformed.Add(1)
 		return
@@ -42,23 +43,25 @@ func (s *Server) handle(ctx context.Context, j job, request *dhcpv4.DHCPv4) {
 	if !s.admits(limitKey(request, client), e) {
 		return
 	}
-	s.noteServer(request, a)
-	quirk := QuirkOf(s.manner.Load().quirks, client)
+	if server := dhcp4.Chosen(request, a); server.IsValid() {
+		s.sight(Sighting{a.Interface, server, SeenDHCP})
+	}
+	quirk := dhcp4.QuirkOf(s.manner.Load().quirks, client)
 	if quirk.As != nil {
 		client.Arch, client.HasArch = *quirk.As, true
 		e.Client = client
 	}
 	quirk, delay := s.device(client, quirk)
 	e.Quirk = quirk.Name
-	t := Terms{Mode: s.config.Mode, Arrival: a, Client: client, Style: quirk.Style}
-	if Netboots(client) {
+	t := dhcp4.Terms{Mode: s.config.Mode, Arrival: a, Client: client, Style: quirk.Style}
+	if dhcp4.Netboots(client) {
 		t.Plan = s.config.Planner.Plan(client)
 		if s.manner.Load().menu != nil && t.Plan.Serve {
 			t.Menu = s.menu(client, t.Plan)
 		}
 	}
 	answer := func() {
-		if s.leases == nil || a.Port != PortServer {
+		if s.leases == nil || a.Port != dhcp4.PortServer {
 			s.answer(j.from, request, t, e)
 			return
 		}
@@ -102,7 +105,7 @@ func limitKey(request *dhcpv4.DHCPv4, c boot.Client) string {
 	return string(request.Options.Get(dhcpv4.OptionClientIdentifier))
 }
 
-func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
+func (s *Server) menu(c boot.Client, p boot.Plan) *dhcp4.Menu {
 	show := s.manner.Load().menu
 	if show == nil {
 		return nil
@@ -111,7 +114,7 @@ func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
 	if m == nil {
 		return nil
 	}
-	if err := m.validate(); err != nil {
+	if err := m.Validate(); err != nil {
 		s.log.Warn("boot menu left out", zap.Inline(c), zap.Error(err))
 		return nil
 	}
@@ -123,7 +126,7 @@ func (s *Server) menu(c boot.Client, p boot.Plan) *Menu {
 func (s *Server) listed(c boot.Client) string {
 	in := func(list []string) string {
 		for _, entry := range list {
-			if c.UUID != "" && strings.EqualFold(entry, c.UUID) || entry != "" && hasMACPrefix(c.MAC, entry) {
+			if c.UUID != "" && strings.EqualFold(entry, c.UUID) || entry != "" && dhcp4.HasMACPrefix(c.MAC, entry) {
 				return entry
 			}
 		}
@@ -170,9 +173,9 @@ func (s *Server) aside(tokens chan struct{}, f func()) bool {
 // lease answers in server mode. An address that is new to the client is asked
 // for on the network first, beside the workers; when somebody uses it, the next
 // is tried.
-func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCPv4, t Terms, e Event) {
+func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCPv4, t dhcp4.Terms, e Event) {
 	t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now())
-	if !t.Grant.unsure || s.manner.Load().noProbe {
+	if !t.Grant.Unsure || s.manner.Load().noProbe {
 		s.answer(from, request, t, e)
 		return
 	}
@@ -188,10 +191,10 @@ func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCP
 			}
 			conflict := e
 			conflict.Address = t.Grant.Address
-			conflict.Reason = fmt.Sprintf("address %s answers a probe: it is not offered for %s", t.Grant.Address, declineHold)
+			conflict.Reason = fmt.Sprintf("address %s answers a probe: it is not offered for %s", t.Grant.Address, dhcp4.DeclineHold)
 			s.report(conflict)
 			s.leases.Conflict(t.Grant.Address, time.Now())
-			if t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now()); !t.Grant.unsure {
+			if t.Grant = s.leases.Answer(request, t.Client, t.Arrival, time.Now()); !t.Grant.Unsure {
 				break
 			}
 		}
@@ -204,19 +207,19 @@ func (s *Server) lease(ctx context.Context, from *listener, request *dhcpv4.DHCP
 }
 
 // answer sends the reply, or tells why there is none.
-func (s *Server) answer(from *listener, request *dhcpv4.DHCPv4, t Terms, e Event) {
-	reply, reason := Reply(request, t)
+func (s *Server) answer(from *listener, request *dhcpv4.DHCPv4, t dhcp4.Terms, e Event) {
+	reply, reason := dhcp4.Reply(request, t)
 	if reply == nil {
 		s.silent.Add(1)
 		e.Reason = reason
 		s.report(e)
 		return
 	}
-	route := Destination(request, reply, t.Arrival)
-	to, err := s.send(from, Encode(reply), route, t.Arrival)
+	route := dhcp4.Destination(request, reply, t.Arrival)
+	to, err := s.send(from, dhcp4.Encode(reply), route, t.Arrival)
 	e.To = to
 	e.Answer = typeName(reply.MessageType())
-	e.Address = addrOf(reply.YourIPAddr)
+	e.Address = dhcp4.Addr(reply.YourIPAddr)
 	e.File = reply.BootFileName
 	e.Reason = t.Plan.Reason
 	if reply.MessageType() == dhcpv4.MessageTypeNak {
@@ -232,7 +235,7 @@ func (s *Server) answer(from *listener, request *dhcpv4.DHCPv4, t Terms, e Event
 }
 
 // send writes the packet out of the interface the request came by.
-func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (string, error) {
+func (s *Server) send(from *listener, packet []byte, route dhcp4.Route, a dhcp4.Arrival) (string, error) {
 	state := from.link.state.Load()
 	if route.Hardware != nil && s.frames != nil && len(state.mac) == 6 {
 		source := netip.AddrPortFrom(a.Server, a.Port)
@@ -242,10 +245,7 @@ func (s *Server) send(from *listener, packet []byte, route Route, a Arrival) (st
 		}
 		s.log.Debug("raw frame not sent, broadcasting", zap.Error(err))
 	}
-	to := route.To
-	if route.Hardware != nil {
-		to = netip.AddrPortFrom(limitedBroadcast, PortClient)
-	}
+	to := route.Frameless()
 	conn := from.current()
 	if conn == nil {
 		return to.String(), net.ErrClosed

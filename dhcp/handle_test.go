@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/socket"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
@@ -27,7 +28,7 @@ type sent struct {
 func (s *sent) Receive(func([]byte, socket.Received) []byte) error { return net.ErrClosed }
 
 func (s *sent) Transmit(payload []byte, _, to netip.AddrPort, _ int) error {
-	p, err := Parse(payload)
+	p, err := dhcp4.Parse(payload)
 	if err != nil {
 		return err
 	}
@@ -58,7 +59,7 @@ func newBench(t *testing.T, c Config) *bench {
 	t.Helper()
 	b := &bench{out: &sent{}}
 	if c.Planner == nil {
-		c.Planner = planFunc(goldenPlan)
+		c.Planner = planFunc(testPlan)
 	}
 	c.Observer = func(e Event) {
 		b.mu.Lock()
@@ -70,10 +71,10 @@ func newBench(t *testing.T, c Config) *bench {
 		t.Fatal(err)
 	}
 	l := &link{name: "eth0"}
-	l.state.Store(&linkState{index: 2, networks: []netip.Prefix{netip.PrefixFrom(goldenServer, 24)}})
-	b.Server, b.on = s, &listener{link: l, port: PortServer, conn: b.out}
+	l.state.Store(&linkState{index: 2, networks: []netip.Prefix{netip.PrefixFrom(testServer, 24)}})
+	b.Server, b.on = s, &listener{link: l, port: dhcp4.PortServer, conn: b.out}
 	s.links = []*link{l}
-	if c.Mode == ModeServer {
+	if c.Mode == dhcp4.ModeServer {
 		if err := s.openLeases(); err != nil {
 			t.Fatal(err)
 		}
@@ -83,8 +84,8 @@ func newBench(t *testing.T, c Config) *bench {
 
 func (b *bench) hear(t *testing.T, p *dhcpv4.DHCPv4) Event {
 	t.Helper()
-	a := arrivalOf(p, PortServer)
-	b.handle(t.Context(), job{from: b.on, Received: socket.Received{Source: a.Source, SentTo: a.Local}}, p)
+	r := socket.Received{Source: netip.MustParseAddrPort("0.0.0.0:68"), SentTo: netip.MustParseAddr("255.255.255.255")}
+	b.handle(t.Context(), job{from: b.on, Received: r}, p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.events) == 0 {
@@ -102,7 +103,7 @@ func TestEventsSayWhatAndWhy(t *testing.T) {
 		if c.Arch == boot.ArchEFIARM64 {
 			return boot.Plan{Reason: "no boot image for arm64"}
 		}
-		return goldenPlan(c)
+		return testPlan(c)
 	})
 	b := newBench(t, Config{Planner: refuse, Deny: []string{"52:54:00:00:00:0D"}})
 	for _, c := range []struct {
@@ -211,29 +212,29 @@ func TestDelay(t *testing.T) {
 }
 
 func TestMenuThatDoesNotFitIsLeftOut(t *testing.T) {
-	b := newBench(t, Config{Menu: func(boot.Client, boot.Plan) *Menu {
-		return &Menu{Items: []MenuItem{{1, strings.Repeat("x", 300)}}}
+	b := newBench(t, Config{Menu: func(boot.Client, boot.Plan) *dhcp4.Menu {
+		return &dhcp4.Menu{Items: []dhcp4.MenuItem{{Type: 1, Text: strings.Repeat("x", 300)}}}
 	}})
 	if e := b.hear(t, uefi()); e.Answer != "OFFER" || e.File == "" {
 		t.Errorf("%+v", e)
 	}
-	b = newBench(t, Config{Menu: func(boot.Client, boot.Plan) *Menu { return pressF12() }})
+	b = newBench(t, Config{Menu: func(boot.Client, boot.Plan) *dhcp4.Menu { return pressF8() }})
 	b.hear(t, uefi())
 	menu := dhcpv4.Options{}
 	if err := menu.FromBytes(b.out.packets[0].Options[43]); err != nil {
 		t.Fatal(err)
 	}
-	if got := string(menu[pxeMenuPrompt]); got != "\x05Press F8 to deploy" {
+	if got := string(menu[10]); got != "\x05Press F8 to deploy" {
 		t.Errorf("prompt %q", got)
 	}
-	if want := []byte{0x80, 1, 1, 10, 77, 0, 1}; !bytes.Equal(menu[pxeBootServers], want) {
-		t.Errorf("boot servers %x, want %x: the disk has none", menu[pxeBootServers], want)
+	if want := []byte{0x80, 1, 1, 10, 77, 0, 1}; !bytes.Equal(menu[8], want) {
+		t.Errorf("boot servers %x, want %x: the disk has none", menu[8], want)
 	}
 }
 
 // A row of the site decides for one device.
 func TestQuirkOfOneDevice(t *testing.T) {
-	b := newBench(t, Config{Quirks: []Quirk{{Name: "lab-7", MACs: []string{"52-54-00-00-00-07"}, Style: StyleRedirect}}})
+	b := newBench(t, Config{Quirks: []dhcp4.Quirk{{Name: "lab-7", MACs: []string{"52-54-00-00-00-07"}, Style: dhcp4.StyleRedirect}}})
 	if e := b.hear(t, uefi(from(7))); e.Quirk != "lab-7" {
 		t.Errorf("%+v", e)
 	}
@@ -243,36 +244,23 @@ func TestQuirkOfOneDevice(t *testing.T) {
 	}
 }
 
-func TestQuirksHaveEvidence(t *testing.T) {
-	names := map[string]bool{}
-	for _, q := range Quirks() {
-		if q.Evidence == "" || q.Name == "" || names[q.Name] || q.Style.validate() != nil {
-			t.Errorf("row %+v", q)
-		}
-		names[q.Name] = true
-	}
-	if q := QuirkOf(Quirks(), boot.Client{}); q.Style != StyleComplete || q.Name != "default" {
-		t.Errorf("unknown firmware: %+v", q)
-	}
-}
-
 func TestBadConfig(t *testing.T) {
-	pool := []Pool{{From: netip.MustParseAddr("10.77.0.1"), To: netip.MustParseAddr("10.77.0.2")}}
+	pool := []dhcp4.Pool{{From: netip.MustParseAddr("10.77.0.1"), To: netip.MustParseAddr("10.77.0.2")}}
 	for name, c := range map[string]Config{
 		"unknown mode":         {Mode: "both", Planner: fixedPlan{}},
 		"no planner":           {},
-		"server without pool":  {Mode: ModeServer, Planner: fixedPlan{}},
+		"server without pool":  {Mode: dhcp4.ModeServer, Planner: fixedPlan{}},
 		"pool without server":  {Planner: fixedPlan{}, Pools: pool},
-		"bad pool":             {Mode: ModeServer, Planner: fixedPlan{}, Pools: []Pool{{}}},
+		"bad pool":             {Mode: dhcp4.ModeServer, Planner: fixedPlan{}, Pools: []dhcp4.Pool{{}}},
 		"long delay":           {Planner: fixedPlan{}, Delay: time.Hour},
-		"unknown style":        {Planner: fixedPlan{}, Quirks: []Quirk{{Style: "odd"}}},
-		"server shares a port": {Mode: ModeServer, Planner: fixedPlan{}, Pools: pool, Share: true},
+		"unknown style":        {Planner: fixedPlan{}, Quirks: []dhcp4.Quirk{{Style: "odd"}}},
+		"server shares a port": {Mode: dhcp4.ModeServer, Planner: fixedPlan{}, Pools: pool, Share: true},
 	} {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	s, err := New(Config{Mode: ModeOff})
+	s, err := New(Config{Mode: dhcp4.ModeOff})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,8 +273,8 @@ func TestBadConfig(t *testing.T) {
 // does and has nothing to boot gets its address too.
 func TestServerModeServesEverybody(t *testing.T) {
 	b := newBench(t, Config{
-		Mode: ModeServer, NoProbe: true,
-		Pools:   []Pool{{From: netip.MustParseAddr("10.77.0.100"), To: netip.MustParseAddr("10.77.0.110")}},
+		Mode: dhcp4.ModeServer, NoProbe: true,
+		Pools:   []dhcp4.Pool{{From: netip.MustParseAddr("10.77.0.100"), To: netip.MustParseAddr("10.77.0.110")}},
 		Planner: planFunc(func(boot.Client) boot.Plan { return boot.Plan{Reason: "nothing deployed"} }),
 	})
 	for name, p := range map[string]*dhcpv4.DHCPv4{"plain": packet(1, from(1)), "netboot": uefi(from(2))} {
@@ -320,7 +308,9 @@ func TestSightings(t *testing.T) {
 		{"request", packet(1), ""},
 	} {
 		got := ""
-		for _, s := range answerOf(c.p, source, "eth0") {
+		b := newBench(t, Config{})
+		b.heard("eth0", c.p.ToBytes(), netip.AddrPortFrom(source, dhcp4.PortServer))
+		for _, s := range b.Sightings() {
 			got += s.What + " " + s.Server.String() + ";"
 		}
 		if got != c.want {
@@ -337,26 +327,44 @@ func TestSightings(t *testing.T) {
 	}
 }
 
-func BenchmarkDiscover(b *testing.B) {
-	request := uefi().ToBytes()
-	leases, err := NewLeases(LeasesConfig{Pools: []Pool{{Network: goldenNetwork, From: netip.MustParseAddr("10.77.0.100"), To: netip.MustParseAddr("10.77.0.200")}}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		p, err := Parse(request)
-		if err != nil {
-			b.Fatal(err)
+// What people reported of other servers, each as the symptom they saw, where it
+// is a matter of more than one packet. The names in brackets are the reports.
+func TestFieldReportsOfSegments(t *testing.T) {
+	t.Run("server address guessed instead of taken from the interface [garybowers/bootimus#48]", func(t *testing.T) {
+		state := &linkState{networks: []netip.Prefix{
+			netip.MustParsePrefix("172.17.0.1/16"), netip.MustParsePrefix("10.77.0.1/24"), netip.MustParsePrefix("10.78.0.1/24"),
+		}}
+		for _, c := range []struct {
+			name         string
+			sentTo, near string
+			want         string
+		}{
+			{"sent to one of its addresses", "10.78.0.1", "10.77.0.9", "10.78.0.1"},
+			{"broadcast by a client with an address", "255.255.255.255", "10.77.0.9", "10.77.0.1"},
+			{"broadcast by a new client", "255.255.255.255", "", "172.17.0.1"},
+		} {
+			near, _ := netip.ParseAddr(c.near)
+			if got := state.own(netip.MustParseAddr(c.sentTo), near); got.Addr().String() != c.want {
+				t.Errorf("%s: %s, want %s", c.name, got, c.want)
+			}
 		}
-		a := arrivalOf(p, PortServer)
-		c, err := Identify(p, a)
+	})
+	t.Run("second DHCP server hands out another address [ventoy/PXE#137]", func(t *testing.T) {
+		events := []Sighting{}
+		s, err := New(Config{Planner: fixedPlan{}, Sighted: func(one Sighting) { events = append(events, one) }})
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
-		t := Terms{Mode: ModeServer, Arrival: a, Client: c, Plan: goldenPlan(c), Grant: leases.Answer(p, c, a, time.Now())}
-		reply, _ := Reply(p, t)
-		Destination(p, reply, a)
-		Encode(reply)
-	}
+		offer := func(server byte) *dhcpv4.DHCPv4 {
+			p := packet(dhcpv4.MessageTypeOffer, option(54, 10, 77, 0, server))
+			p.OpCode, p.YourIPAddr = dhcpv4.OpcodeBootReply, net.IPv4(10, 77, 0, 50)
+			return p
+		}
+		for _, server := range []byte{2, 2, 3, 2, 3} {
+			s.heard("eth0", offer(server).ToBytes(), netip.AddrPort{})
+		}
+		if len(events) != 2 || events[1].Server.String() != "10.77.0.3" {
+			t.Errorf("sightings %v, want each server once", events)
+		}
+	})
 }

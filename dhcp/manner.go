@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 )
 
 // manner is the part of a Config that changes while a server runs: whom it answers,
@@ -12,14 +13,14 @@ import (
 type manner struct {
 	allow, deny []string
 	delay       time.Duration
-	quirks      []Quirk // those of the settings, then the table
+	quirks      []dhcp4.Quirk // those of the settings, then the table
 	noProbe     bool
-	menu        func(boot.Client, boot.Plan) *Menu
+	menu        func(boot.Client, boot.Plan) *dhcp4.Menu
 }
 
 func newManner(c *Config) *manner {
 	return &manner{
-		allow: c.Allow, deny: c.Deny, delay: c.Delay, quirks: append(slices.Clone(c.Quirks), Quirks()...), noProbe: c.NoProbe, menu: c.Menu,
+		allow: c.Allow, deny: c.Deny, delay: c.Delay, quirks: append(slices.Clone(c.Quirks), dhcp4.Quirks()...), noProbe: c.NoProbe, menu: c.Menu,
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/socket"
 )
 
@@ -22,21 +23,20 @@ import (
 type Prober interface {
 	// Probe waits until somebody answers at the address or ctx ends. mac is nil
 	// when the answer does not tell it. An error means that it could not ask.
-	Probe(ctx context.Context, a Arrival, address netip.Addr) (mac net.HardwareAddr, used bool, err error)
+	Probe(ctx context.Context, a dhcp4.Arrival, address netip.Addr) (mac net.HardwareAddr, used bool, err error)
 }
 
 // Tuning of probes.
 const (
 	probeTime  = 300 * time.Millisecond // a host on the link answers ARP within a few
 	probesMax  = 64                     // at a time; beyond that addresses are offered unprobed
-	probeAgain = 10 * time.Minute       // an address found free is not asked for again for so long
 	probeTries = 3                      // addresses tried for one DISCOVER
 )
 
 // linkProber asks by ARP on the link itself and by ICMP echo through a relay.
 type linkProber struct{}
 
-func (linkProber) Probe(ctx context.Context, a Arrival, address netip.Addr) (net.HardwareAddr, bool, error) {
+func (linkProber) Probe(ctx context.Context, a dhcp4.Arrival, address netip.Addr) (net.HardwareAddr, bool, error) {
 	if a.Network.Contains(address) {
 		mac, used, err := socket.ProbeARP(ctx, a.Index, address)
 		if err != nil {
@@ -79,7 +79,7 @@ func probeICMP(ctx context.Context, address netip.Addr) (bool, error) {
 			return false, fmt.Errorf("probe %s: %w", address, err)
 		}
 		m, err := icmp.ParseMessage(1, b[:n])
-		if ip, ok := from.(*net.IPAddr); ok && err == nil && m.Type == ipv4.ICMPTypeEchoReply && addrOf(ip.IP) == address {
+		if ip, ok := from.(*net.IPAddr); ok && err == nil && m.Type == ipv4.ICMPTypeEchoReply && dhcp4.Addr(ip.IP) == address {
 			return true, nil
 		}
 	}
@@ -87,7 +87,7 @@ func probeICMP(ctx context.Context, address netip.Addr) (bool, error) {
 
 // probe says whether an address may be offered. One that only the client itself
 // answers for is free for it; one that cannot be asked for is offered.
-func (s *Server) probe(ctx context.Context, a Arrival, client net.HardwareAddr, address netip.Addr) (free bool) {
+func (s *Server) probe(ctx context.Context, a dhcp4.Arrival, client net.HardwareAddr, address netip.Addr) (free bool) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	mac, used, err := s.config.Prober.Probe(ctx, a, address)

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/dhcp6"
 	"castpoint/dhcp/lease"
 	"castpoint/dhcp/socket"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"go.uber.org/zap"
 )
@@ -24,7 +24,7 @@ import (
 // Config is what a Server needs. The zero value of a field is its default
 // unless said otherwise.
 type Config struct {
-	Mode Mode // "" is ModeProxy
+	Mode dhcp4.Mode // "" is ModeProxy
 	// Interfaces names the interfaces to answer on; none means all that are up
 	// with an IPv4 address.
 	Interfaces []string
@@ -35,19 +35,19 @@ type Config struct {
 	Observer func(Event)
 
 	// Server mode.
-	Pools         []Pool // at least one
-	Reservations  []Reservation
+	Pools         []dhcp4.Pool // at least one
+	Reservations  []dhcp4.Reservation
 	Store         lease.Store // nil keeps leases in memory only
 	Prober        Prober      // nil asks by ARP, and by ICMP behind relays
 	NoProbe       bool        // offer addresses without asking first
-	MatchClientID bool        // see LeasesConfig
+	MatchClientID bool        // see dhcp4.LeasesConfig
 
 	// Quirks go in front of the table that comes with castpoint. A row whose
 	// MACs holds a whole MAC decides for one device.
-	Quirks []Quirk
+	Quirks []dhcp4.Quirk
 	// Menu says whether a client is shown a boot menu by its firmware; nil, or
 	// a nil result, is no menu.
-	Menu func(boot.Client, boot.Plan) *Menu
+	Menu func(boot.Client, boot.Plan) *dhcp4.Menu
 
 	// Allow, when not empty, names the only clients that are answered; Deny
 	// names clients that never are. Entries are UUIDs, MACs or beginnings of
@@ -88,7 +88,7 @@ type Server struct {
 	config Config
 	log    *zap.Logger
 	manner atomic.Pointer[manner]
-	leases *Leases
+	leases *dhcp4.Leases
 	limits *limiter
 
 	serverID dhcpv6.DUID // DHCPv6: castpoint's own name
@@ -123,33 +123,33 @@ type job struct {
 // New checks the settings. It opens nothing.
 func New(c Config) (*Server, error) {
 	if c.Mode == "" {
-		c.Mode = ModeProxy
+		c.Mode = dhcp4.ModeProxy
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
 	if c.ports == [2]uint16{} {
-		c.ports = [2]uint16{PortServer, PortProxy}
+		c.ports = [2]uint16{dhcp4.PortServer, dhcp4.PortProxy}
 	}
 	if c.ports6 == [2]uint16{} {
 		c.ports6 = [2]uint16{dhcp6.PortServer, dhcp6.PortProxy}
 	}
 	switch c.Mode {
-	case ModeProxy, ModeServer, ModeOff:
+	case dhcp4.ModeProxy, dhcp4.ModeServer, dhcp4.ModeOff:
 	default:
-		return nil, fmt.Errorf("dhcp mode %q is not one of %s, %s, %s", c.Mode, ModeProxy, ModeServer, ModeOff)
+		return nil, fmt.Errorf("dhcp mode %q is not one of %s, %s, %s", c.Mode, dhcp4.ModeProxy, dhcp4.ModeServer, dhcp4.ModeOff)
 	}
-	if c.Planner == nil && c.Mode != ModeOff {
+	if c.Planner == nil && c.Mode != dhcp4.ModeOff {
 		return nil, errors.New("dhcp: no planner")
 	}
-	if c.Mode == ModeServer && len(c.Pools) == 0 {
+	if c.Mode == dhcp4.ModeServer && len(c.Pools) == 0 {
 		return nil, errors.New("dhcp mode server needs a pool of addresses")
 	}
-	if c.Mode != ModeServer && len(c.Pools) > 0 {
+	if c.Mode != dhcp4.ModeServer && len(c.Pools) > 0 {
 		return nil, fmt.Errorf("dhcp mode %s gives no addresses, but a pool is set", c.Mode)
 	}
 	for _, p := range c.Pools {
-		if err := p.validate(); err != nil {
+		if err := p.Validate(); err != nil {
 			return nil, err
 		}
 	}
@@ -158,8 +158,8 @@ func New(c Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	if c.Share && c.Mode != ModeProxy {
-		return nil, fmt.Errorf("dhcp mode %s cannot share port %d: two servers would answer every client", c.Mode, PortServer)
+	if c.Share && c.Mode != dhcp4.ModeProxy {
+		return nil, fmt.Errorf("dhcp mode %s cannot share port %d: two servers would answer every client", c.Mode, dhcp4.PortServer)
 	}
 	if c.Prober == nil {
 		c.Prober = linkProber{}
@@ -168,7 +168,7 @@ func New(c Config) (*Server, error) {
 		return nil, fmt.Errorf("dhcp response delay %s is not between 0 and %s", c.Delay, maxDelay)
 	}
 	for _, q := range c.Quirks {
-		if err := q.Style.validate(); err != nil {
+		if err := q.Style.Validate(); err != nil {
 			return nil, fmt.Errorf("quirk %q: %w", q.Name, err)
 		}
 	}
@@ -192,7 +192,7 @@ func New(c Config) (*Server, error) {
 // fails, none stays open, and the error names port and interface. In mode off
 // it does nothing.
 func (s *Server) Listen() error {
-	if s.config.Mode == ModeOff {
+	if s.config.Mode == dhcp4.ModeOff {
 		return nil
 	}
 	if err := s.listen(); err != nil {
@@ -237,7 +237,7 @@ func (s *Server) listen() error {
 	}
 	s.openWatches()
 	s.openWatches6()
-	if s.config.Mode == ModeServer {
+	if s.config.Mode == dhcp4.ModeServer {
 		return s.openLeases()
 	}
 	return nil
@@ -260,7 +260,7 @@ func (s *Server) openLeases() error {
 		}
 	}
 	var err error
-	s.leases, err = NewLeases(LeasesConfig{
+	s.leases, err = dhcp4.NewLeases(dhcp4.LeasesConfig{
 		Pools: pools, Reservations: s.config.Reservations, Store: s.config.Store, MatchClientID: s.config.MatchClientID,
 	})
 	return err
@@ -269,7 +269,7 @@ func (s *Server) openLeases() error {
 // Serve answers until ctx ends, then closes the sockets and returns nil. Listen
 // comes first. An interface that goes away is waited for, not an error.
 func (s *Server) Serve(ctx context.Context) error {
-	if s.config.Mode == ModeOff {
+	if s.config.Mode == dhcp4.ModeOff {
 		<-ctx.Done()
 		return nil
 	}
@@ -336,7 +336,7 @@ func (s *Server) Stats() Stats {
 }
 
 // Leases is the state of server mode; nil in other modes and before Listen.
-func (s *Server) Leases() *Leases { return s.leases }
+func (s *Server) Leases() *dhcp4.Leases { return s.leases }
 
 // serveWatch follows the interfaces: addresses may change, and an interface
 // that was deleted and made again needs new sockets.
@@ -403,11 +403,11 @@ func (s *Server) enqueue(l *listener, buffer []byte, r socket.Received) []byte {
 		return buffer
 	case l.v6:
 		client = clientBytes6(buffer[:r.Length], r.Source)
-	case r.Length < offsetOptions:
-		s.malformed.Add(1)
-		return buffer
 	default:
-		client = buffer[offsetHardware : offsetHardware+lenHardware]
+		if client = dhcp4.ClientBytes(buffer[:r.Length]); client == nil {
+			s.malformed.Add(1)
+			return buffer
+		}
 	}
 	h := maphash.Bytes(s.seed, client)
 	queue := s.queues[h%uint64(len(s.queues))]
@@ -441,13 +441,12 @@ func (s *Server) spare() []byte {
 }
 
 // begins says whether a packet is one that begins an exchange, without reading
-// it as a whole: the message type is the first option nearly everywhere.
+// it as a whole.
 func begins(packet []byte, v6 bool) bool {
 	if v6 {
 		return packet[0] == byte(dhcpv6.MessageTypeSolicit)
 	}
-	const discover = byte(dhcpv4.MessageTypeDiscover)
-	return len(packet) > offsetOptions+2 && [3]byte(packet[offsetOptions:]) == [3]byte{dhcpv4.OptionDHCPMessageType.Code(), 1, discover}
+	return dhcp4.Begins(packet)
 }
 
 func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
@@ -460,7 +459,7 @@ func (s *Server) serveQueue(ctx context.Context, queue <-chan job) {
 			}
 			continue
 		}
-		packet, err := Parse(j.buffer[:j.Length])
+		packet, err := dhcp4.Parse(j.buffer[:j.Length])
 		s.buffers <- j.buffer
 		if ctx.Err() != nil {
 			continue // the sockets are closed: nothing can be answered any more

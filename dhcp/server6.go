@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/dhcp6"
 	"castpoint/dhcp/lease"
 
@@ -30,8 +31,8 @@ type IPv6 struct {
 	Params func(boot.Client, boot.Plan) []string
 }
 
-func (v *IPv6) validate(mode Mode) error {
-	if len(v.Pools) > 0 && mode != ModeServer {
+func (v *IPv6) validate(mode dhcp4.Mode) error {
+	if len(v.Pools) > 0 && mode != dhcp4.ModeServer {
 		return fmt.Errorf("dhcp mode %s gives no addresses, but an IPv6 pool is set", mode)
 	}
 	for i := range v.Pools {
@@ -181,7 +182,7 @@ func (s *Server) handle6(ctx context.Context, j job, packet []byte) {
 		s.strangeServer()
 	}
 	answer := func() { s.answer6(j, r, a, client, e) }
-	_, delay := s.device(client, Quirk{})
+	_, delay := s.device(client, dhcp4.Quirk{})
 	if delay > 0 && r.MessageType == dhcpv6.MessageTypeSolicit {
 		if !s.after(ctx, delay, answer) {
 			s.dropped.Add(1)

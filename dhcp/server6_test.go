@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/dhcp6"
 	"castpoint/dhcp/lease"
 	"castpoint/dhcp/socket"
@@ -65,8 +66,8 @@ func TestJournalKeepsBothProtocols(t *testing.T) {
 	if got, err := (store6{j}).Load(); err != nil || len(got) != 1 || got[0].Address != six.Address || got[0].Key != six.Key {
 		t.Errorf("read %+v, %v", got, err)
 	}
-	l, err := NewLeases(LeasesConfig{Store: j, Pools: []Pool{{
-		Network: goldenNetwork, From: netip.MustParseAddr("10.77.0.2"), To: netip.MustParseAddr("10.77.0.9"),
+	l, err := dhcp4.NewLeases(dhcp4.LeasesConfig{Store: j, Pools: []dhcp4.Pool{{
+		Network: testNetwork, From: netip.MustParseAddr("10.77.0.2"), To: netip.MustParseAddr("10.77.0.9"),
 	}}})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/dhcp/dhcp4"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 )
@@ -85,8 +86,6 @@ func exchange(t *testing.T, port uint16, request *dhcpv4.DHCPv4) *dhcpv4.DHCPv4 
 	return reply
 }
 
-func testMAC(n byte) net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0, 0, 0, n} }
-
 func pxeRequest(t *testing.T, kind dhcpv4.MessageType, more ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {
 	t.Helper()
 	p, err := dhcpv4.New(append([]dhcpv4.Modifier{
@@ -94,7 +93,7 @@ func pxeRequest(t *testing.T, kind dhcpv4.MessageType, more ...dhcpv4.Modifier) 
 		dhcpv4.WithMessageType(kind),
 		dhcpv4.WithOption(dhcpv4.OptClassIdentifier("PXEClient:Arch:00007:UNDI:003016")),
 		dhcpv4.WithGeneric(dhcpv4.OptionClientSystemArchitectureType, []byte{0, 7}),
-		dhcpv4.WithGeneric(optUUID, append([]byte{0}, "0123456789abcdef"...)),
+		dhcpv4.WithGeneric(dhcpv4.GenericOptionCode(97), append([]byte{0}, "0123456789abcdef"...)),
 	}, more...)...)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +123,7 @@ func TestServerAnswersOnBootServerPort(t *testing.T) {
 	}
 	select {
 	case e := <-events:
-		if e.Answer != "ACK" || e.Reason != "test" || e.Port != PortProxy {
+		if e.Answer != "ACK" || e.Reason != "test" || e.Port != dhcp4.PortProxy {
 			t.Errorf("event %+v", e)
 		}
 	case <-time.After(5 * time.Second):
@@ -136,9 +135,9 @@ func TestServerAnswersOnBootServerPort(t *testing.T) {
 // 8357), with an address of the pool, and the lease is there.
 func TestServerGivesAddressThroughRelay(t *testing.T) {
 	s := serveLoopback(t, Config{
-		Mode:    ModeServer,
+		Mode:    dhcp4.ModeServer,
 		Planner: fixedPlan{Serve: true, File: "x.efi", Reason: "test"},
-		Pools: []Pool{{
+		Pools: []dhcp4.Pool{{
 			From: netip.MustParseAddr("127.0.9.10"), To: netip.MustParseAddr("127.0.9.11"),
 			Routers: []netip.Addr{netip.MustParseAddr("127.0.0.1")},
 		}},
@@ -182,6 +181,39 @@ func TestListenNamesThePortInUse(t *testing.T) {
 	for _, want := range []string{"interface lo", "another DHCP or PXE server"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+}
+
+// fakeProber knows who answers.
+type fakeProber map[string]net.HardwareAddr
+
+func (f fakeProber) Probe(_ context.Context, _ dhcp4.Arrival, a netip.Addr) (net.HardwareAddr, bool, error) {
+	mac, used := f[a.String()]
+	return mac, used, nil
+}
+
+func TestServerProbesBeforeItOffers(t *testing.T) {
+	conflicts := make(chan Event, 10)
+	s := serveLoopback(t, Config{
+		Mode: dhcp4.ModeServer, Planner: fixedPlan{},
+		Pools:  []dhcp4.Pool{{From: netip.MustParseAddr("127.0.9.10"), To: netip.MustParseAddr("127.0.9.13")}},
+		Prober: fakeProber{"127.0.9.10": testMAC(99), "127.0.9.11": testMAC(98), "127.0.9.12": testMAC(1)},
+		Observer: func(e Event) {
+			if e.Answer == "" {
+				conflicts <- e
+			}
+		},
+	})
+	through := []dhcpv4.Modifier{dhcpv4.WithRelay(net.IPv4(127, 0, 0, 1)), dhcpv4.WithGeneric(dhcpv4.OptionRelayAgentInformation, []byte{19, 0})}
+	got := exchange(t, s.config.ports[0], packet(dhcpv4.MessageTypeDiscover, through...))
+	// .10 and .11 answer; at .12 it is the client itself that does.
+	if got.YourIPAddr.String() != "127.0.9.12" {
+		t.Errorf("offered %s", got.YourIPAddr)
+	}
+	for range 2 {
+		if e := <-conflicts; !strings.Contains(e.Reason, "answers a probe") {
+			t.Errorf("event %+v", e)
 		}
 	}
 }

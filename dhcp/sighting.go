@@ -3,12 +3,11 @@ package dhcp
 import (
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 
-	"github.com/insomniacslk/dhcp/dhcpv4"
 	"go.uber.org/zap"
 
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/socket"
 )
 
@@ -41,11 +40,11 @@ type sightings struct {
 }
 
 // noteTime remembers the time servers of an answer (option 42).
-func (s *sightings) noteTime(p *dhcpv4.DHCPv4) {
+func (s *sightings) noteTime(servers []netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, ip := range p.NTPServers() {
-		if a, ok := netip.AddrFromSlice(ip.To4()); ok && !slices.Contains(s.times, a) && len(s.times) < maxTimeServers {
+	for _, a := range servers {
+		if !slices.Contains(s.times, a) && len(s.times) < maxTimeServers {
 			s.times = append(s.times, a)
 		}
 	}
@@ -91,7 +90,7 @@ func (s *Server) Sightings() []Sighting {
 // allowed, REQUESTs still name the server a client chose.
 func (s *Server) openWatches() {
 	for _, l := range s.links {
-		w, err := socket.OpenTap(l.name, PortClient, false)
+		w, err := socket.OpenTap(l.name, dhcp4.PortClient, false)
 		if err != nil {
 			s.log.Info("other DHCP servers are seen only when clients choose them", zap.Error(err))
 			return
@@ -118,47 +117,24 @@ func (s *Server) serveSightings(w watch) {
 
 // heard takes an answer of a DHCP server.
 func (s *Server) heard(name string, b []byte, source netip.AddrPort) {
-	if p, err := Parse(b); err == nil {
-		all := answerOf(p, source.Addr(), name)
-		for _, one := range all {
-			s.sight(one)
-		}
-		if len(all) > 0 {
-			s.seen.noteTime(p)
-		}
-	}
-}
-
-// answerOf is what a server's answer says about the server. One packet may be
-// both a DHCP server's and a PXE server's.
-func answerOf(p *dhcpv4.DHCPv4, from netip.Addr, name string) []Sighting {
-	kind := p.MessageType()
-	if p.OpCode != dhcpv4.OpcodeBootReply || kind != dhcpv4.MessageTypeOffer && kind != dhcpv4.MessageTypeAck {
-		return nil
-	}
-	server := optionAddr(p.Options, dhcpv4.OptionServerIdentifier)
-	if !server.IsValid() {
-		server = from
-	}
-	var seen []Sighting
-	if addrOf(p.YourIPAddr).IsValid() {
-		seen = append(seen, Sighting{name, server, SeenDHCP})
-	}
-	class := printable(p.Options.Get(dhcpv4.OptionClassIdentifier))
-	if strings.HasPrefix(class, vendorPXE) || strings.HasPrefix(class, vendorHTTP) {
-		seen = append(seen, Sighting{name, server, SeenPXE})
-	}
-	return seen
-}
-
-// noteServer takes from a REQUEST on the link which server the client chose.
-func (s *Server) noteServer(request *dhcpv4.DHCPv4, a Arrival) {
-	server := optionAddr(request.Options, dhcpv4.OptionServerIdentifier)
-	if a.Port != PortServer || request.MessageType() != dhcpv4.MessageTypeRequest || !server.IsValid() ||
-		addrOf(request.GatewayIPAddr).IsValid() || !request.Options.Has(dhcpv4.OptionRequestedIPAddress) {
+	p, err := dhcp4.Parse(b)
+	if err != nil {
 		return
 	}
-	s.sight(Sighting{a.Interface, server, SeenDHCP})
+	a := dhcp4.Announced(p)
+	server := a.Server
+	if !server.IsValid() {
+		server = source.Addr()
+	}
+	if a.Addresses {
+		s.sight(Sighting{name, server, SeenDHCP})
+	}
+	if a.Boots {
+		s.sight(Sighting{name, server, SeenPXE})
+	}
+	if a.Addresses || a.Boots {
+		s.seen.noteTime(a.Time)
+	}
 }
 
 // sight reports a server once. One DHCP server is what proxy mode needs; every
@@ -184,7 +160,7 @@ func (s *Server) sight(one Sighting) {
 		s.log.Info("dhcpv6 server seen", fields...)
 	case one.What == SeenDHCP6:
 		s.log.Warn("another DHCPv6 server gives addresses on this segment", fields...)
-	case s.config.Mode == ModeServer:
+	case s.config.Mode == dhcp4.ModeServer:
 		s.log.Warn("another DHCP server gives addresses on this segment", fields...)
 	case others > 0:
 		s.log.Warn("a second DHCP server gives addresses on this segment", fields...)

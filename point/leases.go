@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"castpoint/content/library"
-	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/lease"
 	"castpoint/web/access"
 	"castpoint/web/api"
@@ -17,7 +17,7 @@ import (
 
 // currentLeases are the addresses that are given away, in order.
 func (p *point) currentLeases() ([]lease.Lease, error) {
-	if dhcp.Mode(p.cfg.DHCP) != dhcp.ModeServer {
+	if dhcp4.Mode(p.cfg.DHCP) != dhcp4.ModeServer {
 		return nil, api.Problem(http.StatusConflict, "--dhcp server does", "this server runs with --dhcp %s and gives no addresses", p.cfg.DHCP)
 	}
 	return p.leases(), nil

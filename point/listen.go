@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
-	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/internal/netio"
 	"castpoint/point/host"
 	"castpoint/point/settings"
@@ -97,7 +97,7 @@ func (p *point) tftpEndpoints(given *host.Inherited) []tftp.Endpoint {
 	var all []tftp.Endpoint
 	for _, l := range p.links {
 		all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv4Unspecified(), settings.TFTPPort), Device: l.Name})
-		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp.ModeOff) && l.HasIPv6() {
+		if p.cfg.DHCP6 || p.cfg.DHCP == string(dhcp4.ModeOff) && l.HasIPv6() {
 			all = append(all, tftp.Endpoint{Address: netip.AddrPortFrom(netip.IPv6Unspecified(), settings.TFTPPort), Device: l.Name})
 		}
 	}
@@ -113,7 +113,7 @@ func dhcpObstacles(err error) []host.Obstacle {
 	const out = "stop it, share the port with --share (proxy only), or use --dhcp off and let that server name castpoint as the boot server"
 	var list []host.Obstacle
 	if errors.Is(err, syscall.EADDRINUSE) {
-		for _, port := range []uint16{dhcp.PortServer, dhcp.PortProxy} {
+		for _, port := range []uint16{dhcp4.PortServer, dhcp4.PortProxy} {
 			if who := host.Holders("udp", port); len(who) > 0 {
 				list = append(list, host.Obstruct("DHCP", "udp", port, err, out))
 			}

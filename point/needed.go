@@ -5,7 +5,7 @@ import (
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
-	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/point/host"
 )
 
@@ -20,7 +20,7 @@ func (p *point) stillNeeded() []cap.Value {
 	if os.Geteuid() == 0 {
 		keep = host.AsRoot()
 	}
-	if p.cfg.DHCP != string(dhcp.ModeOff) || p.cfg.DHCP6 {
+	if p.cfg.DHCP != string(dhcp4.ModeOff) || p.cfg.DHCP6 {
 		keep = append(keep, onPorts()...)
 	}
 	return keep

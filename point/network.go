@@ -2,6 +2,7 @@ package point
 
 import (
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/point/settings"
 	"castpoint/web/admin"
 )
@@ -29,13 +30,13 @@ func (p *point) network() *admin.Network {
 			n.Queriers = append(n.Queriers, q)
 		}
 	}
-	n.Others = otherServers(p.dhcp.Sightings(), dhcp.Mode(p.cfg.DHCP), len(p.cfg.Pool6) > 0)
+	n.Others = otherServers(p.dhcp.Sightings(), dhcp4.Mode(p.cfg.DHCP), len(p.cfg.Pool6) > 0)
 	return n
 }
 
 // otherServers says which of the servers that were seen are in the way. One DHCP
 // server on each interface is what proxy mode needs.
-func otherServers(seen []dhcp.Sighting, mode dhcp.Mode, gives6 bool) []admin.OtherServer {
+func otherServers(seen []dhcp.Sighting, mode dhcp4.Mode, gives6 bool) []admin.OtherServer {
 	var all []admin.OtherServer
 	addressers := map[string]int{}
 	for _, s := range seen {
@@ -49,7 +50,7 @@ func otherServers(seen []dhcp.Sighting, mode dhcp.Mode, gives6 bool) []admin.Oth
 			}
 		case s.What == dhcp.SeenDHCP6:
 			o.Trouble = "it gives IPv6 addresses as this server does: leave pool6 out, or stop it"
-		case mode == dhcp.ModeServer:
+		case mode == dhcp4.ModeServer:
 			o.Trouble = "it gives addresses as this server does: use --dhcp proxy, or stop it"
 		default:
 			if addressers[s.Interface]++; addressers[s.Interface] > 1 {

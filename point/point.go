@@ -23,6 +23,7 @@ import (
 	"castpoint/boot"
 	"castpoint/content/library"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/lease"
 	"castpoint/doctor"
 	"castpoint/internal/config"
@@ -215,7 +216,7 @@ func (p *point) makeServers() error {
 	}
 	d.Planner, d.Log, d.Observer = &p.force, p.log.Named("dhcp"), p.witness.DHCP
 	d.Device = answer.Rules{Devices: p.kept.devices, Whois: &p.witness.Whois}.Terms
-	if d.Mode == dhcp.ModeServer {
+	if d.Mode == dhcp4.ModeServer {
 		if p.journal, err = lease.OpenJournal(filepath.Join(p.cfg.Data, fileLeases)); err != nil {
 			return err
 		}

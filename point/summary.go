@@ -12,7 +12,7 @@ import (
 	"castpoint/agent"
 	"castpoint/boot"
 	"castpoint/content"
-	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/point/settings"
 )
 
@@ -62,10 +62,10 @@ func (p *point) at(l net.Listener) string {
 
 func (p *point) listening() [][]string {
 	var rows [][]string
-	switch dhcp.Mode(p.cfg.DHCP) {
-	case dhcp.ModeProxy:
+	switch dhcp4.Mode(p.cfg.DHCP) {
+	case dhcp4.ModeProxy:
 		rows = append(rows, []string{"ProxyDHCP", "UDP 67 and 4011", "answers netboot clients only, gives no addresses"})
-	case dhcp.ModeServer:
+	case dhcp4.ModeServer:
 		rows = append(rows, []string{"DHCP", "UDP 67 and 4011", "gives " + strings.Join(p.cfg.Pool, ", ") + " to every client"})
 	default:
 		rows = append(rows, []string{"DHCP", "off", "your DHCP server names the boot files: castpoint dhcp settings kea, dnsmasq or windows prints how"})

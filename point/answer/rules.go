@@ -5,6 +5,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/deploy/rollout"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/point/witness"
 )
 
@@ -57,7 +58,7 @@ func (r Rules) rule(c boot.Client) deploy.Ruling {
 // Terms are what the DHCP server asks about a client.
 func (r Rules) Terms(c boot.Client) dhcp.DeviceTerms {
 	ruling := r.rule(c)
-	t := dhcp.DeviceTerms{Style: dhcp.Style(ruling.Style), Delay: ruling.Delay}
+	t := dhcp.DeviceTerms{Style: dhcp4.Style(ruling.Style), Delay: ruling.Delay}
 	if ruling.Device != nil {
 		t.Name = ruling.Device.Label()
 	}

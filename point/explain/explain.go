@@ -17,6 +17,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/lease"
 	"castpoint/internal/config"
 	"castpoint/point/answer"
@@ -187,7 +188,7 @@ func (e *Explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	e.rules(x, c, d)
 	c = d.Client
 	x.Client, x.Quirk, x.Style, x.Evidence, x.Menu = c.String(), d.Quirk.Name, string(d.Quirk.Style), d.Quirk.Evidence, d.Menu
-	if c.IPXE || e.cfg.Settings.DHCP != string(dhcp.ModeProxy) {
+	if c.IPXE || e.cfg.Settings.DHCP != string(dhcp4.ModeProxy) {
 		x.Style = ""
 	}
 	if e.cfg.Recent != nil {
@@ -215,7 +216,7 @@ func (e *Explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	if d.Plan.NextServer.IsValid() {
 		x.Next = d.Plan.NextServer.String()
 	}
-	if e.cfg.Settings.DHCP == string(dhcp.ModeOff) {
+	if e.cfg.Settings.DHCP == string(dhcp4.ModeOff) {
 		x.Reason += " The network's DHCP server has to say so: castpoint dhcp settings."
 	}
 	x.Chain = string(boot.ChainIPXE)

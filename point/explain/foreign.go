@@ -6,13 +6,13 @@ import (
 	"net/netip"
 	"slices"
 
-	"castpoint/dhcp"
+	"castpoint/dhcp/external"
 	"castpoint/web/api"
 )
 
 // Products are the DHCP servers that settings are written for.
 func Products() []string {
-	return []string{dhcp.ProductKea, dhcp.ProductDnsmasq, dhcp.ProductWindows}
+	return []string{external.ProductKea, external.ProductDnsmasq, external.ProductWindows}
 }
 
 // ForeignSettings are the settings of another DHCP server.
@@ -35,9 +35,9 @@ func (e *Explainer) settings(product, server string) (*ForeignSettings, error) {
 			return nil, api.Problem(http.StatusBadRequest, "", "server %q: want an address", server)
 		}
 	}
-	all := dhcp.ExternalSettings(e.parts.Planner.General(), addr)
+	all := external.Settings(e.parts.Planner.General(), addr)
 	var b bytes.Buffer
-	if err := dhcp.WriteSettings(&b, product, all); err != nil {
+	if err := external.Write(&b, product, all); err != nil {
 		return nil, err
 	}
 	f := &ForeignSettings{Product: product, Server: addr.String(), Text: b.String(), Missing: map[string]string{}}

@@ -6,6 +6,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/dhcp/dhcp6"
 	"castpoint/internal/config"
 	"castpoint/point/host"
@@ -15,7 +16,7 @@ import (
 // caller adds store, planner and log.
 func DHCP(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 	d := dhcp.Config{
-		Mode: dhcp.Mode(cfg.DHCP), Interfaces: host.LinkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
+		Mode: dhcp4.Mode(cfg.DHCP), Interfaces: host.LinkNames(links), NoProbe: !cfg.Probe, MatchClientID: cfg.MatchClientID,
 		Allow: cfg.Allow, Deny: cfg.Deny, Delay: cfg.Delay, Share: cfg.Share,
 	}
 	pools, err := cfg.Pools()
@@ -29,7 +30,7 @@ func DHCP(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 				network = l.Network(p.From)
 			}
 		}
-		pool := dhcp.Pool{
+		pool := dhcp4.Pool{
 			Network: p.Network, From: p.From, To: p.To, Lease: cfg.Lease, Domain: cfg.Domain,
 			DNS: addresses(cfg.DNS), NTP: addresses(cfg.NTP),
 		}
@@ -46,14 +47,14 @@ func DHCP(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 		return d, err
 	}
 	for _, r := range reservations {
-		d.Reservations = append(d.Reservations, dhcp.Reservation(r))
+		d.Reservations = append(d.Reservations, dhcp4.Reservation(r))
 	}
 	rows, err := cfg.QuirkRows()
 	if err != nil {
 		return d, err
 	}
 	for _, r := range rows {
-		q := dhcp.Quirk{Name: r.Name, VendorClass: r.Vendor, MACs: r.MACs, Style: dhcp.Style(r.Style), Evidence: "a setting of this server"}
+		q := dhcp4.Quirk{Name: r.Name, VendorClass: r.Vendor, MACs: r.MACs, Style: dhcp4.Style(r.Style), Evidence: "a setting of this server"}
 		for _, a := range r.Archs {
 			q.Archs = append(q.Archs, boot.Arch(a))
 		}
@@ -63,7 +64,7 @@ func DHCP(cfg *config.Config, links []host.Link) (dhcp.Config, error) {
 		}
 		d.Quirks = append(d.Quirks, q)
 	}
-	d.Menu = func(_ boot.Client, p boot.Plan) *dhcp.Menu { return bootMenu(cfg, p) }
+	d.Menu = func(_ boot.Client, p boot.Plan) *dhcp4.Menu { return bootMenu(cfg, p) }
 	if !cfg.DHCP6 {
 		return d, nil
 	}
@@ -85,15 +86,15 @@ const askText = "Press F8 to boot from the network"
 
 // bootMenu is the menu that PXE firmware shows a machine, nil for none. Its first
 // item is taken when the time runs out.
-func bootMenu(cfg *config.Config, p boot.Plan) *dhcp.Menu {
-	disk := dhcp.MenuItem{Type: dhcp.LocalBoot, Text: "Boot from disk"}
+func bootMenu(cfg *config.Config, p boot.Plan) *dhcp4.Menu {
+	disk := dhcp4.MenuItem{Type: dhcp4.LocalBoot, Text: "Boot from disk"}
 	switch {
 	case p.Local:
-		return &dhcp.Menu{Prompt: "castpoint", Items: []dhcp.MenuItem{disk}}
+		return &dhcp4.Menu{Prompt: "castpoint", Items: []dhcp4.MenuItem{disk}}
 	case cfg.Menu == "" && !p.Ask:
 		return nil
 	}
-	m := &dhcp.Menu{Prompt: cfg.Menu, Timeout: cfg.MenuWait, Items: []dhcp.MenuItem{disk, {Type: menuNetwork, Text: "Boot from the network (castpoint)"}}}
+	m := &dhcp4.Menu{Prompt: cfg.Menu, Timeout: cfg.MenuWait, Items: []dhcp4.MenuItem{disk, {Type: menuNetwork, Text: "Boot from the network (castpoint)"}}}
 	if m.Prompt == "" {
 		m.Prompt = askText
 	}

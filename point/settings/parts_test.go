@@ -8,6 +8,7 @@ import (
 
 	"castpoint/boot"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/internal/config"
 	"castpoint/point/host"
 	"castpoint/tftp"
@@ -44,10 +45,10 @@ func TestDHCPConfig(t *testing.T) {
 	if len(d.Reservations) != 1 || d.Reservations[0].Hostname != "pc-17" || !d.NoProbe || d.Delay != time.Second || len(d.Interfaces) != 2 {
 		t.Errorf("%+v", d)
 	}
-	if len(d.Quirks) != 1 || d.Quirks[0].Style != dhcp.StyleRedirect || *d.Quirks[0].As != boot.ArchEFIBC {
+	if len(d.Quirks) != 1 || d.Quirks[0].Style != dhcp4.StyleRedirect || *d.Quirks[0].As != boot.ArchEFIBC {
 		t.Errorf("%+v", d.Quirks)
 	}
-	if m := d.Menu(boot.Client{}, boot.Plan{}); m.Prompt != "Press F8" || m.Items[0].Type != dhcp.LocalBoot {
+	if m := d.Menu(boot.Client{}, boot.Plan{}); m.Prompt != "Press F8" || m.Items[0].Type != dhcp4.LocalBoot {
 		t.Errorf("%+v", m)
 	}
 	if d.IPv6 == nil || len(d.IPv6.Pools) != 1 || d.IPv6.Pools[0].Lease != 8*time.Hour {

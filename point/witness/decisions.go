@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 )
 
 // keepDecisions is how many DHCP decisions are remembered.
@@ -36,7 +37,7 @@ type Decisions struct {
 // note takes an event of the DHCP server. Requests of machines that do not
 // netboot are left out: on a busy network they would push the others out.
 func (d *Decisions) note(e dhcp.Event) {
-	if !dhcp.Netboots(e.Client) {
+	if !dhcp4.Netboots(e.Client) {
 		return
 	}
 	one := Decision{

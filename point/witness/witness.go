@@ -13,6 +13,7 @@ import (
 	"castpoint/boot"
 	"castpoint/deploy"
 	"castpoint/dhcp"
+	"castpoint/dhcp/dhcp4"
 	"castpoint/internal/event"
 	"castpoint/tftp"
 	"castpoint/web/metrics"
@@ -41,7 +42,7 @@ func New(m *metrics.Metrics, timeline *event.Recorder, devices *deploy.Devices) 
 
 // DHCP takes a decision of the DHCP server. What machines ask that do not netboot is left out.
 func (w *Witness) DHCP(e dhcp.Event) {
-	if !dhcp.Netboots(e.Client) {
+	if !dhcp4.Netboots(e.Client) {
 		return
 	}
 	w.Recent.note(e)

@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"encoding/binary"
@@ -36,7 +36,7 @@ type Grant struct {
 	Hostname string        // option 12, of a reservation
 	Lease    time.Duration // option 51; half and 7/8 of it are options 58 and 59
 
-	unsure bool // nobody has asked lately whether the address is in use
+	Unsure bool // nobody has asked lately whether the address is in use: probe it before it is offered
 }
 
 // Terms is everything Reply needs to know besides the request.
@@ -70,7 +70,7 @@ func Reply(request *dhcpv4.DHCPv4, t Terms) (packet *dhcpv4.DHCPv4, reason strin
 			p.UpdateOption(dhcpv4.OptMessage(t.Grant.Reason))
 			// RFC 2131 section 4.3.2: the relay broadcasts it, for the client
 			// may be on another network than its address says.
-			if addrOf(request.GatewayIPAddr).IsValid() {
+			if Addr(request.GatewayIPAddr).IsValid() {
 				p.SetBroadcast()
 			}
 			return p, ""

@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"net"
@@ -18,6 +18,14 @@ type Route struct {
 	Hardware net.HardwareAddr
 }
 
+// Frameless is where the reply goes from a host that cannot send frames.
+func (r Route) Frameless() netip.AddrPort {
+	if r.Hardware != nil {
+		return netip.AddrPortFrom(limitedBroadcast, PortClient)
+	}
+	return r.To
+}
+
 // limitedBroadcast is where clients without an address are reached.
 var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
@@ -35,7 +43,7 @@ var limitedBroadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 func Destination(request, reply *dhcpv4.DHCPv4, a Arrival) Route {
 	source := netip.AddrPortFrom(a.Source.Addr().Unmap(), a.Source.Port())
 	known := source.Addr().Is4() && !source.Addr().IsUnspecified()
-	if relay := addrOf(request.GatewayIPAddr); relay.IsValid() {
+	if relay := Addr(request.GatewayIPAddr); relay.IsValid() {
 		port := uint16(PortServer)
 		if info := request.RelayAgentInfo(); info != nil && info.Has(dhcpv4.RelaySourcePortSubOption) && source.Port() != 0 {
 			port = source.Port()
@@ -49,13 +57,13 @@ func Destination(request, reply *dhcpv4.DHCPv4, a Arrival) Route {
 	if reply.MessageType() == dhcpv4.MessageTypeNak {
 		return broadcast
 	}
-	if client := addrOf(request.ClientIPAddr); client.IsValid() {
+	if client := Addr(request.ClientIPAddr); client.IsValid() {
 		return Route{To: netip.AddrPortFrom(client, PortClient)}
 	}
 	if request.MessageType() == dhcpv4.MessageTypeInform && known {
 		return Route{To: netip.AddrPortFrom(source.Addr(), PortClient)}
 	}
-	granted := addrOf(reply.YourIPAddr)
+	granted := Addr(reply.YourIPAddr)
 	if request.IsBroadcast() || !granted.IsValid() ||
 		request.HWType != iana.HWTypeEthernet || len(request.ClientHWAddr) != 6 {
 		return broadcast

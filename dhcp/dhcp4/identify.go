@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"encoding/binary"
@@ -62,7 +62,7 @@ func Identify(p *dhcpv4.DHCPv4, a Arrival) (boot.Client, error) {
 	if c.MAC == nil && c.UUID == "" && len(p.Options.Get(dhcpv4.OptionClientIdentifier)) == 0 {
 		return boot.Client{}, ErrNoIdentity
 	}
-	if relay := addrOf(p.GatewayIPAddr); relay.IsValid() {
+	if relay := Addr(p.GatewayIPAddr); relay.IsValid() {
 		c.Relay = relay
 	}
 	c.PXE = strings.HasPrefix(c.VendorClass, vendorPXE)
@@ -174,9 +174,9 @@ func printable(b []byte) string {
 	return s.String()
 }
 
-// addrOf is the netip form of a header address; invalid when it is absent or
+// Addr is the netip form of a header address; invalid when it is absent or
 // 0.0.0.0.
-func addrOf(ip net.IP) netip.Addr {
+func Addr(ip net.IP) netip.Addr {
 	a, ok := netip.AddrFromSlice(ip.To4())
 	if !ok || a.IsUnspecified() {
 		return netip.Addr{}
@@ -191,5 +191,5 @@ func optionAddr(o dhcpv4.Options, code dhcpv4.OptionCode) netip.Addr {
 	if len(b) != 4 {
 		return netip.Addr{}
 	}
-	return addrOf(b)
+	return Addr(b)
 }

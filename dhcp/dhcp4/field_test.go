@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"bytes"
@@ -252,56 +252,10 @@ func TestFieldReports(t *testing.T) {
 			t.Errorf("to %v from %v", route.To, w.value[54])
 		}
 	})
-	t.Run("server address guessed instead of taken from the interface [garybowers/bootimus#48]", func(t *testing.T) {
-		state := &linkState{networks: []netip.Prefix{
-			netip.MustParsePrefix("172.17.0.1/16"), netip.MustParsePrefix("10.77.0.1/24"), netip.MustParsePrefix("10.78.0.1/24"),
-		}}
-		for _, c := range []struct {
-			name         string
-			sentTo, near string
-			want         string
-		}{
-			{"sent to one of its addresses", "10.78.0.1", "10.77.0.9", "10.78.0.1"},
-			{"broadcast by a client with an address", "255.255.255.255", "10.77.0.9", "10.77.0.1"},
-			{"broadcast by a new client", "255.255.255.255", "", "172.17.0.1"},
-		} {
-			near, _ := netip.ParseAddr(c.near)
-			if got := state.own(netip.MustParseAddr(c.sentTo), near); got.Addr().String() != c.want {
-				t.Errorf("%s: %s, want %s", c.name, got, c.want)
-			}
-		}
-	})
 	t.Run("interface without an address: said, not guessed [insomniacslk/dhcp#184]", func(t *testing.T) {
 		_, _, reply, reason := answerTo(t, uefi().ToBytes(), PortServer, func(t *Terms) { t.Arrival.Server = netip.Addr{} })
 		if reply != nil || !strings.Contains(reason, "eth0 has no IPv4 address") {
 			t.Errorf("reply %v, reason %q", reply, reason)
-		}
-	})
-	t.Run("second DHCP server hands out another address [ventoy/PXE#137]", func(t *testing.T) {
-		events := []Sighting{}
-		s, err := New(Config{Planner: fixedPlan{}, Sighted: func(one Sighting) { events = append(events, one) }})
-		if err != nil {
-			t.Fatal(err)
-		}
-		offer := func(server byte) *dhcpv4.DHCPv4 {
-			p := packet(dhcpv4.MessageTypeOffer, option(54, 10, 77, 0, server))
-			p.OpCode, p.YourIPAddr = dhcpv4.OpcodeBootReply, net.IPv4(10, 77, 0, 50)
-			return p
-		}
-		for _, server := range []byte{2, 2, 3, 2, 3} {
-			for _, one := range answerOf(offer(server), netip.Addr{}, "eth0") {
-				s.sight(one)
-			}
-		}
-		if len(events) != 2 || events[1].Server.String() != "10.77.0.3" {
-			t.Errorf("sightings %v, want each server once", events)
-		}
-	})
-	t.Run("wrong loader name in the other server's settings [ventoy/PXE#17, #59]", func(t *testing.T) {
-		for _, s := range ExternalSettings(settingsPlan{}, goldenServer) {
-			if s.Missing == "" && (s.File == "" || s.NextServer != goldenServer) {
-				t.Errorf("%+v", s)
-			}
 		}
 	})
 	t.Run("Windows boot manager needs the name in the header, not in option 67 alone [observed]", func(t *testing.T) {
@@ -433,7 +387,7 @@ func TestReplyFitsTheClient(t *testing.T) {
 }
 
 func TestMenuMustFitOption43(t *testing.T) {
-	if err := pressF12().validate(); err != nil {
+	if err := pressF12().Validate(); err != nil {
 		t.Error(err)
 	}
 	for name, m := range map[string]*Menu{
@@ -442,7 +396,7 @@ func TestMenuMustFitOption43(t *testing.T) {
 		"too long":    {Items: []MenuItem{{1, strings.Repeat("x", 240)}}},
 		"too patient": {Timeout: 300 * time.Second, Items: []MenuItem{{1, "x"}}},
 	} {
-		if m.validate() == nil {
+		if m.Validate() == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

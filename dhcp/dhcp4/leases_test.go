@@ -1,7 +1,6 @@
-package dhcp
+package dhcp4
 
 import (
-	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -208,7 +207,7 @@ func TestDeclinedAddressRests(t *testing.T) {
 			t.Errorf("declined address offered to %d", n)
 		}
 	}
-	o.now = o.now.Add(declineHold + time.Second)
+	o.now = o.now.Add(DeclineHold + time.Second)
 	found := false
 	for n := byte(10); n < 13; n++ {
 		found = found || o.discover(from(n)).Address == a
@@ -232,8 +231,8 @@ func TestDeclinedAddressesComeBackWhenThereAreNoOthers(t *testing.T) {
 		o.now = o.now.Add(time.Second)
 	}
 	g := o.hear(dhcpv4.MessageTypeDiscover, from(1))
-	if g.Address.String() != declined[0] || !g.unsure {
-		t.Fatalf("with all of %v declined a machine is offered %s, to be probed %v: %s", declined, g.Address, g.unsure, g.Reason)
+	if g.Address.String() != declined[0] || !g.Unsure {
+		t.Fatalf("with all of %v declined a machine is offered %s, to be probed %v: %s", declined, g.Address, g.Unsure, g.Reason)
 	}
 	// Somebody does answer there: the next one, a while later.
 	o.leases.Conflict(g.Address, o.now)
@@ -256,8 +255,8 @@ func TestDeclinedAddressesComeBackForAll(t *testing.T) {
 	given := map[netip.Addr]bool{}
 	for n := range byte(3) {
 		g := o.discover(from(1 + n))
-		if !g.Address.IsValid() || given[g.Address] || !g.unsure {
-			t.Errorf("machine %d: %s, to be probed %v: %s", n, g.Address, g.unsure, g.Reason)
+		if !g.Address.IsValid() || given[g.Address] || !g.Unsure {
+			t.Errorf("machine %d: %s, to be probed %v: %s", n, g.Address, g.Unsure, g.Reason)
 		}
 		given[g.Address] = true
 	}
@@ -300,7 +299,7 @@ func TestClockJumps(t *testing.T) {
 			has := map[netip.Addr]byte{o.join(from(1)): 1, o.join(from(2)): 2}
 			o.now = o.now.Add(jump)
 			third := o.discover(from(3))
-			if owner := has[third.Address]; owner != 0 && !third.unsure {
+			if owner := has[third.Address]; owner != 0 && !third.Unsure {
 				t.Errorf("%s is %d's, and is offered to another unasked", third.Address, owner)
 			}
 			for a, owner := range has {
@@ -447,39 +446,6 @@ func TestNoAckThatIsNotStored(t *testing.T) {
 	}
 	if len(o.leases.Current(o.now)) != 0 {
 		t.Error("there is a lease that nobody stored")
-	}
-}
-
-// fakeProber knows who answers.
-type fakeProber map[string]net.HardwareAddr
-
-func (f fakeProber) Probe(_ context.Context, _ Arrival, a netip.Addr) (net.HardwareAddr, bool, error) {
-	mac, used := f[a.String()]
-	return mac, used, nil
-}
-
-func TestServerProbesBeforeItOffers(t *testing.T) {
-	conflicts := make(chan Event, 10)
-	s := serveLoopback(t, Config{
-		Mode: ModeServer, Planner: fixedPlan{},
-		Pools:  []Pool{{From: netip.MustParseAddr("127.0.9.10"), To: netip.MustParseAddr("127.0.9.13")}},
-		Prober: fakeProber{"127.0.9.10": testMAC(99), "127.0.9.11": testMAC(98), "127.0.9.12": testMAC(1)},
-		Observer: func(e Event) {
-			if e.Answer == "" {
-				conflicts <- e
-			}
-		},
-	})
-	through := []dhcpv4.Modifier{dhcpv4.WithRelay(net.IPv4(127, 0, 0, 1)), dhcpv4.WithGeneric(dhcpv4.OptionRelayAgentInformation, []byte{19, 0})}
-	got := exchange(t, s.config.ports[0], packet(dhcpv4.MessageTypeDiscover, through...))
-	// .10 and .11 answer; at .12 it is the client itself that does.
-	if got.YourIPAddr.String() != "127.0.9.12" {
-		t.Errorf("offered %s", got.YourIPAddr)
-	}
-	for range 2 {
-		if e := <-conflicts; !strings.Contains(e.Reason, "answers a probe") {
-			t.Errorf("event %+v", e)
-		}
 	}
 }
 

@@ -1,4 +1,4 @@
-package dhcp
+package external
 
 import (
 	"encoding/json"
@@ -51,12 +51,10 @@ func settingNames() []struct {
 	}
 }
 
-// ExternalSettings asks the planner what each kind of firmware gets from
-// castpoint at server, for the administrator of another DHCP server (mode off): of
-// a DHCPv6 server when the address is of IPv6.
-// What the planner answers for one machine only, its MAC in an iPXE script's
-// URL, becomes an iPXE variable.
-func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
+// Settings asks the planner what each kind of firmware gets from castpoint at
+// server: over IPv6 when the address is of IPv6. What the planner answers for one
+// machine only, its MAC in an iPXE script's URL, becomes an iPXE variable.
+func Settings(planner boot.Planner, server netip.Addr) []Setting {
 	// A documentation address (RFC 7042 section 2.1.2): no machine has it.
 	sample := net.HardwareAddr{0x00, 0x00, 0x5e, 0x00, 0x53, 0xca}
 	var all []Setting
@@ -101,11 +99,17 @@ func ExternalSettings(planner boot.Planner, server netip.Addr) []Setting {
 	return all
 }
 
+// Vendor classes (option 60, 16 over IPv6) of firmware that boots from the network.
+const (
+	classPXE  = "PXEClient"
+	classHTTP = "HTTPClient"
+)
+
 func className(http bool) string {
 	if http {
-		return vendorHTTP
+		return classHTTP
 	}
-	return vendorPXE
+	return classPXE
 }
 
 // Products that settings can be written for.
@@ -115,8 +119,8 @@ const (
 	ProductWindows = "windows" // PowerShell for Windows Server's DHCP
 )
 
-// WriteSettings writes the settings in the language of a product.
-func WriteSettings(w io.Writer, product string, settings []Setting) error {
+// Write writes settings in the language of a product.
+func Write(w io.Writer, product string, settings []Setting) error {
 	write := map[string][2]func([]Setting) (string, error){
 		ProductKea: {keaSettings, keaSettings6}, ProductDnsmasq: {dnsmasqSettings, dnsmasqSettings6}, ProductWindows: {windowsSettings, windowsSettings6},
 	}[product]
@@ -175,7 +179,7 @@ func keaSettings(settings []Setting) (string, error) {
 			{Name: "tftp-server-name", Data: s.NextServer.String()},
 		}}
 		if s.HTTP {
-			c.Options = append(c.Options, option{Name: "vendor-class-identifier", Data: vendorHTTP, AlwaysSend: true})
+			c.Options = append(c.Options, option{Name: "vendor-class-identifier", Data: classHTTP, AlwaysSend: true})
 		}
 		classes = append(classes, c)
 	}
@@ -204,7 +208,7 @@ func dnsmasqSettings(settings []Setting) (string, error) {
 		fmt.Fprintf(&b, "dhcp-match=set:%s,option:client-arch,%d\n", tag, s.Arch)
 		fmt.Fprintf(&b, "dhcp-boot=tag:!ipxe,tag:%s,%s,,%s\n", tag, s.File, s.NextServer)
 		if s.HTTP {
-			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,60,%s\n", tag, vendorHTTP)
+			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,60,%s\n", tag, classHTTP)
 		}
 	}
 	return b.String(), nil
@@ -234,7 +238,7 @@ func windowsSettings(settings []Setting) (string, error) {
 			fmt.Fprintf(&b, "Set-DhcpServerv4OptionValue -PolicyName %s -OptionId 66 -Value %s\n", name, quote(s.NextServer.String()))
 			fmt.Fprintf(&b, "Set-DhcpServerv4OptionValue -PolicyName %s -OptionId 67 -Value %s\n", name, quote(s.File))
 			if s.HTTP {
-				fmt.Fprintf(&b, "Set-DhcpServerv4OptionValue -PolicyName %s -OptionId 60 -Value %s\n", name, quote(vendorHTTP))
+				fmt.Fprintf(&b, "Set-DhcpServerv4OptionValue -PolicyName %s -OptionId 60 -Value %s\n", name, quote(classHTTP))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"bytes"
@@ -105,7 +105,7 @@ func FuzzReply(f *testing.F) {
 			if !Netboots(client) {
 				t.Fatal("answered a client that did not ask to netboot")
 			}
-			if addrOf(back.YourIPAddr).IsValid() || back.Options.Has(dhcpv4.OptionIPAddressLeaseTime) {
+			if Addr(back.YourIPAddr).IsValid() || back.Options.Has(dhcpv4.OptionIPAddressLeaseTime) {
 				t.Fatal("gave an address in proxy mode")
 			}
 		}

@@ -1,4 +1,4 @@
-package dhcp
+package external
 
 import (
 	"encoding/hex"
@@ -18,7 +18,7 @@ func over6(a boot.Arch) bool {
 // hexadecimal: Intel's enterprise number, the length and the text (RFC 8415 section
 // 21.16). PXE gets none: with it, it would look for a boot server besides.
 func vendorClass6() string {
-	return hex.EncodeToString(append([]byte{0, 0, 1, 87, 0, byte(len(vendorHTTP))}, vendorHTTP...))
+	return hex.EncodeToString(append([]byte{0, 0, 1, 87, 0, byte(len(classHTTP))}, classHTTP...))
 }
 
 func keaSettings6(settings []Setting) (string, error) {
@@ -76,7 +76,7 @@ func dnsmasqSettings6(settings []Setting) (string, error) {
 			// dnsmasq writes each text of this option behind two bytes of length:
 			// the first stands where the enterprise number does, which EDK2 does
 			// not look at.
-			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,option6:16,cp,%s\n", tag, vendorHTTP)
+			fmt.Fprintf(&b, "dhcp-option-force=tag:%s,option6:16,cp,%s\n", tag, classHTTP)
 		}
 	}
 	return b.String(), nil

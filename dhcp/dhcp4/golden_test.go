@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"bytes"
@@ -64,13 +64,13 @@ func arrivalOf(p *dhcpv4.DHCPv4, port uint16) Arrival {
 		Interface: "eth0", Index: 2, Server: goldenServer, Network: goldenNetwork, Port: port,
 		Source: netip.MustParseAddrPort("0.0.0.0:68"), Local: limitedBroadcast,
 	}
-	if c := addrOf(p.ClientIPAddr); c.IsValid() {
+	if c := Addr(p.ClientIPAddr); c.IsValid() {
 		a.Source, a.Local = netip.AddrPortFrom(c, PortClient), goldenServer
 		if port == PortProxy {
 			a.Source = netip.AddrPortFrom(c, PortProxy) // as EDK2 does
 		}
 	}
-	if r := addrOf(p.GatewayIPAddr); r.IsValid() {
+	if r := Addr(p.GatewayIPAddr); r.IsValid() {
 		a.Source, a.Local = netip.AddrPortFrom(r, PortServer), goldenServer
 	}
 	return a
@@ -111,6 +111,8 @@ func pressF12() *Menu {
 		{LocalBoot, "Boot from disk"}, {0x8001, "Deploy"},
 	}}
 }
+
+func testMAC(n byte) net.HardwareAddr { return net.HardwareAddr{0x52, 0x54, 0, 0, 0, n} }
 
 // packet builds a request that nobody recorded.
 func packet(kind dhcpv4.MessageType, mods ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {

@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"encoding/binary"
@@ -30,7 +30,8 @@ const (
 	maxPool      = 1 << 20     // addresses; bounds memory
 )
 
-func (p *Pool) validate() error {
+// Validate checks all that can be checked without the interfaces.
+func (p *Pool) Validate() error {
 	if !p.From.Is4() || !p.To.Is4() || p.To.Less(p.From) {
 		return fmt.Errorf("pool %s-%s: want two IPv4 addresses, the first not above the last", p.From, p.To)
 	}

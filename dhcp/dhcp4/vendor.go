@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"encoding/binary"
@@ -45,7 +45,8 @@ type Menu struct {
 	Items   []MenuItem
 }
 
-func (m *Menu) validate() error {
+// Validate says what keeps the menu from being sent: it has to fit option 43.
+func (m *Menu) Validate() error {
 	if len(m.Items) == 0 {
 		return fmt.Errorf("menu %q has no items", m.Prompt)
 	}

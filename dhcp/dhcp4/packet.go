@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"errors"
@@ -72,6 +72,22 @@ func Parse(b []byte) (*dhcpv4.DHCPv4, error) {
 		p.ServerHostName = ""
 	}
 	return p, nil
+}
+
+// ClientBytes are bytes of a packet that differ from client to client, found
+// without reading it as a whole; nil when the packet is too short.
+func ClientBytes(b []byte) []byte {
+	if len(b) < offsetOptions {
+		return nil
+	}
+	return b[offsetHardware : offsetHardware+lenHardware]
+}
+
+// Begins says whether a packet is one that begins an exchange, without reading
+// it as a whole: the message type is the first option nearly everywhere.
+func Begins(b []byte) bool {
+	const discover = byte(dhcpv4.MessageTypeDiscover)
+	return len(b) > offsetOptions+2 && [3]byte(b[offsetOptions:]) == [3]byte{dhcpv4.OptionDHCPMessageType.Code(), 1, discover}
 }
 
 // readOverloaded appends the options of an overloaded header field: instances

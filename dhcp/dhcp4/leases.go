@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"encoding/hex"
@@ -27,10 +27,13 @@ type Reservation struct {
 
 // Tuning of leases.
 const (
-	offerHold   = 30 * time.Second // an offer nobody asks for is given to the next
-	offerLeast  = 5 * time.Second  // that early when there is no other address
-	declineHold = 10 * time.Minute // an address in foreign use rests
+	offerHold  = 30 * time.Second // an offer nobody asks for is given to the next
+	offerLeast = 5 * time.Second  // that early when there is no other address
+	probeAgain = 10 * time.Minute // an address found free is not asked for again for so long
 )
+
+// DeclineHold is how long an address in foreign use rests.
+const DeclineHold = 10 * time.Minute
 
 // Leases gives addresses away. Safe for concurrent use.
 type Leases struct {
@@ -71,7 +74,7 @@ func NewLeases(c LeasesConfig) (*Leases, error) {
 		reserved:      map[netip.Addr]*Reservation{},
 	}
 	for _, p := range c.Pools {
-		if err := p.validate(); err != nil {
+		if err := p.Validate(); err != nil {
 			return nil, err
 		}
 		if !p.Network.IsValid() {
@@ -183,10 +186,10 @@ func (l *Leases) poolsFor(request *dhcpv4.DHCPv4, a Arrival) []*pool {
 		link = optionAddr(info.Options, dhcpv4.LinkSelectionSubOption)
 	case optionAddr(request.Options, optSubnetSelection).IsValid():
 		link = optionAddr(request.Options, optSubnetSelection)
-	case addrOf(request.GatewayIPAddr).IsValid():
-		link = addrOf(request.GatewayIPAddr)
-	case l.poolOf(addrOf(request.ClientIPAddr)) != nil:
-		link = addrOf(request.ClientIPAddr)
+	case Addr(request.GatewayIPAddr).IsValid():
+		link = Addr(request.GatewayIPAddr)
+	case l.poolOf(Addr(request.ClientIPAddr)) != nil:
+		link = Addr(request.ClientIPAddr)
 	default:
 		link = a.Server
 	}
@@ -338,7 +341,7 @@ func (q *question) discover() Grant {
 		q.assign(s, slotOffered, q.now.Add(offerHold))
 	}
 	g := q.grant(dhcpv4.MessageTypeOffer, s)
-	g.unsure = s.state == slotOffered && q.now.Sub(s.probed) >= probeAgain
+	g.Unsure = s.state == slotOffered && q.now.Sub(s.probed) >= probeAgain
 	return g
 }
 
@@ -347,7 +350,7 @@ func (q *question) discover() Grant {
 // 2131 section 4.3.2.
 func (q *question) ask() Grant {
 	wanted := optionAddr(q.request.Options, dhcpv4.OptionRequestedIPAddress)
-	current := addrOf(q.request.ClientIPAddr)
+	current := Addr(q.request.ClientIPAddr)
 	server := optionAddr(q.request.Options, dhcpv4.OptionServerIdentifier)
 	if server.IsValid() && server != identifier(q.request, q.arrival) {
 		if s := q.held[q.key]; s != nil && s.state == slotOffered && s.lease.Key == q.key {
@@ -395,11 +398,11 @@ func (q *question) decline() Grant {
 		return Grant{Reason: "declined an address it does not hold"}
 	}
 	q.quarantine(s, q.now)
-	return Grant{Reason: fmt.Sprintf("client declined %s: another machine answers there; it rests for %s", a, declineHold)}
+	return Grant{Reason: fmt.Sprintf("client declined %s: another machine answers there; it rests for %s", a, DeclineHold)}
 }
 
 func (q *question) release() Grant {
-	a := addrOf(q.request.ClientIPAddr)
+	a := Addr(q.request.ClientIPAddr)
 	s := q.inPools(a)
 	if s == nil || s.lease.Key != q.key || s.state != slotBound {
 		return Grant{Reason: "released an address it does not hold"}
@@ -443,7 +446,7 @@ func (l *Leases) quarantine(s *slot, now time.Time) {
 		delete(l.held, s.lease.Key)
 	}
 	s.state = slotDeclined
-	s.lease = lease.Lease{Address: s.lease.Address, Expires: now.Add(declineHold), Declined: true}
+	s.lease = lease.Lease{Address: s.lease.Address, Expires: now.Add(DeclineHold), Declined: true}
 	if l.store != nil {
 		// Losing this record costs one more probe after a restart.
 		_ = l.store.Put(s.lease)

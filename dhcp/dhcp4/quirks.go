@@ -1,4 +1,4 @@
-package dhcp
+package dhcp4
 
 import (
 	"fmt"
@@ -29,7 +29,8 @@ const (
 	StyleRaspberryPi Style = "raspberry-pi"
 )
 
-func (s Style) validate() error {
+// Validate says whether it is one of the styles.
+func (s Style) Validate() error {
 	switch s {
 	case StyleComplete, StyleRedirect, StyleMenu, StyleRaspberryPi:
 		return nil
@@ -60,10 +61,12 @@ func (q Quirk) matches(c boot.Client) bool {
 	if !strings.HasPrefix(c.VendorClass, q.VendorClass) {
 		return false
 	}
-	return len(q.MACs) == 0 || slices.ContainsFunc(q.MACs, func(prefix string) bool { return hasMACPrefix(c.MAC, prefix) })
+	return len(q.MACs) == 0 || slices.ContainsFunc(q.MACs, func(prefix string) bool { return HasMACPrefix(c.MAC, prefix) })
 }
 
-func hasMACPrefix(mac net.HardwareAddr, prefix string) bool {
+// HasMACPrefix says whether a MAC begins with a prefix as settings have it: in
+// either case, with colons or hyphens.
+func HasMACPrefix(mac net.HardwareAddr, prefix string) bool {
 	return len(mac) > 0 && strings.HasPrefix(mac.String(), strings.ToLower(strings.ReplaceAll(prefix, "-", ":")))
 }
 

@@ -1,8 +1,9 @@
-package dhcp
+package external
 
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"maps"
 	"net/netip"
 	"os"
@@ -16,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+var update = flag.Bool("update", false, "write the golden settings")
+
 // settingsPlan has everything but 32-bit firmware, and scripts by MAC.
 type settingsPlan struct{}
 
@@ -23,9 +26,20 @@ func (settingsPlan) Plan(c boot.Client) boot.Plan {
 	if c.Arch == boot.ArchEFIIA32 {
 		return boot.Plan{Reason: "No first stage for UEFI IA32 (6)."}
 	}
-	p := goldenPlan(c)
-	if c.IPXE {
+	p := boot.Plan{Serve: true, NextServer: c.Server, Reason: "known machine"}
+	switch {
+	case c.IPXE:
 		p.File = "http://10.77.0.1:8080/script/" + c.MACHyphen() + ".ipxe"
+	case c.HTTPBoot:
+		p.File, p.HTTPClient = "http://10.77.0.1:8080/x64/bootmgfw.efi", true
+	case c.Arch == boot.ArchEFIARM64:
+		p.File, p.BCDPath = "arm64/bootmgfw.efi", `\Boot\525400000001.bcd`
+	case c.Arch == boot.ArchRaspberryPi:
+		p.File = "rpi/RPI_EFI.fd"
+	case c.Arch == boot.ArchBIOS:
+		p.File = "bios/pxeboot.n12"
+	default:
+		p.File, p.BCDPath = "x64/bootmgfw.efi", `\Boot\525400000001.bcd`
 	}
 	return p
 }
@@ -39,7 +53,7 @@ func settingsServers() map[string]netip.Addr {
 func written(t *testing.T, product string, server netip.Addr) string {
 	t.Helper()
 	var b bytes.Buffer
-	if err := WriteSettings(&b, product, ExternalSettings(settingsPlan{}, server)); err != nil {
+	if err := Write(&b, product, Settings(settingsPlan{}, server)); err != nil {
 		t.Fatal(err)
 	}
 	return b.String()
@@ -71,7 +85,7 @@ func TestSettingsGolden(t *testing.T) {
 // A script's URL holds the device's MAC; another DHCP server cannot put it
 // there, iPXE can.
 func TestSettingsLeaveTheMACToIPXE(t *testing.T) {
-	for _, s := range ExternalSettings(settingsPlan{}, netip.MustParseAddr("10.77.0.1")) {
+	for _, s := range Settings(settingsPlan{}, netip.MustParseAddr("10.77.0.1")) {
 		if s.IPXE && s.Missing == "" && s.File != "http://10.77.0.1:8080/script/${mac:hexhyp}.ipxe" {
 			t.Errorf("%s: file %q", s.Name, s.File)
 		}
@@ -81,7 +95,7 @@ func TestSettingsLeaveTheMACToIPXE(t *testing.T) {
 // tool finds a program of PATH, or one that test/install-tools unpacked.
 func tool(t *testing.T, name string) string {
 	t.Helper()
-	for _, path := range []string{name, filepath.Join("..", "bin", "peers", "bin", name)} {
+	for _, path := range []string{name, filepath.Join("..", "..", "bin", "peers", "bin", name)} {
 		if found, err := exec.LookPath(path); err == nil {
 			return found
 		}
@@ -145,8 +159,19 @@ func TestDnsmasqAcceptsItsSettings(t *testing.T) {
 	}
 }
 
+// A wrong loader name in the other server's settings is what people report most
+// [ventoy/PXE#17, #59].
+func TestSettingsAreWhole(t *testing.T) {
+	server := netip.MustParseAddr("10.77.0.1")
+	for _, s := range Settings(settingsPlan{}, server) {
+		if s.Missing == "" && (s.File == "" || s.NextServer != server) {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 func TestUnknownProduct(t *testing.T) {
-	if err := WriteSettings(&bytes.Buffer{}, "bind", nil); err == nil || !strings.Contains(err.Error(), "bind") {
+	if err := Write(&bytes.Buffer{}, "bind", nil); err == nil || !strings.Contains(err.Error(), "bind") {
 		t.Errorf("error %v", err)
 	}
 }
