@@ -106,7 +106,7 @@ func broadcastLinks() ([]string, error) {
 type listener struct {
 	link *link
 	port uint16
-	Tap  bool // beside the owner of the port
+	tap  bool // beside the owner of the port
 	v6   bool
 
 	mu     sync.Mutex
@@ -119,11 +119,11 @@ func (l *listener) open(ctx context.Context) error {
 	var conn socket.Transport
 	var err error
 	switch {
-	case l.v6 && l.Tap:
+	case l.v6 && l.tap:
 		conn, err = socket.OpenRaw6(ctx, l.link.name, l.port, dhcp6.AllServers, dhcp6.AllSiteServers)
 	case l.v6:
 		conn, err = socket.OpenUDP6(ctx, l.link.name, l.port, dhcp6.AllServers, dhcp6.AllSiteServers)
-	case l.Tap:
+	case l.tap:
 		conn, err = socket.OpenTap(l.link.name, l.port, true)
 	default:
 		conn, err = socket.OpenUDP(ctx, l.link.name, l.port)

@@ -220,7 +220,7 @@ func (s *Server) listen() error {
 		}
 		s.links = append(s.links, l)
 		for i, port := range s.config.ports {
-			sock := &listener{link: l, port: port, Tap: s.config.Share && i == 0}
+			sock := &listener{link: l, port: port, tap: s.config.Share && i == 0}
 			if err := sock.open(context.Background()); err != nil {
 				return err
 			}

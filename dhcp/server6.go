@@ -60,7 +60,7 @@ func (s *Server) listen6() error {
 			s.serverID = &dhcpv6.DUIDLL{HWType: iana.HWTypeEthernet, LinkLayerAddr: state.mac}
 		}
 		for _, port := range s.config.ports6 {
-			sock := &listener{link: l, port: port, v6: true, Tap: s.config.Share && port == s.config.ports6[0]}
+			sock := &listener{link: l, port: port, v6: true, tap: s.config.Share && port == s.config.ports6[0]}
 			if err := sock.open(context.Background()); err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ const (
 	maxLine       = 4096 // bytes; longer lines are garbage
 )
 
-// Journal is a LeaseStore in a file of its own. Close it after the server has
+// Journal is a Store in a file of its own. Close it after the server has
 // ended.
 type Journal struct {
 	path string
