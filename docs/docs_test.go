@@ -285,7 +285,7 @@ var shown = map[string]string{
 	"not a boot configuration store": "says which file", "not a registry hive": "says which file", "no space left for the upload": "says how much is free",
 	"file exists already": "is for TFTP clients, and says which", "server is shutting down": "is what it does",
 	"datagram is too short": "is counted only", "datagram has another protocol version": "is counted only", "datagram is of another type": "is counted only", "datagram is malformed": "is counted only",
-	"source cannot be used": "says why",
+	"source cannot be used": "says why", "not a read or write request": "is for the listener only", "interrupted": "gives way to the reason",
 	"no key for this epoch": "becomes \"the session's key has changed\"",
 }
 

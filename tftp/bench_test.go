@@ -9,6 +9,9 @@ import (
 	"strconv"
 	"testing"
 
+	"castpoint/test/tftpclient"
+	"castpoint/tftp/wire"
+
 	pin "github.com/pin/tftp/v3"
 )
 
@@ -20,20 +23,20 @@ func BenchmarkRead(b *testing.B) {
 	for _, window := range []int{1, 4, 16, 64} {
 		b.Run(fmt.Sprintf("castpoint/window=%d", window), func(b *testing.B) {
 			s := startServer(b, Config{
-				Open: func(context.Context, Request) (File, error) { return zeroFile(benchSize), nil },
+				Open: func(context.Context, Request) (File, error) { return tftpclient.ZeroFile(benchSize), nil },
 			})
 			benchmarkRead(b, s.Addrs()[0], window)
 		})
 	}
 	b.Run("castpoint/window=16/nooffload", func(b *testing.B) {
 		s := startServer(b, Config{NoOffload: true,
-			Open: func(context.Context, Request) (File, error) { return zeroFile(benchSize), nil },
+			Open: func(context.Context, Request) (File, error) { return tftpclient.ZeroFile(benchSize), nil },
 		})
 		benchmarkRead(b, s.Addrs()[0], 16)
 	})
 	b.Run("castpoint/window=16/singleport", func(b *testing.B) {
 		s := startServer(b, Config{SinglePort: true,
-			Open: func(context.Context, Request) (File, error) { return zeroFile(benchSize), nil },
+			Open: func(context.Context, Request) (File, error) { return tftpclient.ZeroFile(benchSize), nil },
 		})
 		benchmarkRead(b, s.Addrs()[0], 16)
 	})
@@ -43,7 +46,7 @@ func BenchmarkRead(b *testing.B) {
 			b.Fatal(err)
 		}
 		s := pin.NewServer(func(_ string, rf io.ReaderFrom) error {
-			_, err := rf.ReadFrom(io.NewSectionReader(zeroFile(benchSize), 0, benchSize))
+			_, err := rf.ReadFrom(io.NewSectionReader(tftpclient.ZeroFile(benchSize), 0, benchSize))
 			return err
 		}, nil)
 		s.SetBlockSize(1468)
@@ -59,26 +62,16 @@ func benchmarkRead(b *testing.B, server netip.AddrPort, window int) {
 	b.ReportAllocs()
 	for b.Loop() {
 		got := 0
-		c := &testClient{
-			wire:    dialWire(b, server),
-			options: []Option{{"blksize", "1468"}, {"windowsize", strconv.Itoa(window)}},
-			sink:    func(p []byte) { got += len(p) },
+		c := &tftpclient.Client{
+			Wire:    dialWire(b, server),
+			Options: []wire.Option{{Name: "blksize", Value: "1468"}, {Name: "windowsize", Value: strconv.Itoa(window)}},
+			Sink:    func(p []byte) { got += len(p) },
 		}
-		if err := c.get("file"); err != nil {
+		if err := c.Get("file"); err != nil {
 			b.Fatal(err)
 		}
 		if got != benchSize {
 			b.Fatalf("got %d bytes", got)
 		}
 	}
-}
-
-// zeroFile is a File of zeros.
-type zeroFile int64
-
-func (f zeroFile) Size() int64  { return int64(f) }
-func (f zeroFile) Close() error { return nil }
-func (f zeroFile) ReadAt(p []byte, _ int64) (int, error) {
-	clear(p)
-	return len(p), nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"castpoint/tftp/wire"
 )
 
 // File is an open file of known size. Its ReadAt is called by one goroutine at a
@@ -79,16 +81,6 @@ type Config struct {
 	MaxUpload int64
 }
 
-// Tuning. RFC 6298 is the model of the retransmission interval, with limits for
-// a boot network instead of for the Internet.
-const (
-	initialInterval = time.Second           // RFC 6298 section 2.1, before the first measurement
-	minInterval     = 50 * time.Millisecond // firmware that polls its card is late by up to 20 ms
-	maxInterval     = 4 * time.Second       // no client waits longer than this before it repeats itself
-	lastWait        = 5 * time.Second       // without the last ACK, then the transfer counts as finished, unconfirmed
-	firstTries      = 6                     // answers to a request of which nothing more is heard
-)
-
 // withDefaults checks the configuration and fills in what was left out.
 func (c Config) withDefaults() (Config, error) {
 	if c.Open == nil {
@@ -105,7 +97,7 @@ func (c Config) withDefaults() (Config, error) {
 			*v = def
 		}
 	}
-	set(&c.MaxBlockSize, maxBlockSize)
+	set(&c.MaxBlockSize, wire.MaxBlockSize)
 	set(&c.MaxWindow, 64)
 	set(&c.MaxTransfers, 1024)
 	set(&c.MaxPerClient, 32)
@@ -116,8 +108,8 @@ func (c Config) withDefaults() (Config, error) {
 		c.MaxUpload = 64 << 20
 	}
 	switch {
-	case c.MaxBlockSize < minBlockSize || c.MaxBlockSize > maxBlockSize:
-		return c, fmt.Errorf("tftp: block size limit %d is not within %d to %d bytes", c.MaxBlockSize, minBlockSize, maxBlockSize)
+	case c.MaxBlockSize < wire.MinBlockSize || c.MaxBlockSize > wire.MaxBlockSize:
+		return c, fmt.Errorf("tftp: block size limit %d is not within %d to %d bytes", c.MaxBlockSize, wire.MinBlockSize, wire.MaxBlockSize)
 	case c.MaxWindow < 1 || c.MaxWindow > 1024:
 		return c, fmt.Errorf("tftp: window limit %d is not within 1 to 1024 blocks", c.MaxWindow)
 	case c.MaxTransfers < -1 || c.MaxPerClient < -1:

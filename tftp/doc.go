@@ -7,12 +7,8 @@
 //   - a transfer is what follows an accepted request: one file, one client port,
 //     normally one socket of its own (the server's TID of RFC 1350), a goroutine for
 //     what may take time, and a coroutine that a loop resumes when the client answers;
-//   - a block is the payload of one DATA datagram; blocks count from 1 and are
-//     64-bit numbers here, 16-bit numbers on the wire, where 0 follows 65535;
-//   - a window is how many blocks the client takes before it acknowledges
-//     (RFC 7440), 1 when it did not ask; lock-step is window 1;
-//   - a flight is the blocks sent without waiting in between, at most a window;
-//   - to go back is to send again from the first block that is not acknowledged;
+//   - a block is the payload of one DATA datagram; windows and flights of them are
+//     explained in package flow;
 //   - a probe is a request that the client ends as soon as it has learned the
 //     file's size: firmware does it before nearly every file.
 //

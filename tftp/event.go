@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"castpoint/tftp/flow"
+	"castpoint/tftp/wire"
 )
 
 // Request is what a client asked for, as Config.Open and events see it.
@@ -11,8 +14,8 @@ type Request struct {
 	Name    string // as sent, less what parsing forgives
 	Path    string // Name with '/' between parts, no leading '/', no "." or ".."; letter case kept
 	Write   bool   // a write request
-	Mode    Mode
-	Options []Option // as sent, in order
+	Mode    wire.Mode
+	Options []wire.Option // as sent, in order
 
 	Peer      netip.AddrPort // the client
 	Local     netip.AddrPort // where the request was sent to: an address of this machine, and the listening port
@@ -20,7 +23,7 @@ type Request struct {
 }
 
 // Option returns the value of an option by its name in lower case.
-func (r *Request) Option(name string) (string, bool) { return findOption(r.Options, name) }
+func (r *Request) Option(name string) (string, bool) { return wire.FindOption(r.Options, name) }
 
 // Kind says what an Event is about.
 type Kind uint8
@@ -58,39 +61,11 @@ type Event struct {
 	Time     time.Time
 	Transfer uint64 // counts transfers from 1; 0 for Refused
 	Request  Request
-	Terms    Terms // what was negotiated; zero for Refused
-	Stats    Stats // zero for Started and Refused
-	Err      error // nil for Started, Finished and Probe
+	Terms    wire.Terms // what was negotiated; zero for Refused
+	Stats    flow.Stats // zero for Started and Refused
+	Err      error      // nil for Started, Finished and Probe
 
 	// Ordinary is set on a Refused whose file is one that a boot which goes well
 	// asks for in vain (Windows policies, menu texts): nothing to worry about.
 	Ordinary bool
-}
-
-// Stats counts what a transfer did.
-type Stats struct {
-	Size  int64 // bytes of the file; -1 when not known (uploads without tsize)
-	Bytes int64 // payload bytes that the client acknowledged (reads) or sent (writes)
-
-	Blocks        int64 // blocks acknowledged (reads) or received (writes)
-	Sent          int64 // DATA datagrams sent, repeated ones included
-	Retransmitted int64 // DATA datagrams sent more than once
-	Timeouts      int   // how often nothing came within the retransmission interval
-	GoBacks       int   // how often an ACK made the server go back
-	DuplicateACKs int64 // ACKs that told nothing new
-
-	RTT      time.Duration // smoothed time from a flight's last block to its ACK; 0 when never measured
-	Duration time.Duration // from the request to the end
-
-	// Confirmed is false for a finished read whose last ACK never came: all was
-	// sent, and some ROMs start what they loaded without acknowledging it.
-	Confirmed bool
-}
-
-// Rate is the payload rate in bytes per second.
-func (s Stats) Rate() float64 {
-	if s.Duration <= 0 {
-		return 0
-	}
-	return float64(s.Bytes) / s.Duration.Seconds()
 }

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/test/tftpclient"
+
 	pin "github.com/pin/tftp/v3"
 )
 
@@ -108,7 +110,7 @@ func TestForeignClientsRead(t *testing.T) {
 					if size == 0 && f.pkg == "curl" && f.blksize != 0 {
 						continue // curl takes a tsize of 0 for an illegal answer
 					}
-					data := randomBytes(size)
+					data := tftpclient.RandomBytes(size)
 					rec := newRecorder()
 					s := startServer(t, Config{
 						Open: serveFiles(map[string][]byte{"file": data}), Observer: rec.observe, SinglePort: single,
@@ -167,7 +169,7 @@ func TestForeignClientsWrite(t *testing.T) {
 					if size == 0 && f.pkg == "curl" {
 						continue // curl has nothing to send then
 					}
-					data := randomBytes(size)
+					data := tftpclient.RandomBytes(size)
 					rec := newRecorder()
 					store := newStore()
 					s := startServer(t, Config{
@@ -193,7 +195,7 @@ func TestForeignClientsWrite(t *testing.T) {
 
 // TestForeignClientsLossy puts a relay in between that loses and doubles.
 func TestForeignClientsLossy(t *testing.T) {
-	data := randomBytes(60_000)
+	data := tftpclient.RandomBytes(60_000)
 	for _, f := range foreign {
 		t.Run(f.name, func(t *testing.T) {
 			rec := newRecorder()
@@ -277,7 +279,7 @@ func startRelay(t *testing.T, server netip.AddrPort, loss, double float64) netip
 
 // TestPinClient is the client that the doctor uses.
 func TestPinClient(t *testing.T) {
-	data := randomBytes(1<<20 + 5)
+	data := tftpclient.RandomBytes(1<<20 + 5)
 	store := newStore()
 	s := startServer(t, Config{Open: serveFiles(map[string][]byte{"Boot/boot.wim": data}), Create: store.create})
 	for _, blksize := range []int{0, 512, 1456, 1468, 65464} {

@@ -10,40 +10,9 @@ import (
 	"time"
 
 	"castpoint/internal/netio"
+	"castpoint/tftp/flow"
+	"castpoint/tftp/wire"
 )
-
-// link is a transfer's way to its client and back.
-type link interface {
-	// do runs f, which alone calls receive, sleep and blocking.
-	do(f func())
-	// receive reads the client's next datagram into buf. It returns an error that
-	// matches os.ErrDeadlineExceeded when none came in time, errInterrupted after
-	// interrupt, and ErrPeerClosed when the client's machine refused a datagram.
-	receive(buf []byte, deadline time.Time) (int, error)
-	// sleep lets time pass, and returns errInterrupted after interrupt.
-	sleep(d time.Duration) error
-	// blocking tells that what comes next may take its time: other transfers are
-	// not to wait for it.
-	blocking()
-	// interrupt makes receive and sleep return, now and from now on. It is safe to
-	// call at any time, by any goroutine.
-	interrupt()
-	// send sends one datagram.
-	send(b []byte) error
-	// sendBlocks sends the DATA datagrams of count consecutive blocks; data holds
-	// their payloads one behind the other, the last one possibly short or empty.
-	sendBlocks(first int64, count, blockSize int, data []byte) error
-	// stand says where what is sent from now on stands in the queue of the link.
-	stand(place netio.Place)
-	// pathMTU is the largest IP packet in bytes that is known to pass.
-	pathMTU() int
-	close() error
-}
-
-var errInterrupted = errors.New("interrupted")
-
-// maxBatch is the most DATA datagrams handed to a link at once.
-const maxBatch = 64
 
 // copyLimit is the payload in bytes up to which a block that goes alone, as all do
 // in lock-step, is copied behind its header: cheaper than gathering it.
@@ -93,10 +62,10 @@ func (l *loopLink) wait(deadline time.Time, listening bool) {
 	l.yield(pauseWait)
 }
 
-func (l *loopLink) receive(buf []byte, deadline time.Time) (int, error) {
+func (l *loopLink) Receive(buf []byte, deadline time.Time) (int, error) {
 	for looked := false; ; looked = true {
 		if l.stop.Load() {
-			return 0, errInterrupted
+			return 0, flow.ErrInterrupted
 		}
 		if looked || l.inbox != nil {
 			n, err := l.read(buf)
@@ -108,7 +77,7 @@ func (l *loopLink) receive(buf []byte, deadline time.Time) (int, error) {
 					return 0, os.ErrDeadlineExceeded
 				}
 			case errors.Is(err, syscall.ECONNREFUSED):
-				return 0, ErrPeerClosed
+				return 0, flow.ErrPeerClosed
 			case netio.Passing(err):
 				continue
 			default:
@@ -127,17 +96,17 @@ func (l *loopLink) read(buf []byte) (int, error) {
 	return l.sock.Read(buf)
 }
 
-func (l *loopLink) sleep(d time.Duration) error {
+func (l *loopLink) Sleep(d time.Duration) error {
 	for end := time.Now().Add(d); !l.stop.Load(); {
 		if !time.Now().Before(end) {
 			return nil
 		}
 		l.wait(end, false)
 	}
-	return errInterrupted
+	return flow.ErrInterrupted
 }
 
-func (l *loopLink) blocking() {
+func (l *loopLink) Blocking() {
 	if l.inLoop {
 		l.yield(pauseBlocking)
 	}
@@ -160,7 +129,7 @@ func (l *loopLink) deliver(b []byte) {
 	}
 }
 
-func (l *loopLink) send(b []byte) error {
+func (l *loopLink) Send(b []byte) error {
 	for {
 		err := l.out.Send(b)
 		switch {
@@ -169,30 +138,30 @@ func (l *loopLink) send(b []byte) error {
 		case !errors.Is(err, syscall.EAGAIN):
 			return err
 		}
-		if err := l.sleep(fullWait); err != nil {
+		if err := l.Sleep(fullWait); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *loopLink) sendBlocks(first int64, count, blockSize int, data []byte) error {
+func (l *loopLink) SendBlocks(first int64, count, blockSize int, data []byte) error {
 	if count == 1 && len(data) <= copyLimit {
-		l.one = appendData(l.one[:0], first, data)
-		return l.send(l.one)
+		l.one = wire.AppendData(l.one[:0], first, data)
+		return l.Send(l.one)
 	}
-	if len(l.headers) < count*headerSize {
-		l.headers = make([]byte, count*headerSize)
+	if len(l.headers) < count*wire.HeaderSize {
+		l.headers = make([]byte, count*wire.HeaderSize)
 		l.parts = make([][]byte, 2*count)
 	}
 	parts := l.parts[:2*count]
 	for i := range count {
-		h := l.headers[i*headerSize : (i+1)*headerSize]
-		putDataHeader(h, first+int64(i))
+		h := l.headers[i*wire.HeaderSize : (i+1)*wire.HeaderSize]
+		wire.PutDataHeader(h, first+int64(i))
 		parts[2*i] = h
 		parts[2*i+1] = data[i*blockSize : min((i+1)*blockSize, len(data))]
 	}
 	for {
-		n, err := l.out.SendGathered(parts, 2, blockSize+headerSize)
+		n, err := l.out.SendGathered(parts, 2, blockSize+wire.HeaderSize)
 		switch {
 		case err == nil || netio.Passing(err):
 			return nil
@@ -200,14 +169,14 @@ func (l *loopLink) sendBlocks(first int64, count, blockSize int, data []byte) er
 			return err
 		}
 		parts = parts[2*n:]
-		if err := l.sleep(fullWait); err != nil {
+		if err := l.Sleep(fullWait); err != nil {
 			return err
 		}
 	}
 }
 
-// stand does nothing over the listening socket, which is that of all transfers.
-func (l *loopLink) stand(place netio.Place) {
+// Stand does nothing over the listening socket, which is that of all transfers.
+func (l *loopLink) Stand(place netio.Place) {
 	if l.sock != nil && l.place != place {
 		l.place = place
 		l.sock.SetPlace(place)

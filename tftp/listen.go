@@ -12,6 +12,8 @@ import (
 	"golang.org/x/time/rate"
 
 	"castpoint/internal/netio"
+	"castpoint/tftp/flow"
+	"castpoint/tftp/wire"
 )
 
 // listener receives requests on one socket and, in single-port mode, everything
@@ -46,7 +48,7 @@ const maxFailures = 10
 
 // receive takes what has come. Its loop calls it.
 func (l *listener) receive() {
-	for range maxBatch {
+	for range flow.MaxBatch {
 		n, noob, peer, err := l.sock.ReadFrom(l.buf, l.oob)
 		switch {
 		case err == nil:
@@ -74,12 +76,12 @@ func (l *listener) take(b, oob []byte, peer netip.AddrPort) {
 		req.Local = netip.AddrPortFrom(a.dst, l.addr.Port())
 		req.Interface = a.index
 	}
-	r, err := parseRequest(b)
-	if errors.Is(err, errNotRequest) {
+	r, err := wire.ParseRequest(b)
+	if errors.Is(err, wire.ErrNotRequest) {
 		l.route(b, req)
 		return
 	}
-	req.Name, req.Write, req.Mode, req.Options = r.name, r.write, r.mode, r.options
+	req.Name, req.Write, req.Mode, req.Options = r.Name, r.Write, r.Mode, r.Options
 	if err != nil {
 		l.s.refuse(l, req, err)
 		return
@@ -111,9 +113,9 @@ func (l *listener) route(b []byte, req Request) {
 	// RFC 1350 section 4: a datagram of no transfer is told so, an ERROR is not. In
 	// single-port mode a late copy of a last ACK looks like that too, and the answer
 	// would hit the client's next request.
-	op := opcode(b)
-	if (op == opDATA || op == opACK && !l.s.cfg.SinglePort) && l.strays.Allow() {
-		l.answer(req, appendError(nil, CodeUnknownTID, "no such transfer, start over"))
+	op := wire.Opcode(b)
+	if (op == wire.OpDATA || op == wire.OpACK && !l.s.cfg.SinglePort) && l.strays.Allow() {
+		l.answer(req, wire.AppendError(nil, wire.CodeUnknownTID, "no such transfer, start over"))
 	}
 }
 
@@ -125,7 +127,7 @@ func (l *listener) answer(req Request, b []byte) {
 }
 
 // link makes a transfer's way to its client.
-func (l *listener) link(ctx context.Context, t *transfer) (link, error) {
+func (l *listener) link(ctx context.Context, t *transfer) (*loopLink, error) {
 	local := t.req.Local.Addr()
 	conn, mtu, err := l.s.dial(ctx, local, t.req.Peer, l.dev)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 //
 // A coroutine is run by one of two at a time: by the loop, as long as it does
 // nothing that takes time, and otherwise by its transfer's own goroutine. It
-// changes hands when it says so, by link.blocking, and at the next wait for the
+// changes hands when it says so, by loopLink.Blocking, and at the next wait for the
 // client goes back to the loop.
 type loop struct {
 	poll *netio.Poller
@@ -36,6 +36,9 @@ type loop struct {
 	timers timers
 	handed bool // coroutines went to their goroutines in this round
 }
+
+// brokenWait is the time between two tries to wait for datagrams when that fails.
+const brokenWait = 50 * time.Millisecond
 
 func newLoop(log *zap.Logger) (*loop, error) {
 	p, err := netio.NewPoller()
@@ -62,7 +65,7 @@ func (l *loop) run() {
 		if err := l.poll.Wait(timeout); err != nil {
 			// Nothing that could pass. Timers still end what runs.
 			l.log.Error("TFTP cannot wait for datagrams", zap.Error(err))
-			time.Sleep(minInterval)
+			time.Sleep(brokenWait)
 		}
 		l.mu.Lock()
 		posted, l.posted = l.posted, posted[:0]

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"castpoint/tftp/wire"
 )
 
 func TestCleanName(t *testing.T) {
@@ -71,25 +73,25 @@ func TestDescribe(t *testing.T) {
 	secret := "/var/lib/castpoint/objects/ab/cdef"
 	for _, tt := range []struct {
 		err  error
-		code Code
+		code wire.Code
 		text string
 	}{
-		{ErrNotFound, CodeNotFound, "file not found: a/b"},
-		{fmt.Errorf("%w: no boot image for UEFI ARM64", ErrNotFound), CodeNotFound, "file not found: no boot image for UEFI ARM64"},
-		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrNotExist}, CodeNotFound, "file not found: a/b"},
-		{ErrForbidden, CodeForbidden, "access denied: a/b"},
-		{fmt.Errorf("%w: this device is not approved", ErrForbidden), CodeForbidden, "access denied: this device is not approved"},
-		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrPermission}, CodeForbidden, "the server may not read this file: a/b"},
-		{fmt.Errorf("write: %w", syscall.ENOSPC), CodeNoSpace, "the server's disk is full"},
-		{tooLarge(10), CodeNoSpace, "no space left for the upload: uploads may have 10 bytes"},
-		{ErrIllegal, CodeIllegal, "illegal request"},
-		{fmt.Errorf("%w: log.txt", ErrExists), CodeExists, "file exists already: log.txt"},
-		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrExist}, CodeExists, "file exists already: a/b"},
-		{ErrBusy, CodeUndefined, "server is busy, try again later"},
-		{ErrShutdown, CodeUndefined, "server is shutting down"},
-		{fmt.Errorf("open: %w", context.Canceled), CodeUndefined, "server is shutting down"},
-		{errors.New("database " + secret + " is locked"), CodeUndefined, "server error, see the server's log: a/b"},
-		{errNoUploads, CodeForbidden, "access denied: this server does not take uploads"},
+		{ErrNotFound, wire.CodeNotFound, "file not found: a/b"},
+		{fmt.Errorf("%w: no boot image for UEFI ARM64", ErrNotFound), wire.CodeNotFound, "file not found: no boot image for UEFI ARM64"},
+		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrNotExist}, wire.CodeNotFound, "file not found: a/b"},
+		{ErrForbidden, wire.CodeForbidden, "access denied: a/b"},
+		{fmt.Errorf("%w: this device is not approved", ErrForbidden), wire.CodeForbidden, "access denied: this device is not approved"},
+		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrPermission}, wire.CodeForbidden, "the server may not read this file: a/b"},
+		{fmt.Errorf("write: %w", syscall.ENOSPC), wire.CodeNoSpace, "the server's disk is full"},
+		{tooLarge(10), wire.CodeNoSpace, "no space left for the upload: uploads may have 10 bytes"},
+		{ErrIllegal, wire.CodeIllegal, "illegal request"},
+		{fmt.Errorf("%w: log.txt", ErrExists), wire.CodeExists, "file exists already: log.txt"},
+		{&fs.PathError{Op: "open", Path: secret, Err: fs.ErrExist}, wire.CodeExists, "file exists already: a/b"},
+		{ErrBusy, wire.CodeUndefined, "server is busy, try again later"},
+		{ErrShutdown, wire.CodeUndefined, "server is shutting down"},
+		{fmt.Errorf("open: %w", context.Canceled), wire.CodeUndefined, "server is shutting down"},
+		{errors.New("database " + secret + " is locked"), wire.CodeUndefined, "server error, see the server's log: a/b"},
+		{errNoUploads, wire.CodeForbidden, "access denied: this server does not take uploads"},
 	} {
 		code, text := describe(tt.err, "a/b")
 		if code != tt.code || text != tt.text {
@@ -102,4 +104,22 @@ func TestDescribe(t *testing.T) {
 	if _, text := describe(fmt.Errorf("%w: %s", ErrNotFound, strings.Repeat("é\n", 500)), "a"); len(text) > maxText || strings.ContainsAny(text, "é\n") {
 		t.Errorf("text is not fit for a screen: %q", text)
 	}
+}
+
+func FuzzName(f *testing.F) {
+	f.Add("../../etc/passwd")
+	f.Add(`\Boot\.\BCD`)
+	f.Fuzz(func(t *testing.T, name string) {
+		path, err := cleanName(name)
+		if err != nil {
+			return
+		}
+		if path == "" || strings.HasPrefix(path, "/") || strings.ContainsAny(path, "\\\x00") ||
+			strings.Contains("/"+path+"/", "/../") {
+			t.Fatalf("name %q became %q", name, path)
+		}
+		if again, err := cleanName(path); err != nil || again != path {
+			t.Fatalf("%q cleaned again is %q, %v", path, again, err)
+		}
+	})
 }

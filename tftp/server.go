@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"castpoint/internal/netio"
+	"castpoint/tftp/flow"
 )
 
 // Endpoint is where a Server listens.
@@ -76,7 +77,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:     cfg,
 		log:     cfg.Log,
-		rate:    newLimiter(cfg.Rate),
+		rate:    flow.NewLimiter(cfg.Rate),
 		active:  make(map[tid]*transfer),
 		clients: make(map[netip.Addr]*client),
 		served:  make(chan struct{}),
@@ -299,7 +300,7 @@ func (s *Server) admit(ctx context.Context, l *listener, raw []byte, req Request
 	host := req.Peer.Addr()
 	c := s.clients[host]
 	if c == nil {
-		c = &client{transfers: make(map[*transfer]struct{}), rate: newLimiter(s.cfg.ClientRate)}
+		c = &client{transfers: make(map[*transfer]struct{}), rate: flow.NewLimiter(s.cfg.ClientRate)}
 		s.clients[host] = c
 	}
 	if s.cfg.MaxPerClient >= 0 && len(c.transfers) >= s.cfg.MaxPerClient {

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"castpoint/test/tftpclient"
 )
 
 func TestArrival(t *testing.T) {
@@ -46,11 +48,11 @@ func TestBroadcastIsIgnored(t *testing.T) {
 	l := s.listeners[0]
 	oob := unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 0, 0, 1}, Addr: [4]byte{255, 255, 255, 255}})
 	l.ctx = t.Context()
-	l.take(rrqBytes("a", "octet"), oob, w.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	l.take(tftpclient.ReadRequest("a", "octet"), oob, w.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	if ks := rec.kinds(); len(ks) != 0 {
 		t.Errorf("events %v", ks)
 	}
 	oob = unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: [4]byte{127, 0, 0, 1}, Addr: [4]byte{127, 0, 0, 1}})
-	l.take(rrqBytes("a", "octet"), oob, w.conn.LocalAddr().(*net.UDPAddr).AddrPort())
+	l.take(tftpclient.ReadRequest("a", "octet"), oob, w.conn.LocalAddr().(*net.UDPAddr).AddrPort())
 	rec.await(t, Refused, 1)
 }

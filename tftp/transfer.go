@@ -12,7 +12,8 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
-	"castpoint/internal/netio"
+	"castpoint/tftp/flow"
+	"castpoint/tftp/wire"
 )
 
 // repeatTime is how long a request from the same port, byte for byte the same, is
@@ -37,8 +38,8 @@ type transfer struct {
 	inbox  atomic.Pointer[loopLink] // single-port mode: where its datagrams go
 	moved  atomic.Bool              // the client has asked for something else since
 
-	terms Terms
-	stats Stats
+	terms wire.Terms
+	stats flow.Stats
 }
 
 // repeats tells whether a request datagram is the one of this transfer again.
@@ -82,41 +83,32 @@ func (t *transfer) serveRead(ctx context.Context) {
 	defer func() { _ = lnk.close() }()
 	defer context.AfterFunc(ctx, lnk.interrupt)()
 
-	r := t.s.newReader(lnk, file, &t.req, &t.stats)
-	r.limiters = limiters(t.s.rate, t.client.rate)
-	r.heard = t.hear
-	r.moved = t.moved.Load
-	t.terms = r.terms
+	sender := t.newSender(lnk, file)
 	t.report(Started, nil)
-	lnk.do(func() { err = r.run(ctx) })
+	lnk.do(func() { err = sender.Run(ctx) })
 	t.end(lnk, err)
 }
 
-// newReader negotiates a read request and makes its reader.
-func (s *Server) newReader(lnk link, file File, req *Request, stats *Stats) *reader {
+// newSender negotiates a read request and makes its sender.
+func (t *transfer) newSender(lnk *loopLink, file File) *flow.Sender {
 	size := file.Size()
 	told := size
-	if req.Mode == Netascii {
+	if t.req.Mode == wire.Netascii {
 		told = -1 // the converted size is not known before all is converted
 	}
-	terms, answer := negotiate(req.Options, false, bounds{
-		blockSize: s.blockLimit(req.Peer.Addr(), lnk.pathMTU()), window: s.cfg.MaxWindow, size: told,
+	var answer []wire.Option
+	t.terms, answer = wire.Negotiate(t.req.Options, false, wire.Bounds{
+		BlockSize: t.s.blockLimit(t.req.Peer.Addr(), lnk.pathMTU()), Window: t.s.cfg.MaxWindow, Size: told,
 	})
-	*stats = Stats{Size: size}
-	r := &reader{link: lnk, terms: terms, place: netio.PlaceOf(size), idle: s.cfg.IdleTimeout, heard: func() {}, moved: func() bool { return false }, stats: stats}
-	if req.Mode == Netascii {
-		window := terms.Window
-		if terms.VarWindow {
-			window = maxVarWindow
-		}
-		r.src = newNetascii(file, size, terms.BlockSize, window, lnk.blocking)
-	} else {
-		r.src = newOctets(file, size, terms.BlockSize, terms.Window, lnk.blocking)
+	t.stats = flow.Stats{Size: size}
+	sending := flow.Sending{
+		Link: lnk, File: file, Size: size, Mode: t.req.Mode, Terms: t.terms, Idle: t.s.cfg.IdleTimeout,
+		Limiters: []*rate.Limiter{t.s.rate, t.client.rate}, Heard: t.hear, Moved: t.moved.Load, Stats: &t.stats,
 	}
 	if len(answer) > 0 {
-		r.oack = appendOACK(nil, answer)
+		sending.OACK = wire.AppendOACK(nil, answer)
 	}
-	return r
+	return flow.NewSender(sending)
 }
 
 // hear notes that the client is there.
@@ -124,26 +116,26 @@ func (t *transfer) hear() { t.heard.Store(int64(time.Since(t.started))) }
 
 // end tells the client how the transfer ended, when it does not know, and
 // reports it.
-func (t *transfer) end(lnk link, err error) {
+func (t *transfer) end(lnk *loopLink, err error) {
 	t.stats.Duration = time.Since(t.started)
 	if err == nil {
 		t.report(Finished, nil)
 		return
 	}
-	var peer *PeerError
+	var peer *wire.PeerError
 	byPeer := errors.As(err, &peer)
 	// Firmware asks for the size, learns it, and says "aborted": EDK2 and the
 	// Windows boot manager by error 8, others by error 0, some by closing the port.
 	if !t.req.Write && t.terms.Size && t.stats.Sent == 0 &&
-		(byPeer && (peer.Code == CodeOptions || peer.Code == CodeUndefined) || errors.Is(err, ErrPeerClosed)) {
+		(byPeer && (peer.Code == wire.CodeOptions || peer.Code == wire.CodeUndefined) || errors.Is(err, flow.ErrPeerClosed)) {
 		t.report(Probe, nil)
 		return
 	}
 	// A client that went away is not told, nor one that has begun anew: it would
 	// take the error for an answer to its new request.
-	if !byPeer && !errors.Is(err, ErrPeerClosed) && !errors.Is(err, ErrReplaced) {
+	if !byPeer && !errors.Is(err, flow.ErrPeerClosed) && !errors.Is(err, ErrReplaced) {
 		code, text := describe(err, t.req.Path)
-		_ = lnk.send(appendError(nil, code, text))
+		_ = lnk.Send(wire.AppendError(nil, code, text))
 	}
 	t.report(Aborted, err)
 }
@@ -181,7 +173,7 @@ func (s *Server) publish(e Event) {
 			zap.Int64("bytes", e.Stats.Bytes), zap.Int64("size", e.Stats.Size),
 			zap.Duration("took", e.Stats.Duration), zap.Int("timeouts", e.Stats.Timeouts), zap.Error(e.Err))...)
 	case Refused:
-		fields = append(fields, zap.String("name", printable(e.Request.Name, maxName)), zap.Error(e.Err))
+		fields = append(fields, zap.String("name", wire.Printable(e.Request.Name, maxName)), zap.Error(e.Err))
 		switch {
 		case e.Ordinary && strings.HasSuffix(strings.ToLower(e.Request.Path), "skusipolicy.p7b"):
 			// A device that took the mitigation of KB5042562 compares this file with its
@@ -213,11 +205,11 @@ func (s *Server) refuse(l *listener, req Request, err error) {
 	}
 	code, text := describe(err, name)
 	if !errors.Is(err, ErrReplaced) { // the client would take it for an answer to its new request
-		l.answer(req, appendError(nil, code, text))
+		l.answer(req, wire.AppendError(nil, code, text))
 	}
 	s.publish(Event{
 		Kind: Refused, Time: time.Now(), Request: req, Err: err,
-		Ordinary: code == CodeNotFound && !req.Write && ordinaryMiss(req.Path),
+		Ordinary: code == wire.CodeNotFound && !req.Write && ordinaryMiss(req.Path),
 	})
 }
 
@@ -226,18 +218,7 @@ func (s *Server) refuse(l *listener, req Request, err error) {
 func (s *Server) blockLimit(peer netip.Addr, mtu int) int {
 	limit := s.cfg.MaxBlockSize
 	if !s.cfg.Fragment {
-		limit = min(limit, max(payloadRoom(peer, mtu)-headerSize, defaultBlockSize))
+		limit = min(limit, max(payloadRoom(peer, mtu)-wire.HeaderSize, wire.DefaultBlockSize))
 	}
 	return limit
-}
-
-// limiters are the limiters that exist.
-func limiters(ls ...*rate.Limiter) []*rate.Limiter {
-	var have []*rate.Limiter
-	for _, l := range ls {
-		if l != nil {
-			have = append(have, l)
-		}
-	}
-	return have
 }

@@ -16,6 +16,7 @@ import (
 	"castpoint/internal/store"
 	"castpoint/point/settings"
 	"castpoint/tftp"
+	"castpoint/tftp/flow"
 	"castpoint/web/metrics"
 )
 
@@ -50,7 +51,7 @@ func TestWitness(t *testing.T) {
 	w.DHCP(dhcp.Event{Client: boot.Client{MAC: mac}, Asked: "DISCOVER", Answer: "OFFER"}) // no netboot
 	peer := tftp.Request{Path: "x.efi", Peer: netip.AddrPortFrom(addr, 2000)}
 	w.TFTP(tftp.Event{Kind: tftp.Started, Request: peer})
-	w.TFTP(tftp.Event{Kind: tftp.Finished, Request: peer, Stats: tftp.Stats{Bytes: 1e6, Duration: time.Second}})
+	w.TFTP(tftp.Event{Kind: tftp.Finished, Request: peer, Stats: flow.Stats{Bytes: 1e6, Duration: time.Second}})
 	w.TFTP(tftp.Event{Kind: tftp.Aborted, Request: peer, Err: errors.New("the client went away")})
 	remote := netip.AddrPortFrom(addr, 3000)
 	for range 3 { // it asks again and again

@@ -1,6 +1,16 @@
-package tftp
+package flow
 
 import "time"
+
+// Tuning. RFC 6298 is the model of the retransmission interval, with limits for
+// a boot network instead of for the Internet.
+const (
+	initialInterval = time.Second           // RFC 6298 section 2.1, before the first measurement
+	minInterval     = 50 * time.Millisecond // firmware that polls its card is late by up to 20 ms
+	maxInterval     = 4 * time.Second       // no client waits longer than this before it repeats itself
+	lastWait        = 5 * time.Second       // without the last ACK, then the transfer counts as finished, unconfirmed
+	firstTries      = 6                     // answers to a request of which nothing more is heard
+)
 
 // estimator follows the round-trip time and says how long to wait before a
 // flight is repeated (RFC 6298). Its zero value has measured nothing yet.

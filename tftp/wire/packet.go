@@ -1,4 +1,4 @@
-package tftp
+package wire
 
 import (
 	"bytes"
@@ -10,18 +10,18 @@ import (
 
 // Protocol numbers.
 const (
-	opRRQ   = 1 // RFC 1350 section 5
-	opWRQ   = 2
-	opDATA  = 3
-	opACK   = 4
-	opERROR = 5
-	opOACK  = 6 // RFC 2347
+	OpRRQ   = 1 // RFC 1350 section 5
+	OpWRQ   = 2
+	OpDATA  = 3
+	OpACK   = 4
+	OpERROR = 5
+	OpOACK  = 6 // RFC 2347
 
-	headerSize = 4 // opcode and block number in front of a DATA payload
+	HeaderSize = 4 // Opcode and block number in front of a DATA payload
 
-	defaultBlockSize = 512   // RFC 1350; what a client gets that asks for nothing
-	minBlockSize     = 8     // RFC 2348
-	maxBlockSize     = 65464 // RFC 2348
+	DefaultBlockSize = 512   // RFC 1350; what a client gets that asks for nothing
+	MinBlockSize     = 8     // RFC 2348
+	MaxBlockSize     = 65464 // RFC 2348
 	maxWindow        = 65535 // RFC 7440
 )
 
@@ -54,25 +54,29 @@ func (m Mode) String() string {
 	return "octet"
 }
 
-// request is a parsed RRQ or WRQ.
-type request struct {
-	write   bool
-	name    string // as sent, less the quirks noted in parseRequest
-	mode    Mode
-	options []Option
+// Request is a parsed RRQ or WRQ.
+type Request struct {
+	Write   bool
+	Name    string // as sent, less the quirks noted in ParseRequest
+	Mode    Mode
+	Options []Option
 }
 
-var errNotRequest = errors.New("not a read or write request")
+// Errors of requests.
+var (
+	ErrNotRequest = errors.New("not a read or write request")
+	ErrIllegal    = errors.New("illegal request")
+)
 
-// opcode is the operation of a datagram, 0 when it is too short to have one.
-func opcode(b []byte) uint16 {
+// Opcode is the operation of a datagram, 0 when it is too short to have one.
+func Opcode(b []byte) uint16 {
 	if len(b) < 2 {
 		return 0
 	}
 	return binary.BigEndian.Uint16(b)
 }
 
-// parseRequest reads an RRQ or WRQ. It returns errNotRequest for another
+// ParseRequest reads an RRQ or WRQ. It returns ErrNotRequest for another
 // operation, and an error that matches ErrIllegal for a request that cannot be
 // understood.
 //
@@ -80,14 +84,14 @@ func opcode(b []byte) uint16 {
 // the file name (old PXE ROMs copy the end option that follows option 67 in the
 // DHCP packet), and anything behind the last complete option (ROMs that send
 // their whole buffer, filled with zeros).
-func parseRequest(b []byte) (request, error) {
-	var r request
-	switch opcode(b) {
-	case opRRQ:
-	case opWRQ:
-		r.write = true
+func ParseRequest(b []byte) (Request, error) {
+	var r Request
+	switch Opcode(b) {
+	case OpRRQ:
+	case OpWRQ:
+		r.Write = true
 	default:
-		return r, errNotRequest
+		return r, ErrNotRequest
 	}
 	name, rest, ok := cutString(b[2:])
 	if !ok {
@@ -96,20 +100,20 @@ func parseRequest(b []byte) (request, error) {
 	for name != "" && name[len(name)-1] == 0xff {
 		name = name[:len(name)-1]
 	}
-	r.name = name
+	r.Name = name
 	mode, rest, ok := cutString(rest)
 	if !ok {
 		return r, fmt.Errorf("%w: the transfer mode has no end", ErrIllegal)
 	}
 	switch strings.ToLower(mode) {
 	case "octet":
-		r.mode = Octet
+		r.Mode = Octet
 	case "netascii":
-		r.mode = Netascii
+		r.Mode = Netascii
 	default:
-		return r, fmt.Errorf("%w: transfer mode %q is not served, use octet", ErrIllegal, printable(mode, 16))
+		return r, fmt.Errorf("%w: transfer mode %q is not served, use octet", ErrIllegal, Printable(mode, 16))
 	}
-	for len(r.options) < maxRequestOptions {
+	for len(r.Options) < maxRequestOptions {
 		var o Option
 		if o.Name, rest, ok = cutString(rest); !ok || o.Name == "" {
 			break
@@ -117,7 +121,7 @@ func parseRequest(b []byte) (request, error) {
 		if o.Value, rest, ok = cutString(rest); !ok {
 			break
 		}
-		r.options = append(r.options, o)
+		r.Options = append(r.Options, o)
 	}
 	return r, nil
 }
@@ -131,53 +135,53 @@ func cutString(b []byte) (s string, rest []byte, ok bool) {
 	return string(b[:i]), b[i+1:], true
 }
 
-// ack is a parsed ACK.
-type ack struct {
-	block uint16
-	// window is the byte behind the block number, the client's next window under
-	// Microsoft's msftwindow option; hasWindow tells whether there was one.
-	window    uint8
-	hasWindow bool
+// Ack is a parsed ACK.
+type Ack struct {
+	Block uint16
+	// Window is the byte behind the block number, the client's next window under
+	// Microsoft's msftwindow option; HasWindow tells whether there was one.
+	Window    uint8
+	HasWindow bool
 }
 
-// parseAck reads an ACK. Bytes behind the fifth are ignored: some clients pad.
-func parseAck(b []byte) (a ack, ok bool) {
-	if len(b) < headerSize || opcode(b) != opACK {
+// ParseAck reads an ACK. Bytes behind the fifth are ignored: some clients pad.
+func ParseAck(b []byte) (a Ack, ok bool) {
+	if len(b) < HeaderSize || Opcode(b) != OpACK {
 		return a, false
 	}
-	a.block = binary.BigEndian.Uint16(b[2:])
-	if len(b) > headerSize {
-		a.window, a.hasWindow = b[headerSize], true
+	a.Block = binary.BigEndian.Uint16(b[2:])
+	if len(b) > HeaderSize {
+		a.Window, a.HasWindow = b[HeaderSize], true
 	}
 	return a, true
 }
 
-// parseError reads an ERROR. The text is made printable.
-func parseError(b []byte) (e PeerError, ok bool) {
-	if len(b) < headerSize || opcode(b) != opERROR {
+// ParseError reads an ERROR. The text is made Printable.
+func ParseError(b []byte) (e PeerError, ok bool) {
+	if len(b) < HeaderSize || Opcode(b) != OpERROR {
 		return e, false
 	}
-	text := b[headerSize:]
+	text := b[HeaderSize:]
 	if i := bytes.IndexByte(text, 0); i >= 0 {
 		text = text[:i]
 	}
 	return PeerError{
 		Code: Code(binary.BigEndian.Uint16(b[2:])),
-		Text: printable(string(text), maxErrorText),
+		Text: Printable(string(text), maxErrorText),
 	}, true
 }
 
-// parseData reads a DATA datagram.
-func parseData(b []byte) (block uint16, payload []byte, ok bool) {
-	if len(b) < headerSize || opcode(b) != opDATA {
+// ParseData reads a DATA datagram.
+func ParseData(b []byte) (block uint16, payload []byte, ok bool) {
+	if len(b) < HeaderSize || Opcode(b) != OpDATA {
 		return 0, nil, false
 	}
-	return binary.BigEndian.Uint16(b[2:]), b[headerSize:], true
+	return binary.BigEndian.Uint16(b[2:]), b[HeaderSize:], true
 }
 
-// parseOACK reads the options of an OACK.
-func parseOACK(b []byte) ([]Option, bool) {
-	if opcode(b) != opOACK {
+// ParseOACK reads the options of an OACK.
+func ParseOACK(b []byte) ([]Option, bool) {
+	if Opcode(b) != OpOACK {
 		return nil, false
 	}
 	var options []Option
@@ -196,28 +200,28 @@ func parseOACK(b []byte) ([]Option, bool) {
 	return options, true
 }
 
-// putDataHeader writes the header of the DATA datagram of a block.
-func putDataHeader(b []byte, block int64) {
-	binary.BigEndian.PutUint16(b, opDATA)
+// PutDataHeader writes the header of the DATA datagram of a block.
+func PutDataHeader(b []byte, block int64) {
+	binary.BigEndian.PutUint16(b, OpDATA)
 	binary.BigEndian.PutUint16(b[2:], uint16(block)) // 0 follows 65535
 }
 
-// appendData appends the DATA datagram of a block.
-func appendData(b []byte, block int64, payload []byte) []byte {
+// AppendData appends the DATA datagram of a block.
+func AppendData(b []byte, block int64, payload []byte) []byte {
 	b = append(b, 0, 0, 0, 0)
-	putDataHeader(b[len(b)-headerSize:], block)
+	PutDataHeader(b[len(b)-HeaderSize:], block)
 	return append(b, payload...)
 }
 
-// appendAck appends an ACK.
-func appendAck(b []byte, block uint16) []byte {
-	b = binary.BigEndian.AppendUint16(b, opACK)
+// AppendAck appends an ACK.
+func AppendAck(b []byte, block uint16) []byte {
+	b = binary.BigEndian.AppendUint16(b, OpACK)
 	return binary.BigEndian.AppendUint16(b, block)
 }
 
-// appendOACK appends an OACK.
-func appendOACK(b []byte, options []Option) []byte {
-	b = binary.BigEndian.AppendUint16(b, opOACK)
+// AppendOACK appends an OACK.
+func AppendOACK(b []byte, options []Option) []byte {
+	b = binary.BigEndian.AppendUint16(b, OpOACK)
 	for _, o := range options {
 		b = append(append(b, o.Name...), 0)
 		b = append(append(b, o.Value...), 0)
@@ -225,17 +229,17 @@ func appendOACK(b []byte, options []Option) []byte {
 	return b
 }
 
-// appendError appends an ERROR.
-func appendError(b []byte, code Code, text string) []byte {
-	b = binary.BigEndian.AppendUint16(b, opERROR)
+// AppendError appends an ERROR.
+func AppendError(b []byte, code Code, text string) []byte {
+	b = binary.BigEndian.AppendUint16(b, OpERROR)
 	b = binary.BigEndian.AppendUint16(b, uint16(code))
 	return append(append(b, text...), 0)
 }
 
-// printable is s cut to max bytes, with every byte that is not printable ASCII
+// Printable is s cut to max bytes, with every byte that is not Printable ASCII
 // replaced by '?': what comes from the network ends in logs and on screens, and
 // what goes to firmware meets a text mode that knows ASCII.
-func printable(s string, max int) string {
+func Printable(s string, max int) string {
 	if len(s) > max {
 		s = s[:max]
 	}

@@ -1,4 +1,4 @@
-package tftp
+package wire
 
 import (
 	"strconv"
@@ -11,9 +11,10 @@ import (
 const (
 	msftWindowAsk    = "31416"
 	msftWindowAnswer = "27182"
-
-	maxVarWindow = 255 // its windows travel as one byte
 )
+
+// MaxVarWindow is the largest window of msftwindow: it travels as one byte.
+const MaxVarWindow = 255
 
 // Terms are what client and server agreed on.
 type Terms struct {
@@ -24,15 +25,15 @@ type Terms struct {
 	Size      bool          // the client asked for tsize and was told
 }
 
-// bounds are what the server grants one transfer.
-type bounds struct {
-	blockSize int   // largest block size
-	window    int   // largest window
-	size      int64 // answer to tsize; -1 when it cannot be told
+// Bounds are what the server grants one transfer.
+type Bounds struct {
+	BlockSize int   // largest block size
+	Window    int   // largest window
+	Size      int64 // answer to tsize; -1 when it cannot be told
 }
 
-// findOption is the value of the first option of that name, whatever its case.
-func findOption(options []Option, name string) (string, bool) {
+// FindOption is the value of the first option of that name, whatever its case.
+func FindOption(options []Option, name string) (string, bool) {
 	for _, o := range options {
 		if strings.EqualFold(o.Name, name) {
 			return o.Value, true
@@ -41,12 +42,12 @@ func findOption(options []Option, name string) (string, bool) {
 	return "", false
 }
 
-// negotiate answers the options of a request: what holds, and the options of the
+// Negotiate answers the options of a request: what holds, and the options of the
 // OACK in the order of the request, spelled as the client spelled them. An option
 // that is unknown, repeated or has an impossible value is left out, as RFC 2347
 // says, which makes its default hold. No options in the answer means no OACK.
-func negotiate(options []Option, write bool, b bounds) (Terms, []Option) {
-	t := Terms{BlockSize: defaultBlockSize, Window: 1}
+func Negotiate(options []Option, write bool, b Bounds) (Terms, []Option) {
+	t := Terms{BlockSize: DefaultBlockSize, Window: 1}
 	var answer []Option
 	seen := make(map[string]bool, len(options))
 	for _, o := range options {
@@ -62,8 +63,8 @@ func negotiate(options []Option, write bool, b bounds) (Terms, []Option) {
 		value := ""
 		switch name {
 		case "blksize": // RFC 2348
-			if n >= minBlockSize {
-				t.BlockSize = int(min(n, int64(b.blockSize)))
+			if n >= MinBlockSize {
+				t.BlockSize = int(min(n, int64(b.BlockSize)))
 				value = strconv.Itoa(t.BlockSize)
 			}
 		case "timeout": // RFC 2349: 1 to 255 s, accepted as it is or not at all
@@ -74,13 +75,13 @@ func negotiate(options []Option, write bool, b bounds) (Terms, []Option) {
 		case "tsize": // RFC 2349
 			if write {
 				value = o.Value
-			} else if b.size >= 0 {
+			} else if b.Size >= 0 {
 				t.Size = true
-				value = strconv.FormatInt(b.size, 10)
+				value = strconv.FormatInt(b.Size, 10)
 			}
 		case "windowsize": // RFC 7440
 			if n >= 1 {
-				t.Window = int(min(n, int64(b.window)))
+				t.Window = int(min(n, int64(b.Window)))
 				value = strconv.Itoa(t.Window)
 			}
 		case "msftwindow":

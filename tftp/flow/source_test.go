@@ -1,4 +1,4 @@
-package tftp
+package flow
 
 import (
 	"bytes"
@@ -7,23 +7,22 @@ import (
 	"testing"
 	"time"
 
+	"castpoint/test/tftpclient"
+	"castpoint/tftp/wire"
+
 	"castpoint/internal/netio"
 )
 
 // nullLink is a link whose client is deaf and mute.
 type nullLink struct{}
 
-func (nullLink) receive([]byte, time.Time) (int, error)   { return 0, errInterrupted }
-func (nullLink) do(f func())                              { f() }
-func (nullLink) blocking()                                {}
-func (nullLink) interrupt()                               {}
-func (nullLink) send([]byte) error                        { return nil }
-func (nullLink) sendBlocks(int64, int, int, []byte) error { return nil }
-func (nullLink) stand(netio.Place)                        {}
-func (nullLink) pathMTU() int                             { return 1500 }
-func (nullLink) close() error                             { return nil }
+func (nullLink) Receive([]byte, time.Time) (int, error)   { return 0, ErrInterrupted }
+func (nullLink) Blocking()                                {}
+func (nullLink) Send([]byte) error                        { return nil }
+func (nullLink) SendBlocks(int64, int, int, []byte) error { return nil }
+func (nullLink) Stand(netio.Place)                        {}
 
-func (nullLink) sleep(d time.Duration) error {
+func (nullLink) Sleep(d time.Duration) error {
 	time.Sleep(d)
 	return nil
 }
@@ -66,10 +65,10 @@ func TestSources(t *testing.T) {
 				continue
 			}
 			for _, window := range []int{1, 4, 64} {
-				for _, limit := range []int{1, window, maxBatch} {
+				for _, limit := range []int{1, window, MaxBatch} {
 					limit = min(limit, window)
 					name := fmt.Sprintf("%d bytes, blksize %d, window %d, limit %d", size, blockSize, window, limit)
-					data := asciiBytes(size)
+					data := tftpclient.ASCIIBytes(size)
 					octet := newOctets(bytes.NewReader(data), int64(size), blockSize, window, nothing)
 					if got := readAll(t, octet, blockSize, window, limit, true); !bytes.Equal(got, data) {
 						t.Errorf("%s: octets differ", name)
@@ -78,7 +77,7 @@ func TestSources(t *testing.T) {
 						t.Errorf("%s: holds %d and %d bytes", name, len(octet.chunks[0].buf), len(octet.chunks[1].buf))
 					}
 					ascii := newNetascii(bytes.NewReader(data), int64(size), blockSize, window, nothing)
-					if got := readAll(t, ascii, blockSize, window, limit, true); !bytes.Equal(got, toNetascii(data)) {
+					if got := readAll(t, ascii, blockSize, window, limit, true); !bytes.Equal(got, tftpclient.ToNetascii(data)) {
 						t.Errorf("%s: netascii differs", name)
 					}
 				}
@@ -119,7 +118,7 @@ func TestFileThatShrinks(t *testing.T) {
 // everywhere, and memory does not follow the size.
 func TestLargeFile(t *testing.T) {
 	const size = 20_000_000_123
-	f := patternFile(size)
+	f := tftpclient.PatternFile(size)
 	s := newOctets(f, size, 1456, 16, nothing)
 	lastBlock := int64(size/1456 + 1)
 	data, count, last, err := s.read(lastBlock-3, 16)
@@ -127,7 +126,7 @@ func TestLargeFile(t *testing.T) {
 		t.Fatalf("%d blocks, last %v, %v", count, last, err)
 	}
 	for i, b := range data {
-		if want := patternByte((lastBlock-4)*1456 + int64(i)); b != want {
+		if want := tftpclient.PatternByte((lastBlock-4)*1456 + int64(i)); b != want {
 			t.Fatalf("byte %d is %d, want %d", i, b, want)
 		}
 	}
@@ -148,11 +147,11 @@ func TestLargeTransfer(t *testing.T) {
 	const size = 20_000_000_123
 	l := &echoLink{blocks: size/1456 + 1}
 	stats := Stats{}
-	r := &reader{
-		link: l, src: newOctets(zeroFile(size), size, 1456, 64, nothing), stats: &stats, idle: time.Minute, heard: func() {}, moved: never,
-		terms: Terms{BlockSize: 1456, Window: 64},
+	r := &Sender{
+		link: l, src: newOctets(tftpclient.ZeroFile(size), size, 1456, 64, nothing), stats: &stats, idle: time.Minute, heard: func() {}, moved: never,
+		terms: wire.Terms{BlockSize: 1456, Window: 64},
 	}
-	if err := r.run(t.Context()); err != nil {
+	if err := r.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if stats.Bytes != size || stats.Blocks != l.blocks || l.bytes != size || stats.Retransmitted != 0 {
@@ -167,14 +166,14 @@ type echoLink struct {
 	last          uint16
 }
 
-func (l *echoLink) sendBlocks(first int64, count, _ int, data []byte) error {
+func (l *echoLink) SendBlocks(first int64, count, _ int, data []byte) error {
 	l.last = uint16(first + int64(count) - 1)
 	l.bytes += int64(len(data))
 	return nil
 }
 
-func (l *echoLink) receive(buf []byte, _ time.Time) (int, error) {
-	return copy(buf, appendAck(buf[:0], l.last)), nil
+func (l *echoLink) Receive(buf []byte, _ time.Time) (int, error) {
+	return copy(buf, wire.AppendAck(buf[:0], l.last)), nil
 }
 
 // TestNoAllocation: the transfer loop makes no garbage, however long the file.
@@ -182,11 +181,11 @@ func TestNoAllocation(t *testing.T) {
 	for _, window := range []int{1, 16} {
 		run := func(size int64) float64 {
 			return testing.AllocsPerRun(3, func() {
-				r := &reader{
-					link: &echoLink{}, src: newOctets(zeroFile(size), size, 1456, window, nothing), stats: &Stats{},
-					idle: time.Minute, heard: func() {}, moved: never, terms: Terms{BlockSize: 1456, Window: window},
+				r := &Sender{
+					link: &echoLink{}, src: newOctets(tftpclient.ZeroFile(size), size, 1456, window, nothing), stats: &Stats{},
+					idle: time.Minute, heard: func() {}, moved: never, terms: wire.Terms{BlockSize: 1456, Window: window},
 				}
-				if err := r.run(t.Context()); err != nil {
+				if err := r.Run(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			})

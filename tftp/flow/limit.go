@@ -1,17 +1,19 @@
-package tftp
+package flow
 
 import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"castpoint/tftp/wire"
 )
 
 // rateBurst is what a rate limit lets through at once, in bytes: the largest
 // batch. More would let every client's first windows pass unlimited.
-const rateBurst = maxBlockSize + headerSize + 28
+const rateBurst = wire.MaxBlockSize + wire.HeaderSize + 28
 
-// newLimiter is a limiter of bytes per second; nil for no limit.
-func newLimiter(bytesPerSecond int64) *rate.Limiter {
+// NewLimiter is a limiter of bytes per second; nil for no limit.
+func NewLimiter(bytesPerSecond int64) *rate.Limiter {
 	if bytesPerSecond == 0 {
 		return nil
 	}
@@ -27,4 +29,15 @@ func reserve(n int, limiters []*rate.Limiter) time.Duration {
 		wait = max(wait, l.ReserveN(now, min(n, rateBurst)).DelayFrom(now))
 	}
 	return wait
+}
+
+// limiters are the limiters that exist.
+func limiters(ls []*rate.Limiter) []*rate.Limiter {
+	var have []*rate.Limiter
+	for _, l := range ls {
+		if l != nil {
+			have = append(have, l)
+		}
+	}
+	return have
 }

@@ -1,6 +1,7 @@
-package tftp
+package wire
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
@@ -13,14 +14,14 @@ func TestNegotiate(t *testing.T) {
 		name    string
 		options []Option
 		write   bool
-		b       bounds
+		b       Bounds
 		terms   Terms
 		answer  []Option
 	}{
 		{name: "nothing asked", terms: plain},
 		{name: "size", options: []Option{{"tsize", "0"}}, terms: Terms{BlockSize: 512, Window: 1, Size: true},
 			answer: []Option{{"tsize", "1000"}}},
-		{name: "size unknown", options: []Option{{"tsize", "0"}}, b: bounds{1468, 64, -1}, terms: plain},
+		{name: "size unknown", options: []Option{{"tsize", "0"}}, b: Bounds{1468, 64, -1}, terms: plain},
 		{name: "block size", options: []Option{{"blksize", "1456"}}, terms: Terms{BlockSize: 1456, Window: 1},
 			answer: []Option{{"blksize", "1456"}}},
 		{name: "block size above the path MTU", options: []Option{{"blksize", "8192"}},
@@ -53,10 +54,10 @@ func TestNegotiate(t *testing.T) {
 			answer: []Option{{"tsize", "0"}, {"blksize", "1456"}, {"windowsize", "16"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if tt.b == (bounds{}) {
-				tt.b = bounds{blockSize: 1468, window: 64, size: 1000}
+			if tt.b == (Bounds{}) {
+				tt.b = Bounds{BlockSize: 1468, Window: 64, Size: 1000}
 			}
-			terms, answer := negotiate(tt.options, tt.write, tt.b)
+			terms, answer := Negotiate(tt.options, tt.write, tt.b)
 			if d := cmp.Diff(tt.terms, terms); d != "" {
 				t.Error(d)
 			}
@@ -67,65 +68,18 @@ func TestNegotiate(t *testing.T) {
 	}
 }
 
-func TestConfigErrors(t *testing.T) {
-	open := serveFiles(nil)
-	for name, c := range map[string]Config{
-		"no open":           {},
-		"block size small":  {Open: open, MaxBlockSize: 7},
-		"block size large":  {Open: open, MaxBlockSize: 65465},
-		"window":            {Open: open, MaxWindow: -1},
-		"transfers":         {Open: open, MaxTransfers: -2},
-		"idle":              {Open: open, IdleTimeout: time.Millisecond},
-		"half a port range": {Open: open, PortMin: 5000},
-		"ports backwards":   {Open: open, PortMin: 5000, PortMax: 4000},
-		"ports and single":  {Open: open, PortMin: 5000, PortMax: 6000, SinglePort: true},
-		"rate":              {Open: open, Rate: 100},
-		"client rate":       {Open: open, ClientRate: -1},
-		"upload":            {Open: open, MaxUpload: -1},
-	} {
-		if _, err := New(c); err == nil {
-			t.Errorf("%s: accepted", name)
-		}
-	}
-	if _, err := New(Config{Open: open}); err != nil {
-		t.Errorf("defaults: %v", err)
+// bootManager is what the Windows boot manager asks for, in its order.
+func bootManager(blksize, window int) []Option {
+	return []Option{
+		{"tsize", "0"}, {"blksize", strconv.Itoa(blksize)},
+		{"windowsize", strconv.Itoa(window)}, {"msftwindow", "31416"},
 	}
 }
 
-func TestEstimator(t *testing.T) {
-	var e estimator
-	if got := e.interval(); got != initialInterval {
-		t.Errorf("before a measurement: %v", got)
-	}
-	for range 50 {
-		e.sample(200 * time.Microsecond)
-	}
-	if got := e.interval(); got != minInterval {
-		t.Errorf("on a fast network: %v", got)
-	}
-	e.expired()
-	if got := e.interval(); got != 2*minInterval {
-		t.Errorf("after one timeout: %v", got)
-	}
-	for range 20 {
-		e.expired()
-	}
-	if got := e.interval(); got != maxInterval {
-		t.Errorf("after many timeouts: %v", got)
-	}
-	e.progress()
-	if got := e.interval(); got != minInterval {
-		t.Errorf("after progress: %v", got)
-	}
-	for range 100 {
-		e.sample(300 * time.Millisecond)
-	}
-	if got := e.interval(); got < 300*time.Millisecond || got > 500*time.Millisecond {
-		t.Errorf("on a slow network: %v", got)
-	}
-	slow := estimator{ceiling: time.Second}
-	slow.sample(20 * time.Second)
-	if got := slow.interval(); got != time.Second {
-		t.Errorf("above the client's timeout: %v", got)
-	}
+// readRequest is an RRQ.
+func readRequest(name, mode string, options ...Option) []byte {
+	b := append([]byte{0, OpRRQ}, name...)
+	b = append(b, 0)
+	b = append(append(b, mode...), 0)
+	return append(b, AppendOACK(nil, options)[2:]...)
 }

@@ -1,4 +1,4 @@
-package tftp
+package flow
 
 import (
 	"bytes"
@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -14,6 +13,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"castpoint/test/tftpclient"
+	"castpoint/tftp/wire"
 
 	"castpoint/internal/netio"
 )
@@ -70,14 +72,14 @@ func newSimNet(seed uint64) *simNet {
 	return n
 }
 
-func (e *simEnd) send(b []byte) error {
+func (e *simEnd) Send(b []byte) error {
 	n := e.net
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	to, count, drop := n.client, &n.toClient, n.dropData
 	if e == n.client {
 		to, count, drop = n.server, &n.toServer, n.dropAck
-	} else if block, _, ok := parseData(b); ok {
+	} else if block, _, ok := wire.ParseData(b); ok {
 		n.dataSent[block]++
 	}
 	*count++
@@ -136,17 +138,17 @@ func (e *simEnd) deliver() {
 	}
 }
 
-func (e *simEnd) sendBlocks(first int64, count, blockSize int, data []byte) error {
+func (e *simEnd) SendBlocks(first int64, count, blockSize int, data []byte) error {
 	for i := range count {
-		b := appendData(nil, first+int64(i), data[i*blockSize:min((i+1)*blockSize, len(data))])
-		if err := e.send(b); err != nil {
+		b := wire.AppendData(nil, first+int64(i), data[i*blockSize:min((i+1)*blockSize, len(data))])
+		if err := e.Send(b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (e *simEnd) receive(buf []byte, deadline time.Time) (int, error) {
+func (e *simEnd) Receive(buf []byte, deadline time.Time) (int, error) {
 	e.net.mu.Lock()
 	gone := e == e.net.server && e.net.client.gone
 	e.net.mu.Unlock()
@@ -162,18 +164,18 @@ func (e *simEnd) receive(buf []byte, deadline time.Time) (int, error) {
 	case <-timer.C:
 		return 0, os.ErrDeadlineExceeded
 	case <-e.stop:
-		return 0, errInterrupted
+		return 0, ErrInterrupted
 	}
 }
 
 func (e *simEnd) do(f func()) { f() }
-func (e *simEnd) blocking()   {}
-func (e *simEnd) sleep(d time.Duration) error {
+func (e *simEnd) Blocking()   {}
+func (e *simEnd) Sleep(d time.Duration) error {
 	time.Sleep(d)
 	return nil
 }
 func (e *simEnd) interrupt() { e.once.Do(func() { close(e.stop) }) }
-func (e *simEnd) stand(place netio.Place) {
+func (e *simEnd) Stand(place netio.Place) {
 	e.net.mu.Lock()
 	defer e.net.mu.Unlock()
 	e.net.place = place
@@ -184,47 +186,59 @@ func (e *simEnd) close() error { return nil }
 // simWire is the client's side, which lets time pass for the server.
 type simWire struct{ *simEnd }
 
-func (w simWire) send(b []byte) { _ = w.simEnd.send(b) }
+func (w simWire) Send(b []byte) { _ = w.simEnd.Send(b) }
+
+// sender is the sender of a file over the network, by the options of a request.
+func (n *simNet) sender(data []byte, r wire.Request, stats *Stats) *Sender {
+	size := int64(len(data))
+	told := size
+	if r.Mode == wire.Netascii {
+		told = -1
+	}
+	terms, answer := wire.Negotiate(r.Options, false, wire.Bounds{BlockSize: n.server.mtu - 32, Window: 64, Size: told})
+	*stats = Stats{Size: size}
+	sending := Sending{
+		Link: n.server, File: bytes.NewReader(data), Size: size, Mode: r.Mode, Terms: terms, Idle: 30 * time.Second,
+		Heard: nothing, Moved: never, Stats: stats,
+	}
+	if n.moved != nil {
+		sending.Moved = n.moved
+	}
+	if len(answer) > 0 {
+		sending.OACK = wire.AppendOACK(nil, answer)
+	}
+	return NewSender(sending)
+}
 
 // run serves data to the client over the network until both have ended, within a
 // synctest bubble.
-func (n *simNet) run(t *testing.T, data []byte, c *testClient) (stats Stats, serverErr, clientErr error) {
+func (n *simNet) run(t *testing.T, data []byte, c *tftpclient.Client) (stats Stats, serverErr, clientErr error) {
 	t.Helper()
-	s, err := New(Config{Open: serveFiles(nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	c.wire = simWire{n.client}
+	c.Wire = simWire{n.client}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
 		// The listener's part: the first request makes the transfer, others are
 		// repetitions.
 		buf := make([]byte, 2048)
-		m, err := n.server.receive(buf, time.Now().Add(time.Hour))
+		m, err := n.server.Receive(buf, time.Now().Add(time.Hour))
 		if err != nil {
 			serverErr = err
 			return
 		}
-		r, err := parseRequest(buf[:m])
+		r, err := wire.ParseRequest(buf[:m])
 		if err != nil {
 			serverErr = err
 			return
 		}
-		req := Request{
-			Name: r.name, Mode: r.mode, Options: r.options, Peer: netip.MustParseAddrPort("192.0.2.7:2070"),
-		}
-		rd := s.newReader(n.server, &memFile{Reader: bytes.NewReader(data)}, &req, &stats)
-		if n.moved != nil {
-			rd.moved = n.moved
-		}
-		serverErr = rd.run(ctx)
+		s := n.sender(data, r, &stats)
+		serverErr = s.Run(ctx)
 	}()
-	clientErr = c.get("file")
+	clientErr = c.Get("file")
 	// The client lingers to acknowledge the last block again, as RFC 1350 asks.
-	if clientErr == nil && !c.vanish {
+	if clientErr == nil && !c.Vanish {
 		buf := make([]byte, 70000)
 		for {
 			select {
@@ -232,17 +246,17 @@ func (n *simNet) run(t *testing.T, data []byte, c *testClient) (stats Stats, ser
 				return stats, serverErr, clientErr
 			default:
 			}
-			m, err := n.client.receive(buf, time.Now().Add(10*time.Millisecond))
+			m, err := n.client.Receive(buf, time.Now().Add(10*time.Millisecond))
 			if err != nil {
 				continue
 			}
-			if _, _, ok := parseData(buf[:m]); ok {
-				c.wire.send(appendAck(nil, uint16(c.blocks)))
+			if _, _, ok := wire.ParseData(buf[:m]); ok {
+				c.Wire.Send(wire.AppendAck(nil, uint16(c.Blocks)))
 			}
 		}
 	}
 	n.mu.Lock()
-	n.client.gone = c.vanish
+	n.client.gone = c.Vanish
 	n.mu.Unlock()
 	<-served
 	return stats, serverErr, clientErr
@@ -265,18 +279,18 @@ func TestSimulatedNetwork(t *testing.T) {
 		{"reordered", 0, 0, 100 * time.Microsecond, 20 * time.Millisecond},
 		{"all at once", .2, .2, 100 * time.Microsecond, 50 * time.Millisecond},
 	}
-	optionSets := [][]Option{
+	optionSets := [][]wire.Option{
 		nil,
-		{{"tsize", "0"}},
-		{{"blksize", "1468"}, {"tsize", "0"}},
-		{{"tsize", "0"}, {"blksize", "1468"}, {"windowsize", "4"}},
-		{{"blksize", "512"}, {"timeout", "1"}, {"windowsize", "16"}},
-		{{"blksize", "1024"}, {"windowsize", "64"}},
-		bootManager(1456, 16),
-		bootManager(1456, 1),
+		{{Name: "tsize", Value: "0"}},
+		{{Name: "blksize", Value: "1468"}, {Name: "tsize", Value: "0"}},
+		{{Name: "tsize", Value: "0"}, {Name: "blksize", Value: "1468"}, {Name: "windowsize", Value: "4"}},
+		{{Name: "blksize", Value: "512"}, {Name: "timeout", Value: "1"}, {Name: "windowsize", Value: "16"}},
+		{{Name: "blksize", Value: "1024"}, {Name: "windowsize", Value: "64"}},
+		tftpclient.BootManager(1456, 16),
+		tftpclient.BootManager(1456, 1),
 	}
 	sizes := []int{0, 1, 511, 512, 513, 1468 * 64, 1468*64*3 + 5}
-	habits := []habit{ackGapOnce, ackEveryGap, ackNothing, ackEach}
+	habits := []tftpclient.Habit{tftpclient.AckGapOnce, tftpclient.AckEveryGap, tftpclient.AckNothing, tftpclient.AckEach}
 	rng := rand.New(rand.NewPCG(7, 7))
 	for _, nw := range networks {
 		for i, options := range optionSets {
@@ -287,24 +301,24 @@ func TestSimulatedNetwork(t *testing.T) {
 						h := habits[rng.IntN(len(habits))]
 						seed := rng.Uint64()
 						synctest.Test(t, func(t *testing.T) {
-							data := asciiBytes(size)
+							data := tftpclient.ASCIIBytes(size)
 							n := newSimNet(seed)
 							n.loss, n.double, n.minDelay, n.maxDelay = nw.loss, nw.double, nw.minDelay, nw.maxDelay
-							c := &testClient{options: options, mode: mode, habit: h, timeout: 300 * time.Millisecond}
-							if _, ok := findOption(options, "msftwindow"); ok {
+							c := &tftpclient.Client{Options: options, Mode: mode, Habit: h, Timeout: 300 * time.Millisecond}
+							if _, ok := wire.FindOption(options, "msftwindow"); ok {
 								wr := rand.New(rand.NewPCG(seed, 3))
-								c.nextWindow = func(int64) byte { return []byte{1, 4, 16, 64, 255}[wr.IntN(5)] }
+								c.NextWindow = func(int64) byte { return []byte{1, 4, 16, 64, 255}[wr.IntN(5)] }
 							}
 							stats, serverErr, clientErr := n.run(t, data, c)
 							want := data
 							if mode == "netascii" {
-								want = toNetascii(data)
+								want = tftpclient.ToNetascii(data)
 							}
 							if clientErr != nil || serverErr != nil {
 								t.Fatalf("size %d, habit %d, seed %d: client %v, server %v, %+v", size, h, seed, clientErr, serverErr, stats)
 							}
-							if !bytes.Equal(c.file, want) {
-								t.Fatalf("size %d, habit %d, seed %d: %d bytes arrived, not the %d sent", size, h, seed, len(c.file), len(want))
+							if !bytes.Equal(c.File, want) {
+								t.Fatalf("size %d, habit %d, seed %d: %d bytes arrived, not the %d sent", size, h, seed, len(c.File), len(want))
 							}
 							if stats.Confirmed && stats.Bytes != int64(len(want)) {
 								t.Errorf("stats say %d bytes, sent were %d", stats.Bytes, len(want))
@@ -317,48 +331,27 @@ func TestSimulatedNetwork(t *testing.T) {
 	}
 }
 
-// asciiBytes are n bytes with many line ends.
-func asciiBytes(n int) []byte {
-	b := randomBytes(n)
-	for i := range b {
-		switch {
-		case b[i] < 40:
-			b[i] = '\n'
-		case b[i] < 60:
-			b[i] = '\r'
-		}
-	}
-	return b
-}
-
-// toNetascii is the conversion written plainly.
-func toNetascii(b []byte) []byte {
-	b = bytes.ReplaceAll(b, []byte("\r"), []byte("\r\x00"))
-	// The CRs made here are those of line ends, the others are followed by NUL.
-	return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n"))
-}
-
 // TestSorcerersApprentice doubles every datagram both ways: the server must not
 // send the file twice.
 func TestSorcerersApprentice(t *testing.T) {
 	for _, window := range []int{1, 4, 16, 64} {
-		for _, h := range []habit{ackGapOnce, ackEveryGap, ackEach} {
+		for _, h := range []tftpclient.Habit{tftpclient.AckGapOnce, tftpclient.AckEveryGap, tftpclient.AckEach} {
 			for _, spread := range []time.Duration{0, 300 * time.Microsecond, 5 * time.Millisecond} {
 				t.Run(fmt.Sprintf("window %d, habit %d, spread %v", window, h, spread), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						n := newSimNet(9)
 						n.double, n.minDelay, n.maxDelay = 1, 100*time.Microsecond, 100*time.Microsecond+spread
-						if h != ackGapOnce && spread > 0 {
+						if h != tftpclient.AckGapOnce && spread > 0 {
 							return // such clients complain about reordering itself, rightly
 						}
 						const blocks = 2000
-						data := randomBytes(512*blocks - 1)
-						c := &testClient{options: []Option{{"windowsize", strconv.Itoa(window)}}, habit: h}
+						data := tftpclient.RandomBytes(512*blocks - 1)
+						c := &tftpclient.Client{Options: []wire.Option{{Name: "windowsize", Value: strconv.Itoa(window)}}, Habit: h}
 						stats, serverErr, clientErr := n.run(t, data, c)
 						if serverErr != nil || clientErr != nil {
 							t.Fatal(serverErr, clientErr)
 						}
-						if !bytes.Equal(c.file, data) {
+						if !bytes.Equal(c.File, data) {
 							t.Error("the file differs")
 						}
 						t.Logf("sent %d for %d", stats.Sent, blocks)
@@ -389,7 +382,7 @@ func TestFullQueue(t *testing.T) {
 				var last time.Time
 				var longest time.Duration
 				n.dropData = func(b []byte, _ int) bool {
-					_, _, data := parseData(b)
+					_, _, data := wire.ParseData(b)
 					if !data && n.place != netio.Ordinary {
 						t.Error("an answer to a request is bulk")
 					}
@@ -402,8 +395,8 @@ func TestFullQueue(t *testing.T) {
 					}
 					return lost
 				}
-				c := &testClient{options: []Option{{"blksize", "1468"}, {"windowsize", "4"}}}
-				stats, err, clientErr := n.run(t, randomBytes(tt.size), c)
+				c := &tftpclient.Client{Options: []wire.Option{{Name: "blksize", Value: "1468"}, {Name: "windowsize", Value: "4"}}}
+				stats, err, clientErr := n.run(t, tftpclient.RandomBytes(tt.size), c)
 				if err != nil || clientErr != nil {
 					t.Fatal(err, clientErr)
 				}
@@ -421,38 +414,38 @@ func TestFullQueue(t *testing.T) {
 // TestLostBlocks loses chosen datagrams and looks at what is sent again.
 func TestLostBlocks(t *testing.T) {
 	dataBlock := func(b []byte) int {
-		if block, _, ok := parseData(b); ok {
+		if block, _, ok := wire.ParseData(b); ok {
 			return int(block)
 		}
 		return -1
 	}
 	ackBlock := func(b []byte) int {
-		if a, ok := parseAck(b); ok {
-			return int(a.block)
+		if a, ok := wire.ParseAck(b); ok {
+			return int(a.Block)
 		}
 		return -1
 	}
 	for _, tt := range []struct {
 		name     string
 		window   int
-		habit    habit
+		habit    tftpclient.Habit
 		dropData []int // block numbers lost once
 		dropAck  []int
 		again    int64         // datagrams that may be sent again
 		within   time.Duration // of virtual time
 	}{
-		{"middle of a window", 8, ackGapOnce, []int{11}, nil, 8, 20 * time.Millisecond},
-		{"middle, impatient client", 8, ackEveryGap, []int{11}, nil, 8, 20 * time.Millisecond},
-		{"first of a window", 8, ackGapOnce, []int{9}, nil, 8, 20 * time.Millisecond},
-		{"first, impatient client", 8, ackEveryGap, []int{9}, nil, 8, 20 * time.Millisecond},
-		{"last of a window", 8, ackGapOnce, []int{16}, nil, 8, 100 * time.Millisecond},
-		{"a whole window", 4, ackGapOnce, []int{5, 6, 7, 8}, nil, 4, 100 * time.Millisecond},
-		{"an ACK", 8, ackGapOnce, nil, []int{16}, 8, 100 * time.Millisecond},
-		{"in lock-step", 1, ackGapOnce, []int{7}, nil, 1, 100 * time.Millisecond},
-		{"an ACK in lock-step", 1, ackGapOnce, nil, []int{7}, 1, 100 * time.Millisecond},
-		{"the last block", 8, ackGapOnce, []int{100}, nil, 4, 100 * time.Millisecond},
-		{"the last ACK", 8, ackGapOnce, nil, []int{100}, 4, 100 * time.Millisecond},
-		{"ACK 0", 8, ackGapOnce, nil, []int{0}, 0, 1200 * time.Millisecond},
+		{"middle of a window", 8, tftpclient.AckGapOnce, []int{11}, nil, 8, 20 * time.Millisecond},
+		{"middle, impatient client", 8, tftpclient.AckEveryGap, []int{11}, nil, 8, 20 * time.Millisecond},
+		{"first of a window", 8, tftpclient.AckGapOnce, []int{9}, nil, 8, 20 * time.Millisecond},
+		{"first, impatient client", 8, tftpclient.AckEveryGap, []int{9}, nil, 8, 20 * time.Millisecond},
+		{"last of a window", 8, tftpclient.AckGapOnce, []int{16}, nil, 8, 100 * time.Millisecond},
+		{"a whole window", 4, tftpclient.AckGapOnce, []int{5, 6, 7, 8}, nil, 4, 100 * time.Millisecond},
+		{"an ACK", 8, tftpclient.AckGapOnce, nil, []int{16}, 8, 100 * time.Millisecond},
+		{"in lock-step", 1, tftpclient.AckGapOnce, []int{7}, nil, 1, 100 * time.Millisecond},
+		{"an ACK in lock-step", 1, tftpclient.AckGapOnce, nil, []int{7}, 1, 100 * time.Millisecond},
+		{"the last block", 8, tftpclient.AckGapOnce, []int{100}, nil, 4, 100 * time.Millisecond},
+		{"the last ACK", 8, tftpclient.AckGapOnce, nil, []int{100}, 4, 100 * time.Millisecond},
+		{"ACK 0", 8, tftpclient.AckGapOnce, nil, []int{0}, 0, 1200 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -471,15 +464,15 @@ func TestLostBlocks(t *testing.T) {
 				n := newSimNet(1)
 				n.minDelay, n.maxDelay = 500*time.Microsecond, 500*time.Microsecond
 				n.dropData, n.dropAck = once(dataBlock, tt.dropData), once(ackBlock, tt.dropAck)
-				data := randomBytes(512*100 - 7)
-				c := &testClient{options: []Option{{"windowsize", strconv.Itoa(tt.window)}}, habit: tt.habit, timeout: 5 * time.Second}
+				data := tftpclient.RandomBytes(512*100 - 7)
+				c := &tftpclient.Client{Options: []wire.Option{{Name: "windowsize", Value: strconv.Itoa(tt.window)}}, Habit: tt.habit, Timeout: 5 * time.Second}
 				if tt.window == 1 {
-					c.options = []Option{{"tsize", "0"}}
+					c.Options = []wire.Option{{Name: "tsize", Value: "0"}}
 				}
 				start := time.Now()
 				stats, serverErr, clientErr := n.run(t, data, c)
-				if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
-					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+				if serverErr != nil || clientErr != nil || !bytes.Equal(c.File, data) {
+					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.File))
 				}
 				if stats.Retransmitted > tt.again {
 					t.Errorf("%d sent again, want at most %d: %+v", stats.Retransmitted, tt.again, stats)
@@ -513,12 +506,12 @@ func TestVariableWindow(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newSimNet(1)
 				n.minDelay, n.maxDelay = time.Millisecond, time.Millisecond
-				data := randomBytes(1456 * 1000)
-				c := &testClient{options: bootManager(1456, 16), timeout: 5 * time.Second}
+				data := tftpclient.RandomBytes(1456 * 1000)
+				c := &tftpclient.Client{Options: tftpclient.BootManager(1456, 16), Timeout: 5 * time.Second}
 				var flights []int64
 				acked := int64(0)
 				i := 0
-				c.nextWindow = func(block int64) byte {
+				c.NextWindow = func(block int64) byte {
 					if block > 0 {
 						flights = append(flights, block-acked)
 					}
@@ -528,10 +521,10 @@ func TestVariableWindow(t *testing.T) {
 					return w
 				}
 				stats, serverErr, clientErr := n.run(t, data, c)
-				if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
-					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+				if serverErr != nil || clientErr != nil || !bytes.Equal(c.File, data) {
+					t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.File))
 				}
-				if got := c.agreedTo("msftwindow"); got != "27182" {
+				if got := c.AgreedTo("msftwindow"); got != "27182" {
 					t.Errorf("msftwindow answered %q", got)
 				}
 				for k, got := range flights[:len(flights)-1] {
@@ -550,17 +543,17 @@ func TestVariableWindow(t *testing.T) {
 
 // TestVariableWindowWithoutByte: an ACK that lacks the byte keeps the window.
 func TestVariableWindowWithoutByte(t *testing.T) {
-	r := reader{terms: Terms{VarWindow: true}, window: 9}
-	r.setWindow(ack{block: 3})
+	r := Sender{terms: wire.Terms{VarWindow: true}, window: 9}
+	r.setWindow(wire.Ack{Block: 3})
 	if r.window != 9 {
 		t.Errorf("window %d", r.window)
 	}
-	r.setWindow(ack{block: 3, window: 30, hasWindow: true})
+	r.setWindow(wire.Ack{Block: 3, Window: 30, HasWindow: true})
 	if r.window != 30 {
 		t.Errorf("window %d", r.window)
 	}
 	r.terms.VarWindow = false
-	r.setWindow(ack{block: 3, window: 40, hasWindow: true})
+	r.setWindow(wire.Ack{Block: 3, Window: 40, HasWindow: true})
 	if r.window != 30 {
 		t.Errorf("window %d although the option was not agreed on", r.window)
 	}
@@ -576,7 +569,7 @@ func TestRollover(t *testing.T) {
 				n.minDelay, n.maxDelay = 10*time.Microsecond, 10*time.Microsecond
 				lost := make(map[uint16]bool)
 				n.dropData = func(b []byte, _ int) bool {
-					block, _, ok := parseData(b)
+					block, _, ok := wire.ParseData(b)
 					if ok && (block == 0 || block == 65535 || block == 1) && !lost[block] && n.toClient > 60000 {
 						lost[block] = true
 						return true
@@ -586,17 +579,17 @@ func TestRollover(t *testing.T) {
 				size := int64(8*(2*65536+100) + 3)
 				var at int64
 				wrong := false
-				c := &testClient{
-					options: []Option{{"blksize", "8"}, {"windowsize", strconv.Itoa(window)}},
-					sink: func(p []byte) {
+				c := &tftpclient.Client{
+					Options: []wire.Option{{Name: "blksize", Value: "8"}, {Name: "windowsize", Value: strconv.Itoa(window)}},
+					Sink: func(p []byte) {
 						for _, b := range p {
-							wrong = wrong || b != patternByte(at)
+							wrong = wrong || b != tftpclient.PatternByte(at)
 							at++
 						}
 					},
 				}
 				data := make([]byte, size)
-				_, _ = patternFile(size).ReadAt(data, 0)
+				_, _ = tftpclient.PatternFile(size).ReadAt(data, 0)
 				stats, serverErr, clientErr := n.run(t, data, c)
 				if serverErr != nil || clientErr != nil {
 					t.Fatal(serverErr, clientErr)
@@ -617,9 +610,9 @@ func TestClientGoesSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newSimNet(1)
 		n.dropAck = func(_ []byte, k int) bool { return k > 5 }
-		c := &testClient{timeout: time.Minute}
+		c := &tftpclient.Client{Timeout: time.Minute}
 		start := time.Now()
-		_, serverErr, _ := n.runWithoutClient(t, randomBytes(100000), c)
+		_, serverErr, _ := n.runWithoutClient(t, tftpclient.RandomBytes(100000), c)
 		if !errors.Is(serverErr, ErrSilent) {
 			t.Fatalf("got %v", serverErr)
 		}
@@ -631,34 +624,26 @@ func TestClientGoesSilent(t *testing.T) {
 
 // runWithoutClient is run for a client that never comes to an end: the server's
 // end is what counts.
-func (n *simNet) runWithoutClient(t *testing.T, data []byte, c *testClient) (stats Stats, serverErr, clientErr error) {
+func (n *simNet) runWithoutClient(t *testing.T, data []byte, c *tftpclient.Client) (stats Stats, serverErr, clientErr error) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.wire = simWire{n.client}
-		clientErr = c.get("file")
+		c.Wire = simWire{n.client}
+		clientErr = c.Get("file")
 	}()
-	s, err := New(Config{Open: serveFiles(nil)})
-	if err != nil {
-		t.Fatal(err)
-	}
 	buf := make([]byte, 2048)
-	m, err := n.server.receive(buf, time.Now().Add(time.Hour))
+	m, err := n.server.Receive(buf, time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := parseRequest(buf[:m])
+	r, err := wire.ParseRequest(buf[:m])
 	if err != nil {
 		t.Fatal(err)
 	}
-	req := Request{Name: r.name, Mode: r.mode, Options: r.options, Peer: netip.MustParseAddrPort("192.0.2.7:2070")}
-	rd := s.newReader(n.server, &memFile{Reader: bytes.NewReader(data)}, &req, &stats)
-	if n.moved != nil {
-		rd.moved = n.moved
-	}
-	serverErr = rd.run(t.Context())
-	_ = n.server.send(appendError(nil, CodeUndefined, "over"))
+	s := n.sender(data, r, &stats)
+	serverErr = s.Run(t.Context())
+	_ = n.server.Send(wire.AppendError(nil, wire.CodeUndefined, "over"))
 	n.client.interrupt()
 	<-done
 	return stats, serverErr, clientErr
@@ -688,10 +673,10 @@ func TestLastAckMissing(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newSimNet(1)
 				n.minDelay, n.maxDelay = time.Millisecond, time.Millisecond
-				data := randomBytes(512*blocks - 120)
-				c := &testClient{options: []Option{{"windowsize", strconv.Itoa(tt.window)}}, vanish: true}
+				data := tftpclient.RandomBytes(512*blocks - 120)
+				c := &tftpclient.Client{Options: []wire.Option{{Name: "windowsize", Value: strconv.Itoa(tt.window)}}, Vanish: true}
 				if tt.window == 1 {
-					c.options = []Option{{"tsize", "0"}}
+					c.Options = []wire.Option{{Name: "tsize", Value: "0"}}
 				}
 				start := time.Now()
 				n.moved = func() bool { return tt.moves > 0 && time.Since(start) >= tt.moves }
@@ -729,16 +714,16 @@ func TestLastBlockLost(t *testing.T) {
 			n.moved = func() bool { return true }
 			lost := false
 			n.dropData = func(b []byte, _ int) bool {
-				block, _, ok := parseData(b)
+				block, _, ok := wire.ParseData(b)
 				first := ok && block == 10 && !lost
 				lost = lost || first
 				return first
 			}
-			data := randomBytes(512*9 + 5)
-			c := &testClient{options: []Option{{"windowsize", strconv.Itoa(window)}}, timeout: time.Second}
+			data := tftpclient.RandomBytes(512*9 + 5)
+			c := &tftpclient.Client{Options: []wire.Option{{Name: "windowsize", Value: strconv.Itoa(window)}}, Timeout: time.Second}
 			stats, serverErr, clientErr := n.run(t, data, c)
-			if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) || !stats.Confirmed {
-				t.Errorf("window %d: server %v, client %v, %d bytes, %+v", window, serverErr, clientErr, len(c.file), stats)
+			if serverErr != nil || clientErr != nil || !bytes.Equal(c.File, data) || !stats.Confirmed {
+				t.Errorf("window %d: server %v, client %v, %d bytes, %+v", window, serverErr, clientErr, len(c.File), stats)
 			}
 		})
 	}
@@ -754,20 +739,20 @@ func TestBottleneck(t *testing.T) {
 	}{
 		{4, 24, .65}, {16, 24, .85}, {32, 24, .6}, {64, 24, .6}, {64, 12, .6},
 	} {
-		for _, h := range []habit{ackGapOnce, ackEveryGap, ackNothing} {
+		for _, h := range []tftpclient.Habit{tftpclient.AckGapOnce, tftpclient.AckEveryGap, tftpclient.AckNothing} {
 			t.Run(fmt.Sprintf("window %d, queue %d, habit %d", tt.window, tt.queue, h), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := newSimNet(1)
 					n.minDelay, n.maxDelay = 100*time.Microsecond, 100*time.Microsecond
 					n.rate, n.queue = 100e6/8, tt.queue
-					data := randomBytes(20 << 20)
-					c := &testClient{
-						options: []Option{{"blksize", "1468"}, {"windowsize", strconv.Itoa(tt.window)}}, habit: h,
+					data := tftpclient.RandomBytes(20 << 20)
+					c := &tftpclient.Client{
+						Options: []wire.Option{{Name: "blksize", Value: "1468"}, {Name: "windowsize", Value: strconv.Itoa(tt.window)}}, Habit: h,
 					}
 					start := time.Now()
 					stats, serverErr, clientErr := n.run(t, data, c)
-					if serverErr != nil || clientErr != nil || !bytes.Equal(c.file, data) {
-						t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.file))
+					if serverErr != nil || clientErr != nil || !bytes.Equal(c.File, data) {
+						t.Fatalf("server %v, client %v, %d bytes", serverErr, clientErr, len(c.File))
 					}
 					share := float64(len(data)) / time.Since(start).Seconds() / n.rate
 					t.Logf("%.2f of the port's speed, %d dropped, %+v", share, n.dropped, stats)
@@ -782,12 +767,12 @@ func TestBottleneck(t *testing.T) {
 
 // TestForgedAddress: a client that never says a word again gets few answers.
 func TestForgedAddress(t *testing.T) {
-	for _, options := range [][]Option{nil, {{"blksize", "1468"}, {"windowsize", "64"}}} {
+	for _, options := range [][]wire.Option{nil, {{Name: "blksize", Value: "1468"}, {Name: "windowsize", Value: "64"}}} {
 		synctest.Test(t, func(t *testing.T) {
 			n := newSimNet(1)
 			n.dropAck = func(_ []byte, k int) bool { return k > 0 }
-			c := &testClient{options: options, timeout: time.Hour}
-			stats, serverErr, _ := n.runWithoutClient(t, randomBytes(100000), c)
+			c := &tftpclient.Client{Options: options, Timeout: time.Hour}
+			stats, serverErr, _ := n.runWithoutClient(t, tftpclient.RandomBytes(100000), c)
 			if !errors.Is(serverErr, ErrSilent) {
 				t.Fatalf("%v", serverErr)
 			}
@@ -802,18 +787,18 @@ func TestForgedAddress(t *testing.T) {
 // server gives up after the idle timeout, and does not fill the network until then.
 func TestBlackHole(t *testing.T) {
 	for _, window := range []int{1, 8, 64} {
-		for _, h := range []habit{ackGapOnce, ackEveryGap, ackNothing} {
+		for _, h := range []tftpclient.Habit{tftpclient.AckGapOnce, tftpclient.AckEveryGap, tftpclient.AckNothing} {
 			t.Run(fmt.Sprintf("window %d, habit %d", window, h), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					n := newSimNet(1)
 					n.minDelay, n.maxDelay = 100*time.Microsecond, 100*time.Microsecond
 					n.dropData = func(b []byte, _ int) bool {
-						block, _, ok := parseData(b)
+						block, _, ok := wire.ParseData(b)
 						return ok && block == 100
 					}
-					c := &testClient{options: []Option{{"windowsize", strconv.Itoa(window)}}, habit: h, timeout: time.Second}
+					c := &tftpclient.Client{Options: []wire.Option{{Name: "windowsize", Value: strconv.Itoa(window)}}, Habit: h, Timeout: time.Second}
 					start := time.Now()
-					stats, serverErr, _ := n.runWithoutClient(t, randomBytes(200_000), c)
+					stats, serverErr, _ := n.runWithoutClient(t, tftpclient.RandomBytes(200_000), c)
 					if !errors.Is(serverErr, ErrStalled) {
 						t.Errorf("%v", serverErr)
 					}
