@@ -10,6 +10,7 @@ const (
 	EventProgress    = "progress"     // several times a second
 	EventNoDatagrams = "no-datagrams" // Advice says what may be wrong
 	EventUnicast     = "unicast"      // the rest comes by unicast
+	EventInjected    = "injected"     // datagrams come from somebody else than the server; Message says from where
 	EventAgain       = "again"        // joins the session again; Message says why
 	EventDone        = "done"
 	EventFailed      = "failed"
@@ -45,6 +46,7 @@ type Event struct {
 	Repaired  int     `json:"repaired"`       // blocks rebuilt with repair symbols
 	Unicast   int     `json:"unicast"`        // blocks that came by unicast
 	Forged    uint64  `json:"forged,omitempty"`
+	Injected  uint64  `json:"injected,omitempty"`  // datagrams that came from another address than the server's, and were dropped
 	Seconds   float64 `json:"seconds,omitempty"`   // since the start of the receive
 	Remaining float64 `json:"remaining,omitempty"` // seconds, estimated
 }

@@ -58,7 +58,7 @@ func (s *screen) report(e Event) {
 		for _, a := range e.Advice {
 			s.line("  - %s", a)
 		}
-	case EventAway, EventUnicast:
+	case EventAway, EventUnicast, EventInjected:
 		s.line("%s", e.Message)
 	case EventAgain:
 		s.line("%s; joining again", e.Message)

@@ -82,6 +82,9 @@ type Doubt struct {
 	// Whole: its SHA-256 is another one. The object is looked at later, whatever the
 	// answer.
 	Whole bool `json:"whole,omitempty"`
+	// Source is an address that is not the server's, and that datagrams of the session
+	// come from. Nothing is asked about a block then.
+	Source netip.Addr `json:"source,omitzero"`
 }
 
 // File is a name that an object has.

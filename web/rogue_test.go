@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,44 @@ func TestDoubtEndsNoSession(t *testing.T) {
 	case <-c.Done():
 		t.Error("the session has ended")
 	case <-time.After(200 * time.Millisecond):
+	}
+}
+
+// What members say of others who send into their session is shown as what they say: each
+// member counts once, and who makes up addresses fills nothing.
+func TestInjectorsAreToldOf(t *testing.T) {
+	p := newPoint(t, contents.Free, nil)
+	adm := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc-1"})
+	other := p.joins(t, multicast.JoinRequest{Token: p.token(t, admit.Token{}), Name: "pc-2"})
+	c, err := p.Keeper().Find(p.Keeper().List()[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := multicast.PathObject + adm.Objects[0].SHA256 + multicast.PathDoubt
+	tell := func(ticket, from string) {
+		t.Helper()
+		if status, body := p.do(t, http.MethodPost, path, ticket, multicast.Doubt{Source: netip.MustParseAddr(from)}); status != http.StatusNoContent {
+			t.Errorf("%s: %d %s", from, status, body)
+		}
+	}
+	for range 3 {
+		tell(adm.Ticket, "192.0.2.66")
+	}
+	tell(other.Ticket, "::ffff:192.0.2.66")
+	tell(adm.Ticket, adm.Session.Source.String()) // the server's own
+	if list := c.Info().Injectors; len(list) != 1 || list[0].Address.String() != "192.0.2.66" || list[0].Reports != 2 || list[0].Members != nil {
+		t.Errorf("%+v", list)
+	}
+	for i := range 100 {
+		tell(adm.Ticket, fmt.Sprintf("198.51.100.%d", i))
+	}
+	if n := len(c.Info().Injectors); n > 16 {
+		t.Errorf("%d addresses are kept", n)
+	}
+	p.refused(t, 403, protocol.CodeTicketUnknown, http.MethodPost, path, "wrong", multicast.Doubt{Source: netip.MustParseAddr("192.0.2.7")})
+	p.refused(t, 400, "", http.MethodPost, path, adm.Ticket, map[string]string{"source": "somewhere"})
+	if c.Over() {
+		t.Error("the session has ended")
 	}
 }
 

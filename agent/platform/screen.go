@@ -306,7 +306,7 @@ func (s *Screen) Report(e agent.Event) {
 		for _, a := range e.Advice {
 			s.Say("- " + a)
 		}
-	case agent.EventUnicast, agent.EventAgain, agent.EventFailed:
+	case agent.EventUnicast, agent.EventInjected, agent.EventAgain, agent.EventFailed:
 		s.Say(e.Message)
 	case agent.EventDone:
 		s.Say("sha256 " + e.SHA256 + ", verified")

@@ -23,6 +23,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -106,21 +107,24 @@ const (
 
 // receive is one run of Receive.
 type receive struct {
-	o       Options
-	client  *client.Client
-	began   time.Time
-	target  target.Target
-	device  bool         // the target is to be a disk
-	pipe    *target.Pipe // the target, when it is one
-	state   string       // path of the state file
-	adm     *multicast.Admission
-	asm     *assembly.Assembly
-	res     Result
-	loss    float64
-	forged  uint64
-	gained  time.Time // when the last block came
-	blocks  int       // at that time
-	stopped bool      // takes the rest by unicast, until the server asks it back
+	o      Options
+	client *client.Client
+	began  time.Time
+	target target.Target
+	device bool         // the target is to be a disk
+	pipe   *target.Pipe // the target, when it is one
+	state  string       // path of the state file
+	adm    *multicast.Admission
+	asm    *assembly.Assembly
+	res    Result
+	loss   float64
+	forged uint64
+	// injected counts datagrams that came from others than the server, in sessions that
+	// are over and in the one that runs.
+	injected, injecting uint64
+	gained              time.Time // when the last block came
+	blocks              int       // at that time
+	stopped             bool      // takes the rest by unicast, until the server asks it back
 
 	// What comes by unicast; fetched guards it and res.Unicast while ranges come at
 	// the same time.
@@ -222,6 +226,7 @@ func (r *receive) report(e agent.Event) {
 		e.Session, e.Group = fmt.Sprintf("%08x", r.adm.Session.ID), r.adm.Session.Group.String()
 	}
 	e.Unicast, e.Loss, e.Forged = r.res.Unicast, r.loss, r.forged
+	e.Injected = r.injected + r.injecting
 	e.Repaired = max(e.Repaired, r.res.Repaired)
 	r.o.Report(e)
 }
@@ -512,6 +517,7 @@ func (r *receive) session(ctx context.Context) error {
 	rx, err := multicast.NewReceiver(multicast.ReceiverConfig{
 		Admission: *r.adm, Assembly: r.asm, Conn: conn, Memory: r.o.Memory, Silence: r.o.Silence,
 		Progress: func(p multicast.Progress) { r.progress(ifi.Name, p) }, Doubt: d.about, Log: r.o.Log,
+		Injected: func(from netip.Addr) { r.tellInjected(d, from) },
 	})
 	if err != nil {
 		return errors.Join(agent.Errorf(agent.ErrRefused, "%w", err), conn.Close())
@@ -523,6 +529,7 @@ func (r *receive) session(ctx context.Context) error {
 	stats := rx.Stats()
 	r.res.Repaired += stats.Repaired
 	r.forged += stats.Forged
+	r.injected, r.injecting = r.injected+stats.Injected, 0
 	if errors.Is(err, multicast.ErrNoDatagrams) {
 		return r.silent(ctx, append([]string{err.Error()}, advice...))
 	}
@@ -563,7 +570,7 @@ func (r *receive) alone(ctx context.Context, why string) error {
 }
 
 func (r *receive) progress(ifi string, p multicast.Progress) {
-	r.loss = p.Loss
+	r.loss, r.injecting = p.Loss, p.Injected
 	e := agent.Event{
 		Kind: agent.EventProgress, Interface: ifi, State: p.State, Members: p.Members, Rate: p.Rate,
 		Repaired: r.res.Repaired + p.Repaired,

@@ -319,7 +319,7 @@ func (s *runServer) join(ctx context.Context, w step.Wanted, alone bool) error {
 				w.Percent(float64(e.Blocks) / float64(e.Total) * 100)
 			}
 			switch e.Kind {
-			case agent.EventAway, agent.EventNoDatagrams, agent.EventUnicast, agent.EventAgain:
+			case agent.EventAway, agent.EventNoDatagrams, agent.EventUnicast, agent.EventInjected, agent.EventAgain:
 				s.o.Say(strings.Join(append([]string{e.Message}, e.Advice...), "; "))
 			}
 		},

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -13,7 +15,9 @@ import (
 	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/library"
+	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/session"
 )
@@ -23,7 +27,11 @@ import (
 func (s *Service) serveDoubt(w http.ResponseWriter, r *http.Request) {
 	var doubt multicast.Doubt
 	err := api.ReadJSON(w, r, maxJoinBody, &doubt)
-	if err == nil {
+	switch {
+	case err != nil:
+	case doubt.Source.IsValid():
+		err = s.injected(r, doubt.Source.Unmap().WithZone(""))
+	default:
 		err = s.doubt(r, doubt)
 	}
 	if err != nil {
@@ -50,6 +58,47 @@ func (s *Service) doubt(r *http.Request, doubt multicast.Doubt) error {
 		return api.ContentProblem(err)
 	}
 	return nil
+}
+
+// injected hears of an address that datagrams of a member's session come from, and that is
+// not this server's. It is what the member says, and shown as that.
+func (s *Service) injected(r *http.Request, from netip.Addr) error {
+	ticket, err := s.tickets.Look(bearer(r))
+	if err == nil {
+		err = s.mayReceive(ticket.MAC, ticket.Granted)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	place, ok := s.members[ticket.Hash]
+	s.mu.Unlock()
+	if !ok || !place.Session.Injected(from, place.Member) {
+		return nil
+	}
+	info := place.Session.Info()
+	var known []string
+	for _, i := range info.Injectors {
+		if i.Address == from {
+			known = i.Members
+		}
+	}
+	s.log.Warn("member gets datagrams of its session from an address that is not this server's", zap.String("session", info.ID), zap.String("content", info.Content),
+		zap.Stringer("from", from), zap.Strings("members", known), zap.String("by", ticket.Name))
+	s.record(event.Event{
+		MAC: ticket.MAC, Kind: event.KindError, Trouble: true,
+		Message: fmt.Sprintf("gets datagrams of session %s from %s, which is not this server, and drops them", info.ID, suspect(from, known)),
+		Details: event.Details{Remote: access.RemoteAddr(r).String(), Content: info.Content},
+	})
+	return nil
+}
+
+// suspect names an address, and the members that joined from there.
+func suspect(from netip.Addr, members []string) string {
+	if len(members) == 0 {
+		return from.String()
+	}
+	return fmt.Sprintf("%s (%s)", from, strings.Join(members, ", "))
 }
 
 // mayDoubt is the content and the object of it that a ticket, of a session or of a run,

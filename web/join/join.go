@@ -185,6 +185,7 @@ func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs
 	if err != nil {
 		return nil, err
 	}
+	place.Session.From(adm.Member.ID, remote)
 	// Only now: a join that fails for another reason must not cost the token. Of
 	// two that come at once, the second loses its place again.
 	if token, err = s.tokens.Use(req.Token, name, proof, macs); err == nil {
@@ -258,6 +259,7 @@ func (s *Service) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*
 	if err != nil {
 		return nil, err
 	}
+	place.Session.From(adm.Member.ID, remote)
 	if place.Parcel.Digest != ticket.Object {
 		place.Session.Leave(adm.Member.ID, multicast.LeaveRequest{Reason: "ticket of another object"})
 		return nil, api.Refusal(http.StatusForbidden, protocol.CodeTicketUnknown, "start again with a new token",

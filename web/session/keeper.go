@@ -242,6 +242,7 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 	if err != nil {
 		return nil, err
 	}
+	source := conn.Local().Addr().Unmap().WithZone("")
 	back := feedback(link, conn.Local())
 	if back.Addr().Is6() && back.Addr().IsLinkLocalUnicast() {
 		err = api.Refusal(http.StatusServiceUnavailable, "", "give it one, or use IPv4 groups", "interface %s has no IPv6 address that members of %s could report to, only a link-local one", link.Interface, group)
@@ -268,7 +269,7 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 	together := slices.ContainsFunc(parcels, func(p Parcel) bool { return p.Content.Distribution.MulticastOnly })
 	s, err := multicast.NewSession(multicast.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
-		Group: group, Feedback: back, Source: conn.Local().Addr().Unmap().WithZone(""),
+		Group: group, Feedback: back, Source: source,
 		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), Greedy: k.cfg.Greedy, MinRate: least,
 		MinMembers: rule.MinMembers, MaxWait: rule.MaxWait, StartAt: rule.At,
 		MaxMembers: most, Linger: open,
@@ -279,8 +280,8 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 		return nil, errors.Join(err, conn.Close())
 	}
 	return &Session{
-		Session: s, cargo: cargo, shelf: shelf, group: group, rate: rate, slow: rule.slow, link: link,
-		unicast: make(map[uint32]*multicast.LeaveRequest),
+		Session: s, cargo: cargo, shelf: shelf, group: group, rate: rate, slow: rule.slow, link: link, source: source,
+		unicast: make(map[uint32]*multicast.LeaveRequest), remotes: make(map[uint32]netip.Addr), injectors: make(map[netip.Addr]*injector),
 	}, nil
 }
 

@@ -251,3 +251,27 @@ func TestFloodedGroupsAreNotUsed(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Members that joined from an address that others tell of are named.
+func TestInjectorIsNamed(t *testing.T) {
+	k, _, ct := newTestKeeper(t, nil)
+	rogue := netip.MustParseAddr("192.0.2.66")
+	for _, name := range []string{"pc-1", "pc-2"} {
+		c, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: name}, netip.Addr{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := netip.MustParseAddr("192.0.2.1")
+		if name == "pc-2" {
+			from = rogue
+		}
+		c.From(adm.Member.ID, from)
+		if first := c.Injected(rogue, adm.Member.ID); first != (name == "pc-1") {
+			t.Errorf("%s: first %v", name, first)
+		}
+	}
+	list := k.List()[0].Injectors
+	if len(list) != 1 || list[0].Address != rogue || list[0].Reports != 2 || len(list[0].Members) != 1 || list[0].Members[0] != "pc-2" {
+		t.Errorf("%+v", list)
+	}
+}

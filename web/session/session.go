@@ -19,10 +19,14 @@ type Session struct {
 	rate   int64 // bits per second, its own cap; 0 for none
 	slow   bool  // for members that others have outpaced
 	link   Link
+	source netip.Addr // that its datagrams come from
 	cancel context.CancelFunc
 
 	mu      sync.Mutex
 	unicast map[uint32]*multicast.LeaveRequest // members that took to unicast; nil until they have left
+	remotes map[uint32]netip.Addr              // addresses that members joined from
+
+	injectors map[netip.Addr]*injector
 }
 
 // Info is a session as people see it.
@@ -37,6 +41,9 @@ type Info struct {
 	// Slower is set for the session of machines that others have outpaced.
 	Slower bool       `json:"slower,omitempty"`
 	Ended  *time.Time `json:"ended,omitempty"`
+	// Injectors are addresses that are not this server's, and that members get datagrams
+	// of the session from.
+	Injectors []Injector `json:"injectors,omitempty"`
 	multicast.SessionStatus
 }
 
@@ -93,6 +100,7 @@ func (c *Session) Info() Info {
 	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == ReasonAgain })
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	info.Injectors = c.injected(info.Members)
 	for i := range info.Members {
 		m := &info.Members[i]
 		req, ok := c.unicast[m.ID]

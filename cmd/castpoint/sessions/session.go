@@ -83,6 +83,9 @@ func printSession(out io.Writer, s session.Info) error {
 		[]string{"sent", fmt.Sprintf("%s, %s of it repair", agent.Size(int64(s.Sent)), repairShare(s))},
 		[]string{"rate", agent.Rate(s.Rate)},
 	)
+	for _, i := range s.Injectors {
+		rows = append(rows, []string{"injected", injectedFrom(&i)})
+	}
 	if s.State == "waiting" {
 		wait := "the first member"
 		if s.WaitFor > 1 {
@@ -109,6 +112,19 @@ func printSession(out io.Writer, s session.Info) error {
 		})
 	}
 	return terminal.Table(out, rows)
+}
+
+// injectedFrom says who sends into a session beside the server, as members say.
+func injectedFrom(i *session.Injector) string {
+	text := "from " + i.Address.String()
+	if len(i.Members) > 0 {
+		text += " (" + strings.Join(i.Members, ", ") + ")"
+	}
+	said := "a member says"
+	if i.Reports != 1 {
+		said = fmt.Sprintf("%d members say", i.Reports)
+	}
+	return text + " since " + i.Since.Local().Format(time.TimeOnly) + ", " + said
 }
 
 func newStart(o *cli.Options) *cobra.Command {

@@ -175,7 +175,7 @@ func (o *peerObject) refused(res *http.Response) error {
 	p := &protocol.Problem{}
 	b, _ := io.ReadAll(io.LimitReader(res.Body, peerProblem)) // a short body is an empty problem
 	if json.Unmarshal(b, p) != nil || p.Detail == "" {
-		return api.Refusal(http.StatusBadGateway, "", "", "%s answers %s", o.peer.base, res.Status)
+		return api.Refusal(http.StatusBadGateway, "", "", "%s answers %d %s", o.peer.base, res.StatusCode, http.StatusText(res.StatusCode))
 	}
 	p.Detail, p.Status = o.peer.base.String()+": "+p.Detail, res.StatusCode
 	return p
