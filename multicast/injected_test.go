@@ -106,7 +106,7 @@ func TestOnlyInjected(t *testing.T) {
 	v := newVictim(t)
 	v.r.source = simnet.Source
 	v.r.datagram(v.symbol(0, 0), rogueAddress, time.Now())
-	if err := v.r.nothing(); !errors.Is(err, ErrNoDatagrams) || err.Error() != "no datagram of the session has arrived from the server's address 192.0.2.1; 1 came from 192.0.2.66" {
+	if err := v.r.nothing(); !errors.Is(err, ErrNoDatagrams) || err.Error() != "no datagram of the session has arrived from 192.0.2.1, the server; 1 came from 192.0.2.66" {
 		t.Error(err)
 	}
 }

@@ -284,7 +284,7 @@ func (r *Receiver) nothing() error {
 	case r.stats.Forged > 0:
 		return fmt.Errorf("%w: %d datagrams came that do not open with its key", ErrNoDatagrams, r.stats.Forged)
 	case r.stats.Injected > 0:
-		return fmt.Errorf("%w from the server's address %s; %d came from %s", ErrNoDatagrams, r.source, r.stats.Injected, addresses(r.stats.Injectors))
+		return fmt.Errorf("%w from %s, the server; %d came from %s", ErrNoDatagrams, r.source, r.stats.Injected, addresses(r.stats.Injectors))
 	case r.stats.Foreign > 0:
 		return fmt.Errorf("%w: %d datagrams of other senders came to its group and port", ErrNoDatagrams, r.stats.Foreign)
 	}

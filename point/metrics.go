@@ -38,7 +38,7 @@ func (p *point) metricsState() metrics.State {
 	for _, info := range p.server.Sessions() {
 		one := metrics.Session{
 			ID: info.ID, Content: info.Content, Interface: info.Interface, State: info.State, Rate: info.Rate, Target: info.Target,
-			Sent: info.Sent, Repair: info.Repair, Members: make(map[string]int),
+			Sent: info.Sent, Repair: info.Repair, Members: make(map[string]int), Injectors: len(info.Injectors),
 		}
 		for _, m := range info.Members {
 			one.Members[string(m.State)]++

@@ -60,6 +60,7 @@ var pages = map[string]string{
 	"/sessions":                          "20 members, 3 are here",
 	"/sessions/4f1a09c2":                 "disk: no space left",
 	"/sessions/4f1a09c2?order=name":      "pc-001",
+	"/sessions/4f1a09c2?order=need":      "Somebody at 192.0.2.66 (pc-002, ",
 	"/sessions/77aa0001":                 "Start now",
 	"/sessions/0badcafe":                 "ended",
 	"/explain":                           "Nothing is sent",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -168,6 +169,7 @@ func fullAPI(members, devices int) *fakeAPI {
 		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Objects: 1, Size: 5_200_000_000, Blocks: 28853,
 		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []multicast.MemberStatus{},
 	}}
+	s.Injectors = []session.Injector{{Address: netip.MustParseAddr("192.0.2.66"), Since: noon, Reports: 2, Members: []string{"pc-002", hostile}}}
 	states := []multicast.MemberState{multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberSilent, multicast.MemberDone, multicast.MemberMoved, multicast.MemberReceiving, multicast.MemberFailed}
 	for i := range members {
 		m := multicast.MemberStatus{ID: uint32(i + 1), Name: fmt.Sprintf("pc-%03d", i+1), State: states[i%len(states)], Complete: 28853 * (40 + i%30) / 100, Loss: float64(i%7) / 1000, Seconds: 63}

@@ -10,10 +10,10 @@ import (
 type collector struct {
 	read func() State
 
-	dhcp, leases                                          *prometheus.Desc
-	sessions, members, rate, target, loss, sent, repaired *prometheus.Desc
-	contents, damaged, stored, free                       *prometheus.Desc
-	devices, lost, deployments                            *prometheus.Desc
+	dhcp, leases                                                     *prometheus.Desc
+	sessions, members, rate, target, loss, injectors, sent, repaired *prometheus.Desc
+	contents, damaged, stored, free                                  *prometheus.Desc
+	devices, lost, deployments                                       *prometheus.Desc
 
 	mu   sync.Mutex
 	seen map[string]volume // of sessions, by id
@@ -36,6 +36,7 @@ func newCollector(read func() State) *collector {
 		rate:        d("castpoint_multicast_bytes_per_second", "Bytes per second that a session sends, measured.", "session", "content", "interface"),
 		target:      d("castpoint_multicast_allowed_bytes_per_second", "Bytes per second that rate control allows a session.", "session", "content", "interface"),
 		loss:        d("castpoint_multicast_loss_ratio", "Share of datagrams that the worst receiving member of a session loses, 0 to 1.", "session", "content"),
+		injectors:   d("castpoint_multicast_injectors", "Addresses that are not this server's, and that members get datagrams of a session from.", "session", "content"),
 		sent:        d("castpoint_multicast_sent_bytes_total", "Bytes of symbols that all sessions have sent."),
 		repaired:    d("castpoint_multicast_repair_bytes_total", "Bytes of those that were repair."),
 		contents:    d("castpoint_content_contents", "Contents of the library, by kind.", "kind"),
@@ -52,7 +53,7 @@ func newCollector(read func() State) *collector {
 // Describe is that of prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		c.dhcp, c.leases, c.sessions, c.members, c.rate, c.target, c.loss, c.sent, c.repaired,
+		c.dhcp, c.leases, c.sessions, c.members, c.rate, c.target, c.loss, c.injectors, c.sent, c.repaired,
 		c.contents, c.damaged, c.stored, c.free, c.devices, c.lost, c.deployments,
 	} {
 		out <- d
@@ -89,6 +90,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		gauge(c.rate, one.Rate/8, one.ID, one.Content, one.Interface)
 		gauge(c.target, one.Target/8, one.ID, one.Content, one.Interface)
 		gauge(c.loss, one.Loss, one.ID, one.Content)
+		gauge(c.injectors, float64(one.Injectors), one.ID, one.Content)
 	}
 	for state, n := range states {
 		gauge(c.sessions, float64(n), state)

@@ -18,7 +18,7 @@ func state() State {
 	return State{
 		DHCP: DHCP{Answered: 7, Silent: 2}, Leases: 3,
 		Sessions: []Session{
-			{ID: "a", Content: "win11", Interface: "eth1", State: "sending", Rate: 9e8, Target: 9.5e8, Sent: 1000, Repair: 10, Members: map[string]int{"receiving": 4, "done": 1}, Loss: 0.02},
+			{ID: "a", Content: "win11", Interface: "eth1", State: "sending", Rate: 9e8, Target: 9.5e8, Sent: 1000, Repair: 10, Members: map[string]int{"receiving": 4, "done": 1}, Loss: 0.02, Injectors: 1},
 			{ID: "b", Content: "win10", State: "ended", Sent: 500, Repair: 5},
 		},
 		Contents: map[string]int{"os-image": 2}, Damaged: 1, Stored: 5e9, Free: 1e10, Devices: map[string]int{"known": 4, "waiting": 1}, EventsLost: 6,
@@ -53,7 +53,7 @@ func TestMetrics(t *testing.T) {
 		`castpoint_http_requests_total{code="404"} 1`, "castpoint_http_request_seconds_count 1\n",
 		`castpoint_multicast_sessions{state="sending"} 1`, `castpoint_multicast_sessions{state="idle"} 0`,
 		`castpoint_multicast_members{content="win11",session="a",state="receiving"} 4`, "castpoint_multicast_sent_bytes_total 1500\n",
-		`castpoint_multicast_loss_ratio{content="win11",session="a"} 0.02`,
+		`castpoint_multicast_loss_ratio{content="win11",session="a"} 0.02`, `castpoint_multicast_injectors{content="win11",session="a"} 1`,
 		"castpoint_content_damaged 1\n", `castpoint_devices{state="waiting"} 1`, "castpoint_events_lost_total 6\n",
 		`castpoint_deployment_targets{deployment="pilot",state="running"} 3`,
 		`castpoint_api_requests_total{code="200",operation="follow-events"} 1`, "castpoint_api_request_seconds_count 1\n", "go_goroutines ", "process_start_time_seconds ",

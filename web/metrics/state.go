@@ -31,6 +31,7 @@ type Session struct {
 	Repair    uint64         // of Sent
 	Members   map[string]int // by state
 	Loss      float64        // the worst of those that receive, 0 to 1
+	Injectors int            // addresses of others that members get datagrams from
 }
 
 // Deployment is how far a deployment is.

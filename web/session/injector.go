@@ -15,7 +15,7 @@ const maxInjectors = 16
 // server's, as members say. Who forges his address is not found so, and members may lie.
 type Injector struct {
 	Address netip.Addr `json:"address"`
-	Since   time.Time  `json:"since"`
+	Since   time.Time  `json:"since"` // when the first member said so
 	// Reports is how many members say so.
 	Reports int `json:"reports"`
 	// Members are the names of the session's members that joined from that address.
