@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,6 +104,22 @@ func TestWhoMayDoWhat(t *testing.T) {
 	_, all, err := openapi.Parse(text)
 	if err != nil || len(all) < 80 {
 		t.Fatalf("%d operations, %v", len(all), err)
+	}
+	// What the document says of an operation is what the code says. These are said by hand.
+	const admin = "show-recovery list-audit add-user set-user remove-user list-users create-access-token revoke-access-token list-access-tokens lift-lockout list-lockouts " +
+		"add-content import-content receive-content upload-content update-content attach-content repair-content set-content remove-content collect-garbage set-log-level reload"
+	const forReaders = "change-own-password explain check-sequence"
+	for id, o := range all {
+		want := access.Operate
+		switch {
+		case slices.Contains(strings.Fields(admin), id):
+			want = access.Admin
+		case o.Method == http.MethodGet && id != "export-content" || slices.Contains(strings.Fields(forReaders), id):
+			want = access.Read
+		}
+		if access.Scope(o.Scope) != want {
+			t.Errorf("%s is for scope %s, want %s", id, o.Scope, want)
+		}
 	}
 	list := credentials(t, p)
 	rank := map[access.Scope]int{access.Read: 1, access.Operate: 2, access.Admin: 3} // not what the code says of it

@@ -20,10 +20,12 @@ import (
 	"castpoint/deploy/collection"
 	"castpoint/deploy/monitor"
 	"castpoint/deploy/rollout"
+	"castpoint/deploy/secret"
 	"castpoint/deploy/sequence"
 	"castpoint/internal/store"
 	"castpoint/multicast"
 	"castpoint/test/contents"
+	"castpoint/web/admin"
 	"castpoint/web/admit"
 )
 
@@ -262,6 +264,30 @@ func TestLogsAreWholeAndBounded(t *testing.T) {
 	if err != nil || len(entries) != 0 {
 		t.Errorf("%v, %v", entries, err)
 	}
+	// Their names lead nowhere else.
+	for _, name := range []string{"..%2f..%2fx.log", "%2fetc%2fx.log", "..", ".hidden", "x%00", "a%5cb", strings.Repeat("x", protocol.MaxLogName+1)} {
+		if status, body := p.do(t, http.MethodPut, protocol.PathLog+name, run.Ticket, []byte("x")); status == http.StatusNoContent {
+			t.Errorf("%s: %d %s", name, status, body)
+		}
+	}
+	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
+		t.Errorf("%v, %v", entries, err)
+	}
+	// Nor may there be any number of them.
+	for i := range 200 {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("small-%d.log", i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, body := p.do(t, http.MethodPut, protocol.PathLog+"more.log", run.Ticket, []byte("more")); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("one more than 200: %d %s", status, body)
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	// Nor may many of them fill the disk, while one that is there may be replaced.
 	for i := range 4 {
 		name := filepath.Join(folder, fmt.Sprintf("old-%d.log", i))
@@ -388,5 +414,31 @@ func TestOrdersAreHeld(t *testing.T) {
 	status, body = p.do(t, http.MethodGet, protocol.PathOrder, run.Ticket, nil)
 	if o := answer[protocol.Order](t, http.StatusOK, status, body); o.Kind != "" {
 		t.Errorf("%+v", o)
+	}
+}
+
+// Each look at a recovery password is in the audit log, with who it was.
+func TestLooksAtRecoveryAreRecorded(t *testing.T) {
+	change, _ := withAccess(t)
+	rolled := withRollout(t, deploy.PolicyServe)
+	p := newPoint(t, contents.Free, func(c *Config) { change(c); rolled(c) })
+	d, err := p.cfg.Devices.Add(t.Context(), deploy.Device{Name: "pc-1", MACs: []string{deliveryMAC}}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cfg.Rollout.Secrets.KeepRecovery(t.Context(), d.ID, secret.Recovery{Time: time.Now(), Run: "r", Step: "Encrypt", Password: "111111-222222"}); err != nil {
+		t.Fatal(err)
+	}
+	c := p.Client()
+	var got admin.Recoveries
+	if err := c.Call(t.Context(), http.MethodPost, "/devices/"+d.ID+"/recovery", nil, &got); err != nil || len(got.Items) != 1 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	var page admin.AuditPage
+	if err := c.Call(t.Context(), http.MethodGet, "/audit", nil, &page); err != nil || len(page.Entries) != 1 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	if e := page.Entries[0]; e.Action != "show-recovery" || e.Who != "root" || !strings.Contains(e.Detail, d.ID) || strings.Contains(e.Detail, "111111") {
+		t.Errorf("%+v", e)
 	}
 }
