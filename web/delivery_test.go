@@ -25,7 +25,8 @@ import (
 	"castpoint/internal/store"
 	"castpoint/multicast"
 	"castpoint/test/contents"
-	"castpoint/web/admin"
+	"castpoint/web/admin/accounts"
+	"castpoint/web/admin/deployments"
 	"castpoint/web/admit"
 )
 
@@ -430,11 +431,11 @@ func TestLooksAtRecoveryAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := p.Client()
-	var got admin.Recoveries
+	var got deployments.Recoveries
 	if err := c.Call(t.Context(), http.MethodPost, "/devices/"+d.ID+"/recovery", nil, &got); err != nil || len(got.Items) != 1 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	var page admin.AuditPage
+	var page accounts.AuditPage
 	if err := c.Call(t.Context(), http.MethodGet, "/audit", nil, &page); err != nil || len(page.Entries) != 1 {
 		t.Fatalf("%+v, %v", page, err)
 	}

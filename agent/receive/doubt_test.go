@@ -20,7 +20,7 @@ import (
 	"castpoint/content/library"
 	"castpoint/multicast"
 	"castpoint/test/joinserver"
-	"castpoint/web/admin"
+	"castpoint/web/admin/contents"
 )
 
 // hurt changes the object of the server's content on the disk.
@@ -90,7 +90,7 @@ func TestDamagedContent(t *testing.T) {
 			}
 			// Repaired out of the original, both go on.
 			var v library.Validation
-			if err := s.Client().Stream(t.Context(), http.MethodPost, "/contents/image/repair", admin.RepairContent{}, nil, &v); err != nil || v.Err() != nil {
+			if err := s.Client().Stream(t.Context(), http.MethodPost, "/contents/image/repair", contents.RepairContent{}, nil, &v); err != nil || v.Err() != nil {
 				t.Fatal(err)
 			}
 			for _, o := range []Options{o, next} {

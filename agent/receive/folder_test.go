@@ -22,7 +22,7 @@ import (
 	"castpoint/multicast/block"
 	"castpoint/test/joinserver"
 	"castpoint/web"
-	"castpoint/web/admin"
+	"castpoint/web/admin/sessions"
 	"castpoint/web/session"
 )
 
@@ -41,8 +41,8 @@ func withFolder(t *testing.T, s *joinserver.Server, files map[string]string) (to
 	if err != nil {
 		t.Fatal(err)
 	}
-	var k admin.CreatedToken
-	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: ct.ID}, &k); err != nil {
+	var k sessions.CreatedToken
+	if err := s.Client().Call(t.Context(), http.MethodPost, "/tokens", sessions.CreateToken{Content: ct.ID}, &k); err != nil {
 		t.Fatal(err)
 	}
 	return k.Token
@@ -245,7 +245,7 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	token := withFolder(t, s, files)
 	client := s.Client()
 	var info session.Info
-	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
+	if err := client.Call(t.Context(), http.MethodPost, "/sessions", sessions.StartSession{Content: "drivers", Also: []string{"image"}}, &info); err != nil {
 		t.Fatal(err)
 	}
 	var events []agent.Event
@@ -271,11 +271,11 @@ func TestAnotherSessionOfTheSameFiles(t *testing.T) {
 	}
 
 	// The same files in another session, where they have other numbers.
-	if err := client.Call(t.Context(), http.MethodPost, "/sessions", admin.StartSession{Content: "image", Also: []string{"drivers"}}, nil); err != nil {
+	if err := client.Call(t.Context(), http.MethodPost, "/sessions", sessions.StartSession{Content: "image", Also: []string{"drivers"}}, nil); err != nil {
 		t.Fatal(err)
 	}
-	var k admin.CreatedToken
-	if err := client.Call(t.Context(), http.MethodPost, "/tokens", admin.CreateToken{Content: "drivers"}, &k); err != nil {
+	var k sessions.CreatedToken
+	if err := client.Call(t.Context(), http.MethodPost, "/tokens", sessions.CreateToken{Content: "drivers"}, &k); err != nil {
 		t.Fatal(err)
 	}
 	o.Token, o.Report = k.Token, func(e agent.Event) { events = append(events, e) }
