@@ -91,7 +91,24 @@ func (p *point) listening() [][]string {
 	}
 	return append(rows,
 		[]string{"join", "https://" + p.at(p.join), "pin " + p.server.Identity().Pin.String()},
-		[]string{"admin", "http://" + p.at(p.admin), "this host only"})
+		p.adminRow())
+}
+
+// adminRow is the row of the admin listener: wider than loopback it has TLS.
+func (p *point) adminRow() []string {
+	if p.adminTLS == nil {
+		return []string{"admin", "http://" + p.at(p.admin), "this host only"}
+	}
+	var notes []string
+	if p.cfg.AdminIsLocal() {
+		notes = append(notes, "this host only")
+	}
+	if p.cfg.AdminCert != "" {
+		notes = append(notes, "certificate "+p.cfg.AdminCert)
+	} else {
+		notes = append(notes, "browsers have to trust "+filepath.Join(p.cfg.Data, fileBootCA))
+	}
+	return []string{"admin", "https://" + p.at(p.admin), strings.Join(notes, ", ")}
 }
 
 // ipv6Rows says what DHCPv6 does.
