@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"castpoint/internal/httpconn"
 	"castpoint/internal/netio"
 )
 
@@ -182,10 +183,10 @@ func (h *Handler) serve(w *countWriter, r *http.Request, c Client) error {
 	if f.OS() != nil {
 		body = f.OS() // straight from disk to socket
 	}
-	netio.TakePlace(r.Context(), netio.PlaceOf(f.Size))
+	httpconn.TakePlace(r.Context(), netio.PlaceOf(f.Size))
 	http.ServeContent(w, r, "", modified, body)
 	if r.Close && w.err == nil && w.control.Flush() == nil {
-		w.err = netio.Delivered(r.Context(), h.stall) // net/http closes the connection next
+		w.err = httpconn.Delivered(r.Context(), h.stall) // net/http closes the connection next
 	}
 	switch {
 	case errors.Is(w.err, os.ErrDeadlineExceeded):

@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"castpoint/internal/httpconn"
 	"castpoint/internal/loglevel"
-	"castpoint/internal/netio"
 )
 
 // HTTPServerConfig is what [NewLimitedHTTPServer] needs.
@@ -94,8 +94,8 @@ func (cfg *HTTPServerConfig) server() *http.Server {
 		ReadTimeout:       2 * cfg.HeaderTimeout, // of a request; boot requests have no body
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    cfg.MaxHeader,
-		ConnState:         netio.LimitConns(cfg.MaxConns, cfg.MaxPerClient, cfg.Log),
-		ConnContext:       netio.WithPlace,
+		ConnState:         httpconn.Limit(cfg.MaxConns, cfg.MaxPerClient, cfg.Log),
+		ConnContext:       httpconn.Context,
 		ErrorLog:          loglevel.HTTPErrors(cfg.Log.Named("http")),
 		// HTTP/2 has no use here and no sendfile: a file would be cut into frames.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},

@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/protocol"
+	"castpoint/internal/httpconn"
 	"castpoint/internal/loglevel"
-	"castpoint/internal/netio"
 	"castpoint/web/access"
 	"castpoint/web/api"
 	"castpoint/web/call"
@@ -46,7 +46,7 @@ func (s *Server) adminListener(handler http.Handler) *http.Server {
 // addresses.
 func (s *Server) AdminServer(root string, hosts ...string) *http.Server {
 	srv := s.adminListener(api.NameRequests(s.adminGuard(root, hosts).Require(s.adminPaths())))
-	srv.ConnState = netio.LimitConns(adminConns, adminPerClient, s.log)
+	srv.ConnState = httpconn.Limit(adminConns, adminPerClient, s.log)
 	return srv
 }
 

@@ -1,11 +1,6 @@
 package netio
 
-import (
-	"context"
-	"net"
-	"sync"
-	"syscall"
-)
+import "syscall"
 
 // A Place is where a packet stands in the queue of this machine's link. Queues with
 // bands (pfifo_fast, prio) send what is Ordinary first, and with it what the kernel
@@ -36,46 +31,12 @@ func PlaceOf(size int64) Place {
 	return Ordinary
 }
 
-// setPlace says where the packets of a socket stand. A system that has no places does
-// without.
-func setPlace(conn syscall.Conn, place Place) {
-	onSocket(conn, func(fd int) { placeSocket(fd, place) })
-}
-
-type placeKey struct{}
-
-// placed is the place of a TCP connection.
-type placed struct {
-	conn syscall.Conn
-
-	mu    sync.Mutex
-	place Place
-}
-
-// WithPlace is http.Server.ConnContext of servers whose handlers call TakePlace
-// or Delivered.
-func WithPlace(ctx context.Context, c net.Conn) context.Context {
-	if wrapped, ok := c.(interface{ NetConn() net.Conn }); ok { // of TLS
-		c = wrapped.NetConn()
+// SetPlace says where the packets of a connection stand that are sent from now on. A
+// system that has no places does without.
+func SetPlace(conn syscall.Conn, place Place) {
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return // it is closed
 	}
-	conn, ok := c.(syscall.Conn)
-	if !ok {
-		return ctx
-	}
-	return context.WithValue(ctx, placeKey{}, &placed{conn: conn})
-}
-
-// TakePlace says where the answer stands that is written next to the connection of a
-// request.
-func TakePlace(ctx context.Context, place Place) {
-	p, ok := ctx.Value(placeKey{}).(*placed)
-	if !ok {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.place != place {
-		p.place = place
-		setPlace(p.conn, place)
-	}
+	_ = rc.Control(func(fd uintptr) { placeSocket(int(fd), place) })
 }

@@ -66,7 +66,7 @@ func setGroupOptions(conn *net.UDPConn, ifi *net.Interface, cfg GroupSenderConfi
 		buffer = greedyBuffer
 	}
 	_ = conn.SetWriteBuffer(buffer) // a smaller one only costs speed
-	setPlace(conn, Bulk)
+	SetPlace(conn, Bulk)
 	if cfg.Group.Addr().Is4() {
 		p := ipv4.NewPacketConn(conn)
 		return firstError(p.SetMulticastInterface(ifi), p.SetMulticastTTL(ttl), p.SetMulticastLoopback(true))

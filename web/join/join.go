@@ -15,6 +15,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
+	"castpoint/internal/httpconn"
 	"castpoint/internal/loglevel"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
@@ -50,8 +51,8 @@ func (s *Service) JoinServer() *http.Server {
 		ReadTimeout:       headerTime,
 		IdleTimeout:       idleTime,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       netio.WithPlace,
-		ConnState:         netio.LimitConns(maxConns, maxPerClient, s.log),
+		ConnContext:       httpconn.Context,
+		ConnState:         httpconn.Limit(maxConns, maxPerClient, s.log),
 		ErrorLog:          loglevel.HTTPErrors(s.log),
 	}
 }
@@ -90,7 +91,7 @@ func (s *Service) refusing(next http.Handler) http.Handler {
 			return
 		}
 		// What follows on the connection of an image is small again.
-		netio.TakePlace(r.Context(), netio.Ordinary)
+		httpconn.TakePlace(r.Context(), netio.Ordinary)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -501,7 +502,7 @@ func (s *Service) sendObject(w http.ResponseWriter, r *http.Request, ct *content
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("ETag", `"`+d.String()+`"`)
-	netio.TakePlace(r.Context(), netio.PlaceOf(ct.Size()))
+	httpconn.TakePlace(r.Context(), netio.PlaceOf(ct.Size()))
 	http.ServeContent(w, r, "", ct.Created, f)
 	return nil
 }

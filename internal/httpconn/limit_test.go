@@ -1,4 +1,4 @@
-package netio
+package httpconn
 
 import (
 	"fmt"
@@ -26,7 +26,7 @@ func TestClientOf(t *testing.T) {
 // All machines of a room are in one /64: each has its connections, all of them together
 // half of those that there are.
 func TestLimitConns(t *testing.T) {
-	change := LimitConns(40, 4, zap.NewNop())
+	change := Limit(40, 4, zap.NewNop())
 	var open []*fakeConn
 	dial := func(addr string) bool {
 		c := &fakeConn{addr: addr}
@@ -66,7 +66,7 @@ func TestLimitConns(t *testing.T) {
 
 // The connection that has been idle for longest makes room, one in use never does.
 func TestLimitConnsIdle(t *testing.T) {
-	change := LimitConns(3, -1, zap.NewNop())
+	change := Limit(3, -1, zap.NewNop())
 	conn := func(addr string, states ...http.ConnState) *fakeConn {
 		c := &fakeConn{addr: addr}
 		for _, s := range append([]http.ConnState{http.StateNew}, states...) {

@@ -1,4 +1,4 @@
-package netio
+package httpconn
 
 import (
 	"net"
@@ -10,13 +10,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// LimitConns is an http.Server.ConnState that keeps a server to so many connections, in
+// Limit is an http.Server.ConnState that keeps a server to so many connections, in
 // all and of one address; -1 is no limit. Of IPv6 a /64 has half of all at most: a host
 // has as many addresses of it as it likes, and so have all the machines of a room. A
 // connection beyond these is closed, or takes the place of the one that has been idle for
 // longest. It counts what net/http says about connections, so the limits hold for every
 // listener that the server is given.
-func LimitConns(inAll, perClient int, log *zap.Logger) func(net.Conn, http.ConnState) {
+func Limit(inAll, perClient int, log *zap.Logger) func(net.Conn, http.ConnState) {
 	t := &connTable{max: inAll, perClient: perClient, perNetwork: -1, log: log, conns: make(map[net.Conn]*connEntry), clients: make(map[netip.Prefix]int)}
 	if inAll > 0 {
 		t.perNetwork = max(inAll/2, perClient)

@@ -1,4 +1,4 @@
-package netio
+package httpconn
 
 import (
 	"syscall"
@@ -12,13 +12,17 @@ const tcpClosed = 7
 
 // sending tells what a connection has sent; not ok when there is none any more.
 func sending(conn syscall.Conn) (s sendState, ok bool) {
-	onSocket(conn, func(fd int) {
-		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	rc, err := conn.SyscallConn()
+	if err != nil {
+		return s, false
+	}
+	_ = rc.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil || info.State == tcpClosed {
 			return
 		}
 		s.acked = info.Bytes_acked
-		s.left, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		s.left, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 		ok = err == nil
 	})
 	return s, ok

@@ -1,4 +1,4 @@
-package netio
+package httpconn
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func unread(t *testing.T) (ctx context.Context, client *net.TCPConn) {
 	if _, err := s.Write(make([]byte, 1<<20)); err != nil {
 		t.Fatal(err)
 	}
-	return WithPlace(t.Context(), s), client
+	return Context(t.Context(), s), client
 }
 
 // TestDelivered: a client that takes nothing is waited for so long and no longer, one

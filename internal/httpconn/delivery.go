@@ -1,10 +1,9 @@
-package netio
+package httpconn
 
 import (
 	"context"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -27,7 +26,7 @@ const (
 // closed, as early as 4 s after the last byte has left; one that is open has
 // net.ipv4.tcp_retries2 of them, 15.
 func Delivered(ctx context.Context, stall time.Duration) error {
-	p, ok := ctx.Value(placeKey{}).(*placed)
+	c, ok := ctx.Value(connKey{}).(*conn)
 	if !ok {
 		return nil
 	}
@@ -36,7 +35,7 @@ func Delivered(ctx context.Context, stall time.Duration) error {
 	var last sendState
 	moved := time.Now()
 	for wait := firstLook; ; wait = min(2*wait, lookEvery) {
-		s, ok := sending(p.conn)
+		s, ok := sending(c.socket)
 		if !ok || s.left == 0 {
 			return nil
 		}
@@ -56,13 +55,4 @@ func Delivered(ctx context.Context, stall time.Duration) error {
 type sendState struct {
 	acked uint64 // bytes that the peer has acknowledged
 	left  int    // bytes that were written and are not acknowledged
-}
-
-// onSocket calls f with the descriptor, unless the connection is closed.
-func onSocket(conn syscall.Conn, f func(fd int)) {
-	rc, err := conn.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = rc.Control(func(fd uintptr) { f(int(fd)) })
 }
