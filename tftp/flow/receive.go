@@ -106,7 +106,7 @@ func (r *Receiver) Run(ctx context.Context) error {
 			continue
 		}
 		if len(payload) > r.terms.BlockSize {
-			return fmt.Errorf("%r: a block of more than %d bytes", wire.ErrIllegal, r.terms.BlockSize)
+			return fmt.Errorf("%w: a block of more than %d bytes", wire.ErrIllegal, r.terms.BlockSize)
 		}
 		if block != uint16(r.expect) {
 			if err := r.disorder(block); err != nil {
