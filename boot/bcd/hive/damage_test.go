@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -358,8 +360,21 @@ func FuzzRead(f *testing.F) {
 		if err != nil {
 			return // a name in other characters, for example: read, but not written
 		}
-		if _, err := Read(again); err != nil {
+		back, err := Read(again)
+		if err != nil {
 			t.Fatalf("what was written cannot be read: %v\n%s", err, hex.Dump(again))
 		}
+		sortKeys(h.Root)
+		if !reflect.DeepEqual(h.Root, back.Root) {
+			t.Errorf("writing changed the hive:\n%s", cmp.Diff(h.Root, back.Root))
+		}
 	})
+}
+
+// sortKeys puts keys into the order in which they are written.
+func sortKeys(k *Key) {
+	slices.SortStableFunc(k.Keys, func(a, b *Key) int { return strings.Compare(strings.ToUpper(a.Name), strings.ToUpper(b.Name)) })
+	for _, sub := range k.Keys {
+		sortKeys(sub)
+	}
 }

@@ -122,6 +122,8 @@ func TestAppendRefuses(t *testing.T) {
 		{"long name", &Key{Name: strings.Repeat("x", 256)}, "want 1 to 255 ASCII characters"},
 		{"name in other characters", &Key{Name: "Schlüssel"}, "want 1 to 255 ASCII characters"},
 		{"two keys", &Key{Name: "r", Keys: []*Key{{Name: "a"}, {Name: "A"}}}, "two keys A in r"},
+		{"value name in other characters", &Key{Name: "r", Values: []Value{{"Größe", Binary, nil}}}, "want at most 255 ASCII characters"},
+		{"long value name", &Key{Name: "r", Values: []Value{{strings.Repeat("x", 256), Binary, nil}}}, "want at most 255 ASCII characters"},
 		{"huge", &Key{Name: "r", Values: []Value{{"v", Binary, make([]byte, maxValueData+1)}}}, "16345 bytes, at most 16344 fit"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

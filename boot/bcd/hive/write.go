@@ -21,6 +21,9 @@ type writer struct {
 // below what would need several cells.
 const maxValueData = bigDataSegment
 
+// The longest name that is written, in bytes: the registry's limit for keys.
+const maxName = 255
+
 // Append appends the hive to dst, as a file called BCD. Keys in another order
 // give the same bytes. It fails when two keys in one have the same name, or when
 // a name or a value does not fit.
@@ -149,8 +152,8 @@ func (w *writer) addKey(k *Key, parent uint32) (uint32, error) {
 }
 
 func (w *writer) fillKey(at uint32, k *Key, parent uint32, flags uint16) error {
-	if !isASCII(k.Name) || k.Name == "" || len(k.Name) > 255 {
-		return fmt.Errorf("key name %q: want 1 to 255 ASCII characters", k.Name)
+	if !isASCII(k.Name) || k.Name == "" || len(k.Name) > maxName {
+		return fmt.Errorf("key name %q: want 1 to %d ASCII characters", k.Name, maxName)
 	}
 	w.keys++
 	valueList, err := w.addValues(k)
@@ -251,6 +254,9 @@ func (w *writer) addValues(k *Key) (uint32, error) {
 	le := binary.LittleEndian
 	list := w.alloc(4 * len(k.Values))
 	for i, v := range k.Values {
+		if !isASCII(v.Name) || len(v.Name) > maxName {
+			return 0, fmt.Errorf("value name %q of %s: want at most %d ASCII characters", v.Name, k.Name, maxName)
+		}
 		if len(v.Data) > maxValueData {
 			return 0, fmt.Errorf("value %s of %s has %d bytes, at most %d fit",
 				v.Name, k.Name, len(v.Data), maxValueData)
