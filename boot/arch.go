@@ -24,3 +24,15 @@ func (a Arch) String() string {
 	}
 	return name + " (" + strconv.Itoa(int(a)) + ")"
 }
+
+// machineNames are the families as people call them.
+var machineNames = map[Machine]string{
+	MachineBIOS:    "BIOS x86",
+	MachineEFIIA32: "UEFI IA32",
+	MachineEFIX64:  "UEFI x64",
+	MachineARM32:   "UEFI ARM32",
+	MachineARM64:   "UEFI ARM64",
+}
+
+// Name is the family as people call it; "" for one that is not known.
+func (m Machine) Name() string { return machineNames[m] }

@@ -23,7 +23,7 @@ type Firmware struct {
 }
 
 // DefaultFirmware is the table of option 93 values castpoint knows. The caller
-// owns the returned map and may change it before giving it to [NewPlanner].
+// owns the returned map and may change it before giving it to [policy.New].
 //
 // snponly.efi comes before ipxe.efi: it drives the card through the firmware's
 // own driver, while iPXE's native drivers leave some recent Intel cards
@@ -61,19 +61,19 @@ func DefaultFirmware() map[Arch]Firmware {
 	}
 }
 
-// mergeFirmware is the default table with the entries of override in place of
+// MergeFirmware is the default table with the entries of override in place of
 // its own.
-func mergeFirmware(override map[Arch]Firmware) map[Arch]Firmware {
+func MergeFirmware(override map[Arch]Firmware) map[Arch]Firmware {
 	table := DefaultFirmware()
 	maps.Copy(table, override)
 	return table
 }
 
-// clientArch is the client's option 93, or what its vendor class says when it
+// FirmwareArch is the client's option 93, or what its vendor class says when it
 // did not send the option: "PXEClient:Arch:00007:UNDI:003016" (PXE 2.1 section
 // 2.2.1). Firmware that sends neither is BIOS: the option is older than UEFI
 // PXE, and only old BIOS ROMs lack it.
-func clientArch(c Client) Arch {
+func FirmwareArch(c Client) Arch {
 	if c.HasArch {
 		return c.Arch
 	}

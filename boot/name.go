@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Errors of [Files.Open], told apart with errors.Is.
+// Errors of opening a boot file, told apart with errors.Is.
 var (
 	// ErrNotFound: there is no boot file of that name.
 	ErrNotFound = errors.New("boot file not found")
@@ -55,15 +55,15 @@ func CleanName(name string) (string, error) {
 	return strings.Join(parts, "/"), nil
 }
 
-// scriptDir is the folder of the per-device scripts in the name space. A
+// ScriptDir is the folder of the per-device scripts in the name space. A
 // script's name is ipxe/[MACHINE/]MAC, ipxe/[MACHINE/]UUID or
 // ipxe/[MACHINE/]MAC/UUID.
-const scriptDir = "ipxe"
+const ScriptDir = "ipxe"
 
 var uuidText = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
 
-// validUUID tells a UUID in canonical form from one that identifies nothing.
-func validUUID(s string) bool { return uuidText.MatchString(s) && !SharedUUID(s) }
+// ValidUUID tells a UUID in canonical form from one that identifies nothing.
+func ValidUUID(s string) bool { return uuidText.MatchString(s) && !SharedUUID(s) }
 
 // DeviceName is how a path spells a device: its MAC with hyphens when known,
 // else its UUID, else "".
@@ -71,34 +71,34 @@ func DeviceName(c Client) string {
 	if len(c.MAC) > 0 {
 		return c.MACHyphen()
 	}
-	if validUUID(c.UUID) {
+	if ValidUUID(c.UUID) {
 		return c.UUID
 	}
 	return ""
 }
 
-// scriptName is the name of the client's script. It carries what DHCP said
+// ScriptName is the name of the client's script. It carries what DHCP said
 // about the machine, because an HTTP request for the script says nothing.
-func scriptName(m Machine, c Client) string {
-	parts := []string{scriptDir}
+func ScriptName(m Machine, c Client) string {
+	parts := []string{ScriptDir}
 	if m != MachineUnknown {
 		parts = append(parts, string(m))
 	}
 	id := DeviceName(c)
 	parts = append(parts, id)
-	if id != c.UUID && validUUID(c.UUID) {
+	if id != c.UUID && ValidUUID(c.UUID) {
 		parts = append(parts, c.UUID)
 	}
 	return strings.Join(parts, "/")
 }
 
-// parseDevice reads one device part of a path into c: a MAC with hyphens or
+// ParseDevice reads one device part of a path into c: a MAC with hyphens or
 // colons, or a UUID. It accepts nothing else, because what it accepts ends up
 // in scripts and on kernel command lines.
-func parseDevice(c *Client, part string) bool {
+func ParseDevice(c *Client, part string) bool {
 	part = strings.ToLower(part)
 	if uuidText.MatchString(part) {
-		if validUUID(part) {
+		if ValidUUID(part) {
 			c.UUID = part
 		}
 		return true
@@ -114,10 +114,10 @@ func parseDevice(c *Client, part string) bool {
 	return true
 }
 
-// machineArch maps a machine part of a script path to the option 93 value it
+// FamilyArch maps a machine part of a script path to the option 93 value it
 // stands for. Beside the names of Machine it takes what iPXE makes out of
 // ${platform}-${buildarch}.
-func machineArch(part string) (Arch, bool) {
+func FamilyArch(part string) (Arch, bool) {
 	switch strings.ToLower(part) {
 	case string(MachineBIOS), "pcbios-i386", "pcbios-x86_64":
 		return ArchBIOS, true
@@ -133,15 +133,15 @@ func machineArch(part string) (Arch, bool) {
 	return 0, false
 }
 
-// scriptClient reads the path of a script, already cleaned, and adds to c what
+// ScriptAsker reads the path of a script, already cleaned, and adds to c what
 // it says. ok is false when the path is not a script's.
-func scriptClient(c Client, name string) (_ Client, ok bool) {
+func ScriptAsker(c Client, name string) (_ Client, ok bool) {
 	parts := strings.Split(name, "/")
-	if !strings.EqualFold(parts[0], scriptDir) || len(parts) < 2 || len(parts) > 4 {
+	if !strings.EqualFold(parts[0], ScriptDir) || len(parts) < 2 || len(parts) > 4 {
 		return c, false
 	}
 	parts = parts[1:]
-	if arch, ok := machineArch(parts[0]); ok {
+	if arch, ok := FamilyArch(parts[0]); ok {
 		c.Arch, c.HasArch = arch, true
 		parts = parts[1:]
 	}
@@ -153,7 +153,7 @@ func scriptClient(c Client, name string) (_ Client, ok bool) {
 	asker := c
 	c.MAC, c.UUID = nil, ""
 	for _, part := range parts {
-		if !parseDevice(&c, part) {
+		if !ParseDevice(&c, part) {
 			return asker, false
 		}
 	}
@@ -177,5 +177,21 @@ func ScriptClient(name string) (Client, bool) {
 	if err != nil {
 		return Client{}, false
 	}
-	return scriptClient(Client{}, clean)
+	return ScriptAsker(Client{}, clean)
 }
+
+// GRUBDir is the folder of what machines get that boot by shim and GRUB:
+// grub/MACHINE/DEVICE/FILE. GRUB's own prefix /grub is the same folder: signed
+// netboot images of Debian and Ubuntu have it built in.
+const GRUBDir = "grub"
+
+// GRUBFolder is a machine's folder below [GRUBDir]: grub/MACHINE[/MAC][/UUID].
+func GRUBFolder(m Machine, c Client) string {
+	return strings.TrimSuffix(GRUBDir+"/"+strings.TrimPrefix(ScriptName(m, c), ScriptDir+"/"), "/")
+}
+
+// LocalProgram is the program that sends a BIOS machine on to its next boot device.
+const LocalProgram = "local.0"
+
+// NothingToDo is a file that does not exist.
+const NothingToDo = "nothing-to-do.efi"

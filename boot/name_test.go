@@ -67,7 +67,7 @@ func TestScriptClient(t *testing.T) {
 		{"boot/52-54-00-ab-cd-ef", "", "", 0, false, false},
 	}
 	for _, tt := range tests {
-		c, ok := scriptClient(Client{}, tt.name)
+		c, ok := ScriptAsker(Client{}, tt.name)
 		if ok != tt.ok {
 			t.Errorf("%q: ok = %v, want %v", tt.name, ok, tt.ok)
 			continue
@@ -85,8 +85,8 @@ func TestScriptClient(t *testing.T) {
 func TestScriptNameRoundTrip(t *testing.T) {
 	for _, m := range []Machine{MachineUnknown, MachineBIOS, MachineEFIIA32, MachineEFIX64, MachineARM32, MachineARM64} {
 		for _, c := range []Client{{MAC: testMAC}, {UUID: testUUID}, {MAC: testMAC, UUID: testUUID}} {
-			name := scriptName(m, c)
-			got, ok := scriptClient(Client{}, name)
+			name := ScriptName(m, c)
+			got, ok := ScriptAsker(Client{}, name)
 			if !ok || got.MAC.String() != c.MAC.String() || got.UUID != c.UUID {
 				t.Errorf("%s: %+v %v, want %+v", name, got, ok, c)
 			}

@@ -33,3 +33,28 @@ type Plan struct {
 type Planner interface {
 	Plan(Client) Plan
 }
+
+// LocalPlan sends a machine on to its own disk. why is the reason.
+//
+// BIOS gets a program that gives control back, because ROMs differ in what they
+// make of a menu without network. UEFI gets a menu: there a program would have to
+// be signed, and silence costs the time that firmware waits for an answer. UEFI
+// HTTP boot knows no menu, and gives up at once when the file that it is told to
+// fetch is not there.
+func LocalPlan(c Client, fw Firmware, url func(string) string, why string) Plan {
+	why = "It boots from its own disk: " + why
+	switch {
+	case c.HTTPBoot || fw.HTTP:
+		return Plan{Serve: true, File: url(NothingToDo), HTTPClient: true, NextServer: c.Server, Reason: why}
+	case fw.Machine == MachineBIOS:
+		return Plan{Serve: true, File: LocalProgram, NextServer: c.Server, Reason: why}
+	}
+	return Plan{Serve: true, Local: true, NextServer: c.Server, Reason: why}
+}
+
+// NoAskByHTTP is why a machine that is to be asked for a key does not boot unasked.
+// Firmware that got no key at its PXE menu goes on to HTTP boot before the disk.
+const NoAskByHTTP = "UEFI HTTP boot has no menu to ask for a key with."
+
+// DefaultHTTPPort is the TCP port of the boot HTTP server.
+const DefaultHTTPPort = 8080

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -90,7 +89,7 @@ func (r *Rule) machine() bool { return len(r.MAC) > 0 || r.UUID != "" }
 
 func (r *Rule) matches(c Client) bool {
 	switch {
-	case len(r.Archs) > 0 && !slices.Contains(r.Archs, clientArch(c)):
+	case len(r.Archs) > 0 && !slices.Contains(r.Archs, FirmwareArch(c)):
 		return false
 	case r.machine():
 		return len(r.MAC) > 0 && bytes.Equal(r.MAC, c.MAC) || r.UUID != "" && r.UUID == c.UUID
@@ -171,7 +170,3 @@ func (r *Resolver) For(c Client) Settings {
 	}
 	return own
 }
-
-// askTime is how long a machine waits for a key, where the firmware does not
-// bring its own time.
-const askTime = 10 * time.Second

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -9,6 +10,14 @@ import (
 
 	"castpoint/boot/bcd"
 )
+
+var testMAC = net.HardwareAddr{0x52, 0x54, 0x00, 0xab, 0xcd, 0xef}
+
+const testUUID = "4c4c4544-0034-4410-8052-b4c04f4d3132"
+
+func pxeClient(arch Arch) Client {
+	return Client{MAC: testMAC, UUID: testUUID, PXE: true, Arch: arch, HasArch: true}
+}
 
 func testResolver(t testing.TB, base Settings, rules ...Rule) *Resolver {
 	t.Helper()
@@ -167,4 +176,25 @@ func TestNewResolverRefuses(t *testing.T) {
 			t.Errorf("%s was taken", name)
 		}
 	}
+}
+
+// FuzzChange: boot settings of one machine, as they are written by people.
+func FuzzChange(f *testing.F) {
+	for _, s := range []string{"chain=windows ask=yes window=4", "debug=serial:1:115200 ems=com2", "nx=AlwaysOn load-options=a_b", "timeout=99999999999", "=", "chain=", "block-size=0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := ParseChange(strings.Fields(text))
+		if err != nil {
+			if strings.TrimSpace(err.Error()) == "" {
+				t.Fatal("an error without words")
+			}
+			return
+		}
+		var s Settings
+		c.apply(&s)
+		if err := s.check(); err != nil {
+			t.Fatalf("%q was taken, and makes settings that are not: %v", text, err)
+		}
+	})
 }

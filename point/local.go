@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/agent/command"
-	"castpoint/boot"
+	"castpoint/boot/windows"
 	"castpoint/content/library"
 	"castpoint/deploy"
 	"castpoint/internal/config"
@@ -99,7 +99,7 @@ func LocalReport(data string) LocalRoutes {
 		if err != nil {
 			return nil, err
 		}
-		return []func(*api.API){reportOperation(func() *library.Library { return lib }, func() (*boot.Windows, func()) {
+		return []func(*api.API){reportOperation(func() *library.Library { return lib }, func() (*windows.Chain, func()) {
 			return parts.Windows, func() { _ = parts.Close() }
 		})}, nil
 	}

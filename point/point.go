@@ -20,7 +20,8 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
 	"castpoint/agent/protocol"
-	"castpoint/boot"
+	"castpoint/boot/httpboot"
+	"castpoint/boot/source"
 	"castpoint/content/library"
 	"castpoint/dhcp"
 	"castpoint/dhcp/dhcp4"
@@ -262,7 +263,7 @@ func (p *point) linkName(index int) string {
 }
 
 // tftpFile is a boot file as the TFTP server wants it.
-type tftpFile struct{ *boot.File }
+type tftpFile struct{ *source.File }
 
 func (f tftpFile) Size() int64 { return f.File.Size }
 
@@ -383,7 +384,7 @@ func (p *point) httpServers() ([]served, error) {
 
 // bootServer makes the server of a boot listener; t is nil for plain HTTP.
 func bootServer(cfg *config.Config, handler http.Handler, t *tls.Config, log *zap.Logger) (*http.Server, error) {
-	return boot.NewLimitedHTTPServer(boot.HTTPServerConfig{
+	return httpboot.NewServer(httpboot.ServerConfig{
 		Handler: handler, TLS: t, MaxConns: cfg.HTTPConns, MaxPerClient: cfg.HTTPClientConns,
 		HeaderTimeout: cfg.HTTPHeader, IdleTimeout: cfg.HTTPIdle, Log: log,
 	})

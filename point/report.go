@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"castpoint/boot"
+	"castpoint/boot/windows"
 	"castpoint/boot/winpe"
 	"castpoint/content/library"
 	"castpoint/web/access"
@@ -12,7 +12,7 @@ import (
 )
 
 // reportOperation answers what machines can boot a boot image.
-func reportOperation(library func() *library.Library, windows func() (*boot.Windows, func())) func(*api.API) {
+func reportOperation(library func() *library.Library, windows func() (*windows.Chain, func())) func(*api.API) {
 	return func(a *api.API) {
 		api.Answer(a, api.Operation{
 			ID: "get-boot-report", Method: http.MethodGet, Path: "/boot-images/{id}/report", Scope: access.Read, Tag: "contents",

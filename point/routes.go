@@ -1,7 +1,7 @@
 package point
 
 import (
-	"castpoint/boot"
+	"castpoint/boot/windows"
 	"castpoint/content/library"
 	"castpoint/internal/notice"
 	"castpoint/point/explain"
@@ -21,7 +21,7 @@ func (p *point) routes() []func(*api.API) {
 			p.force.do(func(r *ruling) { e = r.explainer })
 			return e, func() {}
 		}),
-		reportOperation(func() *library.Library { return p.library }, func() (w *boot.Windows, done func()) {
+		reportOperation(func() *library.Library { return p.library }, func() (w *windows.Chain, done func()) {
 			p.force.do(func(r *ruling) { w = r.Windows })
 			return w, func() {}
 		}),

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"castpoint/boot"
+	"castpoint/boot/httpboot"
+	"castpoint/boot/source"
 	"castpoint/internal/config"
 	"castpoint/point/answer"
 	"castpoint/point/explain"
@@ -20,7 +22,7 @@ import (
 type ruling struct {
 	settings *settings.Settings
 	*answer.Parts
-	handler   *boot.Handler
+	handler   *httpboot.Handler
 	explainer *explain.Explainer
 }
 
@@ -36,7 +38,7 @@ func (p *point) newRuling(s *settings.Settings) (_ *ruling, err error) {
 	if r.Parts, err = answer.New(&cfg, p.library, answer.Rules{Devices: p.kept.devices, Rollout: p.kept.rollout, See: true, Whois: &p.witness.Whois}, p.server.BootToken, p.build.Agents, p.log); err != nil {
 		return nil, err
 	}
-	r.handler, err = boot.NewHandler(boot.HandlerConfig{Files: r.Files, Client: p.witness.Asker, Observe: p.witness.HTTP, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
+	r.handler, err = httpboot.NewHandler(httpboot.HandlerConfig{Files: r.Files, Client: p.witness.Asker, Observe: p.witness.HTTP, Stall: cfg.HTTPStall, Log: p.log.Named("http")})
 	if err != nil {
 		return nil, err
 	}
@@ -104,14 +106,14 @@ func (f *force) Plan(c boot.Client) (plan boot.Plan) {
 
 // ServeHTTP answers by the ruling that is in force when the request comes.
 func (f *force) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	var h *boot.Handler
+	var h *httpboot.Handler
 	f.do(func(now *ruling) { h = now.handler })
 	h.ServeHTTP(w, r)
 }
 
 // openTFTP gives the TFTP server files of the one name space.
 func (p *point) openTFTP(ctx context.Context, r tftp.Request) (_ tftp.File, err error) {
-	var f *boot.File
+	var f *source.File
 	client := boot.Client{Interface: p.linkName(r.Interface), Server: r.Local.Addr(), Remote: r.Peer.Addr().Unmap()}
 	p.force.do(func(now *ruling) { f, err = now.Files.Open(ctx, r.Path, client) })
 	switch {

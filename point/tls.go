@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"castpoint/boot"
+	"castpoint/boot/httpboot"
 	"castpoint/internal/config"
 	"castpoint/point/host"
 )
@@ -18,10 +18,10 @@ import (
 // whose certificate machines have to be given (authority, PEM).
 func bootTLS(cfg *config.Config, links []host.Link) (t *tls.Config, authority []byte, err error) {
 	if cfg.HTTPSCert != "" {
-		t, err = boot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey)
+		t, err = httpboot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey)
 		return t, nil, err
 	}
-	a, err := boot.LoadAuthority(filepath.Join(cfg.Data, "tls"))
+	a, err := httpboot.LoadAuthority(filepath.Join(cfg.Data, "tls"))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -38,7 +38,7 @@ func bootTLS(cfg *config.Config, links []host.Link) (t *tls.Config, authority []
 // is plain HTTP.
 func adminTLS(cfg *config.Config, links []host.Link) (*tls.Config, error) {
 	if cfg.AdminCert != "" {
-		t, err := boot.LoadTLS(cfg.AdminCert, cfg.AdminKey)
+		t, err := httpboot.LoadTLS(cfg.AdminCert, cfg.AdminKey)
 		if err != nil {
 			return nil, fmt.Errorf("admin-cert: %w", err)
 		}
@@ -47,7 +47,7 @@ func adminTLS(cfg *config.Config, links []host.Link) (*tls.Config, error) {
 	if cfg.AdminIsLocal() {
 		return nil, nil
 	}
-	a, err := boot.LoadAuthority(filepath.Join(cfg.Data, "tls"))
+	a, err := httpboot.LoadAuthority(filepath.Join(cfg.Data, "tls"))
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,10 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/boot"
+	"castpoint/boot/bootfile"
+	"castpoint/boot/policy"
+	"castpoint/boot/source"
+	"castpoint/boot/windows"
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/internal/config"
@@ -21,9 +25,9 @@ import (
 
 // Parts are what machines boot from, by whatever way they ask.
 type Parts struct {
-	Planner *boot.Policy
-	Files   *boot.Files
-	Windows *boot.Windows
+	Planner *policy.Planner
+	Files   *bootfile.Space
+	Windows *windows.Chain
 }
 
 // Close gives up boot images. Those that are being sent stay open until they are.
@@ -52,7 +56,7 @@ func New(cfg *config.Config, library *library.Library, who Rules, ticket boot.Ti
 			return nil, command.Usage("boot-image %s is an %s: choose a boot image", ct.ID, ct.Kind)
 		}
 	}
-	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	loaders, err := source.NewLoaders(cfg.Loaders...)
 	if err != nil {
 		return nil, fmt.Errorf("loaders: %w", err)
 	}
@@ -75,12 +79,12 @@ func New(cfg *config.Config, library *library.Library, who Rules, ticket boot.Ti
 	// With 0 some firmware takes the boot as done and opens its setup.
 	idle := boot.Idle{Exit: cfg.Idle == "disk", ExitCode: 1}
 	b := &Parts{}
-	if b.Windows, err = boot.NewWindows(wc); err != nil {
+	if b.Windows, err = windows.New(wc); err != nil {
 		return nil, err
 	}
-	if b.Planner, err = boot.NewPlanner(boot.PlannerConfig{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.Windows,
+	if b.Planner, err = policy.New(policy.Config{Loaders: loaders, HTTPPort: int(httpPort), Windows: b.Windows,
 		Settings: machines, Record: who.plan, Library: library, BootImage: cfg.BootImage, Idle: idle}); err == nil {
-		b.Files, err = boot.NewFiles(boot.FilesConfig{
+		b.Files, err = bootfile.New(bootfile.Config{
 			Loaders: loaders, Library: library, BootImage: cfg.BootImage, HTTPPort: int(httpPort), KernelArgs: args,
 			Ticket: ticket, Windows: b.Windows, Settings: machines, Record: who.record, Idle: idle, Log: log.Named("boot"),
 		})
@@ -93,8 +97,8 @@ func New(cfg *config.Config, library *library.Library, who Rules, ticket boot.Ti
 
 // windowsConfig makes the settings of Microsoft's boot chain out of those of the
 // file. Settings, Ticket and Log are missing.
-func windowsConfig(cfg *config.Config, loaders *boot.Loaders, library *library.Library, agents fs.FS) boot.WindowsConfig {
-	return boot.WindowsConfig{
+func windowsConfig(cfg *config.Config, loaders *source.Loaders, library *library.Library, agents fs.FS) windows.Config {
+	return windows.Config{
 		Loaders: loaders, Library: library, BootImage: cfg.BootImage, Extra: cfg.WinPEFiles,
 		Agent: func(arch string) (io.ReaderAt, int64, error) { return windowsAgent(agents, arch) },
 	}

@@ -11,6 +11,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/boot"
+	"castpoint/boot/httpboot"
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/dhcp/dhcp4"
@@ -117,7 +118,7 @@ func speed(d *event.Details) string {
 }
 
 // HTTP takes a request for a boot file.
-func (w *Witness) HTTP(r boot.Request) {
+func (w *Witness) HTTP(r httpboot.Request) {
 	w.metrics.HTTP(r.Status, r.Bytes, r.Duration)
 	addr := r.Remote.Addr().Unmap()
 	w.Whois.Note(r.Client, addr)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"castpoint/boot"
+	"castpoint/boot/httpboot"
 	"castpoint/deploy"
 	"castpoint/dhcp"
 	"castpoint/internal/config"
@@ -55,10 +56,10 @@ func TestWitness(t *testing.T) {
 	w.TFTP(tftp.Event{Kind: tftp.Aborted, Request: peer, Err: errors.New("the client went away")})
 	remote := netip.AddrPortFrom(addr, 3000)
 	for range 3 { // it asks again and again
-		w.HTTP(boot.Request{Client: boot.Client{MAC: mac, UUID: uuid, IPXE: true}, Remote: remote, Method: "GET", Name: "/ipxe/bios/52-54-00-00-00-01/" + uuid, Status: 200})
+		w.HTTP(httpboot.Request{Client: boot.Client{MAC: mac, UUID: uuid, IPXE: true}, Remote: remote, Method: "GET", Name: "/ipxe/bios/52-54-00-00-00-01/" + uuid, Status: 200})
 	}
 	for range 5 { // in pieces
-		w.HTTP(boot.Request{Client: w.Asker(addr), Remote: remote, Method: "GET", Name: "/boot/1/boot.wim", Status: 206, Bytes: 1})
+		w.HTTP(httpboot.Request{Client: w.Asker(addr), Remote: remote, Method: "GET", Name: "/boot/1/boot.wim", Status: 206, Bytes: 1})
 	}
 	if err := timeline.Flush(t.Context()); err != nil {
 		t.Fatal(err)

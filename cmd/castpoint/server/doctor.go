@@ -17,6 +17,8 @@ import (
 
 	"castpoint/agent/command"
 	"castpoint/boot"
+	"castpoint/boot/httpboot"
+	"castpoint/boot/source"
 	"castpoint/boot/winpe"
 	"castpoint/cmd/castpoint/cli"
 	"castpoint/cmd/castpoint/images"
@@ -174,7 +176,7 @@ func nearTarget(ctx context.Context, o *cli.Options, cfg *config.Config, path st
 		askServer(ctx, o, &t, path)
 	}
 	t.Certificates = usedCertificates(cfg, t.Interfaces)
-	loaders, err := boot.NewLoaders(cfg.Loaders...)
+	loaders, err := source.NewLoaders(cfg.Loaders...)
 	if err == nil {
 		t.Signed = append(t.Signed, signedLoaders(loaders)...)
 	}
@@ -302,7 +304,7 @@ func usedCertificates(cfg *config.Config, links []doctor.Interface) (all []docto
 // pairFindings is a given certificate, which must fit its key.
 func pairFindings(cfg *config.Config, hosts []string) doctor.Certificate {
 	c := doctor.Certificate{What: "boot files by HTTPS (" + cfg.HTTPSCert + ")", Hosts: hosts, Do: "renew it: https-cert and https-key"}
-	if _, err := boot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey); err != nil {
+	if _, err := httpboot.LoadTLS(cfg.HTTPSCert, cfg.HTTPSKey); err != nil {
 		c.Do = err.Error()
 		return c
 	}
@@ -311,7 +313,7 @@ func pairFindings(cfg *config.Config, hosts []string) doctor.Certificate {
 }
 
 // signedLoaders are the loaders that carry signatures.
-func signedLoaders(loaders *boot.Loaders) (all []doctor.Signed) {
+func signedLoaders(loaders *source.Loaders) (all []doctor.Signed) {
 	for _, name := range append(loaderNames(), "shimx64.efi", "shimx64.efi.signed", "shimaa64.efi.signed", "grubx64.efi.signed", "bootmgfw.efi", "wdsmgfw.efi") {
 		file, ok := loaders.Find(name)
 		if !ok {
