@@ -57,7 +57,7 @@ unit: tools go ## unit tests, fuzz seeds and the simulated network; no root need
 
 e2e: tools build packages ## end-to-end tests in namespaces and with QEMU firmware; root
 	go test -c -o bin/test/ ./internal/lab ./test/e2e
-	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/client ./agent/diagnose ./agent/run ./agent/target ./agent/machine ./agent/platform ./agent/step ./internal/netio
+	GOOS=windows GOARCH=amd64 go test -c -o bin/test/ ./agent ./agent/client ./agent/diagnose ./agent/facts ./agent/run ./agent/target ./agent/machine ./agent/platform ./agent/step ./internal/netio
 	cd internal/lab && $(SUDO) ../../bin/test/lab.test -test.timeout 10m
 	@# Machines boot in one process, everything else runs in another: emulated machines
 	@# take one processor each, whatever there is beside them.

@@ -19,11 +19,3 @@ func TestRealPrograms(t *testing.T) {
 		t.Errorf("environment %q", w.Environment())
 	}
 }
-
-func TestWindowsFacts(t *testing.T) {
-	f := Facts()
-	t.Logf("facts %+v", f)
-	if f.Threads < 1 || f.Memory < 64 || f.Architecture == "" || f.Firmware == "" {
-		t.Errorf("facts %+v", f)
-	}
-}

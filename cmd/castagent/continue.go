@@ -11,6 +11,7 @@ import (
 
 	"castpoint/agent"
 	"castpoint/agent/command"
+	"castpoint/agent/facts"
 	"castpoint/agent/machine"
 	"castpoint/agent/platform"
 	"castpoint/agent/resident"
@@ -76,7 +77,7 @@ func continueRun(ctx context.Context, cmd *cobra.Command, settings string, say f
 	out := cmd.OutOrStdout()
 	after, err := run.Continue(ctx, run.ContinueOptions{
 		Settings: settings, Say: say, Report: agent.ScreenReporter(out, consoleInterval),
-		Tasks: run.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, nil)},
+		Tasks: run.TaskOptions{Machine: m, Facts: facts.Read(), Person: platform.NewPerson(out, say, nil)},
 	})
 	if err != nil || after == "" {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	"castpoint/agent/facts"
 	"castpoint/agent/machine"
 	"castpoint/agent/platform"
 	"castpoint/agent/run"
@@ -14,5 +15,5 @@ func newTasks(out io.Writer, say func(string), screen *platform.Screen) (*run.Ta
 	if err != nil {
 		return nil, err
 	}
-	return &run.TaskOptions{Machine: m, Facts: machine.Facts(), Person: platform.NewPerson(out, say, screen)}, nil
+	return &run.TaskOptions{Machine: m, Facts: facts.Read(), Person: platform.NewPerson(out, say, screen)}, nil
 }

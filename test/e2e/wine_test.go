@@ -133,7 +133,7 @@ func TestWindowsAgent(t *testing.T) {
 	for name, run := range map[string]string{
 		// Without fuzz targets, and without those that remove folders (agent/receive, some of agent/target):
 		// Wine does not know the call that Go's os.RemoveAll makes.
-		"netio": "^Test", "agent": "^Test", "client": "^Test", "diagnose": "^Test", "run": "^Test", "target": "TestState|TestTarget", "platform": "^Test",
+		"netio": "^Test", "agent": "^Test", "client": "^Test", "diagnose": "^Test", "facts": "^Test", "run": "^Test", "target": "TestState|TestTarget", "platform": "^Test",
 		// The others need Linux' programs, or take long.
 		"machine": "TestWindows|TestReal|TestFind", "step": "TestWindows|TestInstall|TestFaults|TestRestart"} {
 		t.Run(name, func(t *testing.T) {

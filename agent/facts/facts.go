@@ -1,4 +1,4 @@
-package machine
+package facts
 
 import (
 	"net"
@@ -24,7 +24,7 @@ func chassisName(kind int) string {
 	return "other"
 }
 
-// virtualMakers are what hypervisors call themselves in SMBIOS.
+// isVirtual tells virtual machines by what hypervisors call themselves in SMBIOS.
 func isVirtual(f *sequence.Facts) bool {
 	text := strings.ToLower(f.Manufacturer + " " + f.Model + " " + f.FirmwareVendor)
 	for _, name := range []string{"qemu", "kvm", "vmware", "virtualbox", "xen", "bochs", "parallels", "bhyve", "standard pc"} {

@@ -1,4 +1,4 @@
-package machine
+package facts
 
 import (
 	"bufio"
@@ -12,8 +12,8 @@ import (
 	"castpoint/deploy/sequence"
 )
 
-// Facts finds out what this machine is. What cannot be read is left out.
-func Facts() sequence.Facts {
+// Read finds out what this machine is. What cannot be read is left out.
+func Read() sequence.Facts {
 	f := linuxFacts("/sys", "/proc")
 	if disks, err := disk.List(); err == nil {
 		f.Disks = diskFacts(disks)

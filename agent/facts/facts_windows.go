@@ -1,9 +1,7 @@
-package machine
+package facts
 
 import (
 	"encoding/binary"
-	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"unsafe"
@@ -31,8 +29,8 @@ const (
 	rawSMBIOS     = 'R'<<24 | 'S'<<16 | 'M'<<8 | 'B'
 )
 
-// Facts finds out what this machine is. What cannot be read is left out.
-func Facts() sequence.Facts {
+// Read finds out what this machine is. What cannot be read is left out.
+func Read() sequence.Facts {
 	f := sequence.Facts{Architecture: runtime.GOARCH, Threads: runtime.NumCPU(), Cores: runtime.NumCPU(), Firmware: Firmware()}
 	texts := func(path string, names map[string]*string) {
 		k, err := registry.OpenKey(registry.LOCAL_MACHINE, path, registry.QUERY_VALUE)
@@ -128,19 +126,4 @@ func InWindowsPE() bool {
 		k.Close()
 	}
 	return err == nil
-}
-
-// New makes the machine of the Windows that runs.
-func New() (*Windows, error) {
-	work := os.Getenv("SystemDrive") + `\castpoint`
-	if err := os.MkdirAll(work, 0o755); err != nil {
-		return nil, fmt.Errorf("make the working folder: %w", err)
-	}
-	return NewWindows(System{}, Firmware(), InWindowsPE(), work), nil
-}
-
-// NewOnDisk makes the machine of the Windows on the disk, which runs; work is a
-// folder for scripts.
-func NewOnDisk(work string) (*Windows, error) {
-	return NewWindows(System{}, Firmware(), false, work), nil
 }
