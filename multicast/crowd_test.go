@@ -254,17 +254,14 @@ func (c *crowd) report(buf []byte) int {
 	h := wire.ReportHeader{Session: c.s.ID(), Number: m.number, Member: m.id}
 	r := wire.Report{Highest: m.highest, Received: m.received, Complete: uint32(m.written.Len()), To: uint32(c.g.Blocks),
 		Backlog: uint32(len(m.queue) * c.g.BlockSize >> 10)}
-	l := runList{b: c.runs[:0]}
-	for b := m.written.NextMissing(0, c.g.Blocks); b < c.g.Blocks && !l.fullUp; b = m.written.NextMissing(b+1, c.g.Blocks) {
+	l := wire.NewRunList(c.runs[:0])
+	for b := m.written.NextMissing(0, c.g.Blocks); b < c.g.Blocks && !l.Full(); b = m.written.NextMissing(b+1, c.g.Blocks) {
 		if d := m.lacks(&c.g, b); d > 0 {
-			l.add(b, b+1, uint8(d))
+			l.Add(b, b+1, uint8(d))
 		}
 	}
-	l.flush()
-	if l.fullUp {
-		r.To = uint32(l.start)
-	}
-	r.Runs, c.runs = l.b, l.b
+	runs, to := l.Close(c.g.Blocks)
+	r.To, r.Runs, c.runs = uint32(to), runs, runs
 	if m.written.Len() == c.g.Blocks {
 		m.done, m.sentAtDone = now, c.sent-c.again
 		go c.s.Leave(m.id, LeaveRequest{Complete: true})

@@ -28,59 +28,23 @@ func (r *Receiver) report(now time.Time) {
 // not all fit, the report speaks of the blocks up to where it is full: those
 // come first in the file and are the ones that the sender can do most for.
 func (r *Receiver) describe(rep *wire.Report) {
-	l := runList{b: r.scratch()}
+	l := wire.NewRunList(r.scratch())
 	complete, n := r.cfg.Assembly.Gaps(func(from, to int) bool {
-		for b := from; b < to && !l.fullUp; {
+		for b := from; b < to && !l.Full(); {
 			deficit, end := r.deficit(b), b+1
 			if b >= r.frontier {
 				end = to // never seen: all alike
 			}
 			if deficit > 0 { // else it is with a worker, and complete unless its hash is wrong
-				l.add(b, end, deficit)
+				l.Add(b, end, deficit)
 			}
 			b = end
 		}
-		return !l.fullUp
+		return !l.Full()
 	})
-	l.flush()
-	rep.Complete, rep.To = uint32(complete), uint32(n)
-	if l.fullUp {
-		rep.To = uint32(l.start)
-	}
-	rep.Runs = l.b
-	r.runs = l.b
-}
-
-// runList encodes runs, joining those that touch.
-type runList struct {
-	b          []byte
-	described  int // end of the last encoded run
-	start, end int // the open run; empty when equal
-	deficit    uint8
-	fullUp     bool // the open run found no room
-}
-
-func (l *runList) add(start, end int, deficit uint8) {
-	if l.end == start && l.deficit == deficit && l.end > l.start {
-		l.end = end
-		return
-	}
-	l.flush()
-	if !l.fullUp {
-		l.start, l.end, l.deficit = start, end, deficit
-	}
-}
-
-func (l *runList) flush() {
-	if l.end == l.start || l.fullUp {
-		return
-	}
-	var ok bool
-	l.b, ok = wire.AppendRun(l.b, wire.Run{Gap: uint32(l.start - l.described), Count: uint32(l.end - l.start), Deficit: l.deficit})
-	l.fullUp = !ok
-	if ok {
-		l.described, l.start = l.end, l.end
-	}
+	runs, to := l.Close(n)
+	rep.Complete, rep.To, rep.Runs = uint32(complete), uint32(to), runs
+	r.runs = runs
 }
 
 // deficit is how many symbols of block b, which is not written, are lacking. Of a
