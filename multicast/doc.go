@@ -33,44 +33,9 @@
 // which block they belong to. A member that comes late lacks much, a
 // member that lost a datagram lacks little; both are served by the same rule.
 //
-// The package has no sockets. GroupConn and MemberConn are its two edges;
-// internal/netio implements them with sockets, tests with a network in memory.
+// Here are the messages of the join, and what else both sides of a session know. A
+// session is sent by multicast/sender and received by multicast/receiver, neither of
+// which knows the other or has sockets. What they are made of: multicast/rate decides
+// how fast, multicast/seal has the keys, multicast/block the code, multicast/assembly
+// the way of blocks to the disk, and multicast/wire the bytes of datagrams.
 package multicast
-
-import (
-	"net/netip"
-	"time"
-)
-
-// GroupConn is the sender's edge.
-type GroupConn interface {
-	// WriteGroup sends b to the group as datagrams of size bytes; the last may
-	// be shorter. It may block for as long as the local link is busy, and must
-	// be safe for concurrent use.
-	WriteGroup(b []byte, size int) error
-	// ReadReport reads one datagram that was sent to the session's feedback
-	// address. After Close it returns net.ErrClosed.
-	ReadReport(buf []byte) (n int, from netip.AddrPort, err error)
-	Close() error
-}
-
-// A GroupConn may have a method Promised: what is sent then is the session's by its
-// least rate or by its manner of sharing, and leaves before other images that fill the
-// same link.
-type promiser interface{ Promised(yes bool) }
-
-// MemberConn is a member's edge.
-type MemberConn interface {
-	// ReadGroup waits for at least one datagram of the group and hands each it
-	// has, with the address that it says it came from, without a zone, and the time
-	// when it reached the host, to handle, which must not keep it. The address may be
-	// invalid where it is not known. The time may be zero, but not of all datagrams of 10 ms. It returns
-	// os.ErrDeadlineExceeded after the deadline and net.ErrClosed after Close.
-	ReadGroup(handle func(datagram []byte, from netip.Addr, at time.Time)) error
-	SetReadDeadline(t time.Time) error
-	// Rejoin joins the group again, for a network that has forgotten this member.
-	Rejoin() error
-	// WriteReport sends one datagram to the session's feedback address.
-	WriteReport(b []byte) error
-	Close() error
-}

@@ -13,6 +13,16 @@ import (
 // The join protocol is JSON over TLS 1.3 (docs/protocol.md, "Join"). These are
 // its messages; the server's web package and the agent share them.
 
+// What both sides of a session know beforehand.
+const (
+	// BeaconInterval bounds how long a member must listen to know that it hears
+	// the session.
+	BeaconInterval = 100 * time.Millisecond
+	// ReportInterval is that of a few members; when there are many, beacons ask for a
+	// longer one.
+	ReportInterval = 5 * time.Millisecond
+)
+
 // Paths of the join listener.
 const (
 	PathJoin   = "/v1/join"    // POST JoinRequest, answers Admission

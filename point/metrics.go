@@ -4,7 +4,7 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/web/metrics"
 )
 
@@ -42,7 +42,7 @@ func (p *point) metricsState() metrics.State {
 		}
 		for _, m := range info.Members {
 			one.Members[string(m.State)]++
-			if m.State == multicast.MemberReceiving {
+			if m.State == sender.MemberReceiving {
 				one.Loss = max(one.Loss, m.Loss)
 			}
 		}

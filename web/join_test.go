@@ -18,6 +18,7 @@ import (
 	"castpoint/deploy"
 	"castpoint/internal/event"
 	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/test/contents"
 	"castpoint/web/admit"
 	"castpoint/web/api"
@@ -146,7 +147,7 @@ func TestObject(t *testing.T) {
 	if status, b := p.do(t, http.MethodPost, multicast.PathLeave, adm.Ticket, multicast.LeaveRequest{Complete: true, Unicast: 3}); status != http.StatusNoContent {
 		t.Fatalf("leave: %d %s", status, b)
 	}
-	if m := p.Keeper().List()[0].Members[0]; m.State != multicast.MemberDone || m.Unicast != 3 {
+	if m := p.Keeper().List()[0].Members[0]; m.State != sender.MemberDone || m.Unicast != 3 {
 		t.Errorf("member %+v", m)
 	}
 }

@@ -40,6 +40,7 @@ import (
 	"castpoint/multicast"
 	"castpoint/multicast/assembly"
 	"castpoint/multicast/block"
+	"castpoint/multicast/receiver"
 	"castpoint/multicast/seal"
 )
 
@@ -432,7 +433,7 @@ func (r *receive) run(ctx context.Context) error {
 		if invited {
 			r.stopped = false
 		}
-		if !invited && !errors.Is(err, multicast.ErrKeys) {
+		if !invited && !errors.Is(err, receiver.ErrKeys) {
 			client.Sleep(ctx, pause) // the end of ctx is seen in the next round
 			pause = min(2*pause, lastPause)
 		}
@@ -514,9 +515,9 @@ func (r *receive) session(ctx context.Context) error {
 	ifi := conn.Interface()
 	joined, d := r.doubts(ctx)
 	defer d.close()
-	rx, err := multicast.NewReceiver(multicast.ReceiverConfig{
+	rx, err := receiver.New(receiver.Config{
 		Admission: *r.adm, Assembly: r.asm, Conn: conn, Memory: r.o.Memory, Silence: r.o.Silence,
-		Progress: func(p multicast.Progress) { r.progress(ifi.Name, p) }, Doubt: d.about, Log: r.o.Log,
+		Progress: func(p receiver.Progress) { r.progress(ifi.Name, p) }, Doubt: d.about, Log: r.o.Log,
 		Injected: func(from netip.Addr) { r.tellInjected(d, from) },
 	})
 	if err != nil {
@@ -530,13 +531,13 @@ func (r *receive) session(ctx context.Context) error {
 	r.res.Repaired += stats.Repaired
 	r.forged += stats.Forged
 	r.injected, r.injecting = r.injected+stats.Injected, 0
-	if errors.Is(err, multicast.ErrNoDatagrams) {
+	if errors.Is(err, receiver.ErrNoDatagrams) {
 		return r.silent(ctx, append([]string{err.Error()}, advice...))
 	}
 	if damaged := d.close(); damaged != nil {
 		return damaged
 	}
-	if errors.Is(err, multicast.ErrMoved) && r.mayUnicast() {
+	if errors.Is(err, receiver.ErrMoved) && r.mayUnicast() {
 		return r.alone(ctx, err.Error())
 	}
 	return err
@@ -553,7 +554,7 @@ func (r *receive) silent(ctx context.Context, advice []string) error {
 		if r.o.NoUnicast {
 			why = "unicast is switched off"
 		}
-		return fmt.Errorf("%w, and %s", multicast.ErrNoDatagrams, why)
+		return fmt.Errorf("%w, and %s", receiver.ErrNoDatagrams, why)
 	}
 	return r.alone(ctx, "")
 }
@@ -569,7 +570,7 @@ func (r *receive) alone(ctx context.Context, why string) error {
 	return r.unicast(ctx)
 }
 
-func (r *receive) progress(ifi string, p multicast.Progress) {
+func (r *receive) progress(ifi string, p receiver.Progress) {
 	r.loss, r.injecting = p.Loss, p.Injected
 	e := agent.Event{
 		Kind: agent.EventProgress, Interface: ifi, State: p.State, Members: p.Members, Rate: p.Rate,

@@ -33,7 +33,9 @@ import (
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/multicast/block"
+	"castpoint/multicast/receiver"
 	"castpoint/multicast/seal"
+	"castpoint/multicast/sender"
 	"castpoint/test/joinserver"
 	"castpoint/web"
 	"castpoint/web/call"
@@ -97,7 +99,7 @@ func TestReceive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != multicast.MemberDone || list[0].Members[0].Name != "pc" {
+	if len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != sender.MemberDone || list[0].Members[0].Name != "pc" {
 		t.Errorf("%+v", list)
 	}
 
@@ -261,7 +263,7 @@ func TestMulticastOnlyStaysSilent(t *testing.T) {
 	srv, pin := fake(t, make([]byte, joinserver.BlockSize), true)
 	o := Options{Server: srv.URL, Pin: pin, Token: "t", Out: filepath.Join(t.TempDir(), "out"), Silence: 100 * time.Millisecond, Patience: time.Millisecond}
 	_, err := Receive(t.Context(), o)
-	if !errors.Is(err, multicast.ErrNoDatagrams) || !strings.Contains(err.Error(), "multicast only") || agent.ExitCode(err) != agent.ExitFailed {
+	if !errors.Is(err, receiver.ErrNoDatagrams) || !strings.Contains(err.Error(), "multicast only") || agent.ExitCode(err) != agent.ExitFailed {
 		t.Error(err)
 	}
 }
@@ -387,7 +389,7 @@ func TestServerThatComesLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if joins != 2 || len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != multicast.MemberDone {
+	if joins != 2 || len(list) != 1 || len(list[0].Members) != 1 || list[0].Members[0].State != sender.MemberDone {
 		t.Errorf("%d joins, %+v", joins, list)
 	}
 }

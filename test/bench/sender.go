@@ -18,6 +18,7 @@ import (
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/multicast/block"
+	"castpoint/multicast/sender"
 	"castpoint/multicast/wire"
 )
 
@@ -68,14 +69,14 @@ func (s setup) alone(ctx context.Context, cuts string) error {
 	}
 	defer file.Close()
 	blocks := int((s.size-1)/blockSize + 1)
-	session, err := multicast.NewSession(multicast.Config{
+	session, err := sender.New(sender.Config{
 		ID: 1, Objects: []block.Object{{Size: s.size, BlockSize: blockSize}},
 		Sources: []io.ReaderAt{file}, Conn: c, Group: group, Feedback: c.Local(), LinkSpeed: 10e9,
 	})
 	if err != nil {
 		return err
 	}
-	params, member, _, err := session.Admit(multicast.Candidate{Name: "sink", AES: true})
+	params, member, _, err := session.Admit(sender.Candidate{Name: "sink", AES: true})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"castpoint/docs"
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/test/browser"
 	"castpoint/web/console/frame"
 	"castpoint/web/session"
@@ -47,10 +47,10 @@ var shot = []struct{ path, name string }{
 func TestPagesInBrowser(t *testing.T) {
 	f := fullAPI(40, 250)
 	began := noon
-	f.listed = []session.Info{{Ended: &began, SessionStatus: multicast.SessionStatus{ID: "4f1a09c2"}}} // no samples but these
+	f.listed = []session.Info{{Ended: &began, Status: sender.Status{ID: "4f1a09c2"}}} // no samples but these
 	c := newConsole(t, f)
 	for i := range 240 {
-		s := session.Info{SessionStatus: multicast.SessionStatus{ID: "4f1a09c2", State: "sending", Began: &began, Target: 430e6}}
+		s := session.Info{Status: sender.Status{ID: "4f1a09c2", State: "sending", Began: &began, Target: 430e6}}
 		s.Rate, s.Sent, s.Repair = 380e6+30e6*math.Sin(float64(i)/9), uint64(i)*48e6, uint64(i*i)*12000
 		c.sessions.Take(noon.Add(time.Duration(i)*time.Second), []session.Info{s})
 	}
@@ -309,7 +309,7 @@ func TestCrowdInBrowser(t *testing.T) {
 	f.answers["/sessions/4f1a09c2"] = func() any {
 		n++
 		s := base
-		s.Members = append([]multicast.MemberStatus(nil), base.Members...)
+		s.Members = append([]sender.MemberStatus(nil), base.Members...)
 		for i := range s.Members {
 			s.Members[i].Complete += 20 * n
 			s.Members[i].Seconds += float64(n)

@@ -29,7 +29,7 @@ import (
 	"castpoint/docs"
 	"castpoint/doctor"
 	"castpoint/internal/event"
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/web/access"
 	"castpoint/web/admin"
 	"castpoint/web/admin/accounts"
@@ -165,18 +165,18 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 // fullAPI has something of everything.
 func fullAPI(members, devices int) *fakeAPI {
 	began := noon
-	s := session.Info{Content: "win11", Name: "Windows 11", Interface: "eth1", SessionStatus: multicast.SessionStatus{
+	s := session.Info{Content: "win11", Name: "Windows 11", Interface: "eth1", Status: sender.Status{
 		ID: "4f1a09c2", State: "sending", Group: "239.192.67.1:7800", Objects: 1, Size: 5_200_000_000, Blocks: 28853,
-		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []multicast.MemberStatus{},
+		Rate: 412e6, Target: 430e6, Sent: 2_900_000_000, Repair: 41_000_000, Created: noon, Began: &began, Members: []sender.MemberStatus{},
 	}}
 	s.Injectors = []session.Injector{{Address: netip.MustParseAddr("192.0.2.66"), Since: noon, Reports: 2, Members: []string{"pc-002", hostile}}}
-	states := []multicast.MemberState{multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberReceiving, multicast.MemberSilent, multicast.MemberDone, multicast.MemberMoved, multicast.MemberReceiving, multicast.MemberFailed}
+	states := []sender.MemberState{sender.MemberReceiving, sender.MemberReceiving, sender.MemberReceiving, sender.MemberSilent, sender.MemberDone, sender.MemberMoved, sender.MemberReceiving, sender.MemberFailed}
 	for i := range members {
-		m := multicast.MemberStatus{ID: uint32(i + 1), Name: fmt.Sprintf("pc-%03d", i+1), State: states[i%len(states)], Complete: 28853 * (40 + i%30) / 100, Loss: float64(i%7) / 1000, Seconds: 63}
+		m := sender.MemberStatus{ID: uint32(i + 1), Name: fmt.Sprintf("pc-%03d", i+1), State: states[i%len(states)], Complete: 28853 * (40 + i%30) / 100, Loss: float64(i%7) / 1000, Seconds: 63}
 		switch m.State {
-		case multicast.MemberDone:
+		case sender.MemberDone:
 			m.Complete = s.Blocks
-		case multicast.MemberFailed:
+		case sender.MemberFailed:
 			m.Reason = "disk: no space left " + hostile
 		}
 		s.Members = append(s.Members, m)

@@ -20,6 +20,7 @@ import (
 	"castpoint/internal/netio"
 	"castpoint/multicast"
 	"castpoint/multicast/probe"
+	"castpoint/multicast/sender"
 	"castpoint/web/access"
 	"castpoint/web/admit"
 	"castpoint/web/api"
@@ -182,7 +183,7 @@ func (s *Service) join(req multicast.JoinRequest, remote, local netip.Addr, macs
 	if name == "" || req.Name != "" {
 		name = memberName(req.Name, remote)
 	}
-	place, adm, err := s.admit(s.wanted(token), req.Content, multicast.Candidate{Name: name, AES: req.AES}, local, nil)
+	place, adm, err := s.admit(s.wanted(token), req.Content, sender.Candidate{Name: name, AES: req.AES}, local, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -256,7 +257,7 @@ func (s *Service) rejoin(req multicast.JoinRequest, remote, local netip.Addr) (*
 	if had && was.Outpaced() {
 		outpaced = was.Session
 	}
-	place, adm, err := s.admit(ticket.Content, req.Content, multicast.Candidate{Name: ticket.Name, AES: req.AES}, local, outpaced)
+	place, adm, err := s.admit(ticket.Content, req.Content, sender.Candidate{Name: ticket.Name, AES: req.AES}, local, outpaced)
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +303,7 @@ func (s *Service) wanted(t admit.Token) string {
 // admit brings a member into the session of the content id. asked is what the
 // machine asked for; "" takes what it may have. local is the address it came to,
 // outpaced the session that was too fast for it, if any.
-func (s *Service) admit(id, asked string, who multicast.Candidate, local netip.Addr, outpaced *session.Session) (session.Place, *multicast.Admission, error) {
+func (s *Service) admit(id, asked string, who sender.Candidate, local netip.Addr, outpaced *session.Session) (session.Place, *multicast.Admission, error) {
 	var none session.Place
 	if id == "" {
 		return none, nil, api.Refusal(http.StatusForbidden, protocol.CodeRefused, "start castpoint serve with --assign CONTENT",

@@ -7,7 +7,7 @@ import (
 
 	"castpoint/agent/protocol"
 	"castpoint/content"
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/test/contents"
 )
 
@@ -57,7 +57,7 @@ func TestShelf(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.Close)
-	c, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	c, adm, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

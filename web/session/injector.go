@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 )
 
 // maxInjectors bounds the addresses that are kept of a session: members may make them up.
@@ -57,7 +57,7 @@ func (c *Session) From(member uint32, remote netip.Addr) {
 }
 
 // injected are the addresses that members have told of, the first one first. c.mu is held.
-func (c *Session) injected(members []multicast.MemberStatus) (list []Injector) {
+func (c *Session) injected(members []sender.MemberStatus) (list []Injector) {
 	for from, i := range c.injectors {
 		one := Injector{Address: from, Since: i.since, Reports: len(i.by)}
 		for _, m := range members {

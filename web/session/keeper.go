@@ -22,6 +22,7 @@ import (
 	"castpoint/content/library"
 	"castpoint/internal/netio"
 	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/web/api"
 )
 
@@ -136,7 +137,7 @@ func (k *Keeper) Close() {
 // Admit makes who a member of a session that carries the parcel, making one when
 // there is none. local is the address that the member came to; outpaced is the
 // session that was too fast for it, nil if there is none.
-func (k *Keeper) Admit(p Parcel, who multicast.Candidate, local netip.Addr, outpaced *Session) (*Session, *multicast.Admission, error) {
+func (k *Keeper) Admit(p Parcel, who sender.Candidate, local netip.Addr, outpaced *Session) (*Session, *multicast.Admission, error) {
 	terms := k.terms.Load()
 	link, rule := k.cfg.linkOf(local), StartRule{MinMembers: terms.MinMembers, MaxWait: terms.MaxWait, Open: terms.Linger}
 	if outpaced != nil {
@@ -148,11 +149,11 @@ func (k *Keeper) Admit(p Parcel, who multicast.Candidate, local netip.Addr, outp
 			return nil, nil, err
 		}
 		params, member, keys, err := c.Admit(who)
-		if errors.Is(err, multicast.ErrFull) {
+		if errors.Is(err, sender.ErrFull) {
 			part++
 			continue
 		}
-		if errors.Is(err, multicast.ErrEnded) {
+		if errors.Is(err, sender.ErrEnded) {
 			// It ended between the look and the admission; its place is free as soon
 			// as it is done.
 			select {
@@ -267,7 +268,7 @@ func (k *Keeper) open(parcels []Parcel, link Link, rule StartRule) (_ *Session, 
 		open = max(open, time.Until(rule.At)+rule.Open)
 	}
 	together := slices.ContainsFunc(parcels, func(p Parcel) bool { return p.Content.Distribution.MulticastOnly })
-	s, err := multicast.NewSession(multicast.Config{
+	s, err := sender.New(sender.Config{
 		ID: k.newID(), Objects: cargo.objects, Sources: sources, Conn: conn,
 		Group: group, Feedback: back, Source: source,
 		MaxRate: rate, LinkSpeed: netio.LinkSpeed(link.Interface), Link: k.linkUse(link.Interface), Greedy: k.cfg.Greedy, MinRate: least,
@@ -301,7 +302,7 @@ func (k *Keeper) newID() uint32 {
 func (k *Keeper) routineRun(ctx context.Context, c *Session) {
 	err := c.Run(ctx)
 	c.cancel()
-	if source, ok := errors.AsType[*multicast.SourceError](err); ok {
+	if source, ok := errors.AsType[*sender.SourceError](err); ok {
 		_ = k.library.NoteDamage(source.Digest, source.Err.Error()) // which is logged
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/internal/netio"
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/test/contents"
 	"castpoint/web/api"
 )
@@ -62,7 +62,7 @@ func parcelOf(t *testing.T, ct *content.Content) Parcel {
 
 func TestSessionEndsByItself(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	c, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	c, adm, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestSessionEndsByItself(t *testing.T) {
 	_, err = k.Find(k.List()[0].ID)
 	wantRefusal(t, err, protocol.CodeNotFound)
 	// The next member makes another.
-	next, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	next, _, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil || next.ID() == c.ID() {
 		t.Error(err)
 	}
@@ -103,7 +103,7 @@ func TestGroupsAreNotShared(t *testing.T) {
 	}
 	groups, ports := map[netip.Addr]bool{}, map[uint16]bool{}
 	for i, ct := range all {
-		c, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+		c, _, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 		if i == 3 { // three groups, and three of four ports
 			wantRefusal(t, err, protocol.CodeTooMany)
 			break
@@ -129,14 +129,14 @@ func TestTotalRateIsShared(t *testing.T) {
 		}
 		return all
 	}
-	first, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	first, adm, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := targets(); len(got) != 1 || got[0] > 30e6 {
 		t.Errorf("one session goes by its own cap, not %v", got)
 	}
-	second, _, err := k.Admit(parcelOf(t, other), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil)
+	second, _, err := k.Admit(parcelOf(t, other), sender.Candidate{Name: "pc"}, netip.Addr{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,11 +205,11 @@ func TestSessionsOfInterfaces(t *testing.T) {
 
 func TestClosedKeeperAdmitsNobody(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
-	if _, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); err != nil {
+	if _, _, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	k.Close()
-	if _, _, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, api.ErrClosing) {
+	if _, _, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: "pc"}, netip.Addr{}, nil); !errors.Is(err, api.ErrClosing) {
 		t.Error(err)
 	}
 	if list := k.List(); len(list) != 1 || list[0].Ended == nil {
@@ -257,7 +257,7 @@ func TestInjectorIsNamed(t *testing.T) {
 	k, _, ct := newTestKeeper(t, nil)
 	rogue := netip.MustParseAddr("192.0.2.66")
 	for _, name := range []string{"pc-1", "pc-2"} {
-		c, adm, err := k.Admit(parcelOf(t, ct), multicast.Candidate{Name: name}, netip.Addr{}, nil)
+		c, adm, err := k.Admit(parcelOf(t, ct), sender.Candidate{Name: name}, netip.Addr{}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"castpoint/multicast"
+	"castpoint/multicast/sender"
 )
 
 // Session is one running session with what belongs to it.
 type Session struct {
-	*multicast.Session
+	*sender.Session
 	cargo  *cargo
 	shelf  *shelf
 	group  netip.AddrPort
@@ -44,7 +45,7 @@ type Info struct {
 	// Injectors are addresses that are not this server's, and that members get datagrams
 	// of the session from.
 	Injectors []Injector `json:"injectors,omitempty"`
-	multicast.SessionStatus
+	sender.Status
 }
 
 // Carries reports whether the session sends the content of that id.
@@ -87,17 +88,17 @@ const ReasonAgain = "joined again"
 
 // MemberUnicast is the state of a member that took to unicast; the session knows
 // nothing of it.
-const MemberUnicast multicast.MemberState = "unicast"
+const MemberUnicast sender.MemberState = "unicast"
 
 // Info is the session as people see it.
 func (c *Session) Info() Info {
 	first := c.cargo.parcels[0].Content
-	info := Info{Content: first.ID, Name: first.Name, Interface: c.link.Interface, Slower: c.slow, SessionStatus: c.Status()}
+	info := Info{Content: first.ID, Name: first.Name, Interface: c.link.Interface, Slower: c.slow, Status: c.Status()}
 	for _, p := range c.cargo.parcels[1:] {
 		info.Also = append(info.Also, p.Content.ID)
 	}
 	// A member that joined again is the same machine under a new number.
-	info.Members = slices.DeleteFunc(info.Members, func(m multicast.MemberStatus) bool { return m.Reason == ReasonAgain })
+	info.Members = slices.DeleteFunc(info.Members, func(m sender.MemberStatus) bool { return m.Reason == ReasonAgain })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	info.Injectors = c.injected(info.Members)
@@ -106,15 +107,15 @@ func (c *Session) Info() Info {
 		req, ok := c.unicast[m.ID]
 		switch {
 		case !ok:
-		case req == nil && m.State == multicast.MemberMoved:
+		case req == nil && m.State == sender.MemberMoved:
 			m.Reason = "far slower than the others"
 		case req == nil:
 			m.State, m.Reason = MemberUnicast, "multicast does not arrive there"
 		case req.Complete:
-			m.State, m.Reason, m.Complete = multicast.MemberDone, "by unicast", info.Blocks
+			m.State, m.Reason, m.Complete = sender.MemberDone, "by unicast", info.Blocks
 			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
 		default:
-			m.State, m.Reason = multicast.MemberFailed, req.Reason
+			m.State, m.Reason = sender.MemberFailed, req.Reason
 			m.Seconds, m.Repaired, m.Unicast = req.Seconds, req.Repaired, req.Unicast
 		}
 	}

@@ -1,6 +1,9 @@
 package session
 
-import "castpoint/multicast"
+import (
+	"castpoint/multicast"
+	"castpoint/multicast/sender"
+)
 
 // Machines on slow links must not hold up a session, and need not go without one:
 // when a session has moved several of them to unicast, they are asked into a session
@@ -48,9 +51,9 @@ func (k *Keeper) Advise(m Place, rate float64) string {
 	}
 	k.mu.Unlock()
 	switch c.Advise(m.Member, rate, beside) {
-	case multicast.AdviceBack:
+	case sender.AdviceBack:
 		return multicast.JoinBack
-	case multicast.AdviceSlower:
+	case sender.AdviceSlower:
 		if !c.slow {
 			return multicast.JoinSlower
 		}

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/web/session"
 )
 
@@ -15,8 +15,8 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 func TestCurve(t *testing.T) {
 	cs := newCurves()
 	began := noon
-	s := session.Info{SessionStatus: multicast.SessionStatus{ID: "1", State: "sending", Began: &began, Target: 500e6}}
-	waiting := session.Info{SessionStatus: multicast.SessionStatus{ID: "2", State: "waiting"}}
+	s := session.Info{Status: sender.Status{ID: "1", State: "sending", Began: &began, Target: 500e6}}
+	waiting := session.Info{Status: sender.Status{ID: "2", State: "waiting"}}
 	// A tenth of what is sent is repair.
 	for i := range 10 * keepSamples {
 		s.Rate, s.Sent = 400e6, uint64(i)*50_000_000

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"castpoint/content"
-	"castpoint/multicast"
+	"castpoint/multicast/sender"
 	"castpoint/web/admin/sessions"
 	"castpoint/web/console/frame"
 	"castpoint/web/session"
@@ -58,7 +58,7 @@ func (p *Sessions) Sample(ctx context.Context) { p.curves.routineSample(ctx, p.l
 func (p *Sessions) Take(now time.Time, list []session.Info) { p.curves.take(now, list) }
 
 // memberName is what a member is called, or its number where it has no name.
-func memberName(m multicast.MemberStatus) string {
+func memberName(m sender.MemberStatus) string {
 	if m.Name != "" {
 		return m.Name
 	}
@@ -148,7 +148,7 @@ type sessionData struct {
 	Slowest  int     // blocks of the member that has the fewest
 	Curve    *chart
 	// Sorted are the members in the order of the page.
-	Sorted []multicast.MemberStatus
+	Sorted []sender.MemberStatus
 	Order  string
 	Hidden int // members that are not shown
 	Shown  int
@@ -157,32 +157,32 @@ type sessionData struct {
 
 // memberCount is how many members are in a state.
 type memberCount struct {
-	State multicast.MemberState
+	State sender.MemberState
 	Count int
 }
 
 // memberStates are the states in the order in which they are counted.
-var memberStates = []multicast.MemberState{
-	multicast.MemberFailed, multicast.MemberSilent, multicast.MemberMoved, multicast.MemberJoined, multicast.MemberReceiving,
-	multicast.MemberReceived, multicast.MemberDone, multicast.MemberKicked,
+var memberStates = []sender.MemberState{
+	sender.MemberFailed, sender.MemberSilent, sender.MemberMoved, sender.MemberJoined, sender.MemberReceiving,
+	sender.MemberReceived, sender.MemberDone, sender.MemberKicked,
 }
 
 // ended says whether a member in that state is no longer waited for.
-func ended(s multicast.MemberState) bool {
-	return s == multicast.MemberDone || s == multicast.MemberFailed || s == multicast.MemberKicked
+func ended(s sender.MemberState) bool {
+	return s == sender.MemberDone || s == sender.MemberFailed || s == sender.MemberKicked
 }
 
 func newSessionData(s *session.Info) sessionData {
 	d := sessionData{Info: s, Slowest: s.Blocks}
-	count := map[multicast.MemberState]int{}
+	count := map[sender.MemberState]int{}
 	sum := 0
 	for _, m := range s.Members {
 		count[m.State]++
-		if m.State == multicast.MemberFailed || m.State == multicast.MemberKicked {
+		if m.State == sender.MemberFailed || m.State == sender.MemberKicked {
 			continue
 		}
 		complete := m.Complete
-		if m.State == multicast.MemberDone {
+		if m.State == sender.MemberDone {
 			complete = s.Blocks
 		}
 		sum += complete
@@ -190,7 +190,7 @@ func newSessionData(s *session.Info) sessionData {
 			d.Slowest = complete
 		}
 	}
-	if n := len(s.Members) - count[multicast.MemberFailed] - count[multicast.MemberKicked]; n > 0 && s.Blocks > 0 {
+	if n := len(s.Members) - count[sender.MemberFailed] - count[sender.MemberKicked]; n > 0 && s.Blocks > 0 {
 		d.Complete = 100 * float64(sum) / float64(n*s.Blocks)
 	}
 	for _, state := range memberStates {
@@ -222,7 +222,7 @@ func (p *Sessions) session(r *http.Request) (*frame.Page, error) {
 	d.Sorted = slices.Clone(s.Members)
 	switch d.Order {
 	case "name":
-		slices.SortStableFunc(d.Sorted, func(a, b multicast.MemberStatus) int { return strings.Compare(a.Name, b.Name) })
+		slices.SortStableFunc(d.Sorted, func(a, b sender.MemberStatus) int { return strings.Compare(a.Name, b.Name) })
 	case "number":
 	default:
 		d.Order = "need"
@@ -242,12 +242,12 @@ func (p *Sessions) session(r *http.Request) (*frame.Page, error) {
 // byNeed puts members first that somebody has to look after, and those last that
 // are done. Members that receive keep their place, whatever their progress: a list
 // whose rows change places each second cannot be read.
-func byNeed(a, b multicast.MemberStatus) int {
-	rank := func(m multicast.MemberStatus) int {
+func byNeed(a, b sender.MemberStatus) int {
+	rank := func(m sender.MemberStatus) int {
 		switch {
-		case m.State == multicast.MemberFailed || m.State == multicast.MemberSilent:
+		case m.State == sender.MemberFailed || m.State == sender.MemberSilent:
 			return 0
-		case m.State == multicast.MemberMoved:
+		case m.State == sender.MemberMoved:
 			return 1
 		case ended(m.State):
 			return 3
