@@ -176,8 +176,7 @@ func New(cfg Config) (*Session, error) {
 	s := &Session{
 		cfg: cfg, log: cfg.Log, g: g,
 		start: time.Now(), wake: make(chan struct{}, 1), joined: make(chan struct{}, 1), ended: make(chan struct{}),
-		state:   wire.StateWaiting,
-		members: make(map[uint32]*member), interval: multicast.ReportInterval,
+		state: wire.StateWaiting, members: make(map[uint32]*member), interval: multicast.ReportInterval,
 		rate: rate.NewController(float64(cfg.MaxRate), float64(cfg.MinRate), float64(cfg.LinkSpeed)),
 	}
 	ciphers := []seal.Cipher{seal.AES256GCM, seal.ChaCha20}
