@@ -3,11 +3,13 @@ package web
 import (
 	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"castpoint/agent/protocol"
 	"castpoint/content"
 	"castpoint/content/library"
 	samples "castpoint/test/contents"
@@ -90,5 +92,34 @@ func TestRepairFromPeer(t *testing.T) {
 	}
 	if _, err := main.Tokens().Check(files, "", nil); err == nil {
 		t.Error("a receiver joins with a token for files")
+	}
+}
+
+// What calls itself another server does not send this one on, and of what it says nothing
+// is shown.
+func TestRepairLeadsNowhereElse(t *testing.T) {
+	elsewhere := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the server has followed another one's answer")
+	}))
+	defer elsewhere.Close()
+	var code int
+	peer := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Inside", "inside")
+		if code < 400 {
+			http.Redirect(w, r, elsewhere.URL+r.URL.Path, code)
+			return
+		}
+		http.Error(w, "inside", code)
+	}))
+	defer peer.Close()
+	branch := newPoint(t, samples.Free, nil)
+	damage(t, branch.lib, branch.ct, 400_000)
+	pin := protocol.NewPin(peer.Certificate().Raw).String() // that of elsewhere, too
+	for _, code = range []int{http.StatusFound, http.StatusTemporaryRedirect, http.StatusTeapot} {
+		err := branch.Client().Stream(t.Context(), http.MethodPost, "/contents/"+branch.ct.ID+"/repair", contents.RepairContent{From: peer.URL, Pin: pin, Token: "x"}, nil, nil)
+		wantStatus(t, err, http.StatusBadGateway)
+		if err != nil && (strings.Contains(err.Error(), "inside") || !strings.Contains(err.Error(), http.StatusText(code))) {
+			t.Error(err)
+		}
 	}
 }
