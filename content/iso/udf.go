@@ -105,7 +105,7 @@ func (u *udf) anchor() ([]byte, error) {
 			if err != nil {
 				return nil, err
 			}
-			if checkTag(b, tagAnchor, uint32(at)) == nil { //nolint:gosec // what does not fit does not match
+			if checkTag(b, tagAnchor, uint32(at)) == nil { // what does not fit does not match
 				u.block = block
 				return b, nil
 			}
@@ -130,7 +130,7 @@ func (u *udf) volume(sequence span) (label string, root address, err error) {
 			return "", root, err
 		}
 		id := le.Uint16(b)
-		if err := checkTag(b, id, uint32(sequence.offset/u.block)); err != nil { //nolint:gosec // bounded by the size of the image
+		if err := checkTag(b, id, uint32(sequence.offset/u.block)); err != nil { // bounded by the size of the image
 			if id == 0 {
 				break // an unrecorded sector ends the sequence
 			}

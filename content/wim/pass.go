@@ -15,8 +15,6 @@ import (
 	"castpoint/content/wim/resource"
 )
 
-//nolint:gosec // the format prescribes it; it finds damage, not forgery
-
 // A pass reads many blobs once, in the order of the file, with several
 // workers. Its unit of work is some chunks of one resource; a worker
 // decompresses a unit and hashes the blobs that lie in it as a whole. A blob

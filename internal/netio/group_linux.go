@@ -92,7 +92,7 @@ func (w *groupWriter) send(b []byte, size int) error {
 		if w.closed.Load() {
 			return net.ErrClosed
 		}
-		_, _, errno := syscall.Syscall(unix.SYS_SENDMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.msg)), 0) //nolint:gosec // the layout of the call
+		_, _, errno := syscall.Syscall(unix.SYS_SENDMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&w.msg)), 0) // the layout of the call
 		switch errno {
 		case 0:
 			return nil

@@ -23,7 +23,7 @@ func appendSegmentSize(oob []byte, size uint16) []byte {
 	at := len(oob)
 	var empty [64]byte
 	oob = append(oob, empty[:unix.CmsgSpace(2)]...)
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[at])) //nolint:gosec // the layout that sendmsg(2) wants
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[at])) // the layout that sendmsg(2) wants
 	h.Level, h.Type = unix.IPPROTO_UDP, unix.UDP_SEGMENT
 	h.SetLen(unix.CmsgLen(2))
 	binary.NativeEndian.PutUint16(oob[at+unix.CmsgLen(0):], size)

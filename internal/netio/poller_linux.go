@@ -112,7 +112,7 @@ func (p *Poller) wait(timeout time.Duration) (int, error) {
 
 // epollPwait2 waits to the nanosecond; golang.org/x/sys has no such call.
 func epollPwait2(epoll int, events []unix.EpollEvent, until *unix.Timespec) (int, error) {
-	n, _, errno := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), //nolint:gosec // the layout of the call
+	n, _, errno := syscall.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), // the layout of the call
 		uintptr(unsafe.Pointer(until)), 0, 0)
 	switch errno {
 	case 0:

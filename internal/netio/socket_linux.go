@@ -65,7 +65,7 @@ func (s *Socket) Close() error { return unix.Close(s.fd) }
 // short.
 func (s *Socket) Read(b []byte) (int, error) {
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), //nolint:gosec // the layout of the call
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), // the layout of the call
 			unix.MSG_DONTWAIT, 0, 0)
 		switch errno {
 		case 0:
@@ -88,7 +88,7 @@ func (s *Socket) ReadFrom(b, oob []byte) (n, noob int, from netip.AddrPort, err 
 	h.msg.Control = unsafe.SliceData(oob)
 	h.msg.SetControllen(len(oob))
 	for {
-		got, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&h.msg)), unix.MSG_DONTWAIT) //nolint:gosec // the layout of the call
+		got, _, errno := syscall.RawSyscall(unix.SYS_RECVMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&h.msg)), unix.MSG_DONTWAIT) // the layout of the call
 		switch errno {
 		case 0:
 			return int(got), int(h.msg.Controllen), h.from(), nil
@@ -261,10 +261,10 @@ func (w *Sender) write(parts [][]byte, pieces, per int, oob []byte) (int, error)
 // system hands messages to the kernel. The call for a single one is the cheaper.
 func (w *Sender) system(hdrs []mmsghdr) (int, syscall.Errno) {
 	if len(hdrs) == 1 {
-		_, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&hdrs[0].hdr)), unix.MSG_DONTWAIT) //nolint:gosec // the layout of the call
+		_, _, errno := syscall.RawSyscall(unix.SYS_SENDMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&hdrs[0].hdr)), unix.MSG_DONTWAIT) // the layout of the call
 		return 1, errno
 	}
-	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), //nolint:gosec // the layout of the call
+	n, _, errno := syscall.RawSyscall6(unix.SYS_SENDMMSG, uintptr(w.fd), uintptr(unsafe.Pointer(&hdrs[0])), uintptr(len(hdrs)), // the layout of the call
 		unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }

@@ -12,8 +12,6 @@ import (
 	"castpoint/content/wim/format"
 )
 
-//nolint:gosec // the format prescribes it; it finds damage, not forgery
-
 // Stored is what can be known beforehand of the integrity table of a file
 // that is made of a stored one by changing its header and adding a tail.
 type Stored struct {

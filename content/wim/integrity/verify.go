@@ -12,8 +12,6 @@ import (
 	"castpoint/content/wim/format"
 )
 
-//nolint:gosec // the format prescribes it; it finds damage, not forgery
-
 // Verify hashes the file against its integrity table. progress, which may be
 // nil, is called from this goroutine with bytes done and in total.
 //

@@ -11,8 +11,6 @@ import (
 	"castpoint/content/wim/format"
 )
 
-//nolint:gosec // the format prescribes it; it finds damage, not forgery
-
 // VerifySet hashes all parts of a WIM against their integrity tables, with
 // several workers. progress, which may be nil, is called with bytes done and in
 // total, by one goroutine at a time.

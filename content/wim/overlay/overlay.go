@@ -27,8 +27,6 @@ import (
 	"castpoint/content/wim/resource"
 )
 
-//nolint:gosec // the format prescribes it; it finds damage, not forgery
-
 // maxFiles is how many files an overlay may add: a large folder of
 // drivers has some thousands.
 const maxFiles = 1 << 16

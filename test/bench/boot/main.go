@@ -106,7 +106,7 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(s.root)
-	if err := os.Chmod(s.root, 0o755); err != nil { //nolint:gosec // nginx and tftpd-hpa read it as other users
+	if err := os.Chmod(s.root, 0o755); err != nil { // nginx and tftpd-hpa read it as other users
 		return err
 	}
 	if s.crc, err = makeFile(filepath.Join(s.root, fileName), s.size); err != nil {
