@@ -31,7 +31,7 @@ func TestPlaces(t *testing.T) {
 		return priority
 	}
 	var seen []int
-	srv := &http.Server{ //nolint:gosec // of a test
+	srv := &http.Server{
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			accepted = c
 			return Context(ctx, c)
