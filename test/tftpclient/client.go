@@ -20,8 +20,13 @@ import (
 // i that no shift by a block maps onto itself.
 type PatternFile int64
 
-func (f PatternFile) Size() int64  { return int64(f) }
+// Size is the number of bytes.
+func (f PatternFile) Size() int64 { return int64(f) }
+
+// Close does nothing.
 func (f PatternFile) Close() error { return nil }
+
+// ReadAt fills p.
 func (f PatternFile) ReadAt(p []byte, off int64) (int, error) {
 	for i := range p {
 		p[i] = PatternByte(off + int64(i))
@@ -29,6 +34,7 @@ func (f PatternFile) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
+// PatternByte is byte i of a PatternFile.
 func PatternByte(i int64) byte {
 	x := uint64(i) * 0x9e3779b97f4a7c15
 	return byte(x >> 56)
@@ -51,6 +57,7 @@ type Wire interface {
 // Habit is how a client acknowledges what is out of order.
 type Habit uint8
 
+// The habits.
 const (
 	AckGapOnce  Habit = iota // RFC 7440: one ACK for a gap
 	AckEveryGap              // EDK2: one for each block that is not the expected one
@@ -215,6 +222,7 @@ func ReadRequest(name, mode string, options ...wire.Option) []byte {
 	return Request(wire.OpRRQ, name, mode, options...)
 }
 
+// Request is a request with an opcode.
 func Request(op byte, name, mode string, options ...wire.Option) []byte {
 	b := append([]byte{0, op}, name...)
 	b = append(b, 0)
@@ -237,8 +245,13 @@ func BootManager(blksize, window int) []wire.Option {
 // ZeroFile is a File of zeros.
 type ZeroFile int64
 
-func (f ZeroFile) Size() int64  { return int64(f) }
+// Size is the number of bytes.
+func (f ZeroFile) Size() int64 { return int64(f) }
+
+// Close does nothing.
 func (f ZeroFile) Close() error { return nil }
+
+// ReadAt fills p.
 func (f ZeroFile) ReadAt(p []byte, _ int64) (int, error) {
 	clear(p)
 	return len(p), nil

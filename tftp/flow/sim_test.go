@@ -168,8 +168,7 @@ func (e *simEnd) Receive(buf []byte, deadline time.Time) (int, error) {
 	}
 }
 
-func (e *simEnd) do(f func()) { f() }
-func (e *simEnd) Blocking()   {}
+func (e *simEnd) Blocking() {}
 func (e *simEnd) Sleep(d time.Duration) error {
 	time.Sleep(d)
 	return nil
@@ -180,8 +179,6 @@ func (e *simEnd) Stand(place netio.Place) {
 	defer e.net.mu.Unlock()
 	e.net.place = place
 }
-func (e *simEnd) pathMTU() int { return e.mtu }
-func (e *simEnd) close() error { return nil }
 
 // simWire is the client's side, which lets time pass for the server.
 type simWire struct{ *simEnd }
