@@ -101,7 +101,10 @@ func TestGroup(t *testing.T) {
 					sent++
 				}
 				for got < sent {
-					if err := r.ReadGroup(func(d []byte, _ netip.Addr, at time.Time) {
+					if err := r.ReadGroup(func(d []byte, from netip.Addr, at time.Time) {
+						if !from.IsValid() || from.IsMulticast() || from.Is4() != r.addr.Is4() || from.Zone() != "" {
+							t.Errorf("datagram %d comes from %s", got, from)
+						}
 						if want := bytes.Repeat([]byte{byte(got)}, 1452-got); !bytes.Equal(d, want) {
 							t.Errorf("datagram %d has %d bytes of %d, want %d", got, len(d), d[0], len(want))
 						}
