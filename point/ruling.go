@@ -68,8 +68,8 @@ func (r *ruling) close() {
 	if r.explainer != nil {
 		r.explainer.Close()
 	}
-	if r.Parts != nil {
-		_ = r.Parts.Close() // they were only read
+	if parts := r.Parts; parts != nil {
+		_ = parts.Close() // they were only read
 	}
 }
 

@@ -64,7 +64,7 @@ func (r *receive) doubts(ctx context.Context) (context.Context, *doubts) {
 				}
 			case from := <-d.others:
 				if err := r.client.Doubt(ctx, r.adm.Ticket, r.adm.Objects[0].SHA256, multicast.Doubt{Source: from}); err != nil {
-					r.o.Log.Warn("server not told of datagrams of others", zap.Stringer("from", from), zap.Error(err))
+					r.o.Log.Warn("server not told of datagrams of others", zap.Stringer("peer", from), zap.Error(err))
 				}
 			}
 			client.Sleep(ctx, doubtPause) // the end of ctx is seen in the next round

@@ -43,7 +43,7 @@ func (r *Receiver) inject(from netip.Addr) {
 	}
 	r.stats.Injectors = append(r.stats.Injectors, from)
 	r.log.Warn("datagrams of the session come from an address that is not the server's, and are dropped",
-		zap.Stringer("from", from), zap.Stringer("server", r.source))
+		zap.Stringer("peer", from), zap.Stringer("server", r.source))
 	if r.cfg.Injected != nil {
 		r.cfg.Injected(from)
 	}
@@ -63,7 +63,7 @@ func (r *Receiver) moved(h *wire.Header, clear, sealed []byte, from netip.Addr) 
 	if err != nil || !seal.Signed(key, clear, plain) {
 		return false
 	}
-	r.log.Info("session comes from another address than the server said", zap.Stringer("from", from), zap.Stringer("server", r.source))
+	r.log.Info("session comes from another address than the server said", zap.Stringer("peer", from), zap.Stringer("server", r.source))
 	r.source = from
 	return true
 }

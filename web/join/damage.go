@@ -84,7 +84,7 @@ func (s *Service) injected(r *http.Request, from netip.Addr) error {
 		}
 	}
 	s.log.Warn("member gets datagrams of its session from an address that is not this server's", zap.String("session", info.ID), zap.String("content", info.Content),
-		zap.Stringer("from", from), zap.Strings("members", known), zap.String("by", ticket.Name))
+		zap.Stringer("peer", from), zap.Strings("name", known), zap.String("by", ticket.Name))
 	s.record(event.Event{
 		MAC: ticket.MAC, Kind: event.KindError, Trouble: true,
 		Message: fmt.Sprintf("gets datagrams of session %s from %s, which is not this server, and drops them", info.ID, suspect(from, known)),
