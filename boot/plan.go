@@ -17,6 +17,9 @@ type Plan struct {
 	// BCDPath goes into option 252 when the loader is a Windows boot manager;
 	// empty otherwise.
 	BCDPath string
+	// Image is the id of the content that the loader boots, where File is made for
+	// it; empty where the loader runs a script that names one.
+	Image string
 	// HTTPClient asks the reply to carry option 60 "HTTPClient" (UEFI HTTP boot
 	// firmware drops offers without it).
 	HTTPClient bool

@@ -213,6 +213,9 @@ func TestWindowsPlan(t *testing.T) {
 		if c.want.Serve {
 			c.want.NextServer = bootable.Server
 		}
+		if c.want.BCDPath != "" {
+			c.want.Image = "pe"
+		}
 		if got != c.want {
 			t.Errorf("%s: %+v\nwant %+v", c.name, got, c.want)
 		}

@@ -130,7 +130,7 @@ func (w *Chain) Plan(c boot.Client, arch boot.Arch, fw boot.Firmware, url func(p
 	c.Arch, c.HasArch = arch, true
 	w.note(c)
 	dir := Folder(fw.Machine, c)
-	plan = boot.Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: BCDPath(dir), Ask: settings.Ask && !asks}
+	plan = boot.Plan{Serve: true, NextServer: c.Server, File: dir + "/" + loader, BCDPath: BCDPath(dir), Image: ct.ID, Ask: settings.Ask && !asks}
 	by := "TFTP"
 	if byHTTP {
 		by, plan.File, plan.HTTPClient = "HTTP", url(plan.File), true

@@ -13,7 +13,6 @@ import (
 	"go.uber.org/zap"
 
 	"castpoint/boot"
-	"castpoint/content"
 	"castpoint/content/library"
 	"castpoint/dhcp"
 	"castpoint/dhcp/dhcp4"
@@ -143,7 +142,8 @@ func (e *Explainer) explain(ctx context.Context, q Question) (*Explanation, erro
 	}
 	if strings.Contains(d.Plan.File, windowsFolder) {
 		x.Chain = string(boot.ChainWindows)
-		return x, e.windowsImage(x)
+		e.image(x, d.Plan.Image)
+		return x, nil
 	}
 	return x, e.script(ctx, c, x)
 }
@@ -218,15 +218,12 @@ const (
 	bootNothing   = "/nothing-to-do.efi"
 )
 
-// windowsImage adds the boot image that the plan speaks of.
-func (e *Explainer) windowsImage(x *Explanation) error {
-	list, err := e.cfg.Library.List()
-	for _, ct := range list {
-		if ct.Kind == content.KindBootImage && strings.Contains(x.Reason, "boot image "+ct.Name+" is a WIM") {
-			x.Image, x.ImageName = ct.ID, strings.TrimSpace(ct.Name+" "+ct.Version)
-		}
+// image adds the boot image with an id.
+func (e *Explainer) image(x *Explanation, id string) {
+	x.Image = id
+	if ct, err := e.cfg.Library.Get(id); err == nil {
+		x.ImageName = strings.TrimSpace(ct.Name + " " + ct.Version)
 	}
-	return err
 }
 
 // script adds what iPXE would run, and the boot image in it.
@@ -253,10 +250,7 @@ func (e *Explainer) show(ctx context.Context, name string, c boot.Client, x *Exp
 	}
 	x.Script = string(text)
 	if m := imagePath.FindStringSubmatch(x.Script); m != nil {
-		x.Image = m[1]
-		if ct, err := e.cfg.Library.Get(x.Image); err == nil {
-			x.ImageName = strings.TrimSpace(ct.Name + " " + ct.Version)
-		}
+		e.image(x, m[1])
 	}
 	return nil
 }
