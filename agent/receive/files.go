@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,9 +33,10 @@ type Files struct {
 	Client   *client.Client
 	Ticket   string
 	Patience time.Duration // without a byte, before it is given up
+	Percent  func(float64) // how far everything is; called by one goroutine at a time
 	size     int64
-	Percent  func(float64)
-	got      atomic.Int64
+	mu       sync.Mutex
+	got      int64 // bytes; guarded by mu
 }
 
 // Fetch brings a content to out: its file, or a folder that is not there yet.
@@ -159,6 +160,14 @@ func (f *Files) rest(ctx context.Context, one protocol.File, done int64, to io.W
 	return n, err
 }
 
+// advance counts n more bytes and says how far everything is.
+func (f *Files) advance(n int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got += n
+	f.Percent(min(100, float64(f.got)/float64(f.size)*100))
+}
+
 // counted tells how far everything is.
 type counted struct {
 	io.Writer
@@ -167,6 +176,6 @@ type counted struct {
 
 func (c *counted) Write(b []byte) (int, error) {
 	n, err := c.Writer.Write(b)
-	c.files.Percent(min(100, float64(c.files.got.Add(int64(n)))/float64(c.files.size)*100))
+	c.files.advance(int64(n))
 	return n, err
 }
