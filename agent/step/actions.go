@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"castpoint/agent/protocol"
@@ -159,7 +160,11 @@ func (e *engine) ask(ctx context.Context, a *sequence.Ask) (outcome, error) {
 		if err := e.tell(ctx, "put the questions to the console", func(ctx context.Context) error { return e.o.Server.Ask(ctx, q) }); err != nil {
 			return outcome{}, err
 		}
-		go func() {
+		// Nobody asks for orders any more when the step is over: one that comes then is
+		// for the run.
+		var polling sync.WaitGroup
+		defer func() { cancel(); polling.Wait() }()
+		polling.Go(func() {
 			// The answer of the order is taken by take; errors are tried again.
 			for ctx.Err() == nil {
 				order, err := e.o.Server.Order(ctx)
@@ -169,7 +174,7 @@ func (e *engine) ask(ctx context.Context, a *sequence.Ask) (outcome, error) {
 				}
 				e.take(order)
 			}
-		}()
+		})
 		defer func() { _ = e.o.Server.TakeBack(context.WithoutCancel(ctx), q) }()
 	}
 	if a.At != sequence.AtConsole {

@@ -48,6 +48,7 @@ type world struct {
 	image   []byte  // what receiving an image brings
 	machine Machine // instead of the fake one
 	waits   bool    // the server says that the run has failed before
+	stands  bool    // the run has failed, and nobody has ordered anything since
 	flushed []string
 	flush   error // what flushing comes to
 }
@@ -179,16 +180,20 @@ func (s *fakeServer) End(ctx context.Context, e protocol.RunEnd) error {
 	if err := w.op(ctx, "server: end "+e.State); err != nil {
 		return err
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.ends = append(w.ends, e)
+	w.stands = true
 	return nil
 }
 
 func (s *fakeServer) Order(ctx context.Context) (protocol.Order, error) {
 	w := (*world)(s)
 	w.mu.Lock()
-	if len(w.orders) > 0 {
+	// Only a run that has failed is ordered to go on or to restart.
+	if len(w.orders) > 0 && (w.stands || w.waits || w.orders[0].Kind == protocol.OrderAnswer || w.orders[0].Kind == protocol.OrderCancel) {
 		o := w.orders[0]
-		w.orders = w.orders[1:]
+		w.orders, w.stands = w.orders[1:], false
 		w.mu.Unlock()
 		return o, nil
 	}
