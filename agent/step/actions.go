@@ -157,6 +157,7 @@ func (e *engine) ask(ctx context.Context, a *sequence.Ask) (outcome, error) {
 	failed := make(chan error, 2)
 	q := protocol.Questions{Run: e.o.Run.ID, Path: e.state.Running, Questions: shown(questions)}
 	if a.At != sequence.AtMachine {
+		e.dropAnswers() // they were for questions that somebody at the machine has answered first
 		if err := e.tell(ctx, "put the questions to the console", func(ctx context.Context) error { return e.o.Server.Ask(ctx, q) }); err != nil {
 			return outcome{}, err
 		}

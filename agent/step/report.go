@@ -96,6 +96,15 @@ func (e *engine) beat(ctx context.Context, l *leaf) {
 	}
 }
 
+// dropAnswers forgets answers from the console that no question has taken. Only take
+// adds some, under mu.
+func (e *engine) dropAnswers() {
+	select {
+	case <-e.answers:
+	default:
+	}
+}
+
 // take acts on an order that came while a step runs: only a cancellation cannot
 // wait.
 func (e *engine) take(o protocol.Order) {
@@ -109,10 +118,8 @@ func (e *engine) take(o protocol.Order) {
 		e.cancel(errCancelled)
 	}
 	if o.Kind == protocol.OrderAnswer {
-		select {
-		case e.answers <- o.Answers:
-		default:
-		}
+		e.dropAnswers() // the last word counts
+		e.answers <- o.Answers
 		e.order = nil
 	}
 }

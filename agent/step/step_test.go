@@ -328,6 +328,35 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// TestAnswersInARow: the last answer from the console counts, and none is left for the
+// questions of another step.
+func TestAnswersInARow(t *testing.T) {
+	e := &engine{answers: make(chan map[string]string, 1)}
+	for _, owner := range []string{"Eve", "Bob"} {
+		e.take(protocol.Order{Kind: protocol.OrderAnswer, Answers: map[string]string{"Owner": owner}})
+	}
+	if got := <-e.answers; got["Owner"] != "Bob" {
+		t.Errorf("answered by %v", got)
+	}
+
+	w := newWorld(t, "name: s\nsteps:\n  - ask: {questions: [{variable: Owner, prompt: Who}]}\n  - ask: {at: console, questions: [{variable: Room, prompt: Where}]}\n  - run-command: {command: \"echo ${Owner} ${Room}\"}\n")
+	w.answers = map[string]protocol.Order{"1 done": {Kind: protocol.OrderAnswer, Answers: map[string]string{"Owner": "Late", "Room": "1"}}}
+	w.hook = func(_ int, name string) error {
+		if name == "server: 2 started" {
+			w.mu.Lock()
+			w.orders = []protocol.Order{{Kind: protocol.OrderAnswer, Answers: map[string]string{"Room": "2"}}}
+			w.mu.Unlock()
+		}
+		return nil
+	}
+	if end, err := w.start(); end != EndSucceeded || err != nil {
+		t.Fatal(end, err, w.said)
+	}
+	if !slices.Contains(w.ops, "run echo Ada 2") {
+		t.Errorf("operations %s", strings.Join(w.ops, ", "))
+	}
+}
+
 func TestTimeout(t *testing.T) {
 	w := newWorld(t, "name: s\nsteps:\n  - {timeout: 50ms, wait: {for: 1h}}\n")
 	w.orders = []protocol.Order{{Kind: protocol.OrderReboot}}
