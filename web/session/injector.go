@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -67,6 +68,8 @@ func (c *Session) injected(members []sender.MemberStatus) (list []Injector) {
 		}
 		list = append(list, one)
 	}
-	slices.SortFunc(list, func(a, b Injector) int { return a.Since.Compare(b.Since) })
+	slices.SortFunc(list, func(a, b Injector) int {
+		return cmp.Or(a.Since.Compare(b.Since), a.Address.Compare(b.Address))
+	})
 	return list
 }
