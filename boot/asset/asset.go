@@ -10,7 +10,7 @@
 //
 // Order of events: [Import] reads everything it is given, compares hashes with
 // those that are known, and refuses what it does not know unless the caller trusts
-// it; then the asset appears whole, in a folder of its own, which boot.Loaders
+// it; then the asset appears whole, in a folder of its own, which source.Loaders
 // searches like other loader folders. [List] reads the records back.
 package asset
 

@@ -447,7 +447,7 @@ func TestLoadTLS(t *testing.T) {
 	}
 }
 
-func TestNewLimitedHTTPServerRefuses(t *testing.T) {
+func TestNewServerRefuses(t *testing.T) {
 	h := handlerFor(t, HandlerConfig{Files: testFiles(t, bootfile.Config{}, "a.efi")})
 	for name, cfg := range map[string]ServerConfig{
 		"no handler":     {},
